@@ -1,0 +1,1 @@
+"""What the hot parts cost beside what one would take instead: ``python -m benchmarks [NAME ...]``."""

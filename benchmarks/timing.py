@@ -1,0 +1,138 @@
+"""Timing side by side: in every round each contender runs once, so that a noisy neighbour hits all of them alike."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["TIMING_COLUMNS", "CheckError", "Options", "Table", "Timing", "interleave", "require", "timing_cells"]
+
+#: what :func:`timing_cells` fills
+TIMING_COLUMNS = ("ms", "quartiles", "ratio")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line sets.
+
+    Attributes:
+        repeats: timed rounds.
+        full: also the cases that take minutes.
+        base_channels: width of the first level of the networks.
+    """
+
+    repeats: int = 5
+    full: bool = False
+    base_channels: int = 16
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one contender: median and quartiles over the rounds.
+
+    Attributes:
+        ratio: median over the rounds of its time to that of the first contender in the same round.
+    """
+
+    median: float
+    low: float
+    high: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of text under a title; ``str()`` is Markdown."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __str__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
+
+        def line(cells: Sequence[str]) -> str:
+            first, *others = (
+                cell.rjust(width) if index else cell.ljust(width)
+                for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            )
+            return "| " + " | ".join([first, *others]) + " |"
+
+        rule = "|".join("-" * (width + 1) + ("-" if index == 0 else ":") for index, width in enumerate(widths))
+        return "\n".join([f"{self.title}\n", line(self.columns), f"|{rule}|", *map(line, self.rows)])
+
+
+class CheckError(RuntimeError):
+    """A contender does not compute what it should: its time would mean nothing."""
+
+
+def require(condition: bool | np.bool_, message: str) -> None:
+    """Refuse to time what is wrong.
+
+    Raises:
+        CheckError: with the message, unless the condition holds.
+    """
+    if not condition:
+        raise CheckError(message)
+
+
+def interleave(contenders: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, Timing]:
+    """Time contenders against the first of them.
+
+    Each runs once untimed (compilation, caches, memory), then once in every round; rounds start with a different
+    contender each, and the garbage collector waits between them.
+
+    Args:
+        contenders: name -> what to time, without arguments.
+        repeats: rounds, at least 1.
+
+    Raises:
+        ValueError: for ``repeats`` below 1, or no contender.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1, got {repeats}")
+    if not contenders:
+        raise ValueError("contenders must hold at least one, got none")
+    names = list(contenders)
+    for run in contenders.values():
+        run()
+    seconds = np.empty((repeats, len(names)))
+    collecting = gc.isenabled()
+    try:
+        for turn in range(repeats):
+            gc.collect()
+            gc.disable()
+            for position in range(len(names)):
+                index = (turn + position) % len(names)
+                start = time.perf_counter()
+                contenders[names[index]]()
+                seconds[turn, index] = time.perf_counter() - start
+            if collecting:
+                gc.enable()
+    finally:
+        if collecting:
+            gc.enable()
+    low, median, high = np.quantile(seconds, (0.25, 0.5, 0.75), axis=0)
+    ratio = np.median(seconds / seconds[:, :1], axis=0)
+    return {
+        name: Timing(float(median[i]), float(low[i]), float(high[i]), float(ratio[i])) for i, name in enumerate(names)
+    }
+
+
+def timing_cells(timing: Timing) -> list[str]:
+    """Milliseconds, quartiles and ratio as text."""
+    return [_ms(timing.median), f"{_ms(timing.low)} .. {_ms(timing.high)}", _digits(timing.ratio)]
+
+
+def _ms(seconds: float) -> str:
+    return _digits(1000 * seconds)
+
+
+def _digits(value: float) -> str:
+    """Three digits, but all of those before the point."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

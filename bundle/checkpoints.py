@@ -1,0 +1,132 @@
+"""Checkpoints: plain tensors and numbers, read with weights_only, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["load_network", "read", "unet_arguments", "write"]
+
+
+def write(path: str | os.PathLike[str], content: Any) -> None:
+    """Save tensors, numbers, text, lists and dicts of them; a reader never sees half a file.
+
+    The content goes to a temporary file beside ``path``, is flushed to the disk and takes its place in one step.
+
+    Raises:
+        OSError: when the folder cannot be written or the disk is full; the file that was there before stays.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read(path: str | os.PathLike[str], map_location: Any = "cpu") -> Any:
+    """Load what :func:`write` saved, without running any code in it (weights_only).
+
+    Raises:
+        FileNotFoundError: when there is no such file; the message names the checkpoints beside it.
+        ValueError: when the file is truncated or holds more than plain tensors and numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        beside = sorted(str(p) for p in path.parent.glob("*.pt")) if path.parent.is_dir() else []
+        hint = f"; there are {', '.join(beside)}" if beside else "; train first (make quickstart) or name one"
+        raise FileNotFoundError(f"checkpoint {path} does not exist{hint}")
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"checkpoint {path} cannot be read, it is damaged or not a plain checkpoint: {reason}"
+        ) from error
+
+
+def network_weights(content: Any) -> Mapping[str, torch.Tensor]:
+    """The network's state dict in a model file (a plain state dict) or a training checkpoint ("network")."""
+    weights = content.get("network", content) if isinstance(content, Mapping) else content
+    if not isinstance(weights, Mapping) or not all(isinstance(t, torch.Tensor) for t in weights.values()):
+        raise ValueError("the checkpoint holds no network: expected a state dict of tensors, or one under 'network'")
+    return weights
+
+
+def load_network(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
+    """Load a checkpoint into a network.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`read`.
+        ValueError: when the checkpoint belongs to another architecture; the network is left as it was. The message
+            names the first differences, and for a U-Net the arguments that would fit.
+    """
+    weights = network_weights(read(path))
+    own = network.state_dict()
+    differences = [f"{name} is missing" for name in own if name not in weights]
+    differences += [f"{name} is unknown" for name in weights if name not in own]
+    differences += [
+        f"{name} is {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if differences:
+        fitting = unet_arguments(weights, defaults={})
+        hint = f". It fits UNet({', '.join(f'{k}={v!r}' for k, v in fitting.items())})" if fitting else ""
+        raise ValueError(
+            f"checkpoint {path} is of another architecture than {type(network).__name__}: "
+            f"{len(differences)} differences, such as {'; '.join(differences[:3])}{hint}"
+        )
+    network.load_state_dict(weights)
+    return network
+
+
+def unet_arguments(
+    source: str | os.PathLike[str] | Mapping[str, torch.Tensor], defaults: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The arguments of the :class:`bundle.networks.UNet` that a checkpoint belongs to, read off its tensors.
+
+    Args:
+        source: a checkpoint or a state dict.
+        defaults: what to return where there is no such file yet, or it is not a U-Net's; None makes that an error.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`read`, and without ``defaults`` for what is not a U-Net's.
+    """
+    if isinstance(source, Mapping):
+        weights = source
+    elif defaults is not None and not Path(source).is_file():
+        return dict(defaults)
+    else:
+        weights = network_weights(read(source))
+    levels = {int(match[1]) for name in weights if (match := re.match(r"down\.(\d+)\.0\.weight$", name))}
+    up_relu = "up.0.0.weight" in weights
+    if not levels or "classify.weight" not in weights or not (up_relu or "up.0.weight" in weights):
+        if defaults is None:
+            raise ValueError(f"the checkpoint is not a U-Net's: its tensors begin with {', '.join(list(weights)[:3])}")
+        return dict(defaults)
+    first, last = weights["down.0.0.weight"], weights["classify.weight"]
+    depth = max(levels)
+    last_up = weights[f"up.{depth - 1}.0.weight" if up_relu else f"up.{depth - 1}.weight"]
+    return {
+        "spatial_dims": first.dim() - 2,
+        "in_channels": first.shape[1],
+        "out_channels": last.shape[0],
+        "base_channels": first.shape[0],
+        "depth": depth,
+        "norm": "batch" if any(name.endswith("running_mean") for name in weights) else None,
+        "up_relu": up_relu,
+        "wide_last_up": last_up.shape[1] == last_up.shape[0],
+    }

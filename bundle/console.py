@@ -1,0 +1,71 @@
+"""What a person sees on the command line when something is wrong: one sentence, at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType, TracebackType
+
+__all__ = ["explain_errors", "require_own"]
+
+_ROOT = Path(__file__).resolve().parent.parent
+_VARIABLE = "SEAMLESS_TRACEBACK"
+
+
+def explain_errors() -> None:
+    """From now on an error that this bundle raised ends the process with its message alone.
+
+    MONAI's parser wraps every error in "Failed to instantiate component ..." and Python prints a chain of
+    tracebacks, in which the one sentence that helps is lost. Errors of other origin keep their traceback, and so
+    do all with the environment variable SEAMLESS_TRACEBACK=1.
+    """
+    sys.excepthook = _hook
+
+
+def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    cause = own_cause(error)
+    if cause is None or os.environ.get(_VARIABLE):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        print(f"\nerror: {cause}\n(set {_VARIABLE}=1 for the traceback)", file=sys.stderr)
+
+
+def own_cause(error: BaseException) -> BaseException | None:
+    """The first error of a chain, where this bundle raised it for the user; None for any other."""
+    seen = {id(error)}
+    while (before := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
+        if id(before) in seen:
+            break
+        seen.add(id(before))
+        if not _raised_here(before) and _raised_here(error):
+            break  # what we raised because of an error elsewhere says it better
+        error = before
+    return error if _raised_here(error) else None
+
+
+def _raised_here(error: BaseException) -> bool:
+    if not isinstance(error, (ValueError, TypeError, OSError, MemoryError, RuntimeError)):
+        return False
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return False
+    file = Path(frames[-1].filename).resolve()
+    return any(folder in file.parents for folder in (_ROOT / "bundle", _ROOT / "transforms"))
+
+
+def require_own(*modules: ModuleType) -> None:
+    """Check that the packages imported are this bundle's, not a stray ``transforms.py`` of the working directory.
+
+    Raises:
+        ImportError: naming the file that is in the way.
+    """
+    for module in modules:
+        expected = _ROOT / module.__name__ / "__init__.py"
+        found = Path(module.__file__ or "").resolve()
+        if found != expected:
+            raise ImportError(
+                f"'import {module.__name__}' finds {found} instead of this bundle's {expected}: rename that file, or "
+                "run from the bundle's own folder"
+            )

@@ -1,0 +1,179 @@
+"""What one forward pass over a tile costs: floating point operations and peak memory, without computing it.
+
+The network runs on torch's "meta" device, where tensors have sizes but no content: a pass takes milliseconds
+whatever the size of the tile, and counts exactly what the real one would allocate.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
+from itertools import product
+from typing import Any
+
+import psutil
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from bundle.geometry import ValidGeometry
+
+__all__ = ["TileCost", "free_memory", "parse_bytes"]
+
+_UNITS = {"B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+class TileCost:
+    """FLOPs and peak memory of a network as functions of the tile's input size.
+
+    Args:
+        network: a network whose level sizes are affine in its input's, as those of all valid networks are. One
+            that cannot run on the meta device (a TorchScript or ONNX model, any callable) is taken to cost in
+            proportion to its input pixels, at ``bytes_per_pixel``.
+        geometry: its geometry.
+        channels: channels of the input.
+        axes: number of spatial axes.
+        dtype: of the activations (bf16 under autocast).
+        bytes_per_pixel: memory an input pixel takes where it cannot be counted. The default is what the paper's
+            network takes in fp32, so it is safe for smaller ones.
+    """
+
+    def __init__(
+        self,
+        network: Callable[..., Any],
+        geometry: ValidGeometry,
+        channels: int,
+        axes: int,
+        dtype: torch.dtype = torch.float32,
+        bytes_per_pixel: float = 1500.0,
+    ) -> None:
+        self.geometry = geometry
+        self.axes = axes
+        self._pass = _meta_pass(network, channels, dtype)
+        self._bytes_per_pixel = bytes_per_pixel
+        self._count = lru_cache(maxsize=None)(self._measure)
+
+    def flops(self, tile_size: Sequence[int]) -> float:
+        """Floating point operations of one pass: interpolated, exactly, since every level is affine in the tile."""
+        return self._interpolate(tile_size, index=0)
+
+    def memory(self, tile_size: Sequence[int]) -> float:
+        """Peak bytes that one pass allocates for activations, its input included; weights not."""
+        return self._count(tuple(tile_size))[1]
+
+    def estimated_memory(self, tile_size: Sequence[int]) -> float:
+        """A quick estimate of :meth:`memory`, to sort out what is far too large."""
+        return self._interpolate(tile_size, index=1)
+
+    @cached_property
+    def _probes(self) -> tuple[int, int]:
+        step = self.geometry.step
+        return self.geometry.smallest_input + 2 * step, self.geometry.smallest_input + 18 * step
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the network's output; 2 where the network cannot be asked."""
+        return int(self._count((self._probes[0],) * self.axes)[2])
+
+    def _interpolate(self, tile_size: Sequence[int], index: int) -> float:
+        small, large = self._probes
+        at = [(n - small) / (large - small) for n in tile_size]
+        total = 0.0
+        for corner in product((0, 1), repeat=self.axes):
+            weight = 1.0
+            for t, high in zip(at, corner, strict=True):
+                weight *= t if high else 1 - t
+            size = tuple(sorted(large if high else small for high in corner))
+            total += weight * self._count(size)[index]
+        return total
+
+    def _measure(self, tile_size: tuple[int, ...]) -> tuple[float, float, int]:
+        if self._pass is None:
+            pixels = float(torch.Size(tile_size).numel())
+            return pixels, pixels * self._bytes_per_pixel, 2
+        with FlopCounterMode(display=False) as counter, _PeakMemory() as memory:
+            channels = self._pass(tile_size).shape[1]
+        return float(counter.get_total_flops()), float(memory.peak), channels
+
+
+def _meta_pass(
+    network: Callable[..., Any], channels: int, dtype: torch.dtype
+) -> Callable[[tuple[int, ...]], Any] | None:
+    """A function that runs the network on the meta device for a tile size, or None where that is impossible."""
+    if not isinstance(network, nn.Module) or isinstance(network, torch.jit.ScriptModule):
+        return None
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    ghosts = {
+        name: torch.empty_like(t, device="meta", dtype=dtype if t.is_floating_point() else t.dtype)
+        for name, t in tensors.items()
+    }
+
+    def forward(tile_size: tuple[int, ...]) -> Any:
+        with torch.no_grad():
+            tile = torch.empty((1, channels, *tile_size), device="meta", dtype=dtype)
+            return torch.func.functional_call(network, ghosts, (tile,))
+
+    return forward
+
+
+class _PeakMemory(TorchDispatchMode):
+    """Bytes of all tensors alive at once, at their highest, over the operations run inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._seen: dict[int, weakref.finalize] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor):
+                self._track(tensor.untyped_storage())
+        return out
+
+    def _track(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._seen:
+            return
+        size = storage.nbytes()
+        self._seen[key] = weakref.finalize(storage, self._free, key, size)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+    def _free(self, key: int, size: int) -> None:
+        self._seen.pop(key, None)
+        self.now -= size
+
+
+def free_memory(device: torch.device | str) -> float:
+    """Bytes that are free on a device now."""
+    if torch.device(device).type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    return float(psutil.virtual_memory().available)
+
+
+def parse_bytes(value: float | str, name: str = "max_memory") -> float:
+    """Bytes from a number or from text such as "1.5 GiB".
+
+    Raises:
+        ValueError: for what is neither, or not above 0.
+    """
+    amount = 0.0
+    try:
+        if isinstance(value, str):
+            number = value.rstrip("BKMGibkmg ")
+            amount = float(number) * _UNITS[value[len(number) :].strip().upper() or "B"]
+        else:
+            amount = float(value)
+    except (ValueError, KeyError):
+        raise ValueError(
+            f"{name} must be a number of bytes or a text like '1.5 GiB' ({', '.join(_UNITS)}), got {value!r}"
+        ) from None
+    if not amount > 0:
+        raise ValueError(f"{name} must be above 0 bytes, got {value!r}")
+    return amount

@@ -1,0 +1,88 @@
+"""Random tiles for training, the same ones whatever the number of workers and wherever a run was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import CacheDataset
+from monai.transforms import Compose
+
+__all__ = ["TileDataset"]
+
+
+class TileDataset(CacheDataset):
+    """A fixed number of random samples an epoch, drawn from a few large images.
+
+    Sample ``i`` of epoch ``e`` depends on nothing but ``(seed, e, i)``: its item is entry ``e * samples_per_epoch +
+    i`` of an endless chain of shuffles of all items, so that each is used equally often, and before its random
+    transforms the whole ``Compose`` is seeded from the three numbers. Hence 0 and 8 workers, one process and a
+    ``DistributedSampler``, a run and its resumption all see the same samples.
+
+    The transforms before the first random one run once an item, here, as in MONAI's ``CacheDataset``; the random
+    ones get a copy.
+
+    Args:
+        data: datalist.
+        transform: from paths to tiles.
+        samples_per_epoch: length of the dataset, at least 1; independent of the number of items.
+        seed: 0 .. 2^32 - 1.
+        cache: keep the results of the transforms before the first random one in memory.
+
+    Raises:
+        ValueError: for an empty ``data`` or another argument out of range.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[dict],
+        transform: Compose | Sequence[Any],
+        samples_per_epoch: int,
+        seed: int = 0,
+        cache: bool = True,
+    ) -> None:
+        if len(data) == 0:
+            raise ValueError("data is an empty datalist: there is nothing to train on")
+        if isinstance(samples_per_epoch, bool) or not isinstance(samples_per_epoch, int) or samples_per_epoch < 1:
+            raise ValueError(f"samples_per_epoch must be an integer of at least 1, got {samples_per_epoch!r}")
+        if not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise ValueError(f"seed must be an integer in 0 .. 2^32 - 1, got {seed!r}")
+        self.samples_per_epoch = samples_per_epoch
+        self.seed = seed
+        # in shared memory: workers that live through all epochs see it change
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        super().__init__(data, transform, cache_rate=float(cache), progress=False)
+
+    def __len__(self) -> int:
+        return self.samples_per_epoch
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose samples are drawn next."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; call it before the loader's iterator of that epoch is made.
+
+        Raises:
+            ValueError: when ``epoch`` is negative.
+        """
+        if epoch < 0:
+            raise ValueError(f"epoch must be at least 0, got {epoch}")
+        self._epoch.fill_(epoch)
+
+    def item_of(self, index: int) -> int:
+        """Position in ``data`` of the item behind sample ``index`` of the current epoch."""
+        shuffle, position = divmod(self.epoch * self.samples_per_epoch + index, len(self.data))
+        return int(np.random.RandomState(self._state(0, shuffle)).permutation(len(self.data))[position])
+
+    def _transform(self, index: int) -> Any:
+        """Called by ``__getitem__`` of MONAI's datasets."""
+        index = range(len(self))[index]  # IndexError beyond the end, negative ones from it
+        self.transform.set_random_state(seed=self._state(1, self.epoch, index))
+        return super()._transform(self.item_of(index))
+
+    def _state(self, purpose: int, *numbers: int) -> int:
+        return int(np.random.SeedSequence([self.seed, purpose, *numbers]).generate_state(1)[0])

@@ -1,0 +1,36 @@
+"""What can be wrong with an image file. Whoever reads many files can skip these and still stop at a defect of ours."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["ImageError", "UnreadableImageError", "image_error"]
+
+
+class ImageError(ValueError):
+    """An image file that cannot be used.
+
+    Args:
+        path: the file.
+        reason: one sentence, without the path.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = str(path)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple:
+        # the default rebuilds from the joined message, which fails on the way out of a DataLoader worker
+        return type(self), (self.path, self.reason)
+
+
+class UnreadableImageError(ImageError):
+    """A file that is missing, empty, truncated, or not what its name says."""
+
+
+def image_error(error: BaseException | None) -> ImageError | None:
+    """The :class:`ImageError` that ``error`` is or was caused by (``Compose`` wraps what its transforms raise)."""
+    while error is not None and not isinstance(error, ImageError):
+        error = error.__cause__
+    return error

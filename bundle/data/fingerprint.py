@@ -1,0 +1,49 @@
+"""A short name for exactly these data, to be written beside every result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = ["fingerprint"]
+
+
+def fingerprint(items: Iterable[dict]) -> str:
+    """Hash the content of all files of a datalist.
+
+    It does not depend on where the files lie, nor on the order of the items; it changes with any byte of any file,
+    any name and any slice number. Each file is read once.
+
+    Args:
+        items: datalist.
+
+    Returns:
+        the first 16 hexadecimal digits of a sha256.
+
+    Raises:
+        FileNotFoundError: when a file is missing.
+    """
+    contents: dict[str, str] = {}
+    rows = []
+    for item in items:
+        files = {key: item[key] for key in ("image", "label") if key in item}
+        for path in files.values():
+            if path not in contents:
+                contents[path] = _sha256(Path(path))
+        hashes = [[key, contents[path]] for key, path in files.items()]
+        rows.append(json.dumps([item.get("name"), item.get("slice"), hashes]))
+    return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:16]
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if path.suffix.lower() == ".mhd":
+        # the header of a MetaImage; the pixels are in the file it names
+        named = re.search(r"^ElementDataFile\s*=\s*(\S+)\s*$", path.read_text(errors="replace"), re.MULTILINE)
+        if named and (path.parent / named[1]).is_file():
+            digest += _sha256(path.parent / named[1])
+    return digest

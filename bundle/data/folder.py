@@ -1,0 +1,139 @@
+"""A folder of images and a folder of labels, matched by file name: the layout most laboratories have already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from bundle.data.errors import ImageError
+from bundle.data.formats import EXTENSIONS, PLANAR, extension, natural_key, spatial_shape, stem
+
+__all__ = ["datalist", "images", "pages"]
+
+
+def datalist(
+    root: str | os.PathLike[str],
+    image_dir: str = "image",
+    label_dir: str = "label",
+    need_label: bool = True,
+    slices: bool = True,
+) -> list[dict]:
+    """The images of ``root/image_dir``, each with the label in ``root/label_dir`` of the same name.
+
+    Extensions may differ: ``image/a.png`` and ``label/a.nii.gz`` belong together. Files of other kinds and hidden
+    ones are ignored. Order: by name, ``t9`` before ``t10``.
+
+    Args:
+        root: folder of the data set.
+        image_dir, label_dir: folders in it.
+        need_label: every image must have a label; otherwise those without one come without "label".
+        slices: pages of a TIFF stack and slices of a volume (along the last axis) become items of their own, with
+            "slice"; otherwise a file is one item.
+
+    Returns:
+        dicts of "image", "label" (paths), "name" (unique) and, for one of several slices, "slice" (from 0).
+
+    Raises:
+        FileNotFoundError: for a missing folder, or one without a readable file.
+        ValueError: for images without label, labels without image, two files of the same name in one folder, or a
+            label with another number of slices than its image.
+    """
+    root = Path(root)
+    pictures = _by_stem(root / image_dir)
+    labels = _by_stem(root / label_dir) if need_label or (root / label_dir).is_dir() else {}
+    if need_label:
+        _refuse_lonely(pictures.keys() - labels.keys(), "images", "label", root / label_dir)
+    _refuse_lonely(labels.keys() - pictures.keys(), "labels", "image", root / image_dir)
+    items = []
+    for name, picture in pictures.items():
+        label = labels.get(name)
+        parts = pages(picture) if slices else _whole(picture)
+        if slices and label is not None and len(parts) != _slice_count(label):
+            raise ImageError(label, f"it has {_slice_count(label)} slices, its image {picture} has {len(parts)}")
+        items += parts if label is None else [{**part, "label": str(label)} for part in parts]
+    return _unique(items)
+
+
+def images(path: str | os.PathLike[str], slices: bool = True) -> list[dict]:
+    """Images to segment: one file, the files in a folder, or those in its folder ``image``.
+
+    Args:
+        path: file or folder.
+        slices: see :func:`datalist`.
+
+    Returns:
+        as :func:`datalist`, without "label".
+
+    Raises:
+        FileNotFoundError: when there is nothing readable.
+        ValueError: for a file of an unknown kind, or two files of the same name.
+    """
+    path = Path(path)
+    if path.is_file():
+        if extension(path) is None:
+            raise ImageError(path, f"its extension is none of {', '.join(EXTENSIONS)}")
+        return pages(path) if slices else _whole(path)
+    here = path.is_dir() and any(_readable(path))
+    files = _by_stem(path if here or not (path / "image").is_dir() else path / "image").values()
+    return _unique([part for file in files for part in (pages(file) if slices else _whole(file))])
+
+
+def pages(file: Path) -> list[dict]:
+    """One item for each slice of a file; a file of a single one has no "slice".
+
+    A file whose header cannot be read counts as one image: reading it will say what is wrong, and with inference
+    the others still go on.
+    """
+    try:
+        count = _slice_count(file)
+    except ImageError:
+        count = 1
+    if count == 1:
+        return _whole(file)
+    digits = len(str(count - 1))
+    return [{"image": str(file), "name": f"{stem(file)}-{i:0{digits}d}", "slice": i} for i in range(count)]
+
+
+def _whole(file: Path) -> list[dict]:
+    return [{"image": str(file), "name": stem(file)}]
+
+
+def _slice_count(file: Path) -> int:
+    shape = (1, 1) if extension(file) in PLANAR else spatial_shape(file)
+    return shape[2] if len(shape) == 3 else 1
+
+
+def _readable(folder: Path) -> Iterable[Path]:
+    return (file for file in folder.iterdir() if file.is_file() and extension(file) is not None)
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """Readable files of a folder in natural order, by name without extension."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    files = sorted(_readable(folder), key=natural_key)
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no image; readable are {', '.join(EXTENSIONS)}")
+    found: dict[str, Path] = {}
+    for file in files:
+        earlier = found.setdefault(stem(file), file)
+        if earlier is not file:
+            raise ValueError(f"{folder} holds two images of one name, {earlier.name} and {file.name}: rename one")
+    return found
+
+
+def _refuse_lonely(names: set[str], kind: str, other: str, folder: Path) -> None:
+    if names:
+        shown = ", ".join(sorted(names, key=natural_key)[:5]) + (", ..." if len(names) > 5 else "")
+        raise ValueError(f"{len(names)} {kind} have no {other} of the same name in {folder}: {shown}")
+
+
+def _unique(items: list[dict]) -> list[dict]:
+    """Names tell results apart; a file ``a-1`` beside a stack ``a`` would not."""
+    seen: dict[str, dict] = {}
+    for item in items:
+        earlier = seen.setdefault(item["name"], item)
+        if earlier is not item:
+            raise ValueError(f"{earlier['image']} and {item['image']} both give the name {item['name']}: rename one")
+    return items

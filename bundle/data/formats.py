@@ -1,0 +1,156 @@
+"""What lies in a folder of images: which files are readable, what their names mean, what size their headers state."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import tifffile
+
+from bundle.data.errors import ImageError, UnreadableImageError
+
+__all__ = [
+    "EXTENSIONS",
+    "extension",
+    "natural_key",
+    "one_line",
+    "require_file",
+    "spatial_shape",
+    "stem",
+    "tiff_axes",
+    "tiff_series",
+]
+
+TIFF = (".tif", ".tiff")
+NIFTI = (".nii", ".nii.gz")
+META_IMAGE = (".mha", ".mhd")
+#: always a single plane, no header needed to know
+PLANAR = (".png", ".jpg", ".jpeg", ".bmp")
+EXTENSIONS = (*TIFF, *PLANAR, *NIFTI, *META_IMAGE)
+
+
+def extension(path: str | os.PathLike[str]) -> str | None:
+    """The readable extension of a file name, in lower case; None for any other file and for hidden ones."""
+    name = Path(path).name.lower()
+    if name.startswith("."):
+        return None
+    return max((known for known in EXTENSIONS if name.endswith(known)), key=len, default=None)
+
+
+def stem(path: str | os.PathLike[str]) -> str:
+    """File name without its readable extension: ``a.nii.gz`` and ``a.tif`` are both ``a``."""
+    name = Path(path).name
+    return name[: len(name) - len(extension(path) or "")]
+
+
+def natural_key(path: str | os.PathLike[str]) -> list[tuple[int, int, str]]:
+    """Sort key that puts ``t9`` before ``t10``."""
+    parts = re.split(r"(\d+)", Path(path).name)
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts]
+
+
+def spatial_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
+    """Size along (x, y) or (x, y, slices), px, from the header alone; a single slice counts as none.
+
+    Raises:
+        UnreadableImageError: when the header cannot be read.
+        ImageError: for a TIFF whose pages differ in size.
+    """
+    require_file(path)
+    kind = extension(path)
+    try:
+        if kind in TIFF:
+            with tifffile.TiffFile(path) as file:
+                series = tiff_series(file)
+                shape = tuple(_product(series.shape[axis] for axis in axes) for axes in tiff_axes(series)[:3])
+        elif kind in NIFTI:
+            import nibabel
+
+            shape = tuple(int(side) for side in nibabel.load(path).shape[:3])  # type: ignore[attr-defined]
+        else:
+            import itk
+
+            header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+            if header is None:
+                raise UnreadableImageError(path, "it is not an image of the kind its name says")
+            header.SetFileName(str(path))
+            header.ReadImageInformation()
+            shape = tuple(int(header.GetDimensions(axis)) for axis in range(min(3, header.GetNumberOfDimensions())))
+    except ImageError:
+        raise
+    except Exception as error:  # each library has its own; whatever it is, this file cannot be used
+        raise UnreadableImageError(path, f"its header cannot be read ({one_line(error)})") from error
+    return shape[:2] if shape[2:] == (1,) else shape
+
+
+def require_file(path: str | os.PathLike[str]) -> None:
+    """Check that there is a file with something in it.
+
+    Raises:
+        UnreadableImageError: when there is not.
+    """
+    if not Path(path).is_file():
+        raise UnreadableImageError(path, "it does not exist" if not Path(path).exists() else "it is not a file")
+    if Path(path).stat().st_size == 0:
+        raise UnreadableImageError(path, "it is empty (0 bytes)")
+
+
+def tiff_series(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    """The one image or stack in a TIFF.
+
+    Raises:
+        UnreadableImageError: when the file was cut off inside its chain of pages: the rest would be missing.
+        ImageError: when its pages differ in size or type, so that they are no stack.
+    """
+    _require_whole_chain(file)
+    if not file.series:
+        raise UnreadableImageError(file.filehandle.path, "it holds no image")
+    if len(file.series) > 1:
+        kinds = ", ".join(f"{series.shape} {series.dtype}" for series in file.series[:5])
+        raise ImageError(
+            file.filehandle.path, f"its pages differ in size or type ({kinds}); save them as separate files"
+        )
+    return file.series[0]
+
+
+def tiff_axes(series: tifffile.TiffPageSeries) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Which axes of a TIFF's array are x, y, slices (any of z, time, page) and channels (samples, colours)."""
+    groups: dict[str, list[int]] = {"x": [], "y": [], "slice": [], "channel": []}
+    for axis, letter in enumerate(series.axes):
+        groups[{"X": "x", "Y": "y", "S": "channel", "C": "channel"}.get(letter, "slice")].append(axis)
+    if len(groups["x"]) != 1 or len(groups["y"]) != 1:
+        raise ValueError(f"its axes {series.axes} are no image")
+    return groups["x"], groups["y"], groups["slice"], groups["channel"]
+
+
+def one_line(error: BaseException) -> str:
+    """The first line that says something, without the source positions and addresses that ITK prints."""
+    text = re.sub(r"ITK ERROR: \w+\(0x\w+\): |\S*/itk\w+\.(cxx|hxx|h):\d+:", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _product(sides) -> int:
+    total = 1
+    for side in sides:
+        total *= int(side)
+    return total
+
+
+def _require_whole_chain(file: tifffile.TiffFile) -> None:
+    """Follow the pages from the first to the last: readers stop silently where a truncated file breaks the chain."""
+    handle, layout = file.filehandle, file.tiff
+    handle.seek(8 if layout.is_bigtiff else 4)
+    seen: set[int] = set()
+    while True:
+        link = handle.read(layout.offsetsize)
+        offset = int.from_bytes(link, "little" if file.byteorder == "<" else "big")
+        if len(link) == layout.offsetsize and offset == 0:
+            return
+        if len(link) < layout.offsetsize or offset in seen or offset >= handle.size:
+            raise UnreadableImageError(handle.path, f"it is truncated or damaged after page {len(seen)}")
+        seen.add(offset)
+        handle.seek(offset)
+        tags = int.from_bytes(handle.read(layout.tagnosize), "little" if file.byteorder == "<" else "big")
+        handle.seek(offset + layout.tagnosize + tags * layout.tagsize)

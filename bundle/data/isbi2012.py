@@ -1,0 +1,67 @@
+"""The EM segmentation challenge of ISBI 2012: stacks of serial-section electron micrographs of fly neurons.
+
+Source: Arganda-Carreras et al. 2015, https://imagej.net/events/isbi-2012-segmentation-challenge; 4 x 4 x 50 nm. In
+the labels membranes are 0 and cells 255: instances are their connected components.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bundle.data.errors import ImageError
+from bundle.data.formats import spatial_shape
+
+__all__ = ["datalist", "recognises", "test_images"]
+
+IMAGES, LABELS, TEST = "train-volume.tif", "train-labels.tif", "test-volume.tif"
+
+
+def recognises(root: Path) -> bool:
+    """Whether ``root`` holds this data set."""
+    return (root / IMAGES).is_file()
+
+
+def datalist(root: str | os.PathLike[str]) -> list[dict]:
+    """The training slices, named ``train-00``, ``train-01``, ...
+
+    Args:
+        root: folder of ``train-volume.tif`` and ``train-labels.tif``, stacks of any number of pages.
+
+    Returns:
+        dicts of "image", "label" (paths), "name" and "slice" (from 0).
+
+    Raises:
+        FileNotFoundError: when one of the two is missing.
+        ValueError: when they differ in size or number of pages.
+    """
+    image, label = _require(root, IMAGES), _require(root, LABELS)
+    shape, label_shape = spatial_shape(image), spatial_shape(label)
+    if shape != label_shape:
+        raise ImageError(label, f"its shape (x, y, pages) is {label_shape}, that of {image} is {shape}")
+    return [{**item, "label": str(label)} for item in _slices(image, "train")]
+
+
+def test_images(root: str | os.PathLike[str]) -> list[dict]:
+    """The slices of ``test-volume.tif``, named ``test-00``, ...; their labels are the organisers' secret.
+
+    Raises:
+        FileNotFoundError: when it is missing.
+    """
+    return _slices(_require(root, TEST), "test")
+
+
+# pytest would collect it wherever it is imported
+test_images.__test__ = False  # type: ignore[attr-defined]
+
+
+def _require(root: str | os.PathLike[str], name: str) -> Path:
+    path = Path(root) / name
+    if not path.is_file():
+        raise FileNotFoundError(f"{root} has no {name}, which the layout isbi2012 needs")
+    return path
+
+
+def _slices(stack: Path, prefix: str) -> list[dict]:
+    count = (*spatial_shape(stack), 1)[2]
+    return [{"image": str(stack), "name": f"{prefix}-{i:02d}", "slice": i} for i in range(count)]

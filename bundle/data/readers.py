@@ -1,0 +1,159 @@
+"""One file into one array, in MONAI's order (x, y[, slices]): MONAI's readers, and one of our own for TIFF.
+
+ITK misreads TIFFs of microscopes without a word: half floats as integers, 1-bit, tiled and planar ones as RGBA with
+invented channels, a truncated stack as its first page; 64-bit, ZSTD, LZMA and JPEG 2000 not at all. tifffile reads
+all of them. PNG, JPEG, BMP and MetaImage go through MONAI's ITKReader, NIfTI through its NibabelReader.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader
+from monai.transforms import LoadImage
+from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
+
+from bundle.data.errors import ImageError, UnreadableImageError
+from bundle.data.formats import (
+    EXTENSIONS,
+    NIFTI,
+    PLANAR,
+    TIFF,
+    extension,
+    one_line,
+    require_file,
+    tiff_axes,
+    tiff_series,
+)
+
+__all__ = ["TiffReader", "read_image"]
+
+#: mm in the unit of a TIFF's resolution: inch, centimetre
+_UNIT_MM = {2: 25.4, 3: 10.0}
+
+
+class TiffReader(ImageReader):
+    """A MONAI reader for every TIFF that tifffile decodes; same order and affine as MONAI's ITKReader.
+
+    Pixels come as they are stored: 1-bit as 0 and 1, a colour table (ImageJ's "LUT") is not applied. Pages, planes
+    and time points are slices along the last spatial axis; samples and ImageJ or OME channels are channels.
+    """
+
+    def verify_suffix(self, filename: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]) -> bool:
+        return all(extension(name) in TIFF for name in ensure_tuple(filename))
+
+    def read(
+        self, data: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], **kwargs: object
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Decode one file.
+
+        Returns:
+            array of shape (x, y[, slices][, channels]) and the spacing along its spatial axes, mm or 1.
+
+        Raises:
+            ValueError: for more than one file.
+            ImageError: see :func:`bundle.data.formats.tiff_series`.
+        """
+        names = ensure_tuple(data)
+        if len(names) != 1:
+            raise ValueError(f"TiffReader reads one file at a time, got {len(names)}: {names}")
+        with tifffile.TiffFile(names[0]) as file:
+            series = tiff_series(file)
+            groups = tiff_axes(series)
+            array = series.asarray().transpose([axis for group in groups for axis in group])
+            sizes = [int(np.prod([series.shape[axis] for axis in group])) for group in groups]
+            # an opacity beside gray or colour is no channel of the image
+            if "S" in series.axes and series.keyframe.extrasamples[-1:] in ((1,), (2,)):
+                array = array.reshape(sizes)[..., :-1]
+                sizes[3] -= 1
+            spacing = [_pixel_mm(series.keyframe, axis) for axis in "XY"]
+        keep = [size for position, size in enumerate(sizes) if position < 2 or size > 1]
+        return array.reshape(keep), np.array(spacing + [1.0] * (sizes[2] > 1))
+
+    def get_data(self, img: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, dict]:
+        """Array and its meta data as MONAI's ITKReader gives them."""
+        array, spacing = img
+        affine = np.diag([*(spacing * ([-1.0, -1.0, 1.0][: len(spacing)])), 1.0])
+        has_channels = array.ndim > len(spacing)
+        return array, {
+            "spacing": spacing,
+            MetaKeys.ORIGINAL_AFFINE: affine,
+            MetaKeys.AFFINE: affine.copy(),
+            MetaKeys.SPACE: SpaceKeys.RAS,
+            MetaKeys.SPATIAL_SHAPE: np.array(array.shape[: len(spacing)]),
+            MetaKeys.ORIGINAL_CHANNEL_DIM: -1 if has_channels else float("nan"),
+        }
+
+
+def read_image(path: str, dtype: np.dtype, keep: bool = False) -> MetaTensor:
+    """Read a file as a channel-first MetaTensor.
+
+    Args:
+        path: a file with one of the extensions in :data:`bundle.data.formats.EXTENSIONS`.
+        dtype: of the result; float64 holds every label number exactly.
+        keep: remember the decoded file, so that the next slice of the same stack costs nothing. Its result is
+            shared: do not write into it.
+
+    Returns:
+        shape (C, x, y[, slices]).
+
+    Raises:
+        UnreadableImageError: naming the file and why it cannot be read.
+        ImageError: for a TIFF whose pages differ in size.
+    """
+    require_file(path)
+    if not keep:
+        return _decode(path, dtype)
+    status = os.stat(path)
+    return _remember(path, dtype, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2)  # the stack of the images and that of their labels
+def _remember(path: str, dtype: np.dtype, modified_ns: int, size: int) -> MetaTensor:
+    return _decode(path, dtype)
+
+
+def _decode(path: str, dtype: np.dtype) -> MetaTensor:
+    kind = extension(path)
+    if kind is None:
+        raise UnreadableImageError(path, f"its extension is none of {', '.join(EXTENSIONS)}")
+    _refuse_what_itk_misreads(path, kind)
+    reader: ImageReader = TiffReader() if kind in TIFF else NibabelReader() if kind in NIFTI else ITKReader()
+    try:
+        # a reader given here is the only one tried: another one may "succeed" with a part of a damaged file
+        return _loader(dtype)(path, reader=reader)
+    except ImageError:
+        raise
+    except Exception as error:  # each library has its own; whatever it is, this file cannot be used
+        raise UnreadableImageError(path, f"it cannot be read ({one_line(error)})") from error
+
+
+@lru_cache(maxsize=2)
+def _loader(dtype: np.dtype) -> LoadImage:
+    return LoadImage(dtype=dtype, image_only=True, ensure_channel_first=True)
+
+
+def _refuse_what_itk_misreads(path: str, kind: str) -> None:
+    """ITK reads these without an error, and wrongly: gray with opacity as zeros, the missing rest of a file as any."""
+    if kind not in PLANAR:
+        return
+    content = Path(path).read_bytes()
+    if kind == ".png" and content[25:26] == b"\x04":
+        raise ImageError(path, "it is a gray PNG with an opacity (alpha) channel; save it without")
+    if kind in (".jpg", ".jpeg") and b"\xff\xd9" not in content[-1024:]:
+        raise UnreadableImageError(path, "it is truncated: the end of the JPEG is missing")
+    if kind == ".bmp" and int.from_bytes(content[2:6], "little") > len(content):
+        raise UnreadableImageError(path, f"it is truncated: {len(content)} bytes are less than its header states")
+
+
+def _pixel_mm(page: tifffile.TiffPage, axis: str) -> float:
+    """Size of a pixel in mm where the file states it, else 1 (px)."""
+    resolution, unit = page.tags.get(f"{axis}Resolution"), page.tags.get("ResolutionUnit")
+    if resolution is None or unit is None or int(unit.value) not in _UNIT_MM or not resolution.value[0]:
+        return 1.0
+    return _UNIT_MM[int(unit.value)] * resolution.value[1] / resolution.value[0]

@@ -1,0 +1,103 @@
+"""Which items train and which validate: by seed or by name, spread over the whole series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+__all__ = ["split"]
+
+_PARTS = ("training", "validation", "all")
+
+
+def split(
+    items: Sequence[dict],
+    validation: float | int | Sequence[str] = 0.2,
+    seed: int = 0,
+    part: str = "training",
+    fold: int | None = None,
+    folds: int | None = None,
+) -> list[dict]:
+    """One part of a datalist; every item is in exactly one of "training" and "validation".
+
+    Drawn items are spread over the series, one from each of as many equal stretches as there are to draw: never a
+    block. A stack is no row of independent images (in ISBI 2012, slices 0-14 and 15-29 differ in noise), and a
+    block would validate one half only.
+
+    Args:
+        items: datalist in the order of the files.
+        validation: fraction in [0, 1) (float), number of items (int), or the names of the items that validate; 0
+            for none. Not used with ``fold``.
+        seed: the same seed draws the same items; call with the same one for both parts.
+        part: "training", "validation" or "all".
+        fold, folds: for cross-validation, fold 0 .. folds - 1 validates and the others train.
+
+    Returns:
+        the items of that part, in the order of ``items``.
+
+    Raises:
+        ValueError: for values out of range, unknown names, or a split that leaves nothing to train on.
+    """
+    if part not in _PARTS:
+        raise ValueError(f"part must be one of {', '.join(_PARTS)}, got {part!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be an integer of 0 to 2^32 - 1, got {seed!r}")
+    if fold is not None or folds is not None:
+        chosen = _fold(len(items), seed, fold, folds)
+    elif isinstance(validation, (int, float)) and not isinstance(validation, bool):
+        chosen = _draw(len(items), _count(len(items), validation), seed)
+    elif isinstance(validation, Sequence) and not isinstance(validation, str):
+        chosen = _named(items, validation)
+    else:
+        raise ValueError(f"validation must be a fraction, a number of items or a list of names, got {validation!r}")
+    if part == "all":
+        return list(items)
+    return [item for position, item in enumerate(items) if (position in chosen) == (part == "validation")]
+
+
+def _count(n: int, validation: float | int) -> int:
+    """How many items validate; a fraction above 0 gives at least one, and leaves at least one to train on."""
+    if isinstance(validation, int):
+        if validation and not 0 < validation < n:
+            raise ValueError(f"validation must be 0 to {max(0, n - 1)} of {n} items, got {validation}")
+        return validation
+    if not 0 <= validation < 1:
+        raise ValueError(f"validation must be at least 0 and below 1 as a fraction, got {validation}")
+    if validation and n < 2:
+        raise ValueError(f"validation {validation} needs at least 2 items, got {n}; 0 trains on all")
+    return min(n - 1, max(1, round(validation * n))) if validation else 0
+
+
+def _draw(n: int, count: int, seed: int) -> set[int]:
+    """One position from each of ``count`` stretches of nearly equal length."""
+    random = np.random.RandomState(seed)
+    ends = [stretch * n // count for stretch in range(count + 1)] if count else []
+    return {int(random.randint(start, stop)) for start, stop in pairwise(ends)}
+
+
+def _named(items: Sequence[dict], names: Sequence[str]) -> set[int]:
+    positions = {item["name"]: position for position, item in enumerate(items)}
+    unknown = [str(name) for name in names if name not in positions]
+    if unknown:
+        raise ValueError(
+            f"validation names {len(unknown)} unknown items: {', '.join(unknown[:5])}; "
+            f"the {len(items)} names begin with {', '.join(list(positions)[:5])}"
+        )
+    if items and len(set(names)) == len(items):
+        raise ValueError(f"validation names all {len(items)} items: none is left to train on")
+    return {positions[name] for name in names}
+
+
+def _fold(n: int, seed: int, fold: int | None, folds: int | None) -> set[int]:
+    """Positions of one fold: each stretch of ``folds`` items gives one to every fold, by seed."""
+    if fold is None or folds is None:
+        raise ValueError(f"fold and folds go together, got fold {fold} and folds {folds}")
+    if not 2 <= folds <= n:
+        raise ValueError(f"folds must be 2 to the number of items, {n}, got {folds}")
+    if not 0 <= fold < folds:
+        raise ValueError(f"fold must be 0 to {folds - 1} with {folds} folds, got {fold}")
+    random = np.random.RandomState(seed)
+    of_position = np.concatenate([random.permutation(folds) for _ in range(-(-n // folds))])[:n]
+    return set(np.flatnonzero(of_position == fold).tolist())

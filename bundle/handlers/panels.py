@@ -1,0 +1,182 @@
+"""Pictures of validation images during training."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.utils import CommonKeys, ImageMetaKey
+from PIL import Image
+from scipy import ndimage as ndi
+
+from bundle.handlers.tracking import MLflowTracker
+from bundle.instances import probability_to_instances
+from bundle.pictures import panel
+
+__all__ = ["PanelHandler"]
+
+logger = logging.getLogger(__name__)
+
+
+class PanelHandler:
+    """Ignite handler for the validator: saves image, truth, weight map, probability and cells found, side by side.
+
+    The first ``count`` images of a validation go to ``folder/<name>_<epoch>.png`` and, with a tracker, to
+    ``pictures/`` in the artifacts of its run, so that an image's development can be leafed through. Taken are, from
+    ``engine.state.batch`` or else ``engine.state.output``, decollated or not:
+
+    - "image" CHW[D] (centre-cropped to the prediction where a valid network saw more),
+    - "pred" 2HW[D] logits, class 1 the cell, or 1HW[D] the probability of "cell",
+    - optional "label" 1HW[D], or 2HW[D] with the weight in channel 1 (:func:`bundle.engines.prepare_batch`); cells
+      of a mask without instances are told apart by connected components,
+    - optional "weight" 1HW[D],
+    - optional "name" of the image, as in the data list; else the name of its file and its slice, else its number.
+
+    Of volumes the middle slice along the last axis is shown. A picture that fails costs a warning, not the training.
+
+    Args:
+        folder: where the pictures go; made if absent.
+        tracker: of the run; its engine tells the epoch. None: the validator's own.
+        count: pictures of one validation, at least 1.
+        every: validations from one set of pictures to the next, at least 1; the first is always shown.
+        options: how cells are found, see :func:`bundle.instances.probability_to_instances`.
+        transpose: turn (x, y), as MONAI's readers order the axes, into rows and columns.
+
+    Raises:
+        ValueError: for ``count`` or ``every`` below 1.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        tracker: MLflowTracker | None = None,
+        count: int = 4,
+        every: int = 1,
+        options: Mapping[str, Any] | None = None,
+        transpose: bool = True,
+    ) -> None:
+        for name, value in (("count", count), ("every", every)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1 (1 is the nearest), got {value}")
+        self.folder = Path(folder)
+        self.tracker = tracker
+        self.count = count
+        self.every = every
+        self.options = dict(options or {})
+        self.transpose = transpose
+        self._validations = 0
+        self._drawn = 0
+        self._warned = False
+
+    def attach(self, engine: Engine) -> None:
+        if getattr(engine.state, "rank", 0) == 0:
+            engine.add_event_handler(Events.STARTED, self._begin)
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def _begin(self, engine: Engine) -> None:
+        self._drawn = 0 if self._validations % self.every == 0 else self.count
+        self._validations += 1
+
+    def __call__(self, engine: Engine) -> None:
+        if self._drawn >= self.count:
+            return
+        try:
+            for item in _items(engine.state.batch, engine.state.output)[: self.count - self._drawn]:
+                self._draw(item, self._epoch(engine))
+                self._drawn += 1
+        except Exception as error:
+            if not self._warned:
+                logger.warning("no picture of this validation: %s: %s", type(error).__name__, error)
+                self._warned = True
+            self._drawn = self.count
+
+    def _epoch(self, engine: Engine) -> int:
+        driver = self.tracker.engine if self.tracker is not None and self.tracker.engine is not None else engine
+        return driver.state.epoch
+
+    def _draw(self, item: Mapping[str, Any], epoch: int) -> None:
+        probability = self._plane(_probability(item[CommonKeys.PRED]))[0]
+        size = probability.shape
+        image = _centre(self._plane(item[CommonKeys.IMAGE]), size)
+        truth = item.get(CommonKeys.LABEL)
+        target = None if truth is None else _centre(self._plane(truth), size)
+        weight = None if item.get("weight") is None else _centre(self._plane(item["weight"]), size)[0]
+        if weight is None and target is not None and len(target) == 2:
+            weight = target[1]
+        name = _name(item) or f"image{self._drawn:02d}"
+        picture = panel(
+            image.transpose(1, 2, 0) if len(image) == 3 else image.mean(axis=0),
+            None if target is None else _cells(target[0].astype(np.int64)),
+            weight,
+            probability,
+            probability_to_instances(probability, **self.options),
+            title=f"{name}, epoch {epoch}",
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{name}_{epoch:04d}.png"
+        Image.fromarray(picture).save(path)
+        if self.tracker is not None:
+            self.tracker.log_artifact(path, "pictures")
+
+    def _plane(self, tensor: Any) -> np.ndarray:
+        """CHW[D] as rows and columns, CHW: of a volume the middle slice."""
+        array = np.asarray(torch.as_tensor(tensor).detach().cpu().float())
+        if array.ndim == 4:
+            array = array[..., array.shape[3] // 2]
+        return array.transpose(0, 2, 1) if self.transpose else array
+
+
+def _items(batch: Any, output: Any) -> list[dict[str, Any]]:
+    """Output and batch merged, one mapping an image, whether MONAI has decollated them or not.
+
+    The batch comes first: the output's image has gone through ``prepare_batch``, which drops its file's name.
+    """
+    columns = [_decollate(part) for part in (output, batch)]
+    return [{**one, **other} for one, other in zip(*columns, strict=True)]
+
+
+def _decollate(part: Any) -> list[dict[str, Any]]:
+    if isinstance(part, list):
+        return part
+    columns = {
+        key: value for key, value in part.items() if getattr(value, "ndim", 0) > 3 or isinstance(value, list | tuple)
+    }
+    return [{key: value[i] for key, value in columns.items()} for i in range(len(part[CommonKeys.IMAGE]))]
+
+
+def _probability(pred: torch.Tensor) -> torch.Tensor:
+    if len(pred) not in (1, 2):
+        raise ValueError(f"pred must be 2HW[D] logits or 1HW[D] probabilities, got {tuple(pred.shape)}")
+    return pred.float().softmax(dim=0)[1:] if len(pred) == 2 else pred
+
+
+def _centre(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    starts = [(n - m) // 2 for n, m in zip(array.shape[1:], size, strict=True)]
+    return array[:, starts[0] : starts[0] + size[0], starts[1] : starts[1] + size[1]]
+
+
+def _cells(label: np.ndarray) -> np.ndarray:
+    return ndi.label(label > 0)[0] if label.max(initial=0) == 1 else label
+
+
+def _name(item: Mapping[str, Any]) -> str:
+    """The name of the image, fit for a file name; empty when it is not known."""
+    meta = getattr(item[CommonKeys.IMAGE], "meta", {})
+    source, index = _only(meta.get("filename_or_obj")), _only(meta.get(ImageMetaKey.PATCH_INDEX))
+    name = _only(item.get("name"))
+    if not isinstance(name, str) or not name:
+        name = Path(source).name.split(".")[0] if isinstance(source, str | os.PathLike) else ""
+        name += f"_{int(index):03d}" if name and index is not None else ""
+    return re.sub(r"[^\w.-]", "_", name)
+
+
+def _only(value: Any) -> Any:
+    """What stands alone in a list, as collating leaves it there."""
+    return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value

@@ -1,0 +1,72 @@
+"""A progress bar over the whole training run; plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from ignite.engine import Engine, Events
+from tqdm import tqdm
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """Shows steps, loss, key metric and the time that is left; attach it to the trainer.
+
+    On a terminal it is one bar over all steps. Elsewhere (a log file, a CI job) it prints one line an epoch.
+
+    Args:
+        evaluator: engine of the validation, whose metrics are shown; None for none.
+    """
+
+    def __init__(self, evaluator: Engine | None = None) -> None:
+        self.evaluator = evaluator
+        self._bar: tqdm | None = None
+        self._started = 0.0
+        self._first = 0
+
+    def attach(self, engine: Engine) -> None:
+        if getattr(engine.state, "rank", 0) > 0:
+            return
+        engine.add_event_handler(Events.EPOCH_STARTED, self._open)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._step)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch)
+        engine.add_event_handler(Events.COMPLETED, self._close)
+
+    def _open(self, engine: Engine) -> None:
+        if self._bar is None:
+            state: Any = engine.state
+            self._started, self._first = time.monotonic(), state.iteration
+            self._bar = tqdm(
+                total=state.max_epochs * state.epoch_length,
+                initial=state.iteration,
+                unit="step",
+                desc="training",
+                disable=not sys.stderr.isatty(),
+                dynamic_ncols=True,
+            )
+
+    def _step(self, engine: Engine) -> None:
+        if self._bar is not None:
+            self._bar.update()
+
+    def _epoch(self, engine: Engine) -> None:
+        state: Any = engine.state
+        parts = {"epoch": f"{state.epoch}/{state.max_epochs}"}
+        parts |= {name: f"{value:.4f}" for name, value in state.metrics.items()}
+        if self.evaluator is not None:
+            parts |= {f"val {name}": f"{value:.4f}" for name, value in self.evaluator.state.metrics.items()}
+        if self._bar is not None and not self._bar.disable:
+            self._bar.set_postfix(parts)
+            return
+        pace = (time.monotonic() - self._started) / max(1, state.iteration - self._first)
+        left = pace * (state.max_epochs * state.epoch_length - state.iteration)
+        text = "  ".join(f"{name} {value}" for name, value in parts.items())
+        print(f"{text}  {pace:.2f} s/step  {left / 60:.1f} min left", flush=True)
+
+    def _close(self, engine: Engine) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -1,0 +1,269 @@
+"""Seam-free overlap-tile inference for networks with valid convolutions.
+
+MONAI's sliding windows take an output smaller than its input for a zoomed one, blend windows that disagree, and
+pad with a constant. Here tiles step on the network's pooling grid and see true context, mirrored at the border,
+so that any tiling gives the same map as one pass over the whole mirrored image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer
+from monai.utils import convert_to_dst_type
+from tqdm import tqdm
+
+from bundle.cost import TileCost, free_memory, parse_bytes
+from bundle.geometry import Tile, TilePlan, ValidGeometry, mirror_indices
+from bundle.precision import autocast, resolve_precision
+
+__all__ = ["OverlapTileInferer"]
+
+#: (quarter turns, mirrored) of the members of the dihedral group, the identity first. "paper7" leaves out the
+#: last one: the paper averages "7 rotated versions" and does not say which.
+_DIHEDRAL = [(turns, mirrored) for mirrored in (False, True) for turns in range(4)]
+_AVERAGING = {"none": _DIHEDRAL[:1], "paper7": _DIHEDRAL[:7], "d4": _DIHEDRAL}
+
+#: counted activations -> what a convolution library really takes beside them (re-ordered copies, scratch space)
+_HEADROOM = 1.3
+
+
+class OverlapTileInferer(Inferer):
+    """The overlap-tile strategy of the U-Net paper (fig. 2) without its seams.
+
+    For every tile size the result equals one pass over the whole mirrored image, up to floating point rounding:
+    tiles are shifted by multiples of the network's pooling step from one common origin, whereas stepping by the
+    tile's output (388, as the 2015 release did) would move the pooling grid from tile to tile.
+
+    Args:
+        tile_size: input size of a tile in px, one for all axes or one an axis; None picks the cheapest that
+            ``max_memory`` admits: every tile pays for its margin, so fewer and larger ones compute less.
+        max_memory: bound on what inference may allocate beside the network's weights and the image, in bytes or
+            as text ("1.5 GiB"); None takes half of what is free on the device when called.
+        averaging: test-time averaging of the logits over "none"; "d4", the eight rotations and mirrorings of the
+            first two spatial axes; or "paper7", seven of them (all but one mirrored quarter turn).
+        geometry: sizes of the network; None takes ``network.geometry``.
+        stack_axis: spatial axis along which an image with one axis more than the network is a stack of slices,
+            each segmented alone (-1, the last, is how MONAI reads TIFF stacks and volumes); None refuses these.
+        precision: "fp32" (what the network is in), "bf16" or "auto", see :mod:`bundle.precision`.
+        progress: show a progress bar over the tiles.
+
+    Raises:
+        ValueError: for arguments outside what is allowed.
+
+    Example:
+        >>> from bundle.networks import UNet
+        >>> network = UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=4, depth=2).eval()
+        >>> OverlapTileInferer(tile_size=64)(torch.rand(1, 1, 50, 70), network).shape
+        torch.Size([1, 2, 50, 70])
+    """
+
+    def __init__(
+        self,
+        tile_size: int | Sequence[int] | None = None,
+        max_memory: float | str | None = None,
+        averaging: str = "none",
+        geometry: ValidGeometry | None = None,
+        stack_axis: int | None = None,
+        precision: str = "fp32",
+        progress: bool = False,
+    ) -> None:
+        super().__init__()
+        if averaging not in _AVERAGING:
+            raise ValueError(f"averaging must be one of {', '.join(_AVERAGING)}, got {averaging!r}")
+        resolve_precision(precision, "cpu")
+        self.tile_size = tile_size
+        self.max_memory = None if max_memory is None else parse_bytes(max_memory)
+        self.averaging = averaging
+        self.geometry = geometry
+        self.stack_axis = stack_axis
+        self.precision = precision
+        self.progress = progress
+        self._costs: dict[Any, TileCost] = {}
+
+    @torch.no_grad()
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """Segment a batch of whole images.
+
+        Args:
+            inputs: BCHW[D], any spatial size from 1 px on; with ``stack_axis`` also one axis more.
+            network: maps a tile to logits smaller by ``2 * geometry.margin``; in evaluation mode.
+            args: further positional arguments of the network.
+            kwargs: further keyword arguments of the network.
+
+        Returns:
+            BNHW[D] logits of exactly the input's spatial size, fp32 or better; a MetaTensor keeps its metadata.
+
+        Raises:
+            ValueError: for an image of other dimensions than the network's, a tile size that is not valid, or an
+                output that does not fit the geometry.
+            MemoryError: when not even the smallest tile fits ``max_memory``.
+        """
+        geometry = self.geometry or _geometry_of(network)
+        image = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        axes = getattr(network, "spatial_dims", None)
+        spatial = image.dim() - 2
+
+        def run(tile: torch.Tensor) -> torch.Tensor:
+            with autocast(self.precision, tile.device):
+                logits = network(tile, *args, **kwargs)
+            return logits if logits.dtype == torch.float64 else logits.float()
+
+        if axes is not None and spatial == axes + 1 and self.stack_axis is not None:
+            axis = range(2, image.dim())[self.stack_axis]
+            slices = [self._average(piece, network, run, geometry) for piece in image.unbind(axis)]
+            logits = torch.stack(slices, dim=axis)
+        elif spatial < 1 or (axes is not None and spatial != axes):
+            hint = "; a stack of slices needs stack_axis" if axes is not None and spatial == axes + 1 else ""
+            raise ValueError(
+                f"inputs have {spatial} spatial axes {tuple(image.shape)}, the network works on {axes}{hint}"
+            )
+        else:
+            logits = self._average(image, network, run, geometry)
+        return convert_to_dst_type(logits, inputs, dtype=logits.dtype)[0] if image is not inputs else logits
+
+    def choose_tile(
+        self,
+        image_size: Sequence[int],
+        channels: int,
+        network: Callable[..., Any],
+        device: torch.device | str = "cpu",
+    ) -> tuple[int, ...]:
+        """The tile size of the fewest FLOPs that covers an image within the memory bound.
+
+        Raises:
+            MemoryError: when no tile fits; the message names the bound and what the smallest one needs.
+        """
+        geometry = self.geometry or _geometry_of(network)
+        cost = self._cost(network, geometry, channels, len(image_size), device)
+        bound = self.max_memory if self.max_memory is not None else free_memory(device) / 2
+
+        def memory(plan: TilePlan) -> float:
+            # one fp32 map of the whole image; averaging holds the sum, the turned one and the one turned back
+            maps = 1 if self.averaging == "none" else 3
+            whole = 4 * maps * cost.out_channels * torch.Size(plan.image_size).numel()
+            return _HEADROOM * cost.memory(plan.tile_size) + whole
+
+        candidates = [geometry.plan(image_size, sizes) for sizes in product(*map(geometry.tile_sizes, image_size))]
+        candidates.sort(key=lambda plan: (len(plan) * cost.flops(plan.tile_size), len(plan)))
+        for plan in candidates:
+            # the estimate spares counting what is far too large
+            if cost.estimated_memory(plan.tile_size) <= bound and memory(plan) <= bound:
+                return plan.tile_size
+        smallest = min(candidates, key=lambda plan: torch.Size(plan.tile_size).numel())
+        raise MemoryError(
+            f"max_memory {bound / 2**20:.0f} MiB is not enough for an image of {tuple(image_size)} px: the smallest "
+            f"tile, {smallest.tile_size}, needs {memory(smallest) / 2**20:.0f} MiB"
+        )
+
+    def _cost(
+        self, network: Callable[..., Any], geometry: ValidGeometry, channels: int, axes: int, device: Any
+    ) -> TileCost:
+        half = resolve_precision(self.precision, device) == "bf16"
+        dtype = torch.bfloat16 if half else next(iter(_parameters(network)), torch.empty(0)).dtype
+        key = (id(network), geometry, channels, axes, dtype)
+        if key not in self._costs:
+            self._costs = {key: TileCost(network, geometry, channels, axes, dtype)}
+        return self._costs[key]
+
+    def _average(
+        self,
+        image: torch.Tensor,
+        network: Callable[..., Any],
+        run: Callable[[torch.Tensor], torch.Tensor],
+        geometry: ValidGeometry,
+    ) -> torch.Tensor:
+        members = _AVERAGING[self.averaging]
+        if len(members) > 1 and image.dim() < 4:
+            raise ValueError(f"averaging {self.averaging!r} rotates two axes, the image has {image.dim() - 2}")
+        total: torch.Tensor | None = None
+        for turns, mirrored in members:
+            logits = _turn_back(self._tiles(_turn(image, turns, mirrored), network, run, geometry), turns, mirrored)
+            total = logits if total is None else total.add_(logits)
+        assert total is not None  # every averaging has a member
+        return total / len(members) if len(members) > 1 else total
+
+    def _tiles(
+        self,
+        image: torch.Tensor,
+        network: Callable[..., Any],
+        run: Callable[[torch.Tensor], torch.Tensor],
+        geometry: ValidGeometry,
+    ) -> torch.Tensor:
+        size = tuple(image.shape[2:])
+        tile_size = self.tile_size
+        if tile_size is None:
+            tile_size = self.choose_tile(size, image.shape[1], network, image.device)
+        plan = geometry.plan(size, tile_size)
+        output: torch.Tensor | None = None
+        for batch, tile in self._walk(plan, image.shape[0]):
+            logits = run(_cut(image[batch : batch + 1], tile))
+            expected = tuple(map(geometry.output_size, plan.tile_size))
+            if tuple(logits.shape[2:]) != expected:
+                raise ValueError(
+                    f"the network returned {tuple(logits.shape[2:])} px for a tile of {plan.tile_size}, its geometry "
+                    f"(depth {geometry.depth}) says {expected}: is the geometry another network's, or is it padded?"
+                )
+            if output is None:
+                output = logits.new_empty((image.shape[0], logits.shape[1], *size))
+            _inside(output[batch], tile.output).copy_(_inside(logits[0], tile.crop))
+        assert output is not None  # a plan has at least one tile
+        return output
+
+    def _walk(self, plan: TilePlan, batch_size: int) -> Iterator[tuple[int, Tile]]:
+        pairs = ((batch, tile) for batch in range(batch_size) for tile in plan)
+        yield from tqdm(pairs, total=batch_size * len(plan), desc="tiles", unit="tile", disable=not self.progress)
+
+
+def _cut(image: torch.Tensor, tile: Tile) -> torch.Tensor:
+    """A tile's input out of a BCHW[D] image, mirrored where it reaches beyond."""
+    for axis, (start, stop) in enumerate(tile.input, start=2):
+        n = image.shape[axis]
+        if start >= 0 and stop <= n:
+            image = image.narrow(axis, start, stop - start)
+        else:
+            index = torch.tensor(mirror_indices(start, stop, n), device=image.device)
+            image = image.index_select(axis, index)
+    return image.contiguous()
+
+
+def _inside(image: torch.Tensor, spans: Sequence[tuple[int, int]]) -> torch.Tensor:
+    """The part of a CHW[D] image between (start, stop) along every spatial axis, as a view."""
+    for axis, (start, stop) in enumerate(spans, start=1):
+        image = image.narrow(axis, start, stop - start)
+    return image
+
+
+def _turn(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
+    if mirrored:
+        image = image.flip(2)
+    return torch.rot90(image, turns, dims=(2, 3)) if turns else image
+
+
+def _turn_back(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
+    if turns:
+        image = torch.rot90(image, -turns, dims=(2, 3))
+    return image.flip(2) if mirrored else image
+
+
+def _geometry_of(network: Any) -> ValidGeometry:
+    network = getattr(network, "module", network)  # DataParallel, DistributedDataParallel
+    geometry = getattr(network, "geometry", None)
+    if isinstance(geometry, ValidGeometry):
+        return geometry
+    depth = getattr(network, "depth", None)  # TorchScript keeps plain numbers only
+    if isinstance(depth, int):
+        return ValidGeometry(depth)
+    raise ValueError(
+        f"network {type(network).__name__} has no geometry: pass geometry=ValidGeometry(depth) to the inferer"
+    )
+
+
+def _parameters(network: Any) -> Iterator[torch.Tensor]:
+    yield from network.parameters() if hasattr(network, "parameters") else ()

@@ -1,0 +1,206 @@
+"""The U-Net of Ronneberger, Fischer and Brox (2015): valid convolutions, 23 convolution layers, 572 -> 388.
+
+The networks called U-Net in MONAI pad their convolutions. Here nothing is padded: every output pixel sees real
+context only, which is what makes the overlap-tile of :mod:`bundle.inferers` exact.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from bundle.geometry import ValidGeometry
+
+__all__ = ["UNet"]
+
+_CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+_UP = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+_BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+class UNet(nn.Module):
+    """U-Net with valid 3x3 convolutions, in 2D or 3D.
+
+    Each level is (convolution, ReLU) twice, then a 2x2 max-pooling on the way down; on the way up a 2x2
+    transposed convolution of stride 2 and the concatenation [upsampled, centre-cropped skip]. The last layer is
+    a 1x1 convolution; its output are logits, no softmax.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image, at least 1.
+        out_channels: number of classes, at least 1.
+        base_channels: channels of the first level, doubled at each further one. The paper's is 64.
+        depth: number of poolings. The paper's is 4.
+        dropout: probability in [0, 1), applied after the last ReLU of the lowest contracting block (before its
+            pooling, so that the skip carries it too) and of the bottleneck: "at the end of the contracting path"
+            in the paper, at these two places in the authors' release.
+        norm: None (the paper) or "batch": batch normalisation between each 3x3 convolution and its ReLU. In
+            evaluation mode it is a fixed affine map that :meth:`fold_batch_norm` merges into the convolutions.
+        up_relu: a ReLU after each up-convolution, as in the authors' release; the paper's figure has none.
+        wide_last_up: the last up-convolution keeps its number of channels (128 -> 128 at the defaults), as in
+            the authors' release; in the paper each one halves them.
+
+    Shape:
+        input: BCHW[D], each spatial size valid for ``geometry`` (188 + 16 k px at depth 4).
+        output: BNHW[D] logits, smaller than the input by ``2 * geometry.margin`` px along every axis.
+
+    Raises:
+        ValueError: for arguments outside what is allowed, and in ``forward`` for an invalid size (naming the two
+            nearest valid ones) or a wrong number of channels or axes.
+
+    Note:
+        Weights are Gaussian with std sqrt(2 / N), biases 0 (section 3 of the paper). N is the number of incoming
+        nodes of one neuron: kernel size times ``in_channels`` for a convolution, and ``in_channels`` for a 2x2
+        up-convolution of stride 2, each of whose outputs sees one tap (the release counted 4 * out_channels).
+
+    Example:
+        >>> network = UNet(spatial_dims=2, in_channels=1, out_channels=2)
+        >>> network.geometry.output_size(572)
+        388
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        base_channels: int = 64,
+        depth: int = 4,
+        dropout: float = 0.5,
+        norm: str | None = None,
+        up_relu: bool = False,
+        wide_last_up: bool = False,
+    ) -> None:
+        super().__init__()
+        if spatial_dims not in _CONV:
+            raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
+        for name, value in (
+            ("in_channels", in_channels),
+            ("out_channels", out_channels),
+            ("base_channels", base_channels),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be an integer of at least 1 (1 is the nearest), got {value!r}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {dropout!r}; the paper's is 0.5, none is 0")
+        _require_tile_exact(norm)
+        self.geometry = ValidGeometry(depth)
+        self.spatial_dims = spatial_dims
+        self.in_channels = in_channels
+        self.depth = depth
+        self.step = self.geometry.step
+        self.smallest_input = self.geometry.smallest_input
+
+        channels = [base_channels * 2**level for level in range(depth + 1)]
+        self.down = nn.ModuleList()
+        for level, width in enumerate(channels):
+            before = in_channels if level == 0 else channels[level - 1]
+            self.down.append(_block(spatial_dims, before, width, norm, dropout if level >= depth - 1 else 0.0))
+        self.pool = _POOL[spatial_dims](kernel_size=2, stride=2)
+        self.up = nn.ModuleList()
+        self.merge = nn.ModuleList()
+        for level in reversed(range(depth)):
+            below, width = channels[level + 1], channels[level]
+            risen = below if wide_last_up and level == 0 else width
+            up: nn.Module = _UP[spatial_dims](below, risen, kernel_size=2, stride=2)
+            self.up.append(nn.Sequential(up, nn.ReLU(inplace=True)) if up_relu else up)
+            self.merge.append(_block(spatial_dims, risen + width, width, norm, 0.0))
+        self.classify = _CONV[spatial_dims](base_channels, out_channels, kernel_size=1)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew as the paper does: Gaussian with std sqrt(2 / N), biases 0."""
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Conv3d)):
+                incoming = module.in_channels * math.prod(module.kernel_size)
+            elif isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d)):
+                incoming = module.in_channels  # kernel 2 at stride 2: every output pixel sees one tap
+            else:
+                continue
+            nn.init.normal_(module.weight, std=math.sqrt(2 / incoming))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self._check_input(x)
+        skips: list[torch.Tensor] = []
+        for level, block in enumerate(self.down):
+            x = block(x)
+            if level < self.depth:
+                skips.append(x)
+                x = self.pool(x)
+        for up, merge in zip(self.up, self.merge):  # noqa: B905 - TorchScript knows no strict=
+            x = up(x)
+            x = merge(torch.cat([x, _centre_crop(skips.pop(), x)], dim=1))
+        return self.classify(x)
+
+    def _check_input(self, x: torch.Tensor) -> None:
+        if x.dim() != self.spatial_dims + 2:
+            raise ValueError(
+                f"input must have {self.spatial_dims + 2} axes (batch, channel and {self.spatial_dims} spatial), "
+                f"got {x.dim()}: {list(x.shape)}"
+            )
+        if x.shape[1] != self.in_channels:
+            raise ValueError(f"input must have in_channels = {self.in_channels} channels, got {x.shape[1]}")
+        for n in x.shape[2:]:
+            if n < self.smallest_input or (n - self.smallest_input) % self.step != 0:
+                # what ValidGeometry.require_valid says, in the words of TorchScript
+                below = max(self.smallest_input, n - (n - self.smallest_input) % self.step)
+                raise ValueError(
+                    f"input size {n} px is not valid at depth {self.depth}: valid sizes are {self.smallest_input} "
+                    f"+ k * {self.step}; the nearest are {below} and {below + self.step}"
+                )
+
+    def fold_batch_norm(self) -> UNet:
+        """A copy in evaluation mode with every batch normalisation merged into the convolution before it.
+
+        The same function with fewer operations: equal outputs up to rounding.
+        """
+        folded = copy.deepcopy(self).eval()
+        for blocks in (folded.down, folded.merge):
+            for index, block in enumerate(blocks):
+                layers: list[Any] = []
+                for layer in block.children():
+                    if isinstance(layer, (nn.BatchNorm2d, nn.BatchNorm3d)):
+                        layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
+                    else:
+                        layers.append(layer)
+                blocks[index] = nn.Sequential(*layers)
+        return folded
+
+
+def _require_tile_exact(norm: str | None) -> None:
+    if norm in (None, "batch"):
+        return
+    if norm in ("instance", "group", "layer"):
+        raise ValueError(
+            f"norm {norm!r} is refused: it depends on the content of the tile, so tiles would no longer equal one "
+            "pass over the whole image; allowed are None and 'batch' (running statistics at inference)"
+        )
+    raise ValueError(f"norm must be None or 'batch', got {norm!r}")
+
+
+def _block(spatial_dims: int, before: int, width: int, norm: str | None, dropout: float) -> nn.Sequential:
+    """(valid 3x3 convolution, normalisation, ReLU) twice, then dropout."""
+    layers: list[nn.Module] = []
+    for channels in (before, width):
+        layers.append(_CONV[spatial_dims](channels, width, kernel_size=3))
+        if norm == "batch":
+            layers.append(_BATCH_NORM[spatial_dims](width))
+        layers.append(nn.ReLU(inplace=True))
+    if dropout > 0:
+        layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers)
+
+
+def _centre_crop(skip: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
+    for axis in range(2, skip.dim()):
+        size = to.shape[axis]
+        skip = skip.narrow(axis, (skip.shape[axis] - size) // 2, size)
+    return skip

@@ -1,0 +1,238 @@
+"""Results on disk in the geometry of the input: probability map, labelled cells, overlay picture, summary."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import secrets
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from monai.transforms import Transform
+from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_type
+from PIL import Image
+
+from bundle.pictures import overlay
+from bundle.writers import FORMATS, split_name, write_image, write_whole
+
+__all__ = ["SegmentationWriter"]
+
+_logger = logging.getLogger(__name__)
+
+_COLUMNS = ("file", "width", "height", "slices", "cells", "foreground_fraction", "mean_cell_area_px", "output")
+
+
+class SegmentationWriter(Transform):
+    """Write what was inferred of an image; the last step of a postprocessing chain of dictionary transforms.
+
+    For an input ``<stem>.<ext>`` there will be
+
+    - ``<stem>_probability.<ext>``: float32, 0 .. 1,
+    - ``<stem>_cells.<ext>``: 0 background, 1..N; uint16, or uint32 with more than 65535 cells,
+    - ``<stem>_overlay.png``: cells outlined on the image, of a volume its middle slice; a TIFF stack also gets
+      ``<stem>_overlay.tif``, an RGB page a slice,
+
+    and one row in ``summary.csv`` (areas in px, in voxels of a volume; of a stack labelled slice by slice the cells of
+    all slices). PNG, JPEG, BMP and TIFF become TIFF, a
+    stack stays a stack of as many pages; NIfTI becomes ``.nii.gz`` with its affine and header; MHA, MHD and NRRD
+    become ``.mha`` with spacing, origin and direction. MONAI's readers hand images over as (x, y[, z]); files are
+    written so that a pixel has the position it has in the input file. They appear whole or not at all.
+
+    With ``input_dir`` the folders below it are repeated below ``output_dir``. Where two inputs still claim one
+    name, the later one is called ``<stem>_<ext>``, then ``<stem>_2`` and so on; ``summary.csv`` says which is
+    whose. A slice that was loaded alone (``patch_index`` in its meta) is called ``<stem>_<slice>``. Results of an
+    earlier run are replaced, inputs never: ``output_dir`` may not be the folder of an input.
+
+    Args:
+        output_dir: folder of the results; made if absent.
+        input_dir: folder of all inputs, whose structure is kept, or the only input; None writes side by side.
+        image_key: MetaTensor CHW[D] with ``filename_or_obj`` and ``affine`` as MONAI's readers set them.
+        probability_key: 1HW[D], the probability of "cell".
+        instances_key: 1HW[D] integers, the cells.
+        output_key: where the paths written go in the dictionary returned, as ``{"probability": path, ...}``.
+        overlays: False writes no pictures.
+
+    Raises:
+        ValueError: at construction when ``output_dir`` is a file, cannot be written or is ``input_dir``; at a call
+            for an image without a file name, of another kind or size than the file read, or in ``output_dir``.
+        KeyError: at a call when an item is missing.
+    """
+
+    backend = [TransformBackends.NUMPY]  # noqa: RUF012 - MONAI's convention
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        input_dir: str | os.PathLike[str] | None = None,
+        image_key: str = "image",
+        probability_key: str = "probability",
+        instances_key: str = "instances",
+        output_key: str = "output_files",
+        overlays: bool = True,
+    ) -> None:
+        self.output_dir = _writable(Path(output_dir))
+        self.input_dir = None if input_dir is None else Path(input_dir).resolve()
+        if self.input_dir is not None and self.input_dir.is_file():
+            self.input_dir = self.input_dir.parent
+        if self.output_dir == self.input_dir:
+            raise _own_folder_error(self.output_dir)
+        self.image_key = image_key
+        self.probability_key = probability_key
+        self.instances_key = instances_key
+        self.output_key = output_key
+        self.overlays = overlays
+        self._claimed: dict[Path, tuple[Path, int | None]] = {}
+        self._summary_begun = False
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in (self.image_key, self.probability_key, self.instances_key):
+            if key not in d:
+                raise KeyError(f"{key!r} is missing; the writer got {sorted(map(str, d))}")
+        meta = getattr(d[self.image_key], "meta", {})
+        source = meta.get("filename_or_obj")
+        if not source:
+            raise ValueError(f"{self.image_key!r} has no filename_or_obj: load it with MONAI's LoadImaged")
+        image, probability, cells = (
+            convert_data_type(d[key], np.ndarray)[0]
+            for key in (self.image_key, self.probability_key, self.instances_key)
+        )
+        _check_grid(str(source), meta, image, probability, cells)
+        path = Path(str(source)).resolve()
+        base = self._base(path, meta.get(ImageMetaKey.PATCH_INDEX))
+        written = self._write(base, path, meta, image, probability[0], cells[0])
+        self._summarise(path, base, cells[0])
+        _logger.info("%s -> %s", source, ", ".join(Path(name).name for name in written.values()))
+        d[self.output_key] = written
+        return d
+
+    def _base(self, source: Path, index: int | None) -> Path:
+        """The path of the results of ``source`` without ``_cells.<ext>``; its folder is made."""
+        stem, suffix = split_name(source)
+        if index is not None:
+            stem = f"{stem}_{int(index):04d}"
+        folder = self.output_dir
+        if self.input_dir is not None and source.is_relative_to(self.input_dir):
+            folder = self.output_dir / source.parent.relative_to(self.input_dir)
+        if folder == source.parent:
+            raise _own_folder_error(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        names = [stem, f"{stem}_{suffix.lstrip('.').replace('.', '_')}"]
+        names += [f"{stem}_{number}" for number in range(2, len(self._claimed) + 3)]
+        one = (source, index)
+        base = next(folder / name for name in names if self._claimed.get(folder / name, one) == one)
+        self._claimed[base] = one
+        return base
+
+    def _write(
+        self,
+        base: Path,
+        source: Path,
+        meta: Mapping[str, Any],
+        image: np.ndarray,
+        probability: np.ndarray,
+        cells: np.ndarray,
+    ) -> dict[str, str]:
+        extension = FORMATS[split_name(source)[1]]
+        label_type = np.uint16 if cells.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
+        written = {}
+        for name, array in (("probability", probability.astype(np.float32)), ("cells", cells.astype(label_type))):
+            target = base.with_name(f"{base.name}_{name}{extension}")
+            write_image(target, array, source, meta)
+            written[name] = str(target)
+        if self.overlays:
+            written |= self._write_overlays(base, extension, image, cells)
+        return written
+
+    def _write_overlays(self, base: Path, extension: str, image: np.ndarray, cells: np.ndarray) -> dict[str, str]:
+        shown = image if image.shape[0] == 3 else image.mean(axis=0, keepdims=True)
+        volume = cells.ndim == 3
+        slices = range(cells.shape[2]) if volume and extension == ".tif" else [cells.shape[-1] // 2]
+        pages = []
+        for index in slices:
+            plane = shown[..., index] if volume else shown
+            # (C, x, y) -> rows, columns, channels
+            picture = plane.transpose(2, 1, 0) if len(plane) == 3 else plane[0].T
+            pages.append(overlay(picture, (cells[..., index] if volume else cells).T))
+        target = base.with_name(f"{base.name}_overlay.png")
+        write_whole(target, lambda temporary: Image.fromarray(pages[len(pages) // 2]).save(temporary))
+        written = {"overlay": str(target)}
+        if volume and extension == ".tif":
+            target = base.with_name(f"{base.name}_overlay.tif")
+            stack = np.stack(pages)
+            write_whole(
+                target, lambda temporary: tifffile.imwrite(temporary, stack, photometric="rgb", compression="zlib")
+            )
+            written["overlay_stack"] = str(target)
+        return written
+
+    def _summarise(self, source: Path, base: Path, cells: np.ndarray) -> None:
+        """Add the row of an image; the first one of this writer begins a new file."""
+        width, height, *slices = cells.shape
+        count = int(cells.max(initial=0))
+        foreground = int((cells > 0).sum())
+        file = (
+            source.relative_to(self.input_dir) if self.input_dir and source.is_relative_to(self.input_dir) else source
+        )
+        row = (
+            file.as_posix(),
+            width,
+            height,
+            slices[0] if slices else 1,
+            count,
+            f"{foreground / cells.size:.6f}",
+            f"{foreground / count:.2f}" if count else "",
+            base.relative_to(self.output_dir).as_posix(),
+        )
+        with open(self.output_dir / "summary.csv", "a" if self._summary_begun else "w", newline="") as stream:
+            writer = csv.writer(stream)
+            if not self._summary_begun:
+                writer.writerow(_COLUMNS)
+            writer.writerow(row)
+        self._summary_begun = True
+
+
+def _writable(folder: Path) -> Path:
+    """Make the folder and try to write in it, before anything is computed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".write-test-{secrets.token_hex(4)}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"output_dir {str(folder)!r} cannot be written ({error.strerror}); give a folder you may write in, "
+            f"for instance {str(Path.cwd() / 'segmentation')!r}"
+        ) from error
+    return folder.resolve()
+
+
+def _own_folder_error(folder: Path) -> ValueError:
+    return ValueError(
+        f"output_dir {str(folder)!r} is the folder of the input images, where results could replace them; "
+        f"{str(folder / 'segmentation')!r} would do"
+    )
+
+
+def _check_grid(
+    source: str, meta: Mapping[str, Any], image: np.ndarray, probability: np.ndarray, cells: np.ndarray
+) -> None:
+    """The arrays must still be on the grid of the file, or they could not be laid on it."""
+    suffix = split_name(Path(source))[1]
+    if suffix not in FORMATS:
+        raise ValueError(f"cannot write results of {source!r}: the input must be one of {', '.join(FORMATS)}")
+    if probability.shape[0] != 1 or probability.ndim not in (3, 4) or cells.shape != probability.shape:
+        raise ValueError(
+            f"probability and instances must both be 1HW or 1HWD, got {probability.shape} and {cells.shape}"
+        )
+    size = probability.shape[1:]
+    on_file = tuple(int(n) for n in meta.get(MetaKeys.SPATIAL_SHAPE, image.shape[1:]))
+    if image.shape[1:] != size or on_file != size:
+        raise ValueError(
+            f"results of {source!r} have the size {size}, the image here {image.shape[1:]} and in the file "
+            f"{on_file}: all must be equal, so invert what resized or cropped the image first"
+        )

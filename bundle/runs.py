@@ -1,0 +1,75 @@
+"""The folder of a run: its name, its place, and what must be true before training starts."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from pathlib import Path
+
+import torch.distributed as dist
+
+__all__ = ["open_run"]
+
+
+def open_run(output_dir: str | os.PathLike[str], run_name: str | None = None, resume: bool = False) -> str:
+    """Make the folder ``output_dir/run_name`` of a training run, or find it again to resume.
+
+    Args:
+        output_dir: folder of all runs; made if absent.
+        run_name: None makes a unique one of date, time and four random letters. With several processes rank 0
+            decides and tells the others.
+        resume: the run exists and goes on.
+
+    Returns:
+        the folder's path.
+
+    Raises:
+        ValueError: for a name that is no plain folder name, or ``resume`` without a name.
+        FileExistsError: when the run exists and is not to be resumed: nothing is written over.
+        FileNotFoundError: when there is nothing to resume; the message names the runs there are.
+        PermissionError, NotADirectoryError: when the folder cannot be written.
+    """
+    several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    if several and dist.get_rank() > 0:
+        names: list[str | None] = [None]
+        dist.broadcast_object_list(names, src=0)
+        if names[0] is None:
+            raise RuntimeError("rank 0 could not open the run, see its message")
+        return names[0]
+    path = None
+    try:
+        path = _open(Path(output_dir), run_name, resume)
+    finally:
+        if several:
+            dist.broadcast_object_list([path], src=0)
+    return path
+
+
+def _open(output_dir: Path, run_name: str | None, resume: bool) -> str:
+    if run_name is None:
+        if resume:
+            raise ValueError(f"resume needs run_name: one of {_known(output_dir)}")
+        run_name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    if not re.fullmatch(r"[\w.+-]+", run_name) or run_name.startswith("."):
+        raise ValueError(f"run_name must be letters, digits and _ . + - (it names a folder), got {run_name!r}")
+    path = output_dir / run_name
+    if resume and not (path / "last.pt").is_file():
+        raise FileNotFoundError(f"nothing to resume: {path} has no last.pt; runs here: {_known(output_dir)}")
+    if not resume and path.exists():
+        raise FileExistsError(
+            f"run {path} exists: add --resume true to continue it, or choose another run_name; nothing is written over"
+        )
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / ".writable").touch()
+        (path / ".writable").unlink()
+    except OSError as error:
+        raise type(error)(f"output_dir {output_dir} cannot be written ({error.strerror}): choose another") from None
+    return str(path)
+
+
+def _known(output_dir: Path) -> str:
+    names = sorted(p.parent.name for p in output_dir.glob("*/last.pt"))
+    return ", ".join(names[-5:]) if names else f"none in {output_dir}"

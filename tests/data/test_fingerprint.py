@@ -1,0 +1,70 @@
+"""The fingerprint follows content, names and slices, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from bundle.data import fingerprint as module
+from bundle.data.fingerprint import fingerprint
+
+
+@pytest.fixture
+def items(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.tif").write_bytes(name.encode() * 10)
+        (tmp_path / f"{name}-label.tif").write_bytes(name.encode() * 7)
+    return [{"image": str(tmp_path / f"{n}.tif"), "label": str(tmp_path / f"{n}-label.tif"), "name": n} for n in "ab"]
+
+
+def test_form_and_independence_of_order_and_place(items, tmp_path):
+    print_ = fingerprint(items)
+    assert len(print_) == 16
+    assert int(print_, 16) >= 0
+    assert fingerprint(items[::-1]) == print_
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for item in items:
+        for key in ("image", "label"):
+            item[key] = shutil.copy(item[key], moved / f"other-{key}-{item['name']}.tif")
+    assert fingerprint(items) == print_
+
+
+def test_any_change_shows(items):
+    before = fingerprint(items)
+    variants = [
+        [{**items[0], "name": "c"}, items[1]],
+        [{**items[0], "slice": 0}, items[1]],
+        [{**items[0], "slice": 1}, items[1]],
+        items[:1],
+        [{key: items[0][key] for key in ("image", "name")}, items[1]],
+        [{**items[0], "label": items[1]["label"]}, {**items[1], "label": items[0]["label"]}],
+        [{**items[0], "image": items[0]["label"], "label": items[0]["image"]}, items[1]],
+    ]
+    with open(items[1]["label"], "r+b") as file:
+        file.write(b"x")
+    prints = [before, fingerprint(items), *map(fingerprint, variants)]
+    assert len(set(prints)) == len(prints)
+
+
+def test_each_file_is_read_once(items, monkeypatch):
+    read = []
+    original = module._sha256
+    monkeypatch.setattr(module, "_sha256", lambda path: read.append(path) or original(path))
+    fingerprint([{**items[0], "name": str(i), "slice": i} for i in range(30)])
+    assert len(read) == 2
+
+
+def test_pixels_beside_a_header_count(tmp_path):
+    (tmp_path / "v.mhd").write_text("NDims = 2\nElementDataFile = v.raw\n")
+    (tmp_path / "v.raw").write_bytes(b"1")
+    items = [{"image": str(tmp_path / "v.mhd"), "name": "v"}]
+    before = fingerprint(items)
+    (tmp_path / "v.raw").write_bytes(b"2")
+    assert fingerprint(items) != before
+
+
+def test_missing_file(items, tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone"):
+        fingerprint([{"image": str(tmp_path / "gone.tif"), "name": "gone"}])

@@ -1,0 +1,159 @@
+"""Files become items: pairing, slices, order, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from bundle.data import LAYOUTS, Layout, datalist, folder
+
+
+def save(path: Path, array: np.ndarray) -> Path:
+    """Write numpy's (rows, columns) or (pages, rows, columns) in the format of the extension."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.name.endswith((".nii", ".nii.gz")):
+        nibabel.save(nibabel.Nifti1Image(array.T.astype(np.int16), np.eye(4)), path)
+    elif path.suffix == ".tif":
+        tifffile.imwrite(path, array, photometric="minisblack")
+    elif path.suffix == ".mha":
+        import itk
+
+        itk.imwrite(itk.image_from_array(array), str(path))
+    else:
+        Image.fromarray(array.astype(np.uint8)).save(path)
+    return path
+
+
+def test_pairs_by_stem_whatever_the_extension(tmp_path, position):
+    for name in ("a.png", "b.tif", "c.nii.gz", "d.bmp", "e.jpg", "f.mha", "g.PNG"):
+        save(tmp_path / "image" / name, position())
+    for name in ("a.tif", "b.nii", "c.png", "d.png", "e.png", "f.png", "g.tif"):
+        save(tmp_path / "label" / name, position())
+    (tmp_path / "image" / "Thumbs.db").write_text("x")
+    (tmp_path / "image" / "._a.png").write_text("x")
+    items = folder.datalist(tmp_path)
+    assert [item["name"] for item in items] == list("abcdefg")
+    assert items[2] == {
+        "image": str(tmp_path / "image/c.nii.gz"),
+        "label": str(tmp_path / "label/c.png"),
+        "name": "c",
+    }
+
+
+def test_natural_order(write_pair):
+    for name in ("t10", "t9", "t100"):
+        root = write_pair(name)
+    assert [item["name"] for item in folder.datalist(root)] == ["t9", "t10", "t100"]
+
+
+@pytest.mark.parametrize("kind", [".tif", ".nii.gz", ".mha"])
+def test_slices_of_stacks_and_volumes(tmp_path, position, kind):
+    array = np.stack([position(page=page) for page in range(11)])
+    save(tmp_path / "image" / f"v{kind}", array)
+    save(tmp_path / "label" / "v.tif", (array % 2).astype(np.uint8))
+    items = folder.datalist(tmp_path)
+    assert [item["slice"] for item in items] == list(range(11))
+    assert [items[0]["name"], items[10]["name"]] == ["v-00", "v-10"]
+    assert folder.datalist(tmp_path, slices=False) == [
+        {"image": str(tmp_path / f"image/v{kind}"), "name": "v", "label": str(tmp_path / "label/v.tif")}
+    ]
+
+
+def test_a_volume_of_one_slice_is_an_image(tmp_path, position):
+    save(tmp_path / "v.nii", position()[None])
+    assert folder.images(tmp_path / "v.nii") == [{"image": str(tmp_path / "v.nii"), "name": "v"}]
+
+
+def test_other_folder_names_and_missing_labels(tmp_path, position):
+    for name in ("a", "b"):
+        save(tmp_path / "raw" / f"{name}.png", position())
+    save(tmp_path / "truth" / "b.png", position())
+    with pytest.raises(ValueError, match=r"1 images have no label of the same name in .*truth: a"):
+        folder.datalist(tmp_path, "raw", "truth")
+    items = folder.datalist(tmp_path, "raw", "truth", need_label=False)
+    assert ["label" in item for item in items] == [False, True]
+    assert "label" not in folder.datalist(tmp_path, "raw", "nowhere", need_label=False)[0]
+
+
+def test_lonely_files_are_counted_and_five_are_named(tmp_path, position):
+    save(tmp_path / "image" / "x.png", position())
+    for n in range(7):
+        save(tmp_path / "label" / f"l{n}.png", position())
+    save(tmp_path / "label" / "x.png", position())
+    with pytest.raises(ValueError, match=r"7 labels have no image .*: l0, l1, l2, l3, l4, \.\.\.$"):
+        folder.datalist(tmp_path)
+
+
+def test_two_images_of_one_stem(tmp_path, position):
+    save(tmp_path / "image" / "a.png", position())
+    save(tmp_path / "image" / "a.tif", position())
+    with pytest.raises(ValueError, match=r"two images of one name, a\.png and a\.tif"):
+        folder.datalist(tmp_path)
+
+
+def test_a_file_that_takes_the_name_of_a_page(tmp_path, position):
+    save(tmp_path / "a.tif", np.stack([position(), position()]))
+    save(tmp_path / "a-1.tif", position())
+    with pytest.raises(ValueError, match=r"a.*\.tif and .*a.*\.tif both give the name a-1"):
+        folder.images(tmp_path)
+
+
+def test_label_with_other_number_of_slices(write_pair, position):
+    root = write_pair("s", image=np.stack([position()] * 3), label=np.zeros((2, 12, 20), np.uint8))
+    with pytest.raises(ValueError, match=r"label.*s\.tif: it has 2 slices, its image .* has 3"):
+        folder.datalist(root)
+
+
+@pytest.mark.parametrize("layout", ["auto", "folder"])
+def test_missing_empty_and_unreadable(tmp_path, layout):
+    with pytest.raises(FileNotFoundError, match=r"is no folder; layouts understood are isbi2012: .*folder: image/"):
+        datalist(tmp_path / "nowhere", layout)
+    with pytest.raises(FileNotFoundError, match="is empty; layouts understood"):
+        datalist(tmp_path, layout)
+    (tmp_path / "image").mkdir()
+    (tmp_path / "image" / "a.czi").write_text("x")
+    with pytest.raises(FileNotFoundError, match=r"holds no image; readable are \.tif, .*\.nii\.gz.*layouts understood"):
+        datalist(tmp_path, layout)
+
+
+@pytest.mark.parametrize("root", ["", None])
+def test_no_dataset_dir(root):
+    with pytest.raises(FileNotFoundError, match=r"dataset_dir .* is no folder"):
+        datalist(root)
+
+
+def test_images_of_a_file_a_folder_and_a_root(tmp_path, position):
+    file = save(tmp_path / "image" / "a.tif", position())
+    expected = [{"image": str(file), "name": "a"}]
+    assert folder.images(file) == folder.images(tmp_path / "image") == folder.images(tmp_path) == expected
+    save(tmp_path / "top.png", position())
+    assert [item["name"] for item in folder.images(tmp_path)] == ["top"]
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(ValueError, match=r"notes\.txt: its extension is none of \.tif"):
+        folder.images(tmp_path / "notes.txt")
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        folder.images(tmp_path / "nowhere")
+
+
+def test_a_broken_file_is_listed_so_that_the_others_go_on(tmp_path, position):
+    save(tmp_path / "a.tif", position())
+    (tmp_path / "b.tif").write_bytes(b"")
+    assert [item["name"] for item in folder.images(tmp_path)] == ["a", "b"]
+
+
+def test_unknown_layout(tmp_path):
+    with pytest.raises(ValueError, match="layout must be one of auto, isbi2012, folder"):
+        datalist(tmp_path, "ctc2")
+
+
+def test_another_layout_takes_one_line(tmp_path, monkeypatch):
+    (tmp_path / "here.mark").write_text("")
+    found = [{"image": "x", "name": "x"}]
+    own = Layout(lambda root, scale=1: found * scale, lambda root: (root / "here.mark").exists(), "here.mark")
+    monkeypatch.setitem(LAYOUTS, "own", own)
+    assert datalist(tmp_path, "own", scale=2) == found * 2

@@ -1,0 +1,260 @@
+"""LoadSlice(d): order, slices, types and what is refused; ReadableItems: one broken file costs only itself."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import tifffile
+import torch
+from monai.data import DataLoader, MetaTensor
+from monai.transforms import Compose, SaveImage
+from PIL import Image
+from torch.utils.data import default_collate
+
+from bundle.data import folder
+from bundle.data.loading import ImageError, LoadSlice, LoadSliced, ReadableItems, UnreadableImageError
+
+
+def tiff(path: Path, array: np.ndarray, **options) -> str:
+    tifffile.imwrite(path, array, photometric=options.pop("photometric", "minisblack"), **options)
+    return str(path)
+
+
+def test_image_and_label_as_monai_label_feeds_them(write_pair, position):
+    root = write_pair("a")
+    item = {"image": str(root / "image/a.tif"), "label": str(root / "label/a.tif")}
+    loaded = LoadSliced(("image", "label"))(item)
+    assert set(loaded) == {"image", "label"}
+    assert item["image"].endswith("a.tif")
+    assert (loaded["image"].dtype, loaded["label"].dtype) == (torch.float32, torch.int32)
+    assert isinstance(loaded["image"], MetaTensor)
+    assert isinstance(loaded["label"], MetaTensor)
+    np.testing.assert_array_equal(loaded["image"].numpy(), position().T[None])
+    np.testing.assert_array_equal(loaded["label"].numpy(), position().T[None] % 3)
+    assert loaded["image"].meta["filename_or_obj"] == item["image"]
+    assert set(LoadSliced(("image", "label"), allow_missing_keys=True)({"image": item["image"]})) == {"image"}
+    with pytest.raises(KeyError, match="label"):
+        LoadSliced(("image", "label"))({"image": item["image"]})
+
+
+def test_slices_are_the_pages(stack, position):
+    items = folder.images(stack)
+    load = LoadSliced("image")
+    for page, item in enumerate(items):
+        loaded = load(item)
+        np.testing.assert_array_equal(loaded["image"].numpy(), position(page=page).T[None])
+        assert loaded["name"] == f"stack-{page}"
+
+
+def test_a_slice_is_a_copy(stack, position):
+    """What is done to a slice in place must not reach the stack that is remembered."""
+    LoadSlice()(str(stack), 1).zero_()
+    np.testing.assert_array_equal(LoadSlice()(str(stack), 1)[0].numpy(), position(page=1).T)
+
+
+def test_a_single_page_by_index_is_a_copy_too(tmp_path, position):
+    path = tiff(tmp_path / "a.tif", position())
+    LoadSlice()(path, 0).zero_()
+    np.testing.assert_array_equal(LoadSlice()(path, 0)[0].numpy(), position().T)
+
+
+def test_affine_of_a_slice_is_where_it_lies(tmp_path):
+    affine = np.array([[2.0, 0, 0, 5], [0, 3, 0, 6], [0, 0, 4, 7], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(np.random.RandomState(0).rand(6, 5, 4), affine), tmp_path / "v.nii")
+    loaded = LoadSlice()(str(tmp_path / "v.nii"), 3)
+    assert loaded.shape == (1, 6, 5)
+    np.testing.assert_allclose(loaded.affine.numpy()[:3, 3], [5, 6, 7 + 3 * 4])
+    np.testing.assert_array_equal(loaded.meta["spatial_shape"], [6, 5])
+
+
+def test_results_of_a_stack_are_saved_under_different_names(stack, tmp_path):
+    save = SaveImage(
+        output_dir=tmp_path / "out", output_ext=".nii.gz", separate_folder=False, resample=False, print_log=False
+    )
+    for index in range(3):
+        save(LoadSlice()(str(stack), index))
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_slices_of_one_stack_make_a_batch(stack):
+    batch = next(iter(DataLoader([LoadSliced("image")(item) for item in folder.images(stack)], batch_size=5)))
+    assert batch["image"].shape == (5, 1, 20, 12)
+
+
+@pytest.mark.parametrize("shape", [(20, 12, 1), (20, 12, 1, 1)])
+def test_nifti_of_one_slice_is_2d(tmp_path, position, shape):
+    nibabel.save(nibabel.Nifti1Image(position().T.astype(np.int16).reshape(shape), np.eye(4)), tmp_path / "a.nii")
+    np.testing.assert_array_equal(LoadSlice()(str(tmp_path / "a.nii"))[0].numpy(), position().T)
+
+
+def test_a_volume_for_3d_and_for_whoever_asks(stack, position):
+    volume = np.stack([position(page=page).T for page in range(5)], -1)
+    for spatial_dims in (3, None):
+        np.testing.assert_array_equal(LoadSlice(spatial_dims=spatial_dims)(str(stack))[0].numpy(), volume)
+
+
+def test_a_stack_without_slice_says_what_to_do(stack):
+    with pytest.raises(ImageError, match=r'stack\.tif: .*shape \(20, 12, 5\).*"slice" from 0 to 4.*spatial_dims to 3'):
+        LoadSlice()(str(stack))
+
+
+def test_an_image_where_a_volume_is_expected(tmp_path, position):
+    with pytest.raises(ImageError, match=r"its shape is \(20, 12\), 2 axes where spatial_dims asks for 3"):
+        LoadSlice(spatial_dims=3)(tiff(tmp_path / "a.tif", position()))
+
+
+@pytest.mark.parametrize("index", [-1, 5])
+def test_a_slice_that_is_not_there(stack, index):
+    with pytest.raises(ImageError, match=rf"it has no slice {index}: its slices are 0 to 4"):
+        LoadSlice()(str(stack), index)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_gray_stored_as_colour_is_gray(tmp_path, position, mode, name):
+    gray = (position() % 250).astype(np.uint8)
+    Image.fromarray(gray).convert(mode).save(tmp_path / name)
+    np.testing.assert_array_equal(LoadSlice()(str(tmp_path / name)).numpy(), gray.T[None])
+    assert LoadSlice(channels=3)(str(tmp_path / name)).shape == (3, 20, 12)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_true_colour(tmp_path, position, mode, name):
+    colours = np.stack([position() % 7, position() % 11, position() % 13], -1).astype(np.uint8) * 10
+    Image.fromarray(colours).convert(mode).save(tmp_path / name)
+    path = str(tmp_path / name)
+    with pytest.raises(ImageError, match="it has 3 channels, the network expects 1; convert it or pass rgb='lumin"):
+        LoadSlice()(path)
+    np.testing.assert_array_equal(LoadSlice(channels=3)(path).numpy(), colours.transpose(2, 1, 0))
+    expected = (colours @ np.array([0.299, 0.587, 0.114])).T
+    np.testing.assert_allclose(LoadSlice(rgb="luminance")(path)[0].numpy(), expected, rtol=1e-5)
+    with pytest.raises(ImageError, match="it is a colour picture, a label map has one channel"):
+        LoadSlice(label=True, rgb="luminance")(path)
+
+
+def test_other_numbers_of_channels(tmp_path, position):
+    path = tiff(tmp_path / "a.tif", np.stack([position(), position(page=1)]), imagej=True, metadata={"axes": "CYX"})
+    assert LoadSlice(channels=2)(path).shape == (2, 20, 12)
+    with pytest.raises(ImageError, match="it has 2 channels, 1 expected"):
+        LoadSlice()(path)
+
+
+def test_pixels_that_are_not_finite(tmp_path, position):
+    array = position().astype(np.float32)
+    array[3, 5] = np.nan
+    array[7, 9] = np.inf
+    with pytest.raises(ImageError, match=r"a\.tif: 2 of its pixels are NaN or infinite, first at \(0, 5, 3\)"):
+        LoadSlice()(tiff(tmp_path / "a.tif", array))
+
+
+def test_a_constant_image_is_mentioned(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        LoadSlice()(tiff(tmp_path / "a.tif", np.full((4, 5), 7, np.uint8)))
+    assert "a.tif: all its pixels are 7" in caplog.text
+    caplog.clear()
+    LoadSlice(label=True)(tiff(tmp_path / "empty-label.tif", np.zeros((4, 5), np.uint8)))
+    assert caplog.text == ""
+
+
+def test_labels_that_are_no_labels(tmp_path):
+    array = np.zeros((4, 5), np.float32)
+    array[1, 2] = 0.5
+    with pytest.raises(ImageError, match=r"whole numbers below 2\^31, but 1 of .*first 0\.5 at \(0, 2, 1\)"):
+        LoadSlice(label=True)(tiff(tmp_path / "a.tif", array))
+    array[1, 2] = np.nan
+    with pytest.raises(ImageError, match="first nan at"):
+        LoadSlice(label=True)(tiff(tmp_path / "a.tif", array))
+    with pytest.raises(ImageError, match=r"whole numbers below 2\^31"):
+        LoadSlice(label=True)(tiff(tmp_path / "a.tif", np.full((4, 5), 2**31, np.uint32)))
+    with pytest.raises(ImageError, match="its smallest label is -2; allowed are -1"):
+        LoadSlice(label=True)(tiff(tmp_path / "a.tif", np.full((4, 5), -2, np.int16)))
+
+
+def test_labels_keep_every_number(tmp_path):
+    array = np.array([[-1, 0, 1], [65535, 2**24 + 1, 2**31 - 1]], np.int32)
+    loaded = LoadSlice(label=True)(tiff(tmp_path / "a.tif", array))
+    np.testing.assert_array_equal(loaded[0].numpy(), array.T)
+
+
+def test_image_and_label_of_different_size(write_pair):
+    root = write_pair("a", label=np.zeros((12, 19), np.uint8))
+    with pytest.raises(ImageError, match=r"label/a\.tif: .*image \(20, 12\) and label \(19, 12\) of .*image/a\.tif"):
+        LoadSliced(("image", "label"))({"image": str(root / "image/a.tif"), "label": str(root / "label/a.tif")})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rgb": "gray"}, "rgb must be one of"),
+        ({"channels": 0}, "channels must be an integer of at least 1"),
+        ({"channels": True}, "channels must be"),
+        ({"spatial_dims": 4}, "spatial_dims must be 2, 3 or None, got 4"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        LoadSliced("image", **arguments)
+
+
+def test_error_survives_pickling():
+    error = pickle.loads(pickle.dumps(UnreadableImageError("a.tif", "it is empty")))
+    assert (type(error), error.path, str(error)) == (UnreadableImageError, "a.tif", "a.tif: it is empty")
+    assert isinstance(error, ImageError)
+    assert isinstance(error, ValueError)
+
+
+@pytest.fixture
+def mixed(tmp_path, position):
+    """a good, b empty, c of colours, d good, e not a number."""
+    tiff(tmp_path / "a.tif", position())
+    (tmp_path / "b.tif").write_bytes(b"")
+    tiff(tmp_path / "c.tif", np.stack([position() % 7, position() % 5, position() % 3], -1), photometric="rgb")
+    tiff(tmp_path / "d.tif", position(page=1))
+    tiff(tmp_path / "e.tif", np.full((4, 5), np.nan, np.float32))
+    return tmp_path
+
+
+def test_unreadable_items_are_noted_and_the_rest_go_on(mixed, position, caplog):
+    dataset = ReadableItems(folder.images(mixed), Compose([LoadSliced("image")]))
+    loader = DataLoader(dataset, batch_size=1, num_workers=0)
+    for _ in range(2):  # a second pass starts a new list
+        images = [batch["image"][0, 0].numpy() for batch in loader]
+        np.testing.assert_array_equal(images, [position().T, position(page=1).T])
+        assert [Path(path).name for path, _ in dataset.failed] == ["b.tif", "c.tif", "e.tif"]
+        assert [
+            word
+            for word, (_, reason) in zip(["empty", "3 channels", "NaN"], dataset.failed, strict=True)
+            if word in reason
+        ] == ["empty", "3 channels", "NaN"]
+    assert sum("skipped" in record.message for record in caplog.records) == 6
+    with pytest.raises(RuntimeError, match=r"3 of 5 images could not be used: .*b\.tif .*c\.tif .*e\.tif"):
+        dataset.raise_if_failed()
+
+
+def test_nothing_failed(tmp_path, position):
+    tiff(tmp_path / "a.tif", position())
+    dataset = ReadableItems(folder.images(tmp_path), LoadSliced("image"))
+    assert len(list(dataset)) == 1
+    dataset.raise_if_failed()
+
+
+def test_a_defect_of_a_transform_is_not_skipped(mixed):
+    def defect(item):
+        return item["image"].no_such_method()
+
+    dataset = ReadableItems(folder.images(mixed), Compose([LoadSliced("image"), defect]))
+    with pytest.raises(RuntimeError, match="applying transform") as caught:
+        list(dataset)
+    assert isinstance(caught.value.__cause__, AttributeError)
+
+
+def test_workers_would_lose_the_notes(mixed):
+    dataset = ReadableItems(folder.images(mixed), LoadSliced("image"))
+    with pytest.raises(ValueError, match="set num_workers to 0"):
+        list(torch.utils.data.DataLoader(dataset, num_workers=1, collate_fn=default_collate))

@@ -1,0 +1,112 @@
+"""Splits: a partition, spread over the series, the same for the same seed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bundle.data.splits import split
+
+
+def make(n: int) -> list[dict]:
+    return [{"image": "stack.tif", "name": f"s{i:02d}", "slice": i} for i in range(n)]
+
+
+def names(items: list[dict]) -> list[str]:
+    return [item["name"] for item in items]
+
+
+@settings(deadline=None)
+@given(n=st.integers(2, 60), fraction=st.floats(0.01, 0.99), seed=st.integers(0, 1000))
+def test_partition_in_order_with_both_parts(n, fraction, seed):
+    items = make(n)
+    training = split(items, fraction, seed, "training")
+    validation = split(items, fraction, seed, "validation")
+    assert sorted(names(training) + names(validation)) == names(items)
+    assert names(training) == sorted(names(training))
+    assert names(validation) == sorted(names(validation))
+    assert training
+    assert validation
+    assert abs(len(validation) - fraction * n) <= 1
+    assert split(items, fraction, seed, "all") == items
+
+
+@settings(deadline=None)
+@given(n=st.integers(4, 60), count=st.integers(2, 12), seed=st.integers(0, 1000))
+def test_one_from_every_stretch(n, count, seed):
+    """Whatever the seed, both halves are represented and no stretch of the series goes without validation."""
+    count = min(count, n - 1)
+    positions = [item["slice"] for item in split(make(n), count, seed, "validation")]
+    assert len(positions) == count
+    for stretch, position in enumerate(positions):
+        assert stretch * n // count <= position < (stretch + 1) * n // count
+    if n % 2 == 0 or count > 2:
+        assert min(positions) < (n + 1) // 2 <= max(positions)
+
+
+def test_seed_decides():
+    items = make(30)
+    assert split(items, seed=1) == split(items, seed=1)
+    assert len({tuple(names(split(items, seed=seed, part="validation"))) for seed in range(10)}) > 5
+
+
+def test_stays_the_same_for_ever():
+    """Published results name a seed: what it draws may not change with a release."""
+    assert [i["slice"] for i in split(make(30), 0.2, 0, "validation")] == [4, 5, 13, 18, 23, 26]
+
+
+def test_by_name():
+    items = make(5)
+    assert names(split(items, ["s03", "s01"], part="validation")) == ["s01", "s03"]
+    assert names(split(items, ["s03", "s01"])) == ["s00", "s02", "s04"]
+    assert split(items, [], part="validation") == []
+
+
+@pytest.mark.parametrize("none", [0, 0.0])
+def test_no_validation(none):
+    assert names(split(make(1), none)) == ["s00"]
+    assert split(make(3), none, part="validation") == []
+
+
+@settings(deadline=None)
+@given(n=st.integers(2, 40), folds=st.integers(2, 8), seed=st.integers(0, 100))
+def test_folds_are_a_spread_partition(n, folds, seed):
+    folds = min(folds, n)
+    items = make(n)
+    parts = [split(items, seed=seed, part="validation", fold=k, folds=folds) for k in range(folds)]
+    assert sorted(name for part in parts for name in names(part)) == names(items)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    for k, part in enumerate(parts):
+        training = split(items, seed=seed, fold=k, folds=folds)
+        assert sorted(names(training) + names(part)) == names(items)
+        # one item from every complete stretch of `folds` items
+        assert [item["slice"] // folds for item in part][: n // folds] == list(range(n // folds))
+
+
+@pytest.mark.parametrize(
+    ("n", "arguments", "message"),
+    [
+        (5, {"validation": 5}, "must be 0 to 4 of 5 items, got 5"),
+        (5, {"validation": -1}, "must be 0 to 4"),
+        (5, {"validation": 1.0}, "at least 0 and below 1"),
+        (5, {"validation": -0.1}, "at least 0 and below 1"),
+        (5, {"validation": float("nan")}, "at least 0 and below 1"),
+        (1, {"validation": 0.2}, "needs at least 2 items, got 1"),
+        (0, {"validation": 0.2}, "needs at least 2 items, got 0"),
+        (5, {"validation": ["s01", "nope"]}, "1 unknown items: nope; the 5 names begin with s00"),
+        (2, {"validation": ["s00", "s01"]}, "all 2 items"),
+        (5, {"validation": "s01"}, "a fraction, a number of items or a list"),
+        (5, {"validation": True}, "a fraction, a number of items or a list"),
+        (5, {"part": "test"}, "part must be one of training, validation, all, got 'test'"),
+        (5, {"fold": 3, "folds": 3}, "fold must be 0 to 2"),
+        (5, {"fold": -1, "folds": 3}, "fold must be 0 to 2"),
+        (5, {"fold": 0, "folds": 6}, "folds must be 2 to the number of items, 5, got 6"),
+        (5, {"fold": 0, "folds": 1}, "folds must be 2"),
+        (5, {"fold": 0}, "go together"),
+        (5, {"folds": 3}, "go together"),
+    ],
+)
+def test_errors(n, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        split(make(n), **arguments)

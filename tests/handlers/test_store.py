@@ -1,0 +1,53 @@
+"""What is logged at the start is what MLflow takes, and all of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mlflow import MlflowClient
+from mlflow.utils.validation import _validate_length_limit, _validate_param_name
+
+from bundle.handlers.store import describe, legal, open_run, sqlite_uri
+
+
+def test_names_become_legal_and_stay_apart():
+    long = "n" * 251
+    given_ = [("a.b", "1"), ("a&b", "2"), ("a_b", "3"), ("a?b", "4"), ("x//y", "5"), ("x/y", "6"), ("/x", "7")]
+    assert legal([*given_, (long, "8"), (long + "!", "9" * 6001)]) == {
+        "a.b": "1",
+        "a_b": "2",
+        "a_b_2": "3",
+        "a_b_3": "4",
+        "x__y": "5",
+        "x/y": "6",
+        "_x": "7",
+        "n" * 250: "8",
+        "n" * 248 + "_2": "9" * 6000,
+    }
+
+
+@given(st.lists(st.tuples(st.text(max_size=300), st.text(max_size=5)), max_size=20))
+def test_mlflow_takes_every_config_path_and_none_is_lost(entries):
+    found = legal((f"config.{name}", value) for name, value in entries)
+    assert list(found.values()) == [value for _, value in entries]
+    for name in found:
+        _validate_param_name(name)
+        _validate_length_limit("name", 250, name)
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory):
+    return sqlite_uri(tmp_path_factory.mktemp("store"))
+
+
+@pytest.mark.parametrize("count", [1, 100, 101, 350])
+def test_any_number_of_parameters_is_logged_and_on_resuming_of_changed_ones(uri, count):
+    client, run_id = open_run(uri, "many", "first", None)
+    describe(client, run_id, [(f"p{i}", "old") for i in range(count)], [], None)
+    client, _ = open_run(uri, "many", "second", run_id)
+    describe(client, run_id, [(f"p{i}", "new") for i in range(count)], [("who", "me")], None)
+    run = MlflowClient(uri).get_run(run_id)
+    assert run.data.params == {f"p{i}": "old" for i in range(count)}
+    assert {f"resumed.p{i}": "new" for i in range(count)}.items() <= run.data.tags.items()
+    assert run.data.tags["who"] == "me"

@@ -1,0 +1,175 @@
+"""The network against the paper's numbers, its geometry, and itself after scripting and folding."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from bundle.geometry import ValidGeometry
+from bundle.networks import UNet
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+@pytest.fixture
+def small():
+    torch.manual_seed(0)
+    return UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=4, depth=2).eval()
+
+
+def test_parameters_of_paper_and_release():
+    assert parameters(UNet(2, in_channels=1, out_channels=2)) == 31_030_658
+    assert parameters(UNet(2, in_channels=1, out_channels=2, up_relu=True, wide_last_up=True)) == 31_100_354
+
+
+def test_23_convolution_layers():
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    layers = [m for m in UNet(2, 1, 2, base_channels=2).modules() if isinstance(m, kinds)]
+    assert len(layers) == 23
+    assert all(m.padding == (0, 0) for m in layers)
+
+
+@pytest.mark.slow
+def test_572_to_388():
+    with torch.no_grad():
+        assert UNet(2, 1, 2).eval()(torch.zeros(1, 1, 572, 572)).shape == (1, 2, 388, 388)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
+def test_output_sizes_are_the_geometrys(depth):
+    network = UNet(2, 1, 2, base_channels=1, depth=depth).eval()
+    geometry = network.geometry
+    assert geometry == ValidGeometry(depth)
+    for k in range(3):
+        size = (geometry.smallest_input + k * geometry.step, geometry.smallest_input)
+        with torch.no_grad():
+            out = network(torch.zeros(1, 1, *size))
+        assert tuple(out.shape[2:]) == tuple(map(geometry.output_size, size))
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_3d(depth):
+    network = UNet(3, in_channels=2, out_channels=3, base_channels=2, depth=depth).eval()
+    n = network.geometry.smallest_input
+    with torch.no_grad():
+        out = network(torch.zeros(1, 2, n, n + network.geometry.step, n))
+    assert tuple(out.shape[:2]) == (1, 3)
+    assert tuple(out.shape[2:]) == tuple(network.geometry.output_size(s) for s in (n, n + network.geometry.step, n))
+
+
+def test_receptive_field_fits_the_margin(small):
+    """With strictly positive weights every output pixel sees all of its context: no input pixel is wasted, and
+    none reaches further than the margin and its place on the pooling grid allow."""
+    for p in small.parameters():
+        p.data.abs_().add_(0.01)
+    geometry = small.geometry
+    n = geometry.smallest_input + 4 * geometry.step
+    reached = torch.zeros(n, dtype=torch.bool)
+    for at in range(geometry.output_size(n)):
+        image = torch.rand(1, 1, n, n, requires_grad=True)
+        small(image)[0, 0, at, at].backward()
+        touched = image.grad[0, 0].abs().sum(dim=1).nonzero()
+        low, high = int(touched.min()), int(touched.max())
+        assert abs(low - at) < geometry.step
+        assert abs(high - (at + 2 * geometry.margin)) < geometry.step
+        reached[low : high + 1] = True
+    assert reached.all()
+
+
+def test_initialisation_keeps_the_variance():
+    torch.manual_seed(0)
+    network = UNet(2, 1, 2, base_channels=32, depth=2)
+    conv = network.down[1][2]
+    assert conv.weight.std().item() == pytest.approx(math.sqrt(2 / (9 * 64)), rel=0.03)
+    up = network.up[0]
+    assert up.weight.std().item() == pytest.approx(math.sqrt(2 / 128), rel=0.03)
+    assert all((m.bias == 0).all() for m in network.modules() if hasattr(m, "bias") and m.bias is not None)
+
+
+def test_dropout_sits_at_the_end_of_the_contracting_path():
+    network = UNet(2, 1, 2, base_channels=1, depth=4, dropout=0.5)
+    assert [isinstance(block[-1], nn.Dropout) for block in network.down] == [False, False, False, True, True]
+    assert not any(isinstance(m, nn.Dropout) for m in network.merge.modules())
+    assert not any(isinstance(m, nn.Dropout) for m in UNet(2, 1, 2, base_channels=1, dropout=0).modules())
+
+
+def test_dropout_acts_in_training_only(small):
+    image = torch.rand(1, 1, 60, 60)
+    assert torch.equal(small(image), small(image))
+    small.train()
+    assert not torch.equal(small(image), small(image))
+
+
+def test_scripted_equals_eager(small):
+    scripted = torch.jit.script(small)
+    image = torch.rand(1, 1, 60, 44)
+    torch.testing.assert_close(scripted(image), small(image))
+    assert scripted.depth == 2
+    with pytest.raises(torch.jit.Error, match="nearest are 60 and 64"):
+        scripted(torch.rand(1, 1, 61, 44))
+
+
+def test_folding_batch_norm_changes_nothing_but_the_layers():
+    torch.manual_seed(0)
+    network = UNet(2, 1, 2, base_channels=4, depth=2, norm="batch")
+    for _ in range(3):  # running statistics unlike the initial ones
+        network(torch.rand(2, 1, 60, 60) * 3 + 1)
+    network.eval()
+    folded = network.fold_batch_norm()
+    image = torch.rand(1, 1, 60, 60)
+    torch.testing.assert_close(folded(image), network(image), rtol=1e-4, atol=1e-5)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+    assert any(isinstance(m, nn.BatchNorm2d) for m in network.modules())
+
+
+@pytest.mark.parametrize("norm", ["instance", "group", "layer"])
+def test_norms_that_depend_on_the_tile_are_refused(norm):
+    with pytest.raises(ValueError, match="depends on the content of the tile"):
+        UNet(2, 1, 2, norm=norm)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"spatial_dims": 1}, "spatial_dims must be 2 or 3, got 1"),
+        ({"in_channels": 0}, "in_channels must be an integer of at least 1"),
+        ({"base_channels": 2.5}, "base_channels must be an integer"),
+        ({"dropout": 1.0}, r"dropout must lie in \[0, 1\)"),
+        ({"norm": "bath"}, "norm must be None or 'batch', got 'bath'"),
+        ({"depth": 0}, "depth must be an integer of at least 1"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        UNet(**({"spatial_dims": 2, "in_channels": 1, "out_channels": 2} | arguments))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1, 1, 61, 60), "input size 61 px is not valid at depth 2.*nearest are 60 and 64"),
+        ((1, 1, 10, 60), "nearest are 44 and 48"),
+        ((1, 3, 60, 60), "in_channels = 1 channels, got 3"),
+        ((1, 60, 60), "must have 4 axes"),
+    ],
+)
+def test_bad_inputs(small, shape, message):
+    with pytest.raises(ValueError, match=message):
+        small(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_learns_one_image_by_heart(norm):
+    torch.manual_seed(0)
+    network = UNet(2, 1, 2, base_channels=8, depth=1, dropout=0, norm=norm)
+    image = torch.rand(1, 1, 30, 30)
+    target = (image[:, 0, 8:-8, 8:-8] > 0.5).long()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    for _ in range(60):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(image), target).backward()
+        optimizer.step()
+    assert (network(image).argmax(1) == target).float().mean() > 0.95

@@ -1,0 +1,206 @@
+"""Bad input on the command line: one sentence at the end, nothing written over, nothing silently wrong."""
+
+import logging
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from monai.bundle import ConfigWorkflow
+
+from bundle import checkpoints
+from bundle.console import own_cause, require_own
+from bundle.networks import UNet
+from tests.conftest import ROOT, TINY
+
+
+def message(run) -> str:
+    """What the user is told when this fails."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - MONAI wraps errors; the cause is what counts
+        run()
+    cause = own_cause(caught.value)
+    assert cause is not None, caught.value
+    return str(cause)
+
+
+@pytest.fixture
+def data(tmp_path, cells):
+    """A copy of the data set, to be spoiled."""
+    shutil.copytree(cells, tmp_path / "spoiled")
+    return tmp_path / "spoiled"
+
+
+def write(path, array):
+    tifffile.imwrite(path, array, photometric="minisblack")
+
+
+def missing(data):
+    shutil.rmtree(data)
+
+
+def empty(data):
+    shutil.rmtree(data)
+    data.mkdir()
+
+
+def image_without_label(data):
+    (data / "label" / "002.tif").unlink()
+
+
+def label_without_image(data):
+    (data / "image" / "003.tif").unlink()
+
+
+def another_size(data):
+    write(data / "label" / "002.tif", np.ones((90, 96), np.uint16))
+
+
+def truncated(data):
+    file = data / "image" / "001.tif"
+    file.write_bytes(file.read_bytes()[:500])
+
+
+def nan(data):
+    write(data / "image" / "001.tif", np.full((96, 96), np.nan, np.float32))
+
+
+def rgb(data):
+    tifffile.imwrite(data / "image" / "001.tif", np.random.randint(0, 255, (96, 96, 3), np.uint8), photometric="rgb")  # noqa: NPY002
+
+
+def fractional_label(data):
+    write(data / "label" / "001.tif", np.full((96, 96), 0.5, np.float32))
+
+
+def negative_label(data):
+    write(data / "label" / "001.tif", np.full((96, 96), -7, np.int16))
+
+
+SPOILED = {
+    missing: ("spoiled", "is no folder"),
+    empty: ("spoiled", "is empty"),
+    image_without_label: ("002", "label"),
+    label_without_image: ("003", "image"),
+    another_size: ("002.tif", "96", "90"),
+    truncated: ("001.tif",),
+    nan: ("001.tif", "NaN"),
+    rgb: ("001.tif", "3 channels"),
+    fractional_label: ("001.tif", "0.5"),
+    negative_label: ("-7",),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED, ids=lambda spoil: spoil.__name__)
+def test_bad_training_data(spoil, data, workflow, tmp_path):
+    spoil(data)
+    told = message(lambda: workflow(dataset_dir=str(data)).run())
+    for part in SPOILED[spoil]:
+        assert part in told
+    assert not (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.parametrize(("value", "hint"), [(0, "no cell"), (5, "all cell")])
+def test_a_label_of_one_class_is_warned_about(value, hint, data, workflow, caplog):
+    for file in (data / "label").glob("*.tif"):
+        write(file, np.full((96, 96), value, np.uint16))
+    with caplog.at_level(logging.WARNING), pytest.warns(UserWarning, match=r"foreground|cell"):
+        workflow(dataset_dir=str(data), max_epochs=1).run()
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        ({"tile_size": 63}, ("63", "nearest", "60 and 64")),
+        ({"tile_size": 20}, ("20", "44")),
+        ({"depth": 0}, ("depth", "at least 1")),
+        ({"network_def#norm": "instance"}, ("instance", "tile")),
+        ({"precision": "fp8"}, ("precision", "fp8", "bf16")),
+        ({"validation": 5}, ("validation", "5")),
+        ({"layout": "zip"}, ("layout", "zip", "folder")),
+        ({"run_name": "a/b"}, ("run_name", "a/b")),
+        ({"seed": -1}, ("seed", "-1")),
+        ({"samples_per_epoch": 0}, ("samples_per_epoch", "0")),
+        ({"tracking_uri": "file:///somewhere"}, ("tracking_uri", "sqlite:///")),
+        ({"validate#inferer#max_memory": "1 KiB"}, ("max_memory", "smallest tile")),
+    ],
+)
+def test_bad_options(options, parts, workflow, tmp_path):
+    told = message(lambda: workflow(**options).run())
+    for part in parts:
+        assert part in told
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_an_output_folder_that_cannot_be_written(workflow, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    told = message(lambda: workflow(output_dir=str(tmp_path / "taken")).run())
+    assert "output_dir" in told
+    assert "cannot be written" in told
+    assert (tmp_path / "taken").read_text() == "a file"
+
+
+def inference(tmp_path, cells, **options):
+    override = {"bundle_root": str(ROOT), "dataset_dir": str(cells / "test"), "output_dir": str(tmp_path / "out")}
+    flow = ConfigWorkflow(
+        str(ROOT / "configs" / "inference.json"), workflow_type="infer", logging_file=False, **override | options
+    )
+    flow.initialize()
+    return flow
+
+
+def test_inference_without_a_model(tmp_path, cells):
+    told = message(inference(tmp_path, cells, checkpoint=str(tmp_path / "none.pt")).run)
+    assert "none.pt does not exist" in told
+
+
+def test_a_checkpoint_of_another_architecture(tmp_path, cells):
+    checkpoints.write(tmp_path / "model.pt", UNet(2, 1, 2, base_channels=4, depth=2).state_dict())
+    fixed = {"_target_": "bundle.networks.UNet", "spatial_dims": 2, "in_channels": 1, "out_channels": 2, "depth": 2}
+    told = message(inference(tmp_path, cells, checkpoint=str(tmp_path / "model.pt"), network_def=fixed).run)
+    assert "another architecture" in told
+    assert "base_channels=4" in told
+
+
+def test_not_enough_memory(tmp_path, cells):
+    checkpoints.write(tmp_path / "model.pt", UNet(2, 1, 2, base_channels=4, depth=2).state_dict())
+    told = message(inference(tmp_path, cells, checkpoint=str(tmp_path / "model.pt"), max_memory="2 KiB").run)
+    assert "max_memory" in told
+    assert "smallest tile" in told
+
+
+def test_the_command_line_ends_with_the_sentence(bundle_run, tmp_path):
+    result = bundle_run("training", "configs/train.json", dataset_dir=str(tmp_path / "nowhere"), **TINY)
+    assert result.returncode != 0
+    last = result.stderr.strip().splitlines()
+    assert last[-2].startswith("error: ")
+    assert "nowhere" in last[-2]
+    assert "Traceback" not in result.stderr
+
+
+def test_a_programming_error_keeps_its_traceback(bundle_run, cells, tmp_path):
+    result = bundle_run(
+        "training", "configs/train.json", dataset_dir=str(cells), output_dir=str(tmp_path), **TINY, loss="$1 / 0"
+    )
+    assert result.returncode != 0
+    assert "Traceback" in result.stderr
+    assert "ZeroDivisionError" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["transforms.py", "bundle.py"])
+def test_a_stray_module_in_the_working_directory(name, bundle_run, tmp_path, cells):
+    (tmp_path / name).write_text("raise_nothing = True\n")
+    result = bundle_run("training", str(ROOT / "configs" / "train.json"), cwd=tmp_path, dataset_dir=str(cells), **TINY)
+    assert result.returncode != 0
+    assert str(tmp_path / name) in result.stderr
+    assert "rename" in result.stderr
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name != "__pycache__") == [name]
+
+
+def test_require_own_accepts_the_bundles_packages():
+    import bundle
+    import transforms
+
+    require_own(bundle, transforms)
+    with pytest.raises(ImportError, match="instead of this bundle's"):
+        require_own(torch)

@@ -1,0 +1,115 @@
+"""Checkpoints are whole or absent, run no code when read, and say what does not fit."""
+
+import os
+
+import pytest
+import torch
+
+from bundle import checkpoints
+from bundle.networks import UNet
+
+
+def unet(**arguments):
+    small = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_channels": 2, "depth": 2}
+    return UNet(**small | arguments)
+
+
+def test_what_is_written_is_read(tmp_path):
+    content = {"network": unet().state_dict(), "epoch": 3, "names": ["a", "b"], "best": 0.5}
+    checkpoints.write(tmp_path / "deep" / "last.pt", content)
+    found = checkpoints.read(tmp_path / "deep" / "last.pt")
+    assert found["epoch"] == 3
+    assert found["names"] == ["a", "b"]
+    torch.testing.assert_close(dict(found["network"]), dict(content["network"]))
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["last.pt"]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "last.pt"
+    checkpoints.write(path, {"epoch": 1})
+
+    def disk_full(fd):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.write(path, {"epoch": 2})
+    monkeypatch.undo()
+    assert checkpoints.read(path) == {"epoch": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch pwned",)
+
+
+def test_reading_runs_no_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"network": Evil()}, "evil.pt")
+    with pytest.raises(ValueError, match=r"evil\.pt cannot be read"):
+        checkpoints.read("evil.pt")
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_truncated_and_missing_files_are_named(tmp_path):
+    path = tmp_path / "model.pt"
+    checkpoints.write(path, unet().state_dict())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"model\.pt cannot be read, it is damaged"):
+        checkpoints.read(path)
+    with pytest.raises(FileNotFoundError, match=r"other\.pt does not exist; there are .*model\.pt"):
+        checkpoints.read(tmp_path / "other.pt")
+
+
+def test_load_network_takes_model_files_and_training_checkpoints(tmp_path):
+    trained = unet()
+    checkpoints.write(tmp_path / "model.pt", trained.state_dict())
+    checkpoints.write(tmp_path / "last.pt", {"network": trained.state_dict(), "epoch": 3})
+    for name in ("model.pt", "last.pt"):
+        found = checkpoints.load_network(unet(), tmp_path / name)
+        torch.testing.assert_close(dict(found.state_dict()), dict(trained.state_dict()))
+
+
+def test_another_architecture_is_refused_and_named(tmp_path):
+    checkpoints.write(tmp_path / "model.pt", unet(base_channels=4, norm="batch").state_dict())
+    network = unet()
+    before = {name: t.clone() for name, t in network.state_dict().items()}
+    with pytest.raises(ValueError, match=r"another architecture than UNet.*fits UNet\(.*channels=4.*norm='batch'"):
+        checkpoints.load_network(network, tmp_path / "model.pt")
+    torch.testing.assert_close(dict(network.state_dict()), before)
+
+
+def test_no_network_inside(tmp_path):
+    checkpoints.write(tmp_path / "x.pt", {"epoch": 3})
+    with pytest.raises(ValueError, match="holds no network"):
+        checkpoints.load_network(unet(), tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"in_channels": 3, "out_channels": 5},
+        {"depth": 3, "norm": "batch"},
+        {"up_relu": True, "wide_last_up": True},
+        {"spatial_dims": 3, "depth": 1, "wide_last_up": True},
+    ],
+)
+def test_arguments_are_read_off_the_tensors(arguments, tmp_path):
+    network = unet(**arguments)
+    found = checkpoints.unet_arguments(network.state_dict())
+    UNet(**found).load_state_dict(network.state_dict())
+    checkpoints.write(tmp_path / "model.pt", network.state_dict())
+    assert checkpoints.unet_arguments(tmp_path / "model.pt") == found
+
+
+def test_arguments_of_no_checkpoint_are_the_defaults(tmp_path):
+    assert checkpoints.unet_arguments(tmp_path / "none.pt", {"depth": 4}) == {"depth": 4}
+    other = torch.nn.Conv2d(1, 1, 1).state_dict()
+    assert checkpoints.unet_arguments(other, {"depth": 4}) == {"depth": 4}
+    with pytest.raises(ValueError, match="not a U-Net's: its tensors begin with weight, bias"):
+        checkpoints.unet_arguments(other)
+    with pytest.raises(FileNotFoundError):
+        checkpoints.unet_arguments(tmp_path / "none.pt")

@@ -1,0 +1,62 @@
+"""What the cost model says against what torch counts on real tensors."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from bundle.cost import TileCost, parse_bytes
+from bundle.networks import UNet
+
+
+@pytest.mark.parametrize(("dims", "depth"), [(2, 2), (2, 3), (3, 1)])
+def test_flops_are_exact_for_every_tile(dims, depth):
+    network = UNet(dims, 1, 2, base_channels=3, depth=depth).eval()
+    geometry = network.geometry
+    cost = TileCost(network, geometry, channels=1, axes=dims)
+    first = geometry.smallest_input
+    for shape in ([first] * dims, [first + 3 * geometry.step] + [first + geometry.step] * (dims - 1)):
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network(torch.zeros(1, 1, *shape))
+        assert cost.flops(shape) == pytest.approx(counter.get_total_flops(), rel=1e-9)
+
+
+def test_the_papers_network_costs_301_gflop_a_tile():
+    network = UNet(2, 1, 2).eval()
+    assert TileCost(network, network.geometry, 1, 2).flops((572, 572)) == pytest.approx(300.9e9, rel=1e-3)
+
+
+def test_memory_of_a_chain_worked_out_by_hand():
+    """conv -> relu in place -> conv on 8 px: 256 B in, then 6*6*4*4 = 576 B, then 4*4*2*4 = 128 B beside it."""
+    chain = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(inplace=True), torch.nn.Conv2d(4, 2, 3))
+    network = UNet(2, 1, 2, base_channels=1, depth=1)
+    cost = TileCost(chain, network.geometry, channels=1, axes=2)
+    assert cost.memory((8, 8)) == 256 + 576 + 128
+
+
+def test_bf16_takes_half_the_memory():
+    network = UNet(2, 1, 2, base_channels=4, depth=2).eval()
+    full = TileCost(network, network.geometry, 1, 2, torch.float32).memory((300, 300))
+    half = TileCost(network, network.geometry, 1, 2, torch.bfloat16).memory((300, 300))
+    assert half * 2 == full
+
+
+def test_counting_leaves_the_network_alone():
+    network = UNet(2, 1, 2, base_channels=2, depth=1, norm="batch")
+    before = {name: t.clone() for name, t in network.state_dict().items()}
+    TileCost(network, network.geometry, 1, 2).memory((60, 60))
+    assert network.training
+    torch.testing.assert_close(dict(network.state_dict()), before)
+
+
+def test_what_cannot_be_counted_costs_its_pixels():
+    geometry = UNet(2, 1, 2, base_channels=1, depth=1).geometry
+    cost = TileCost(lambda x: x, geometry, 1, 2, bytes_per_pixel=100)
+    assert cost.memory((50, 40)) == 50 * 40 * 100
+    assert cost.flops((100, 40)) == pytest.approx(2 * cost.flops((50, 40)))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1.5 GiB", 1.5 * 2**30), ("400MB", 4e8), ("2kib", 2048), (1024, 1024), ("7", 7)]
+)
+def test_bytes(text, value):
+    assert parse_bytes(text) == value

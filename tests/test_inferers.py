@@ -1,0 +1,256 @@
+"""Tiles against one pass over the whole mirrored image: no seam, whatever the tile."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.data import MetaTensor
+from torch import nn
+
+from bundle.geometry import ValidGeometry
+from bundle.inferers import OverlapTileInferer
+from bundle.networks import UNet
+
+
+def one_pass(image: torch.Tensor, network: nn.Module) -> torch.Tensor:
+    """The definition: mirror the whole image with numpy, one forward pass, crop."""
+    geometry = network.geometry
+    spatial = image.shape[2:]
+    pads = [(geometry.margin, geometry.input_size(n) - n - geometry.margin) for n in spatial]
+    mirrored = torch.from_numpy(np.pad(image.numpy(), [(0, 0), (0, 0), *pads], mode="reflect"))
+    with torch.no_grad():
+        out = network(mirrored)
+    return out[(..., *(slice(n) for n in spatial))]
+
+
+def unet(spatial_dims=2, depth=2, norm=None, seed=0, dtype=torch.float32):
+    torch.manual_seed(seed)
+    network = UNet(spatial_dims, 1, 2, base_channels=3, depth=depth, norm=norm).to(dtype)
+    if norm == "batch":
+        n = network.geometry.smallest_input
+        network(torch.randn(4, 1, *[n] * spatial_dims, dtype=dtype) * 2 + 1)  # statistics unlike the initial ones
+    return network.eval()
+
+
+class Shift(nn.Module):
+    """A 'network' that returns the pixel at the centre of each output's context: the identity, if tiles are right."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.geometry = ValidGeometry(depth)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        m = self.geometry.margin
+        return x[(..., *(slice(m, n - m) for n in x.shape[2:]))]
+
+
+class GridShift(Shift):
+    """As Shift, but multiplied by the place on the pooling grid: wrong as soon as a tile is off the grid."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = super().forward(x)
+        for axis in range(2, out.dim()):
+            phase = torch.arange(out.shape[axis]) % self.geometry.step + 1
+            out = out * phase.view([-1 if i == axis else 1 for i in range(out.dim())])
+        return out
+
+
+def positions(*size: int) -> torch.Tensor:
+    return torch.arange(float(np.prod(size)), dtype=torch.float64).reshape(1, 1, *size) + 1
+
+
+sizes_2d = st.tuples(st.integers(1, 90), st.integers(1, 90))
+
+
+@settings(deadline=None, max_examples=60)
+@given(size=sizes_2d, tiles=st.tuples(st.integers(0, 8), st.integers(0, 8)), depth=st.integers(1, 4))
+def test_pixels_that_encode_their_position_come_back_in_place(size, tiles, depth):
+    geometry = ValidGeometry(depth)
+    tile_size = tuple(geometry.input_size(geometry.step) + geometry.step * k for k in tiles)
+    image = positions(*size)
+    assert torch.equal(OverlapTileInferer(tile_size)(image, Shift(depth)), image)
+    phase = [torch.arange(n) % geometry.step + 1 for n in size]
+    assert torch.equal(OverlapTileInferer(tile_size)(image, GridShift(depth)), image * phase[0][:, None] * phase[1])
+
+
+@settings(deadline=None, max_examples=40)
+@given(size=sizes_2d, tiles=st.tuples(st.integers(0, 8), st.integers(0, 8)), depth=st.integers(1, 3))
+def test_fp64_tiles_equal_one_pass(size, tiles, depth):
+    network = unet(depth=depth, dtype=torch.float64)
+    geometry = network.geometry
+    tile_size = tuple(geometry.input_size(geometry.step) + geometry.step * k for k in tiles)
+    image = torch.randn(1, 1, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    expected = one_pass(image, network)
+    found = OverlapTileInferer(tile_size)(image, network)
+    assert found.shape == (1, 2, *size)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("tile_size", [204, 220, (252, 332), 444, None])
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_fp32_tiles_equal_one_pass_at_the_papers_depth(tile_size, norm):
+    network = unet(depth=4, norm=norm)
+    image = torch.randn(1, 1, 131, 260, generator=torch.Generator().manual_seed(1))
+    expected = one_pass(image, network)
+    found = OverlapTileInferer(tile_size)(image, network)
+    assert (found - expected).abs().max() <= 1e-4 * expected.std()
+
+
+@pytest.mark.parametrize("tile_size", [204, 252, (300, 220)])
+def test_bit_equal_without_onednn_and_one_number_of_threads(tile_size):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.backends.mkldnn.flags(enabled=False):
+            network = unet(depth=4)
+            image = torch.randn(1, 1, 150, 97, generator=torch.Generator().manual_seed(1))
+            assert torch.equal(OverlapTileInferer(tile_size)(image, network), one_pass(image, network))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_stepping_by_the_whole_output_would_show_a_seam():
+    """The mistake this inferer avoids: a shift that is no multiple of the pooling step changes the result."""
+    network = unet(depth=3)
+    image = torch.randn(1, 1, 300, 300, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        whole = network(image[..., :220, :220])
+        aligned = network(image[..., 8:228, :220])
+        shifted = network(image[..., 4:224, :220])
+    overlap = whole[..., 8:, :], aligned[..., :-8, :]
+    assert (overlap[0] - overlap[1]).abs().max() < 1e-4 * whole.std()
+    assert (whole[..., 4:, :] - shifted[..., :-4, :]).abs().max() > 0.05 * whole.std()
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (9, 5, 12), (3, 20, 7)])
+def test_3d(size):
+    network = unet(spatial_dims=3, depth=1, dtype=torch.float64)
+    image = torch.randn(1, 1, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found = OverlapTileInferer(tile_size=(22, 20, 24))(image, network)
+    torch.testing.assert_close(found, one_pass(image, network), rtol=0, atol=1e-12)
+
+
+def test_batches_are_their_images():
+    network = unet()
+    images = torch.randn(3, 1, 33, 21, generator=torch.Generator().manual_seed(1))
+    inferer = OverlapTileInferer(tile_size=52)
+    single = torch.cat([inferer(image[None], network) for image in images])
+    assert torch.equal(inferer(images, network), single)
+
+
+@pytest.mark.parametrize(("averaging", "members"), [("d4", 8), ("paper7", 7)])
+@pytest.mark.parametrize("size", [(40, 27), (16, 16, 5)])
+def test_averaging_is_the_mean_of_the_turned_images(averaging, members, size):
+    network = unet(spatial_dims=len(size), depth=1, dtype=torch.float64)
+    image = torch.randn(1, 1, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    total, count = 0, 0
+    for mirrored in (False, True):
+        for turns in range(4):
+            if count == members:
+                break
+            turned = image.flip(2) if mirrored else image
+            turned = torch.rot90(turned, turns, (2, 3))
+            back = torch.rot90(one_pass(turned.contiguous(), network), -turns, (2, 3))
+            total, count = total + (back.flip(2) if mirrored else back), count + 1
+    found = OverlapTileInferer(tile_size=24, averaging=averaging)(image, network)
+    torch.testing.assert_close(found, total / members, rtol=0, atol=1e-12)
+
+
+def test_d4_of_a_turned_image_is_the_turned_d4():
+    network = unet(depth=1, dtype=torch.float64)
+    image = torch.randn(1, 1, 31, 18, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    inferer = OverlapTileInferer(averaging="d4")
+    turned = torch.rot90(inferer(torch.rot90(image, 1, (2, 3)), network), -1, (2, 3))
+    torch.testing.assert_close(inferer(image, network), turned, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+def test_a_stack_is_its_slices(axis):
+    network = unet()
+    stack = torch.randn(1, 1, 4, 30, 4, generator=torch.Generator().manual_seed(1))
+    inferer = OverlapTileInferer(tile_size=52, stack_axis=axis)
+    found = inferer(stack, network)
+    assert found.shape == (1, 2, 4, 30, 4)
+    for i in range(4):
+        where = (..., i, slice(None), slice(None)) if axis == 0 else (..., i)
+        assert torch.equal(found[where], inferer(stack[where], network))
+
+
+def test_metadata_survives():
+    network = unet()
+    image = MetaTensor(torch.rand(1, 1, 20, 20), affine=torch.diag(torch.tensor([2.0, 3, 1, 1])), meta={"a": 5})
+    found = OverlapTileInferer()(image, network)
+    assert isinstance(found, MetaTensor)
+    assert found.meta["a"] == 5
+    assert torch.equal(found.affine, image.affine)
+    assert not found.requires_grad
+
+
+def test_scripted_networks_know_their_depth():
+    network = unet()
+    image = torch.rand(1, 1, 50, 30)
+    scripted = torch.jit.script(network)
+    torch.testing.assert_close(OverlapTileInferer()(image, scripted), OverlapTileInferer()(image, network))
+
+
+def test_any_callable_with_a_geometry():
+    geometry = ValidGeometry(2)
+    image = positions(30, 41)
+    inferer = OverlapTileInferer(geometry=geometry)
+    assert torch.equal(inferer(image, lambda x: Shift(2)(x)), image)
+
+
+def test_bf16_is_close_and_comes_back_as_fp32():
+    network = unet()
+    image = torch.randn(1, 1, 40, 40, generator=torch.Generator().manual_seed(1))
+    half = OverlapTileInferer(precision="bf16")(image, network)
+    full = OverlapTileInferer(precision="fp32")(image, network)
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, full)
+    assert (half - full).abs().max() < 0.1 * full.std()
+
+
+def test_less_memory_smaller_tiles():
+    network = UNet(2, 1, 2, base_channels=8).eval()
+    areas = []
+    for bound in ("2 GiB", "100 MiB", "40 MiB"):
+        inferer = OverlapTileInferer(max_memory=bound)
+        areas.append(np.prod(inferer.choose_tile((2048, 2048), 1, network)))
+    assert areas[0] == 2236**2
+    assert areas[0] > areas[1] > areas[2]
+
+
+def test_not_enough_memory_for_the_smallest_tile():
+    network = UNet(2, 1, 2, base_channels=8).eval()
+    with pytest.raises(
+        MemoryError, match=r"max_memory 1 MiB is not enough.*smallest tile, \(204, 204\), needs \d+ MiB"
+    ):
+        OverlapTileInferer(max_memory="1 MiB")(torch.zeros(1, 1, 300, 300), network)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"averaging": "d8"}, "averaging must be one of none, paper7, d4, got 'd8'"),
+        ({"precision": "fp8"}, "precision must be one of auto, fp32, bf16"),
+        ({"max_memory": "lots"}, "max_memory must be a number of bytes or a text like '1.5 GiB'"),
+        ({"max_memory": -3}, "max_memory must be above 0"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        OverlapTileInferer(**arguments)
+
+
+def test_bad_calls():
+    network = unet()
+    with pytest.raises(ValueError, match=r"tile_size 50 px.*nearest are 48 and 52"):
+        OverlapTileInferer(tile_size=50)(torch.zeros(1, 1, 30, 30), network)
+    with pytest.raises(ValueError, match=r"3 spatial axes.*needs stack_axis"):
+        OverlapTileInferer()(torch.zeros(1, 1, 30, 30, 4), network)
+    with pytest.raises(ValueError, match="has no geometry: pass geometry="):
+        OverlapTileInferer()(torch.zeros(1, 1, 30, 30), nn.Conv2d(1, 2, 3))
+    padded = nn.Conv2d(1, 2, 3, padding=1)
+    with pytest.raises(ValueError, match="is the geometry another network's, or is it padded"):
+        OverlapTileInferer(geometry=ValidGeometry(2))(torch.zeros(1, 1, 30, 30), padded)

@@ -1,0 +1,312 @@
+"""Discs with known answers, and properties that every labelling must have."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from monai.data import MetaTensor
+from scipy import ndimage as ndi
+
+from bundle.instances import ProbabilityToInstances, ProbabilityToInstancesd, probability_to_instances
+
+
+def discs(shape, *centres_and_radii):
+    grid = np.indices(shape)
+    found = np.zeros(shape, dtype=bool)
+    for *centre, radius in centres_and_radii:
+        found |= sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True)) <= radius**2
+    return found
+
+
+def test_discs_are_labelled_in_the_order_of_their_first_pixel():
+    one, two = discs((40, 60), (20, 12, 8)), discs((40, 60), (18, 40, 9))
+    cells = probability_to_instances(0.9 * (one | two))
+    assert cells.dtype == np.int32
+    np.testing.assert_array_equal(cells, 2 * one + two)  # the second one begins a row above
+
+
+def test_three_dimensions():
+    one, two = discs((12, 14, 30), (6, 6, 6, 4)), discs((12, 14, 30), (6, 7, 20, 4))
+    np.testing.assert_array_equal(probability_to_instances((one | two) * 1.0) > 0, one | two)
+    assert probability_to_instances((one | two) * 1.0).max() == 2
+
+
+def test_the_threshold_itself_is_background():
+    probability = np.array([[0.5, 0.0, 0.50001, 0.0, 0.49999]])
+    np.testing.assert_array_equal(probability_to_instances(probability), [[0, 0, 1, 0, 0]])
+    np.testing.assert_array_equal(probability_to_instances(probability, threshold=0), [[1, 0, 2, 0, 3]])
+
+
+def test_connectivity_decides_about_corners():
+    corner = np.eye(2)
+    assert probability_to_instances(corner, connectivity=1).max() == 2
+    assert probability_to_instances(corner, connectivity=2).max() == 1
+
+
+def test_min_size_counts_pixels():
+    probability = np.zeros((5, 20))
+    for column, size in ((1, 2), (5, 3), (10, 4)):
+        probability[2, column : column + size] = 1
+    assert [int(probability_to_instances(probability, min_size=n).max()) for n in (0, 2, 3, 4, 5)] == [3, 3, 2, 1, 0]
+
+
+class TestHoles:
+    def test_a_hole_in_one_cell_is_filled(self):
+        ring = discs((30, 30), (15, 15, 10)) & ~discs((30, 30), (15, 15, 4))
+        filled = probability_to_instances(ring * 1.0)
+        np.testing.assert_array_equal(filled > 0, discs((30, 30), (15, 15, 10)))
+        np.testing.assert_array_equal(probability_to_instances(ring * 1.0, fill_holes=False) > 0, ring)
+
+    def test_a_cell_inside_a_ring_is_not_drowned(self):
+        eye = (discs((40, 40), (20, 20, 15)) & ~discs((40, 40), (20, 20, 9))) | discs((40, 40), (20, 20, 4))
+        cells = probability_to_instances(eye * 1.0)
+        assert cells.max() == 2
+        np.testing.assert_array_equal(cells > 0, eye)
+
+    def test_a_gap_among_cells_and_a_bay_at_the_edge_stay(self):
+        probability = np.ones((9, 9))
+        probability[3:6, 3:6] = 0  # enclosed by four cells, which hairlines part
+        probability[4, :] = probability[:, 4] = 0
+        np.testing.assert_array_equal(probability_to_instances(probability) > 0, probability > 0)
+        bay = np.ones((9, 9))
+        bay[0:3, 4] = 0
+        np.testing.assert_array_equal(probability_to_instances(bay) > 0, bay > 0)
+
+    def test_a_hole_that_opens_over_a_corner_is_none_for_cells_joined_by_edges_only(self):
+        probability = np.ones((5, 5))
+        probability[[0, 1, 2], [0, 1, 2]] = 0  # a diagonal way out
+        assert probability_to_instances(probability, connectivity=1)[2, 2] == 0
+        probability[0, 0] = 1
+        assert probability_to_instances(probability, connectivity=1)[2, 2] == 1
+
+
+class TestSeeds:
+    touching = discs((50, 80), (25, 25, 14), (25, 51, 14))
+
+    def test_touching_discs(self):
+        assert probability_to_instances(self.touching * 1.0).max() == 1
+        cells = probability_to_instances(self.touching * 1.0, seeds="distance")
+        assert cells.max() == 2
+        np.testing.assert_array_equal(cells > 0, self.touching)
+        assert cells[25, 25] != cells[25, 51]
+        # column 38 is as far from both
+        assert set(np.unique(cells[:, :38][self.touching[:, :38]])) == {cells[25, 25]}
+        assert set(np.unique(cells[:, 39:][self.touching[:, 39:]])) == {cells[25, 51]}
+
+    def test_seeds_nearer_than_seed_distance_are_one(self):
+        assert probability_to_instances(self.touching * 1.0, seeds="distance", seed_distance=30).max() == 1
+
+    def test_a_faint_border_is_found_where_the_shape_shows_none(self):
+        block = np.zeros((30, 62))
+        block[5:25, 5:57] = 0.95
+        block[5:25, 29:33] = 0.6  # still above the threshold
+        assert probability_to_instances(block).max() == 1
+        cells = probability_to_instances(block, seeds="probability", seed_distance=8)
+        assert cells.max() == 2
+        assert set(np.unique(cells[5:25, 5:29])) == {1}
+        assert set(np.unique(cells[5:25, 33:57])) == {2}
+
+    def test_a_rod_is_one_cell_however_long(self):
+        rods = np.zeros((40, 60))
+        rods[2, 2:55] = rods[6:10, 2:55] = rods[14:19, 2:55] = 1
+        np.fill_diagonal(rods[22:40, 10:28], 1)  # a line of corners: one cell, or one a pixel
+        assert probability_to_instances(rods, seeds="distance", connectivity=2).max() == 4
+        assert probability_to_instances(rods, seeds="distance", connectivity=1).max() == 3 + 18
+
+    @pytest.mark.parametrize("seeds", ["distance", "probability"])
+    def test_a_small_cell_beside_a_large_one_stays_itself(self, seeds):
+        large, small = discs((40, 60), (20, 20, 15)), discs((40, 60), (20, 39, 2))
+        cells = probability_to_instances(large * 0.99 + small * 0.6, seeds=seeds)
+        np.testing.assert_array_equal(cells, large + 2 * small)
+
+    @pytest.mark.parametrize("seeds", ["distance", "probability"])
+    def test_thin_cells_and_full_images_are_not_lost(self, seeds):
+        thin = np.zeros((20, 20))
+        thin[3, 2:9] = thin[10:12, 2:9] = thin[15, 15] = 1
+        np.testing.assert_array_equal(probability_to_instances(thin, seeds=seeds, seed_distance=10) > 0, thin > 0)
+        assert (probability_to_instances(np.ones((15, 15)), seeds=seeds) == 1).all()
+        assert (probability_to_instances(np.zeros((15, 15)), seeds=seeds) == 0).all()
+
+
+class TestGrow:
+    @pytest.mark.parametrize(("ridge", "grow"), [(1, 1), (2, 1), (3, 2), (4, 2)])
+    def test_a_ridge_is_closed_and_outer_borders_stay(self, ridge, grow):
+        probability = np.zeros((12, 30))
+        probability[2:10, 3:27] = 1
+        probability[:, 15 : 15 + ridge] = 0
+        cells = probability_to_instances(probability, grow=grow)
+        assert cells.max() == 2
+        assert (cells[4:8, 3:27] > 0).all()
+        assert (cells[:, :3] == 0).all()
+        assert (cells[:, 27:] == 0).all()
+        assert (cells[:2] == 0).all()
+        np.testing.assert_array_equal(probability_to_instances(probability, grow=0) > 0, probability > 0)
+
+    def test_a_wider_gap_and_the_notch_of_one_cell_stay(self):
+        probability = np.zeros((12, 40))
+        probability[2:10, 3:37] = 1
+        probability[:, 14:19] = 0
+        probability[:6, 27:29] = 0
+        np.testing.assert_array_equal(probability_to_instances(probability, grow=2) > 0, probability > 0)
+
+    def test_a_ridge_that_runs_out_of_the_image_is_closed_up_to_its_edge(self):
+        probability = np.ones((8, 9, 10))
+        probability[4] = 0
+        cells = probability_to_instances(probability, grow=1)
+        assert (cells[:4] == 1).all()
+        assert (cells[5:] == 2).all()
+        assert (cells[4] > 0).all()
+
+
+class TestStacks:
+    """A stack is labelled slice by slice; what one slice holds is nothing to the next."""
+
+    # the same disc in all slices, but for the middle one, which is empty; a second one in the last
+    stack = np.stack(
+        [discs((20, 40), (10, 10, 5)) * 1.0, np.zeros((20, 40)), discs((20, 40), (10, 10, 5), (10, 30, 4)) * 1.0], -1
+    )
+
+    def test_every_slice_alone_and_numbers_that_go_on(self):
+        cells = probability_to_instances(self.stack, spatial_dims=2)
+        assert cells.dtype == np.int32
+        assert [sorted(set(cells[..., i].ravel())) for i in range(3)] == [[0, 1], [0], [0, 2, 3]]
+        np.testing.assert_array_equal(cells > 0, self.stack > 0)
+
+    def test_a_cell_through_all_slices_is_one_a_slice_and_one_of_the_volume(self):
+        column = np.repeat(discs((20, 20), (10, 10, 5))[..., None], 4, axis=-1) * 1.0
+        cells = probability_to_instances(column, spatial_dims=2)
+        assert [set(cells[..., i].ravel()) for i in range(4)] == [{0, 1}, {0, 2}, {0, 3}, {0, 4}]
+        assert probability_to_instances(column).max() == 1
+        assert probability_to_instances(column, spatial_dims=3).max() == 1
+
+    def test_min_size_is_of_a_slice(self):
+        area = int(discs((20, 40), (10, 30, 4)).sum())
+        assert probability_to_instances(self.stack, spatial_dims=2, min_size=area).max() == 3
+        assert probability_to_instances(self.stack, spatial_dims=2, min_size=area + 1).max() == 2
+        volume = np.repeat(self.stack[..., 2:], 4, axis=-1)
+        assert probability_to_instances(volume, min_size=area + 1).max() == 2  # four slices of it are larger
+
+    def test_a_hole_in_a_slice_is_filled_though_it_is_open_in_the_volume(self):
+        ring = discs((30, 30), (15, 15, 10)) & ~discs((30, 30), (15, 15, 4))
+        stack = np.repeat(ring[..., None], 3, axis=-1) * 1.0
+        np.testing.assert_array_equal(probability_to_instances(stack) > 0, stack > 0)
+        filled = probability_to_instances(stack, spatial_dims=2)
+        assert (filled[15, 15] == [1, 2, 3]).all()
+
+    def test_one_image_is_its_own_slice(self):
+        image = self.stack[..., 2]
+        np.testing.assert_array_equal(probability_to_instances(image, spatial_dims=2), probability_to_instances(image))
+
+    @given(
+        arrays(np.float32, (6, 5, 4), elements=st.floats(0, 1, width=16)), st.integers(0, 3), st.sampled_from([0, 1])
+    )
+    def test_each_slice_is_what_it_would_be_alone(self, stack, min_size, grow):
+        cells = probability_to_instances(stack, min_size=min_size, grow=grow, spatial_dims=2)
+        count = 0
+        for index in range(stack.shape[-1]):
+            alone = probability_to_instances(stack[..., index], min_size=min_size, grow=grow)
+            np.testing.assert_array_equal(cells[..., index], np.where(alone > 0, alone + count, 0))
+            count += alone.max()
+
+
+MAPS = arrays(np.float32, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.floats(0, 1, width=16))
+
+
+@given(
+    MAPS,
+    st.integers(0, 6),
+    st.sampled_from([0, 1, 1.5, 3]),
+    st.sampled_from([None, "distance", "probability"]),
+    st.sampled_from([1, 2]),
+    st.booleans(),
+)
+def test_properties(probability, min_size, grow, seeds, connectivity, fill_holes):
+    options = {"seeds": seeds, "connectivity": connectivity, "fill_holes": fill_holes, "seed_distance": 3}
+    cells = probability_to_instances(probability, min_size=min_size, grow=grow, **options)
+    before = probability_to_instances(probability, min_size=min_size, grow=0, **options)
+    sizes = np.bincount(before.ravel())[1:]
+    assert sorted(set(cells.ravel()) - {0}) == list(range(1, cells.max() + 1))
+    assert all(sizes >= min_size)
+    # growing keeps every pixel of every cell, and thereby their number: nothing merges, nothing vanishes
+    pairs = {(int(a), int(b)) for a, b in zip(before[before > 0], cells[before > 0], strict=True)}
+    assert len(pairs) == before.max() == cells.max()
+    assert len({b for _, b in pairs}) == len(pairs)
+    assert (ndi.distance_transform_edt(before == 0)[cells > 0] <= grow).all()
+    if min_size == 0 and not fill_holes:  # splitting keeps to the components: each cell lies in one of them
+        components, _ = ndi.label(probability > 0.5, ndi.generate_binary_structure(2, connectivity))
+        inside = {(int(a), int(b)) for a, b in zip(before[before > 0], components[before > 0], strict=True)}
+        assert len(inside) == before.max()
+    if min_size == 0:
+        assert (before[probability > 0.5] > 0).all()
+        assert fill_holes or (before[probability <= 0.5] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("probability", "options", "message"),
+    [
+        (np.zeros((1, 2, 3, 4)), {}, r"HW or HWD .* got \(1, 2, 3, 4\)"),
+        (np.zeros((0, 4)), {}, r"at least one px, got \(0, 4\)"),
+        (np.array([[0.2, np.nan]]), {}, "holds 1 NaN"),
+        (np.array([[-3.0, 4.5]]), {}, r"got -3 \.\. 4\.5: apply a softmax to logits"),
+        (np.zeros((4, 4)), {"threshold": 1.0}, "threshold must be at least 0 and below 1"),
+        (np.zeros((4, 4)), {"threshold": -0.1}, "threshold must be at least 0"),
+        (np.zeros((4, 4)), {"min_size": -1}, r"min_size must be at least 0 px \(0 is the nearest\), got -1"),
+        (np.zeros((4, 4)), {"grow": float("nan")}, "grow must be at least 0 px"),
+        (np.zeros((4, 4)), {"seeds": "magic"}, 'seeds must be None, "distance" or "probability"'),
+        (np.zeros((4, 4)), {"seed_distance": 0}, "seed_distance must be at least 1 px"),
+        (np.zeros((4, 4)), {"connectivity": 3}, r"connectivity must be 1 \.\. 2"),
+        (np.zeros((4, 4)), {"connectivity": 0}, "connectivity must be 1"),
+        (np.zeros((4, 4, 4)), {"connectivity": 3, "spatial_dims": 2}, r"connectivity must be 1 \.\. 2 for images of 2"),
+        (np.zeros((4, 5)), {"spatial_dims": 3}, r"at most 2 for a map of 2 axes \(4, 5\) \(2 is the nearest\), got 3"),
+        (np.zeros((4, 4)), {"spatial_dims": 1}, "spatial_dims must be None, 2 or 3 .* got 1"),
+    ],
+)
+def test_errors(probability, options, message):
+    with pytest.raises(ValueError, match=message):
+        probability_to_instances(probability, **options)
+
+
+class TestTransforms:
+    probability = (0.9 * discs((20, 20), (10, 10, 5)))[None].astype(np.float32)
+
+    @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor, MetaTensor])
+    def test_kind_and_meta_are_kept(self, kind):
+        given_ = kind(self.probability)
+        if kind is MetaTensor:
+            given_.meta["filename_or_obj"] = "a.png"
+        cells = ProbabilityToInstances(min_size=10)(given_)
+        assert type(cells) is type(given_)
+        assert str(cells.dtype).endswith("int32")
+        np.testing.assert_array_equal(np.asarray(cells)[0], discs((20, 20), (10, 10, 5)))
+        assert kind is not MetaTensor or cells.meta["filename_or_obj"] == "a.png"
+
+    def test_dictionary(self):
+        label = ProbabilityToInstancesd("probability", "instances", min_size=200)
+        found = label({"probability": self.probability, "other": 1})
+        assert set(found) == {"probability", "instances", "other"}
+        assert found["probability"] is self.probability
+        assert found["instances"].max() == 0
+        assert (
+            ProbabilityToInstancesd("probability")({"probability": self.probability})["probability"].dtype == np.int32
+        )
+        with pytest.raises(KeyError):
+            label({})
+        assert ProbabilityToInstancesd("probability", allow_missing_keys=True)({}) == {}
+
+    def test_a_stack_of_a_2d_network(self):
+        stack = np.repeat(self.probability[..., None], 3, axis=-1)
+        found = ProbabilityToInstancesd("probability", "instances", spatial_dims=2)({"probability": stack})
+        assert found["instances"].shape == (1, 20, 20, 3)
+        assert [int(found["instances"][..., i].max()) for i in range(3)] == [1, 2, 3]
+
+    def test_options_and_channels_are_checked(self):
+        with pytest.raises(ValueError, match="threshold"):
+            ProbabilityToInstancesd("probability", threshold=2)
+        with pytest.raises(ValueError, match="spatial_dims"):
+            ProbabilityToInstancesd("probability", spatial_dims=4)
+        with pytest.raises(ValueError, match=r"one channel\), got \(2, 20, 20\)"):
+            ProbabilityToInstances()(np.zeros((2, 20, 20)))

@@ -1,0 +1,125 @@
+"""Pictures show what they claim: outlines on the cells' own pixels, neighbours in different colours."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from scipy import ndimage as ndi
+
+from bundle.pictures import cell_colours, contact_sheet, overlay, panel, stretch
+
+
+def mosaic(rows=6, columns=7, size=9):
+    """Square cells one pixel apart."""
+    cells = np.kron(np.arange(1, rows * columns + 1).reshape(rows, columns), np.ones((size, size), int))
+    cells[::size] = 0
+    cells[:, ::size] = 0
+    return cells
+
+
+def test_stretch_uses_the_whole_range_and_survives_constants():
+    image = np.linspace(100, 300, 10_000).reshape(100, 100)
+    gray = stretch(image)
+    assert (gray.shape, gray.min(), gray.max()) == ((100, 100, 3), 0, 1)
+    assert (gray == 0).mean() == pytest.approx(0.005, abs=0.001)
+    assert (stretch(np.full((4, 4), 7)) == 0.5).all()
+    assert stretch(np.eye(100)).max() == 1  # a hundredth of the pixels is all there is
+    with pytest.raises(ValueError, match=r"HW \(gray\) or HW3 \(colour\), got \(3, 4, 5\)"):
+        stretch(np.zeros((3, 4, 5)))
+
+
+def test_neighbours_differ_in_colour():
+    cells = mosaic()
+    colours = cell_colours(cells)
+    for shift in ((2, 0), (0, 2), (2, 2), (2, -2)):
+        moved = np.roll(cells, shift, axis=(0, 1))[2:-2, 2:-2]
+        here = cells[2:-2, 2:-2]
+        pairs = np.unique(np.stack([here, moved])[:, (here > 0) & (moved > 0) & (here != moved)], axis=1).T
+        assert len(pairs) > 20
+        assert all(np.abs(colours[a] - colours[b]).max() > 50 for a, b in pairs)
+
+
+def test_cells_far_apart_share_the_palette_evenly():
+    cells = np.zeros((400, 40), int)
+    for label in range(1, 17):
+        cells[label * 24 : label * 24 + 4, 10:14] = label
+    _, counts = np.unique(cell_colours(cells)[1:], axis=0, return_counts=True)
+    assert counts.tolist() == [2] * 8
+
+
+def test_overlay_draws_outlines_tints_cells_and_leaves_the_rest():
+    cells = np.zeros((40, 50), int)
+    cells[5:20, 5:25] = 1
+    cells[20:35, 5:25] = 2  # touches the first
+    cells[0, 49] = -1
+    image = np.random.default_rng(0).uniform(0, 200, cells.shape)
+    plain, picture = overlay(image, np.zeros_like(cells)), overlay(image, cells, fill=0.5)
+    assert picture.dtype == np.uint8
+    np.testing.assert_array_equal(picture[cells <= 0], plain[cells <= 0])
+    colours = cell_colours(np.maximum(cells, 0)).astype(np.uint8)
+    for label in (1, 2):
+        cell = cells == label
+        outline = cell & ~ndi.binary_erosion(cell)
+        assert (picture[outline] == colours[label]).all()
+        half = (plain[cell & ~outline].astype(float) + colours[label]) / 2
+        np.testing.assert_allclose(picture[cell & ~outline], half, atol=1)
+    wide = overlay(image, cells, width=3)
+    assert (wide[7, 7:23] == colours[1]).all()
+    assert (wide[8, 8:22] != colours[1]).any()
+
+
+def test_overlay_keeps_colour_and_checks_sizes():
+    image = np.zeros((10, 12, 3))
+    image[:, 6:, 0] = 1
+    assert (overlay(image, np.zeros((10, 12), int))[:, 6:] == (255, 0, 0)).all()
+    with pytest.raises(ValueError, match=r"size of the image, \(10, 12\), got \(12, 10\)"):
+        overlay(image, np.zeros((12, 10), int))
+
+
+def test_panel_grows_by_a_step_for_each_part_and_leaves_pyplot_alone():
+    loaded = "matplotlib.pyplot" in sys.modules
+    image = np.random.default_rng(0).normal(size=(60, 60))
+    cells = np.zeros((60, 60), int)
+    cells[10:30, 10:30] = 4
+    parts = {"label": cells, "weight": 1.0 + cells, "probability": cells / 8, "instances": cells}
+    widths = [panel(image).shape[1]]
+    for count in range(1, 5):
+        picture = panel(image, **dict(list(parts.items())[:count]), title="a")
+        assert picture.dtype == np.uint8
+        assert picture.shape[2] == 3
+        widths.append(picture.shape[1])
+    assert widths == [widths[0] * n for n in (1, 2, 3, 4, 5)]
+    assert ("matplotlib.pyplot" in sys.modules) == loaded
+
+
+def test_panel_shows_the_weight_map_in_colour_and_the_probability_in_gray():
+    ramp = np.linspace(0, 1, 64 * 64).reshape(64, 64)
+
+    def colourfulness(**part):
+        picture = panel(np.zeros((64, 64)), **part).astype(int)
+        second = picture[:, picture.shape[1] // 2 :]
+        return (second.max(axis=2) - second.min(axis=2)).max()
+
+    assert colourfulness(weight=10 * ramp) > 100
+    assert colourfulness(probability=ramp) < 10
+    assert panel(np.zeros((64, 64)), weight=np.zeros((64, 64))).size  # a map of zeros has a range too
+
+
+def test_contact_sheet_places_pictures_row_by_row():
+    pictures = [np.full((10, 20, 3), value, np.uint8) for value in (10, 20, 30)] + [np.full((6, 8, 3), 40, np.uint8)]
+    sheet = contact_sheet(pictures, columns=2, gap=4)
+    assert sheet.shape == (2 * 14 + 4, 2 * 24 + 4, 3)
+    assert [int(sheet[9, 14, 0]), int(sheet[9, 38, 0]), int(sheet[23, 14, 0]), int(sheet[23, 38, 0])] == [
+        10,
+        20,
+        30,
+        40,
+    ]
+    assert (sheet == 40).all(axis=2).sum() == 48
+    assert (sheet[:4] == 255).all()
+    with pytest.raises(ValueError, match="at least one picture"):
+        contact_sheet([])
+    with pytest.raises(ValueError, match=r"HW3 RGB, got \(4, 4\)"):
+        contact_sheet([np.zeros((4, 4), np.uint8)])

@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from tests.reference import weight_map as reference
+from transforms import WeightMap, WeightMapd, two_nearest_distances
+
+
+@st.composite
+def label_maps(draw):
+    """2D and 3D maps from crowded to nearly empty; sides of 1 px, one cell or none, and ignored pixels occur."""
+    dims = draw(st.sampled_from([2, 2, 3]))
+    shape = draw(array_shapes(min_dims=dims, max_dims=dims, max_side=20 if dims == 2 else 7))
+    cells = draw(st.integers(1, 6))
+    seed = np.random.RandomState(draw(st.integers(0, 2**31)))
+    filled = seed.rand(*shape) < draw(st.sampled_from([0.02, 0.1, 0.5, 1.0]))
+    instances = np.where(filled, seed.randint(1, cells + 1, shape), 0)
+    return np.where(seed.rand(*shape) < draw(st.sampled_from([0.0, 0.2])), -1, instances).astype(np.int32)
+
+
+@given(label_maps())
+@settings(max_examples=250, deadline=None)
+def test_distances_equal_one_transform_a_cell(instances):
+    for fast, slow in zip(two_nearest_distances(instances), reference.two_nearest_distances(instances), strict=True):
+        np.testing.assert_allclose(fast, slow, rtol=1e-6, atol=0)
+
+
+@given(arrays(np.int32, (5, 7), elements=st.integers(-1, 3)))
+@settings(max_examples=100, deadline=None)
+def test_distances_in_all_arrangements_of_few_pixels(instances):
+    for fast, slow in zip(two_nearest_distances(instances), reference.two_nearest_distances(instances), strict=True):
+        np.testing.assert_allclose(fast, slow, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(120, 90), (1, 150), (150, 1), (20, 30, 25)])
+@pytest.mark.parametrize("cells", [2, 30])
+def test_distances_over_long_ranges(shape, cells):
+    seed = np.random.RandomState(cells)
+    instances = np.zeros(shape, np.int32)
+    for number in range(1, cells + 1):
+        corner = [seed.randint(n) for n in shape]
+        instances[tuple(slice(c, c + seed.randint(1, 6)) for c in corner)] = number
+    for fast, slow in zip(two_nearest_distances(instances), reference.two_nearest_distances(instances), strict=True):
+        np.testing.assert_allclose(fast, slow, rtol=1e-6, atol=0)
+
+
+def test_distances_seen_from_afar_where_every_pixel_has_another_nearest_cell():
+    instances = np.zeros((60, 60), np.int32)
+    instances[-1] = np.arange(1, 61)
+    d1, d2 = two_nearest_distances(instances)
+    assert d1[0, 30] == 59
+    assert d2[0, 30] == pytest.approx(np.hypot(59, 1))
+    for fast, slow in zip((d1, d2), reference.two_nearest_distances(instances), strict=True):
+        np.testing.assert_allclose(fast, slow, rtol=1e-6, atol=0)
+
+
+def test_distances_refuse_what_is_no_image():
+    with pytest.raises(ValueError, match=r"\(H, W\) or \(H, W, D\).*\(5,\)"):
+        two_nearest_distances(np.ones(5, np.int32))
+    with pytest.raises(ValueError, match="not empty"):
+        two_nearest_distances(np.ones((0, 5), np.int32))
+    with pytest.raises(ValueError, match="diagonal above"):
+        two_nearest_distances(np.zeros((1, 50_000), np.int32))
+
+
+@given(label_maps(), st.sampled_from(["everywhere", "background"]), st.sampled_from([1.0, 3.0, 10.0]))
+@settings(max_examples=60, deadline=None)
+def test_weights_equal_equation_2_read_literally(instances, border_on, max_balance):
+    fast = WeightMap(max_balance=max_balance, border_on=border_on)(instances[None])[0]
+    slow = reference.weight_map(instances, max_balance=max_balance, border_on=border_on)
+    np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-5)
+
+
+def test_border_term_by_hand():
+    # two cells with 3 px of background between them: in its middle d1 = d2 = 2
+    instances = np.zeros((1, 1, 7), np.int32)
+    instances[0, 0, :2], instances[0, 0, 5:] = 1, 2
+    weight = WeightMap(w0=10, sigma=5, balance=False)(instances)[0, 0]
+    assert weight[3] == pytest.approx(1 + 10 * np.exp(-(4**2) / 50))
+    assert weight[1] == pytest.approx(1 + 10 * np.exp(-(4**2) / 50))  # inside: d1 = 0, d2 = 4
+    assert weight[0] == pytest.approx(1 + 10 * np.exp(-(5**2) / 50))
+    on_background = WeightMap(w0=10, sigma=5, balance=False, border_on="background")(instances)[0, 0]
+    np.testing.assert_allclose(on_background, np.where(instances[0, 0] > 0, 1, weight), rtol=1e-6)
+
+
+def test_classes_are_balanced_and_their_mean_is_one(two_cells):
+    weight = WeightMap(w0=0)(two_cells)
+    cell, background = two_cells > 0, two_cells == 0
+    assert weight[cell].sum() == pytest.approx(weight[background].sum(), rel=1e-5)
+    assert weight[cell | background].mean() == pytest.approx(1, rel=1e-5)
+
+
+def test_balance_is_bounded():
+    instances = np.zeros((1, 100, 100), np.int32)
+    instances[0, 50, 50] = 1
+    weight = WeightMap(w0=0)(instances)
+    assert weight[0, 50, 50] == 10
+    assert WeightMap(w0=0, max_balance=1e9)(instances)[0, 50, 50] == 5000
+    assert weight[0, 0, 0] == pytest.approx(10_000 / (2 * 9_999))
+
+
+def test_class_weights_override_the_balance(two_cells):
+    weight = WeightMap(w0=0, class_weights=(0.5, 3))(two_cells)
+    np.testing.assert_array_equal(weight, np.select([two_cells < 0, two_cells == 0], [0, 0.5], 3))
+
+
+def test_pixels_nobody_annotated_weigh_nothing_and_count_for_nothing(two_cells):
+    weight = WeightMap()(two_cells)
+    assert (weight[two_cells == -1] == 0).all()
+    assert (weight[two_cells != -1] > 0).all()
+    without = two_cells[:, :, :18]  # the ignored patch lies in columns 18 .. 23
+    rest = np.where(np.arange(24) >= 18, -1, two_cells)
+    np.testing.assert_allclose(WeightMap()(rest)[:, :, :18], WeightMap()(without), rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0, 1, -1])
+def test_one_class_only(value):
+    instances = np.full((1, 6, 5), value, np.int32)
+    np.testing.assert_array_equal(WeightMap()(instances), np.full((1, 6, 5), 0 if value == -1 else 1, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"w0": -1}, "w0 must be at least 0"),
+        ({"sigma": 0}, "sigma must be above 0 px"),
+        ({"max_balance": 0.5}, "max_balance must be at least 1"),
+        ({"class_weights": (1, 2, 3)}, "class_weights must be two numbers"),
+        ({"class_weights": (1, -2)}, "class_weights must be two numbers"),
+        ({"border_on": "cells"}, "everywhere, background, got 'cells'"),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        WeightMap(**options)
+
+
+def test_kinds_and_dictionary_form(kind, two_cells):
+    data = {"label": kind(two_cells)}
+    out = WeightMapd(w0=5, weight_key="w")(data)
+    assert kind.is_kept_by(out["w"])
+    np.testing.assert_array_equal(np.asarray(out["w"]), WeightMap(w0=5)(two_cells))
+    assert np.asarray(out["w"]).dtype == np.float32
+    np.testing.assert_array_equal(np.asarray(out["label"]), two_cells)
+    with pytest.raises(ValueError, match="keys must be one key"):
+        WeightMapd(["a", "b"])
+    assert WeightMapd("absent", allow_missing_keys=True)(data).keys() == data.keys()

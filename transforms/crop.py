@@ -1,0 +1,53 @@
+"""Crop a label or weight map to what the network predicts. Never resize the truth to the prediction."""
+
+from __future__ import annotations
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import Crop, Cropd
+
+from bundle.geometry import ValidGeometry
+
+__all__ = ["CropToOutput", "CropToOutputd"]
+
+
+class CropToOutput(Crop):
+    """Cut off the margin that the valid convolutions of a U-Net consume: 572 -> 388 px at depth 4.
+
+    A MONAI crop: it follows the affine, can be inverted and can be lazy, and gives a tensor.
+
+    Args:
+        depth: number of poolings of the network.
+        lazy: see :class:`monai.transforms.Crop`.
+
+    Raises:
+        ValueError: a depth below 1; on call, a size the network does not take, with the nearest ones it does.
+    """
+
+    def __init__(self, depth: int = 4, lazy: bool = False) -> None:
+        super().__init__(lazy=lazy)
+        self.geometry = ValidGeometry(depth)
+
+    def __call__(self, img: torch.Tensor, lazy: bool | None = None) -> torch.Tensor:  # type: ignore[override]
+        """
+        Args:
+            img: CHW[D] of the network's input size.
+
+        Returns:
+            CHW[D] of the network's output size.
+        """
+        size = tuple(img.peek_pending_shape() if isinstance(img, MetaTensor) else img.shape[1:])
+        self.geometry.require_valid(*size)
+        margin = self.geometry.margin
+        inner = tuple(slice(margin, margin + self.geometry.output_size(n)) for n in size)
+        return super().__call__(img, inner, lazy)
+
+
+class CropToOutputd(Cropd):
+    """Dictionary form of :class:`CropToOutput`."""
+
+    def __init__(
+        self, keys: KeysCollection, depth: int = 4, allow_missing_keys: bool = False, lazy: bool = False
+    ) -> None:
+        super().__init__(keys, CropToOutput(depth, lazy), allow_missing_keys, lazy)

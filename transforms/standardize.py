@@ -1,0 +1,61 @@
+"""Grey values of every slice at zero mean and unit variance."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+from monai.utils import TransformBackends, convert_to_tensor
+
+__all__ = ["Standardize", "Standardized"]
+
+
+class Standardize(Transform):
+    """Zero mean and unit variance of every slice, channels together; a constant slice becomes 0.
+
+    A stack is standardized slice by slice, so that a slice looks the same to the network alone and in its stack.
+
+    Args:
+        spatial_dims: axes of a slice; what follows them counts the slices of a stack.
+
+    Shape:
+        input: CHW[...] of any numeric dtype. output: the same shape, fp32.
+    """
+
+    backend = [TransformBackends.TORCH, TransformBackends.NUMPY]  # noqa: RUF012 - MONAI's convention
+
+    def __init__(self, spatial_dims: int = 2) -> None:
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
+        self.spatial_dims = spatial_dims
+
+    def __call__(self, img: Any) -> torch.Tensor:
+        image = convert_to_tensor(img, dtype=torch.float32, track_meta=isinstance(img, MetaTensor))
+        if image.dim() < self.spatial_dims + 1:
+            raise ValueError(
+                f"img must have a channel and at least {self.spatial_dims} spatial axes, got shape {tuple(image.shape)}"
+            )
+        axes = tuple(range(self.spatial_dims + 1))
+        mean = image.mean(dim=axes, keepdim=True)
+        std = image.std(dim=axes, keepdim=True, correction=0)
+        return (image - mean) / torch.where(std > 0, std, torch.ones_like(std))
+
+
+class Standardized(MapTransform):
+    """Dictionary form of :class:`Standardize`."""
+
+    backend = Standardize.backend
+
+    def __init__(self, keys: KeysCollection, spatial_dims: int = 2, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.standardize = Standardize(spatial_dims)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out = dict(data)
+        for key in self.key_iterator(out):
+            out[key] = self.standardize(out[key])
+        return out
