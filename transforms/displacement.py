@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
+import torch
 
 __all__ = ["separable_field", "smallest_jacobian"]
 
@@ -20,10 +21,12 @@ def separable_field(coefficients: np.ndarray, bases: Sequence[np.ndarray]) -> np
     Returns:
         (C, n1, ..., nd) float32.
     """
-    field = coefficients.astype(np.float32)
+    # torch's product, not numpy's: after each of its own, numpy's BLAS keeps its threads spinning for some 20 ms,
+    # which on two cores doubled the time of the training step that follows
+    field = torch.from_numpy(coefficients.astype(np.float32))
     for basis in bases:  # each product drops the front axis and appends the dense one, so the order returns
-        field = np.tensordot(field, basis, axes=(1, 1))
-    return field
+        field = torch.tensordot(field, torch.from_numpy(basis), dims=([1], [1]))
+    return field.numpy()
 
 
 def smallest_jacobian(displacement: np.ndarray) -> float:

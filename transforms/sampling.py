@@ -109,9 +109,10 @@ class Sampling:
             offsets[axis] = along.reshape([-1 if i == axis else 1 for i in range(dims)])
         if self.displacement is not None:
             offsets += self.displacement
-        moved = self.matrix.astype(np.float32) @ offsets.reshape(dims, -1)
-        moved += self.centre.astype(np.float32)[:, None]
-        return moved.reshape(offsets.shape)
+        # torch for the product: see transforms.displacement.separable_field
+        matrix, centre = (torch.from_numpy(part.astype(np.float32)) for part in (self.matrix, self.centre))
+        moved = torch.addmm(centre[:, None], matrix, torch.from_numpy(offsets.reshape(dims, -1)))
+        return moved.numpy().reshape(offsets.shape)
 
     @cached_property
     def _grid(self) -> torch.Tensor:

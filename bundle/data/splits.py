@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["split"]
+__all__ = ["pick", "split"]
 
 _PARTS = ("training", "validation", "all")
 
@@ -55,6 +55,19 @@ def split(
     if part == "all":
         return list(items)
     return [item for position, item in enumerate(items) if (position in chosen) == (part == "validation")]
+
+
+def pick(parts: Mapping[str, Sequence[dict]], part: str) -> list[dict]:
+    """The datalist of a part by its name, for an evaluation.
+
+    Raises:
+        ValueError: for an unknown name, or a part without items.
+    """
+    if part not in parts:
+        raise ValueError(f"part must be one of {', '.join(parts)}, got {part!r}")
+    if not parts[part]:
+        raise ValueError(f"part {part!r} has no images: give --{part} a number, a fraction or a list of names")
+    return list(parts[part])
 
 
 def _count(n: int, validation: float | int) -> int:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundle.data.splits import split
+from bundle.data.splits import pick, split
 
 
 def make(n: int) -> list[dict]:
@@ -110,3 +110,12 @@ def test_folds_are_a_spread_partition(n, folds, seed):
 def test_errors(n, arguments, message):
     with pytest.raises(ValueError, match=message):
         split(make(n), **arguments)
+
+
+def test_pick_takes_a_part_that_has_images():
+    parts = {"validation": [{"name": "a"}], "held_out": []}
+    assert pick(parts, "validation") == [{"name": "a"}]
+    with pytest.raises(ValueError, match="part must be one of validation, held_out, got 'test'"):
+        pick(parts, "test")
+    with pytest.raises(ValueError, match="'held_out' has no images: give --held_out a number"):
+        pick(parts, "held_out")
