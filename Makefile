@@ -7,7 +7,7 @@ BUNDLE := $(BIN)/python -m monai.bundle run
 .PHONY: help install quickstart test lint format bench mlflow figures clean
 
 help:
-	@echo "make quickstart   install, train on synthetic cells (about 5 minutes on two cores), segment new images"
+	@echo "make quickstart   install, train on synthetic cells (4 minutes on two cores), segment new images"
 	@echo "make test         install and run the tests"
 	@echo "make lint         ruff and mypy"
 	@echo "make mlflow       open the page that compares runs, on http://127.0.0.1:5000"

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import difflib
+import inspect
 import os
+import re
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
 
-__all__ = ["explain_errors", "require_own"]
+from monai.bundle import ConfigParser
+from monai.bundle.scripts import run
+
+__all__ = ["explain_errors", "require_known_options", "require_own"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _VARIABLE = "SEAMLESS_TRACEBACK"
@@ -53,6 +61,33 @@ def _raised_here(error: BaseException) -> bool:
         return False
     file = Path(frames[-1].filename).resolve()
     return any(folder in file.parents for folder in (_ROOT / "bundle", _ROOT / "transforms"))
+
+
+def require_known_options(arguments: Sequence[str] | None = None) -> None:
+    """Check that the options of ``monai.bundle run`` name entries of its config files.
+
+    MONAI adds an unknown option to the config, where nobody reads it: ``--max_epoch 3`` would train for the default
+    number of epochs without a word.
+
+    Args:
+        arguments: of the command line; None takes this process's. Without ``--config_file`` nothing is checked.
+
+    Raises:
+        ValueError: naming the option and the nearest known ones.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    options = {word[2:].partition("=")[0]: word.partition("=")[2] for word in words if word.startswith("--")}
+    if "config_file" not in options:
+        return
+    files = options["config_file"] or words[list(words).index("--config_file") + 1]
+    config = ConfigParser.load_config_files(ast.literal_eval(files) if files.startswith("[") else files)
+    own = {re.split("#|::", key)[0] for key in config}
+    for name in options:
+        if re.split("#|::", name)[0] in own or name in inspect.signature(run).parameters:
+            continue
+        near = difflib.get_close_matches(name, own, n=3)
+        hint = f"did you mean --{' or --'.join(near)}?" if near else f"known are {', '.join(sorted(own))}"
+        raise ValueError(f"unknown option --{name}: {hint}")
 
 
 def require_own(*modules: ModuleType) -> None:

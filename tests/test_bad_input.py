@@ -10,7 +10,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from bundle import checkpoints
-from bundle.console import own_cause, require_own
+from bundle.console import own_cause, require_known_options, require_own
 from bundle.networks import UNet
 from tests.conftest import ROOT, TINY
 
@@ -176,6 +176,21 @@ def test_the_command_line_ends_with_the_sentence(bundle_run, tmp_path):
     assert last[-2].startswith("error: ")
     assert "nowhere" in last[-2]
     assert "Traceback" not in result.stderr
+
+
+def test_a_misspelt_option(bundle_run, cells, tmp_path):
+    result = bundle_run("training", "configs/train.json", output_dir=str(tmp_path / "runs"), max_epoch=3)
+    assert result.returncode != 0
+    assert "unknown option --max_epoch: did you mean --max_epochs" in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_options_of_monai_and_of_nested_entries_are_known():
+    files = ["--config_file", f"['{ROOT}/configs/train.json','{ROOT}/configs/experiments/em.json']"]
+    require_known_options([*files, "--tracking", "mlflow", "--network_def#norm", "batch", "--seed=3"])
+    require_known_options(["-q", "--durations=5"])
+    with pytest.raises(ValueError, match=r"unknown option --lr: known are .*optimizer"):
+        require_known_options([*files, "--lr", "0.1"])
 
 
 def test_a_programming_error_keeps_its_traceback(bundle_run, cells, tmp_path):

@@ -162,8 +162,8 @@ def test_evaluating_measures_what_the_validation_measured(workflow, tmp_path):
 
 def test_evaluating_nothing_says_so(workflow, tmp_path):
     workflow(run_name="x", max_epochs=1).run()
+    evaluation = {"run_id": "evaluating", "evaluation_dir": str(tmp_path / "evaluation"), "part": "held_out"}
     with pytest.raises(RuntimeError) as caught:
-        evaluation = {"run_id": "evaluating", "evaluation_dir": str(tmp_path / "evaluation"), "part": "held_out"}
         workflow("evaluate.json", **evaluation).run()
     assert "held_out" in str(own_cause(caught.value))
 

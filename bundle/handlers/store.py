@@ -29,6 +29,8 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 # MLflow's own limits
 VALUE_CHARACTERS = 6000
 _NAME_CHARACTERS = 250
+#: opens the page of the experiment on its training runs instead of on language models
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
 _ENTRIES_A_BATCH, _METRICS_A_BATCH = 100, 1000
 
 
@@ -61,7 +63,7 @@ def open_run(uri: str, experiment_name: str, run_name: str, resume_run_id: str |
     experiment: Any = client.get_experiment_by_name(experiment_name)
     if experiment is None:
         try:
-            client.create_experiment(experiment_name, artifact_location=location)
+            client.create_experiment(experiment_name, artifact_location=location, tags=_KIND)
         except mlflow.MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process may have made it a moment ago
                 raise
