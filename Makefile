@@ -14,7 +14,8 @@ help:
 	@echo "make bench        what each hot part costs beside its peers"
 	@echo "make figures      draw the pictures of docs/images again"
 
-# torch comes first and pinned: asked for loosely, pip would take gigabytes of CUDA packages with it
+# torch comes first and pinned, so that nothing that follows replaces it; which build of it, CPU or CUDA, is for pip's
+# own configuration to say (see README.md)
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt torch
@@ -27,6 +28,7 @@ quickstart: install
 	$(BUNDLE) training --config_file configs/train.json
 	$(BUNDLE) --config_file configs/inference.json
 	@echo
+	@$(BIN)/python -m bundle.metrics.ctc --truth data/synthetic/test/label --result output
 	@echo "Look at output/ (cells outlined on images the network has never seen) and runs/*/pictures;"
 	@echo "make mlflow opens the page with curves, parameters and pictures of every run."
 

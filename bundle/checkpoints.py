@@ -51,9 +51,9 @@ def read(path: str | os.PathLike[str], map_location: Any = "cpu") -> Any:
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"checkpoint {path} cannot be read, it is damaged or not a plain checkpoint: {reason}"
+            f"checkpoint {path} cannot be read: it is damaged, or holds more than tensors and numbers (a TorchScript "
+            "export, pickled objects); a model.pt, best.pt or last.pt of this bundle is wanted"
         ) from error
 
 

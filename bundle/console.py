@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 import inspect
 import os
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
 
+from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 from monai.bundle.scripts import run
 
@@ -76,11 +76,13 @@ def require_known_options(arguments: Sequence[str] | None = None) -> None:
         ValueError: naming the option and the nearest known ones.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    options = {word[2:].partition("=")[0]: word.partition("=")[2] for word in words if word.startswith("--")}
+    options = {
+        word.lstrip("-").partition("=")[0]: word.partition("=")[2] for word in words if re.match(r"--?[^\W\d]", word)
+    }
     if "config_file" not in options:
         return
     files = options["config_file"] or words[list(words).index("--config_file") + 1]
-    config = ConfigParser.load_config_files(ast.literal_eval(files) if files.startswith("[") else files)
+    config = ConfigParser.load_config_files(DefaultParseValue(files))  # a list is read as monai.bundle reads it
     own = {re.split("#|::", key)[0] for key in config}
     for name in options:
         if re.split("#|::", name)[0] in own or name in inspect.signature(run).parameters:

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -154,7 +155,12 @@ def free_memory(device: torch.device | str) -> float:
     """Bytes that are free on a device now."""
     if torch.device(device).type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    return float(psutil.virtual_memory().available)
+    free = float(psutil.virtual_memory().available)
+    limit, used = (Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
+    try:  # a container or a batch system may allow less than the machine has
+        return min(free, float(limit.read_text()) - float(used.read_text()))
+    except (OSError, ValueError):  # no such limit, or "max"
+        return free
 
 
 def parse_bytes(value: float | str, name: str = "max_memory") -> float:

@@ -50,7 +50,7 @@ class OverlapTileInferer(Inferer):
         stack_axis: spatial axis along which an image with one axis more than the network is a stack of slices,
             each segmented alone (-1, the last, is how MONAI reads TIFF stacks and volumes); None refuses these.
         precision: "fp32" (what the network is in), "bf16" or "auto", see :mod:`bundle.precision`.
-        progress: show a progress bar over the tiles.
+        progress: show a progress bar over the tiles, on a terminal and where there are several.
 
     Raises:
         ValueError: for arguments outside what is allowed.
@@ -117,8 +117,9 @@ class OverlapTileInferer(Inferer):
 
         if axes is not None and spatial == axes + 1 and self.stack_axis is not None:
             axis = range(2, image.dim())[self.stack_axis]
-            slices = [self._average(piece, network, run, geometry) for piece in image.unbind(axis)]
-            logits = torch.stack(slices, dim=axis)
+            slices = image.movedim(axis, 1)  # a stack is a batch of slices
+            logits = self._average(slices.flatten(0, 1), network, run, geometry)
+            logits = logits.unflatten(0, slices.shape[:2]).movedim(1, axis)
         elif spatial < 1 or (axes is not None and spatial != axes):
             hint = "; a stack of slices needs stack_axis" if axes is not None and spatial == axes + 1 else ""
             raise ValueError(
@@ -134,8 +135,16 @@ class OverlapTileInferer(Inferer):
         channels: int,
         network: Callable[..., Any],
         device: torch.device | str = "cpu",
+        images: int = 1,
     ) -> tuple[int, ...]:
         """The tile size of the fewest FLOPs that covers an image within the memory bound.
+
+        Args:
+            image_size: spatial size in px.
+            channels: of the image.
+            network: its costs are counted, see :class:`bundle.cost.TileCost`.
+            device: on which it runs.
+            images: batch size, or slices of a stack: their logits are all kept.
 
         Raises:
             MemoryError: when no tile fits; the message names the bound and what the smallest one needs.
@@ -145,8 +154,8 @@ class OverlapTileInferer(Inferer):
         bound = self.max_memory if self.max_memory is not None else free_memory(device) / 2
 
         def memory(plan: TilePlan) -> float:
-            # one fp32 map of the whole image; averaging holds the sum, the turned one and the one turned back
-            maps = 1 if self.averaging == "none" else 3
+            # fp32 logits of all images; averaging holds the sum, the turned ones and those turned back
+            maps = images * (1 if self.averaging == "none" else 3)
             whole = 4 * maps * cost.out_channels * torch.Size(plan.image_size).numel()
             return _HEADROOM * cost.memory(plan.tile_size) + whole
 
@@ -199,7 +208,7 @@ class OverlapTileInferer(Inferer):
         size = tuple(image.shape[2:])
         tile_size = self.tile_size
         if tile_size is None:
-            tile_size = self.choose_tile(size, image.shape[1], network, image.device)
+            tile_size = self.choose_tile(size, image.shape[1], network, image.device, image.shape[0])
         plan = geometry.plan(size, tile_size)
         output: torch.Tensor | None = None
         for batch, tile in self._walk(plan, image.shape[0]):
@@ -218,7 +227,10 @@ class OverlapTileInferer(Inferer):
 
     def _walk(self, plan: TilePlan, batch_size: int) -> Iterator[tuple[int, Tile]]:
         pairs = ((batch, tile) for batch in range(batch_size) for tile in plan)
-        yield from tqdm(pairs, total=batch_size * len(plan), desc="tiles", unit="tile", disable=not self.progress)
+        total = batch_size * len(plan)
+        # disable=None: no bar where there is no terminal
+        hidden = None if self.progress and total > 1 else True
+        yield from tqdm(pairs, total=total, desc="tiles", unit="tile", disable=hidden)
 
 
 def _cut(image: torch.Tensor, tile: Tile) -> torch.Tensor:

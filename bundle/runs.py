@@ -10,7 +10,21 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-__all__ = ["open_run"]
+__all__ = ["open_run", "switch"]
+
+
+def switch(value: bool | str, name: str = "resume") -> bool:
+    """A yes or no of the command line, which hands ``--resume false`` over as text.
+
+    Raises:
+        ValueError: for another word.
+    """
+    words = {"true": True, "false": False}
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() not in words:
+        raise ValueError(f"{name} must be true or false, got {value!r}")
+    return words[str(value).lower()]
 
 
 def open_run(output_dir: str | os.PathLike[str], run_name: str | None = None, resume: bool = False) -> str:
@@ -52,11 +66,16 @@ def _open(output_dir: Path, run_name: str | None, resume: bool) -> str:
         if resume:
             raise ValueError(f"resume needs run_name: one of {_known(output_dir)}")
         run_name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    run_name = str(run_name)  # the command line reads --run_name 7 as a number
     if not re.fullmatch(r"[\w.+-]+", run_name) or run_name.startswith("."):
         raise ValueError(f"run_name must be letters, digits and _ . + - (it names a folder), got {run_name!r}")
     path = output_dir / run_name
     if resume and not (path / "last.pt").is_file():
         raise FileNotFoundError(f"nothing to resume: {path} has no last.pt; runs here: {_known(output_dir)}")
+    if not resume and path.exists() and not (path / "last.pt").is_file():
+        raise FileExistsError(
+            f"run {path} exists but ended before its first checkpoint: choose another run_name, or delete that folder"
+        )
     if not resume and path.exists():
         raise FileExistsError(
             f"run {path} exists: add --resume true to continue it, or choose another run_name; nothing is written over"

@@ -1,6 +1,8 @@
 """The rules of MONAI bundles and of the model zoo."""
 
 import json
+import re
+import shlex
 import shutil
 from importlib import metadata
 
@@ -9,6 +11,7 @@ import torch
 from monai.bundle import ConfigWorkflow, ckpt_export, load_bundle_config, verify_metadata, verify_net_in_out
 
 from bundle import checkpoints
+from bundle.console import require_known_options
 from bundle.geometry import ValidGeometry
 from bundle.networks import UNet
 from tests.conftest import ROOT, TINY
@@ -126,6 +129,20 @@ def test_self_contained_configs_name_no_other_file():
         assert "@_meta_" not in text
         assert ".json::" not in text
         assert ".json#" not in text
+
+
+def test_documents_name_what_exists():
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links {target}"
+
+
+def test_options_in_the_documents_are_known():
+    for page in (ROOT / "README.md", ROOT / "docs" / "README.md", ROOT / "docs" / "results.md"):
+        text = page.read_text().replace("$TRAIN", "run training --config_file configs/train.json")
+        for line in re.findall(r"^(?:python -m monai\.bundle )?run .*", text, flags=re.MULTILINE):
+            words = shlex.split(line.replace("configs/", f"{ROOT}/configs/"), comments=True)
+            require_known_options(words)
 
 
 def test_tiny_options_exist_in_the_config():

@@ -57,7 +57,7 @@ def test_truncated_and_missing_files_are_named(tmp_path):
     checkpoints.write(path, unet().state_dict())
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"model\.pt cannot be read, it is damaged"):
+    with pytest.raises(ValueError, match=r"model\.pt cannot be read: it is damaged"):
         checkpoints.read(path)
     with pytest.raises(FileNotFoundError, match=r"other\.pt does not exist; there are .*model\.pt"):
         checkpoints.read(tmp_path / "other.pt")

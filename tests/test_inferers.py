@@ -221,6 +221,13 @@ def test_less_memory_smaller_tiles():
     assert areas[0] > areas[1] > areas[2]
 
 
+def test_the_logits_of_a_whole_stack_count():
+    network = UNet(2, 1, 2, base_channels=8).eval()
+    inferer = OverlapTileInferer(max_memory="150 MiB")
+    alone = np.prod(inferer.choose_tile((1024, 1024), 1, network))
+    assert np.prod(inferer.choose_tile((1024, 1024), 1, network, images=10)) < alone
+
+
 def test_not_enough_memory_for_the_smallest_tile():
     network = UNet(2, 1, 2, base_channels=8).eval()
     with pytest.raises(

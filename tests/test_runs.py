@@ -2,15 +2,31 @@
 
 import pytest
 
-from bundle.runs import open_run
+from bundle.runs import open_run, switch
 
 
 def test_names_are_unique(tmp_path):
     assert len({open_run(tmp_path) for _ in range(5)}) == 5
 
 
+def test_a_number_is_a_name(tmp_path):
+    assert open_run(tmp_path, 7) == str(tmp_path / "7")
+
+
+def test_a_run_that_failed_before_its_first_checkpoint(tmp_path):
+    open_run(tmp_path, "first")
+    with pytest.raises(FileExistsError, match="ended before its first checkpoint: choose another run_name"):
+        open_run(tmp_path, "first")
+
+
+@pytest.mark.parametrize(("value", "expected"), [(True, True), ("true", True), ("False", False), (False, False)])
+def test_switch(value, expected):
+    assert switch(value) is expected
+
+
 def test_an_existing_run_is_not_written_over(tmp_path):
     open_run(tmp_path, "first")
+    (tmp_path / "first" / "last.pt").touch()
     with pytest.raises(FileExistsError, match="add --resume true"):
         open_run(tmp_path, "first")
 

@@ -111,7 +111,7 @@ def _readable(folder: Path) -> Iterable[Path]:
 def _by_stem(folder: Path) -> dict[str, Path]:
     """Readable files of a folder in natural order, by name without extension."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}")
+        raise FileNotFoundError(f"dataset_dir: there is no folder {folder}")
     files = sorted(_readable(folder), key=natural_key)
     if not files:
         raise FileNotFoundError(f"{folder} holds no image; readable are {', '.join(EXTENSIONS)}")

@@ -116,7 +116,11 @@ class LoadSlice(Transform):
             if self.rgb == "luminance":
                 weights = array.new_tensor(_LUMINANCE).reshape(3, *[1] * (array.ndim - 1))
                 return (array * weights).sum(0, keepdim=True)
-            raise ImageError(path, "it has 3 channels, the network expects 1; convert it or pass rgb='luminance'")
+            raise ImageError(
+                path,
+                "it has 3 channels, the network expects 1: convert it, or add --rgb luminance (rgb='luminance'); if "
+                "they are three slices, save them as such (tifffile: photometric='minisblack')",
+            )
         raise ImageError(path, f"it has {found} channels, {self.channels} expected")
 
     def _integers(self, path: str, array: torch.Tensor) -> torch.Tensor:

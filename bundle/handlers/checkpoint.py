@@ -37,11 +37,13 @@ class SaveRun:
         evaluator: the engine of the validation; its key metric decides what is best. None: the last is the best.
         model_file: where the best network goes when training is complete; None for nowhere.
         resume: continue from ``last.pt``.
+        identity: what must be the same for a run to go on: numbers and text such as seed and data fingerprint.
         interval: epochs between two writes of ``last.pt``; the last epoch is always written.
 
     Raises:
         FileNotFoundError: on resuming without a checkpoint.
-        ValueError: when the checkpoint is damaged, of another architecture, or already past ``max_epochs``.
+        ValueError: when the checkpoint is damaged, of another architecture, of a run of another ``identity``, or
+            already past ``max_epochs``.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class SaveRun:
         evaluator: Workflow | None = None,
         model_file: str | os.PathLike[str] | None = None,
         resume: bool = False,
+        identity: Mapping[str, Any] | None = None,
         interval: int = 1,
     ) -> None:
         if interval < 1:
@@ -62,6 +65,7 @@ class SaveRun:
         self.evaluator = evaluator
         self.model_file = model_file
         self.resume = resume
+        self.identity = {name: str(value) for name, value in (identity or {}).items()}
         self.interval = interval
         self._best_epoch = -1
 
@@ -87,6 +91,7 @@ class SaveRun:
         return {
             "network": self.network.state_dict(),
             **{name: thing.state_dict() for name, thing in self.states.items()},
+            "identity": self.identity,
             "epoch": trainer.state.epoch,
             "iteration": trainer.state.iteration,
             "best_metric": float(state.best_metric) if state is not None else 0.0,
@@ -99,6 +104,17 @@ class SaveRun:
         content = checkpoints.read(path)
         if not isinstance(content, Mapping) or "epoch" not in content:
             raise ValueError(f"{path} is no checkpoint of a training run; resume needs the last.pt of one")
+        before = content.get("identity", {})
+        changed = [
+            f"{name} {value} instead of {before[name]}"
+            for name, value in self.identity.items()
+            if before.get(name, value) != value
+        ]
+        if changed:
+            raise ValueError(
+                f"{path} belongs to a run with other settings ({', '.join(changed)}): repeat its command and add "
+                "--resume true, or start a new run"
+            )
         if content["epoch"] >= trainer.state.max_epochs:
             raise ValueError(
                 f"{path} has completed {content['epoch']} epochs; to go on, max_epochs must be above that, "
