@@ -140,7 +140,7 @@ def test_documents_name_what_exists():
 def test_options_in_the_documents_are_known():
     for page in (ROOT / "README.md", ROOT / "docs" / "README.md", ROOT / "docs" / "results.md"):
         text = page.read_text().replace("$TRAIN", "run training --config_file configs/train.json")
-        for line in re.findall(r"^(?:python -m monai\.bundle )?run .*", text, flags=re.MULTILINE):
+        for line in re.findall(r"^(?:python -m monai\.bundle )?(run .*)", text, flags=re.MULTILINE):
             words = shlex.split(line.replace("configs/", f"{ROOT}/configs/"), comments=True)
             require_known_options(words)
 
