@@ -129,7 +129,7 @@ def test_true_colour(tmp_path, position, mode, name):
     colours = np.stack([position() % 7, position() % 11, position() % 13], -1).astype(np.uint8) * 10
     Image.fromarray(colours).convert(mode).save(tmp_path / name)
     path = str(tmp_path / name)
-    with pytest.raises(ImageError, match="it has 3 channels, the network expects 1; convert it or pass rgb='lumin"):
+    with pytest.raises(ImageError, match="it has 3 channels, the network expects 1: convert it, or add --rgb lumin"):
         LoadSlice()(path)
     np.testing.assert_array_equal(LoadSlice(channels=3)(path).numpy(), colours.transpose(2, 1, 0))
     expected = (colours @ np.array([0.299, 0.587, 0.114])).T
