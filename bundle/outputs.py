@@ -37,10 +37,10 @@ class SegmentationWriter(Transform):
       ``<stem>_overlay.tif``, an RGB page a slice,
 
     and one row in ``summary.csv`` (areas in px, in voxels of a volume; of a stack labelled slice by slice the cells of
-    all slices). PNG, JPEG, BMP and TIFF become TIFF, a
-    stack stays a stack of as many pages; NIfTI becomes ``.nii.gz`` with its affine and header; MHA, MHD and NRRD
-    become ``.mha`` with spacing, origin and direction. MONAI's readers hand images over as (x, y[, z]); files are
-    written so that a pixel has the position it has in the input file. They appear whole or not at all.
+    all slices). PNG, JPEG, BMP and TIFF become TIFF, and a stack stays a stack of as many pages; NIfTI becomes
+    ``.nii.gz`` with its affine and header; MHA, MHD and NRRD become ``.mha`` with spacing, origin and direction.
+    MONAI's readers hand images over as (x, y[, z]); files are written so that a pixel has the position it has in the
+    input file. They appear whole or not at all.
 
     With ``input_dir`` the folders below it are repeated below ``output_dir``. Where two inputs still claim one
     name, the later one is called ``<stem>_<ext>``, then ``<stem>_2`` and so on; ``summary.csv`` says which is
