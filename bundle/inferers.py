@@ -17,6 +17,7 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type
 from tqdm import tqdm
 
+from bundle.backends import BackendNetwork
 from bundle.cost import TileCost, free_memory, parse_bytes
 from bundle.geometry import Tile, TilePlan, ValidGeometry, mirror_indices
 from bundle.precision import autocast, resolve_precision
@@ -109,9 +110,10 @@ class OverlapTileInferer(Inferer):
         image = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         axes = getattr(network, "spatial_dims", None)
         spatial = image.dim() - 2
+        precision = resolve_precision(self.precision, image.device, network)
 
         def run(tile: torch.Tensor) -> torch.Tensor:
-            with autocast(self.precision, tile.device):
+            with autocast(precision, tile.device):
                 logits = network(tile, *args, **kwargs)
             return logits if logits.dtype == torch.float64 else logits.float()
 
@@ -157,7 +159,11 @@ class OverlapTileInferer(Inferer):
             # fp32 logits of all images; averaging holds the sum, the turned ones and those turned back
             maps = images * (1 if self.averaging == "none" else 3)
             whole = 4 * maps * cost.out_channels * torch.Size(plan.image_size).numel()
-            return _HEADROOM * cost.memory(plan.tile_size) + whole
+            counted = cost.memory(plan.tile_size)
+            if not isinstance(network, BackendNetwork):
+                return _HEADROOM * counted + whole
+            turned = self.averaging != "none" and len(set(plan.tile_size[:2])) > 1
+            return network.peak_memory(counted, shapes=2 if turned else 1) + whole
 
         candidates = [geometry.plan(image_size, sizes) for sizes in product(*map(geometry.tile_sizes, image_size))]
         candidates.sort(key=lambda plan: (len(plan) * cost.flops(plan.tile_size), len(plan)))
@@ -174,7 +180,7 @@ class OverlapTileInferer(Inferer):
     def _cost(
         self, network: Callable[..., Any], geometry: ValidGeometry, channels: int, axes: int, device: Any
     ) -> TileCost:
-        half = resolve_precision(self.precision, device) == "bf16"
+        half = resolve_precision(self.precision, device, network) == "bf16"
         dtype = torch.bfloat16 if half else next(iter(_parameters(network)), torch.empty(0)).dtype
         key = (id(network), geometry, channels, axes, dtype)
         if key not in self._costs:

@@ -13,10 +13,11 @@ __all__ = ["MixedPrecisionInferer", "autocast", "resolve_precision"]
 _PRECISIONS = ("auto", "fp32", "bf16")
 
 
-def resolve_precision(precision: str, device: torch.device | str) -> str:
+def resolve_precision(precision: str, device: torch.device | str, network: Any = None) -> str:
     """ "fp32" or "bf16" for a device; "auto" takes bf16 where the processor computes it natively.
 
-    On a CPU without native bf16 instructions autocast is slower than fp32, so "auto" stays at fp32 there.
+    On a CPU without native bf16 instructions autocast is slower than fp32, so "auto" stays at fp32 there; so it does
+    for a network whose ``precisions`` leave bf16 out, as those of some :mod:`bundle.backends` do.
 
     Raises:
         ValueError: for another word.
@@ -25,6 +26,8 @@ def resolve_precision(precision: str, device: torch.device | str) -> str:
         raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}")
     if precision != "auto":
         return precision
+    if "bf16" not in getattr(network, "precisions", _PRECISIONS):
+        return "fp32"
     if torch.device(device).type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     native = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}

@@ -157,30 +157,6 @@ def test_it_learns(workflow):
     assert losses[-1] < 0.85 * losses[0]
 
 
-def test_evaluating_measures_what_the_validation_measured(workflow, tmp_path):
-    options = {"run_name": "measured", "max_epochs": 1, "held_out": 1}
-    workflow(**options).run()
-    best = checkpoints.read(tmp_path / "runs" / "measured" / "last.pt")["best_metric"]
-    evaluation = {"run_id": "evaluating", "evaluation_dir": str(tmp_path / "evaluation")}
-    workflow("evaluate.json", **options, **evaluation).run()
-    metrics = dict(line.split(",") for line in (tmp_path / "evaluation" / "metrics.csv").read_text().split())
-    assert float(metrics["loss"]) == pytest.approx(best, rel=1e-5)
-    (seen,) = (tmp_path / "evaluation" / "pictures").glob("*.png")
-    evaluation["evaluation_dir"] = str(tmp_path / "other")
-    workflow("evaluate.json", **options, **evaluation, part="held_out").run()
-    (unseen,) = (tmp_path / "other" / "pictures").glob("*.png")
-    assert seen.name[:3] != unseen.name[:3]
-    assert unseen.name[:3] in (tmp_path / "other" / "iou_raw.csv").read_text()
-
-
-def test_evaluating_nothing_says_so(workflow, tmp_path):
-    workflow(run_name="x", max_epochs=1).run()
-    evaluation = {"run_id": "evaluating", "evaluation_dir": str(tmp_path / "evaluation"), "part": "held_out"}
-    with pytest.raises(RuntimeError) as caught:
-        workflow("evaluate.json", **evaluation).run()
-    assert "held_out" in str(own_cause(caught.value))
-
-
 @pytest.mark.slow
 def test_two_processes_train_one_network(bundle_run, cells, tmp_path):
     result = bundle_run(

@@ -9,6 +9,7 @@ from transforms.elastic_grid import RandElasticGrid, RandElasticGridd
 from transforms.gray_curve import RandGrayCurve, RandGrayCurved
 from transforms.labels import IGNORE, InstancesToClass, InstancesToClassd, LabelToInstances, LabelToInstancesd
 from transforms.mirror import MirrorPad, MirrorPadd
+from transforms.partial import IgnoreUnannotated, IgnoreUnannotatedd
 from transforms.separation import SeparateTouching, SeparateTouchingd
 from transforms.standardize import Standardize, Standardized
 from transforms.weight_map import WeightMap, WeightMapd, two_nearest_distances
@@ -17,6 +18,8 @@ __all__ = [
     "IGNORE",
     "CropToOutput",
     "CropToOutputd",
+    "IgnoreUnannotated",
+    "IgnoreUnannotatedd",
     "InstancesToClass",
     "InstancesToClassd",
     "LabelToInstances",

@@ -12,12 +12,8 @@ axis. Memory is a constant number of maps whatever the number of cells.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 __all__ = ["two_nearest_distances"]
-
-#: squared distance to a cell that is not there
-ABSENT = int(np.iinfo(np.int32).max)
 
 
 def two_nearest_distances(instances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -33,6 +29,9 @@ def two_nearest_distances(instances: np.ndarray) -> tuple[np.ndarray, np.ndarray
     Raises:
         ValueError: for an array that is not 2D or 3D, is empty, or whose diagonal exceeds 46,340 px.
     """
+    # numba takes a fifth of a second to import, which those who only segment need not wait for
+    from transforms.nearest_cells_compiled import ABSENT, along_columns, along_rows
+
     if instances.ndim not in (2, 3) or instances.size == 0:
         raise ValueError(f"instances must be (H, W) or (H, W, D) and not empty, got shape {instances.shape}")
     if sum(n * n for n in instances.shape) >= ABSENT:
@@ -40,144 +39,12 @@ def two_nearest_distances(instances: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
     shape = instances.shape
     cells = np.ascontiguousarray(instances, dtype=np.int32).reshape(shape[0], -1)
-    state = _two_nearest_along_columns(cells)  # first label, its squared distance, second label, its distance
+    state = along_columns(cells)  # first label, its squared distance, second label, its distance
     for axis in range(len(shape) - 1, 0, -1):
         lines = [np.ascontiguousarray(np.moveaxis(part.reshape(shape), axis, -1)) for part in state]
-        _two_nearest_along_rows(*(line.reshape(-1, shape[axis]) for line in lines))
+        along_rows(*(line.reshape(-1, shape[axis]) for line in lines))
         state = tuple(np.ascontiguousarray(np.moveaxis(line, -1, axis)) for line in lines)
-    return _distance(state[1]), _distance(state[3])
-
-
-def _distance(squared: np.ndarray) -> np.ndarray:
-    distance = np.sqrt(squared, dtype=np.float32)
-    distance[squared == ABSENT] = np.inf
-    return distance
-
-
-@njit(cache=True)
-def _two_nearest_along_columns(cells):  # pragma: no cover - compiled
-    """Two nearest cells within every column, from one sweep down and one sweep up."""
-    n, columns = cells.shape
-    label1, square1 = np.zeros((n, columns), np.int32), np.empty((n, columns), np.int32)
-    label2, square2 = np.zeros((n, columns), np.int32), np.empty((n, columns), np.int32)
-    last1, seen1 = np.zeros(columns, np.int32), np.zeros(columns, np.int32)
-    last2, seen2 = np.zeros(columns, np.int32), np.zeros(columns, np.int32)
-
-    for i in range(n):
-        for j in range(columns):
-            cell = cells[i, j]
-            if cell > 0:
-                if cell != last1[j]:
-                    last2[j], seen2[j] = last1[j], seen1[j]
-                    last1[j] = cell
-                seen1[j] = i
-            label1[i, j], label2[i, j] = last1[j], last2[j]
-            square1[i, j] = (i - seen1[j]) ** 2 if last1[j] else ABSENT
-            square2[i, j] = (i - seen2[j]) ** 2 if last2[j] else ABSENT
-
-    last1[:] = 0
-    last2[:] = 0
-    for i in range(n - 1, -1, -1):
-        for j in range(columns):
-            cell = cells[i, j]
-            if cell > 0:
-                if cell != last1[j]:
-                    last2[j], seen2[j] = last1[j], seen1[j]
-                    last1[j] = cell
-                seen1[j] = i
-            if last1[j] == 0:
-                continue
-            below1 = np.int32((seen1[j] - i) ** 2)
-            below2 = np.int32((seen2[j] - i) ** 2) if last2[j] else np.int32(ABSENT)
-            above, above_square = label1[i, j], square1[i, j]
-            if below1 < above_square:
-                # the second nearest is the nearest above, or the second above if that is the same cell
-                if above == last1[j]:
-                    above, above_square = label2[i, j], square2[i, j]
-                label1[i, j], square1[i, j] = last1[j], below1
-                if below2 < above_square:
-                    above, above_square = last2[j], below2
-                label2[i, j], square2[i, j] = above, above_square
-            else:
-                below, below_square = last1[j], below1
-                if above == below:
-                    below, below_square = last2[j], below2
-                if below_square < square2[i, j]:
-                    label2[i, j], square2[i, j] = below, below_square
-    return label1, square1, label2, square2
-
-
-@njit(cache=True)
-def _two_nearest_along_rows(label1, square1, label2, square2):  # pragma: no cover - compiled
-    """Replace the two nearest cells of every pixel by the two nearest over its whole row, in place."""
-    lines, n = label1.shape
-    site, start = np.empty(n), np.empty(n)
-    height, label = np.empty(n), np.empty(n, np.int32)
-    best1, name1 = np.empty(n, np.int32), np.empty(n, np.int32)
-    best2, name2 = np.empty(n, np.int32), np.empty(n, np.int32)
-
-    for line in range(lines):
-        l1, s1, l2, s2 = label1[line], square1[line], label2[line], square2[line]
-        count = 0
-        for x in range(n):
-            count = _add_parabola(x, s1[x], l1[x], count, site, start, height, label)
-        if count == 0:
-            continue  # no cell anywhere on the line: all absent already
-        _walk(0, n, count, site, start, height, label, best1, name1)
-
-        first = 0
-        while first < n:
-            nearest, stop = name1[first], first + 1
-            while stop < n and name1[stop] == nearest:
-                stop += 1
-            # the neighbouring run belongs to another cell: from anywhere in the run that cell is no further away
-            # than the way to the neighbour plus the neighbour's own distance, so no site beyond that can win
-            low, high = 0, n
-            if first > 0:
-                low = max(0, int(first - 1 - np.sqrt(best1[first - 1])))
-            if stop < n:
-                high = min(n, int(stop + np.sqrt(best1[stop])) + 2)
-            count = 0
-            for x in range(low, high):
-                if l1[x] != nearest:
-                    count = _add_parabola(x, s1[x], l1[x], count, site, start, height, label)
-                else:
-                    count = _add_parabola(x, s2[x], l2[x], count, site, start, height, label)
-            _walk(first, stop, count, site, start, height, label, best2, name2)
-            first = stop
-        l1[:], s1[:], l2[:], s2[:] = name1, best1, name2, best2
-
-
-@njit(cache=True)
-def _add_parabola(x, square, name, count, site, start, height, label):  # pragma: no cover - compiled
-    """Add the parabola at ``x`` to the envelope; ``start`` is where it becomes the lowest. Returns the count.
-
-    The quotient is one of whole numbers below 2^53, so a float64 is on the right side of every pixel.
-    """
-    if square == ABSENT:
-        return count
-    constant = float(square) + float(x) * float(x)
-    crossing = -np.inf
-    while count > 0:
-        crossing = (constant - height[count - 1]) / (2.0 * (x - site[count - 1]))
-        if crossing > start[count - 1]:
-            break
-        count -= 1
-        crossing = -np.inf
-    site[count], start[count], height[count], label[count] = x, crossing, constant, name
-    return count + 1
-
-
-@njit(cache=True)
-def _walk(first, stop, count, site, start, height, label, best, name):  # pragma: no cover - compiled
-    """Read the envelope at the pixels ``first`` .. ``stop``: lowest squared distance and whose it is."""
-    if count == 0:
-        best[first:stop] = ABSENT
-        name[first:stop] = 0
-        return
-    k = 0
-    for x in range(first, stop):
-        while k + 1 < count and start[k + 1] < x:
-            k += 1
-        best[x] = np.int32(height[k] - x * (2.0 * site[k] - x))
-        name[x] = label[k]
+    d1, d2 = (np.sqrt(squared, dtype=np.float32) for squared in (state[1], state[3]))
+    d1[state[1] == ABSENT] = np.inf
+    d2[state[3] == ABSENT] = np.inf
+    return d1, d2

@@ -1,7 +1,8 @@
 """From files to a MONAI datalist, its split, and the arrays that networks take.
 
 A *datalist* is a list of dicts: "image" and "label" are paths (no "label": nobody annotated it), "name" is unique
-and short, "slice" is the page of a stack where a file holds several.
+and short, "slice" is the page of a stack where a file holds several. "markers" and "silver" are paths of what is known
+about cells that the label leaves out.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bundle.data import folder, isbi2012
+from bundle.data import ctc, folder, isbi2012
 
 __all__ = ["LAYOUTS", "Layout", "datalist"]
 
@@ -35,6 +36,7 @@ class Layout:
 #: asked in this order; "folder", which takes anything, comes last
 LAYOUTS = {
     "isbi2012": Layout(isbi2012.datalist, isbi2012.recognises, "train-volume.tif and train-labels.tif"),
+    "ctc": Layout(ctc.datalist, ctc.recognises, "NN/tTTT.tif with NN_GT/SEG or NN_ST/SEG/man_segTTT.tif"),
     "folder": Layout(folder.datalist, lambda root: True, "image/ and label/ with files of equal names"),
 }
 

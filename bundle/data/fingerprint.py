@@ -10,6 +10,9 @@ from pathlib import Path
 
 __all__ = ["fingerprint"]
 
+#: keys of a datalist that hold paths
+_FILES = ("image", "label", "markers", "silver")
+
 
 def fingerprint(items: Iterable[dict]) -> str:
     """Hash the content of all files of a datalist.
@@ -29,7 +32,7 @@ def fingerprint(items: Iterable[dict]) -> str:
     contents: dict[str, str] = {}
     rows = []
     for item in items:
-        files = {key: item[key] for key in ("image", "label") if key in item}
+        files = {key: item[key] for key in _FILES if key in item}
         for path in files.values():
             if path not in contents:
                 contents[path] = _sha256(Path(path))

@@ -148,7 +148,7 @@ class LoadNetwork:
 
     def __init__(self, path: str | os.PathLike[str], network: nn.Module) -> None:
         self.path = path
-        self.network = network
+        self.network = getattr(network, "module", network)  # of DistributedDataParallel
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self)

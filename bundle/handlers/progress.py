@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -18,11 +19,13 @@ class Progress:
     On a terminal it is one bar over all steps. Elsewhere (a log file, a CI job) it prints one line an epoch.
 
     Args:
-        evaluator: engine of the validation, whose metrics are shown; None for none.
+        evaluator: engine of the validation, whose key metric is shown; None for none.
+        metrics: further ones of its metrics to be shown.
     """
 
-    def __init__(self, evaluator: Engine | None = None) -> None:
+    def __init__(self, evaluator: Engine | None = None, metrics: Sequence[str] = ("iou", "seg")) -> None:
         self.evaluator = evaluator
+        self.metrics = tuple(metrics)
         self._bar: tqdm | None = None
         self._started = 0.0
         self._first = 0
@@ -57,7 +60,7 @@ class Progress:
         parts = {"epoch": f"{state.epoch}/{state.max_epochs}"}
         parts |= {name: f"{value:.4f}" for name, value in state.metrics.items()}
         if self.evaluator is not None:
-            parts |= {f"val {name}": f"{value:.4f}" for name, value in self.evaluator.state.metrics.items()}
+            parts |= {f"val {name}": f"{value:.4f}" for name, value in self._shown(self.evaluator.state).items()}
         if self._bar is not None and not self._bar.disable:
             self._bar.set_postfix(parts)
             return
@@ -65,6 +68,10 @@ class Progress:
         left = pace * (state.max_epochs * state.epoch_length - state.iteration)
         text = "  ".join(f"{name} {value}" for name, value in parts.items())
         print(f"{text}  {pace:.2f} s/step  {left / 60:.1f} min left", flush=True)
+
+    def _shown(self, state: Any) -> dict[str, float]:
+        names = dict.fromkeys((state.key_metric_name, *self.metrics))
+        return {name: state.metrics[name] for name in names if name in state.metrics}
 
     def _close(self, engine: Engine) -> None:
         if self._bar is not None:

@@ -1,6 +1,7 @@
 """SEG, the segmentation measure of the Cell Tracking Challenge.
 
-``python -m bundle.metrics.ctc --truth mydata/label --result output`` measures what inference left in ``output``.
+``python -m bundle.metrics.ctc --truth mydata/label --result output`` measures what inference left in ``output``;
+with the challenge's own folders, ``--truth DATA/01_GT/SEG --result DATA/01_RES``, it goes by the challenge's names.
 """
 
 from __future__ import annotations
@@ -8,11 +9,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import tifffile
 from numpy.typing import ArrayLike, NDArray
+
+from bundle.data.ctc_names import RESULT, SEGMENTATION, frames_in
+from bundle.data.formats import natural_key, one_line
+from bundle.metrics.contingency import contingency
 
 __all__ = ["jaccard_indices", "seg"]
 
@@ -23,73 +29,121 @@ def jaccard_indices(truth: ArrayLike, result: ArrayLike) -> NDArray[np.float64]:
     J = |R and S| / |R or S| if |R and S| > |R| / 2, else 0: at most one S can cover more than half of R.
 
     Args:
-        truth: label map of whole numbers, 0 background; any number of axes.
-        result: label map of the same shape.
+        truth: label map of whole numbers, 0 background, -1 annotated by nobody (no object either); any number of axes.
+        result: label map of the same shape, 0 background.
 
     Returns:
         one value in 0..1 for each reference object, in the order of their numbers.
 
     Raises:
-        ValueError: for shapes that differ, or labels that are not whole numbers of at least 0.
+        ValueError: for shapes that differ, or labels that are not whole numbers of at least 0 (-1 in ``truth``).
     """
-    reference, found = (_labels(array, name) for array, name in ((truth, "truth"), (result, "result")))
-    if reference.shape != found.shape:
-        raise ValueError(f"result has shape {found.shape}, truth {reference.shape}: they must be equal")
-    names, reference = np.unique(reference, return_inverse=True)
-    others, found = np.unique(found, return_inverse=True)
-    pairs = reference.ravel() * len(others) + found.ravel()
-    overlap = np.bincount(pairs, minlength=len(names) * len(others)).reshape(len(names), len(others))
-    area, other_area = overlap.sum(axis=1, keepdims=True), overlap.sum(axis=0, keepdims=True)
-    matched = (2 * overlap > area) & (others != 0)
-    jaccard = np.where(matched, overlap / (area + other_area - overlap), 0.0)
-    return jaccard.max(axis=1)[names != 0]
+    table = contingency(truth, result)
+    area, other_area = table.areas[table.one], table.other_areas[table.other]
+    matched = (2 * table.overlap > area) & (table.others[table.other] > 0)
+    jaccard = np.zeros(len(table.labels))
+    jaccard[table.one[matched]] = (table.overlap / (area + other_area - table.overlap))[matched]
+    return jaccard[table.labels > 0]
 
 
 def seg(truth_frames: Iterable[ArrayLike], result_frames: Iterable[ArrayLike]) -> float:
     """Mean Jaccard index over all reference objects, pooled over the frames; false positives are not penalised.
 
     Args:
-        truth_frames: label maps, 0 background, 1.. the reference objects.
+        truth_frames: label maps, 0 background, 1.. the reference objects, -1 annotated by nobody.
         result_frames: label maps of equal shapes, one for each of ``truth_frames``.
 
     Raises:
-        ValueError: as :func:`jaccard_indices`, for numbers of frames that differ, or without any reference object.
+        ValueError: as :func:`jaccard_indices`, with the position of the frame; for numbers of frames that differ, or
+            without any reference object.
 
     Example:
         >>> seg([[[1, 1, 0, 2]]], [[[7, 0, 0, 8]]])
         0.5
     """
-    pooled = [jaccard_indices(*frames) for frames in zip(truth_frames, result_frames, strict=True)]
+    pooled = []
+    for position, (truth, result) in enumerate(zip_longest(truth_frames, result_frames)):
+        if truth is None or result is None:
+            raise ValueError(
+                f"{'truth' if truth is None else 'result'}_frames end after {position} frames, the others go on"
+            )
+        try:
+            pooled.append(jaccard_indices(truth, result))
+        except ValueError as error:
+            raise ValueError(f"frame at position {position}: {error}") from error
+    return _mean(pooled)
+
+
+def _mean(pooled: Sequence[NDArray[np.float64]]) -> float:
     values = np.concatenate(pooled) if pooled else np.empty(0)
     if values.size == 0:
         raise ValueError("truth_frames hold no object: SEG is a mean over the reference objects")
     return float(values.mean())
 
 
-def _labels(array: ArrayLike, name: str) -> NDArray[np.int64]:
-    labels = np.asarray(array)
-    whole = labels.astype(np.int64)
-    if not np.array_equal(whole, labels) or (whole.size and whole.min() < 0):
-        raise ValueError(f"{name} must hold whole numbers of at least 0, got {labels.dtype} from {labels.min()}")
-    return whole
+def _pairs(truth: Path, result: Path, names: Sequence[str] | None) -> dict[str, tuple[Path, Path]]:
+    """The files of both folders by name, or by frame where the truth has the challenge's names.
+
+    Raises:
+        ValueError: for files that are missing, or two of one frame.
+    """
+    references = frames_in(truth, SEGMENTATION)
+    if references:
+        masks = frames_in(result, RESULT)
+        wanted = [_frame(name, references) for name in names] if names else list(references)
+        missing = [f"{result / RESULT}{_digits(references[n])}.tif" for n in wanted if n not in masks]
+        files = {f"frame {n}": (references[n], masks[n]) for n in wanted if n in masks}
+    else:
+        stems = names or [path.stem for path in sorted(truth.glob("*.tif"), key=natural_key)]
+        files = {name: (truth / f"{name}.tif", result / f"{name}_cells.tif") for name in stems}
+        missing = [str(path) for pair in files.values() for path in pair if not path.is_file()]
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise ValueError(f"missing {', '.join(missing[:5])}{more}")
+    if not files:
+        raise ValueError(f"no .tif in {truth}")
+    return files
+
+
+def _frame(name: str, references: dict[int, Path]) -> int:
+    if not name.isdecimal() or int(name) not in references:
+        raise ValueError(f"names must be frames with truth, {', '.join(map(_digits, references.values()))}; got {name}")
+    return int(name)
+
+
+def _digits(reference: Path) -> str:
+    return reference.stem[len(SEGMENTATION) :]
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        return tifffile.imread(path)
+    except Exception as error:  # tifffile has many; whatever it is, this file cannot be used
+        raise ValueError(f"{path} cannot be read ({one_line(error)})") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print SEG of the label maps ``<name>.tif`` in one folder and ``<name>_cells.tif`` in another."""
+    """Print SEG of the label maps in one folder, and of what was found in another."""
     parser = argparse.ArgumentParser(prog="python -m bundle.metrics.ctc", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--truth", type=Path, required=True, help="folder of <name>.tif")
-    parser.add_argument("--result", type=Path, required=True, help="folder of <name>_cells.tif, as inference writes")
-    parser.add_argument("--names", nargs="+", help="only these images; default: all of --truth")
+    parser.add_argument("--truth", type=Path, required=True, help="folder of <name>.tif, or of man_segTTT.tif")
+    parser.add_argument(
+        "--result", type=Path, required=True, help="folder of <name>_cells.tif, as inference writes, or of maskTTT.tif"
+    )
+    parser.add_argument("--names", nargs="+", help="only these images, or frames; default: all of --truth")
     options = parser.parse_args(arguments)
-    names = options.names or sorted(path.stem for path in options.truth.glob("*.tif"))
-    files = [(options.truth / f"{name}.tif", options.result / f"{name}_cells.tif") for name in names]
-    missing = [str(path) for pair in files for path in pair if not path.is_file()]
-    if missing or not files:
-        sys.exit(f"error: {'missing ' + ', '.join(missing[:3]) if missing else f'no .tif in {options.truth}'}")
-    frames = [tuple(tifffile.imread(path) for path in pair) for pair in files]
-    truth, result = zip(*frames, strict=True)
-    objects, found = (sum(len(np.unique(frame[frame > 0])) for frame in maps) for maps in (truth, result))
-    print(f"SEG {seg(truth, result):.4f} over {objects} cells in {len(files)} images; {found} cells found")
+    pooled, found = [], 0
+    try:
+        for name, (truth, result) in _pairs(options.truth, options.result, options.names).items():
+            reference, cells = _read(truth), _read(result)
+            try:
+                pooled.append(jaccard_indices(reference, cells))
+            except ValueError as error:
+                raise ValueError(f"{name}, {truth} and {result}: {error}") from error
+            found += int(np.count_nonzero(np.unique(cells)))
+        value = _mean(pooled)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    print(f"SEG {value:.4f} over {sum(map(len, pooled))} cells in {len(pooled)} images; {found} cells found")
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def test_a_broken_file_is_listed_so_that_the_others_go_on(tmp_path, position):
 
 
 def test_unknown_layout(tmp_path):
-    with pytest.raises(ValueError, match="layout must be one of auto, isbi2012, folder"):
+    with pytest.raises(ValueError, match="layout must be one of auto, isbi2012, ctc, folder"):
         datalist(tmp_path, "ctc2")
 
 

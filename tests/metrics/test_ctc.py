@@ -1,8 +1,13 @@
-"""SEG against its definition, object by object, and on cases worked out by hand."""
+"""SEG against its definition, object by object, against PyPI's py-ctcmetrics, and on cases worked out by hand."""
+
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from ctc_metrics.metrics import seg as peer_seg
+from ctc_metrics.utils.representations import match as peer_match
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -35,6 +40,82 @@ def test_numbers_are_only_names(truth, result, shift):
     assert jaccard_indices(truth, renamed) == pytest.approx(jaccard_indices(truth, result))
 
 
+@given(truth=maps, result=maps, unknown=hnp.arrays(bool, (5, 6)))
+def test_what_nobody_annotated_is_no_object(truth, result, unknown):
+    partial = np.where(unknown, -1, truth.astype(np.int32))
+    expected = literal(np.where(unknown, 0, truth), result)
+    assert jaccard_indices(partial, result) == pytest.approx(expected)
+
+
+def of_peer(folder, frames):
+    """SEG of py-ctcmetrics 1.3.3, which takes files.
+
+    It is right where both maps of a frame have background and the sum of their largest numbers is below the largest
+    of the result's type: without background its smallest label is dropped as if it were that, and the numbers of the
+    result are raised in its own type (uint8 overflows soonest). Its table has a row for every label of both maps.
+    """
+    labels, ious = [], []
+    for truth, result in frames:
+        tifffile.imwrite(folder / "truth.tif", truth, photometric="minisblack")
+        tifffile.imwrite(folder / "result.tif", result, photometric="minisblack")
+        reference, _, _, _, iou = peer_match(str(folder / "truth.tif"), str(folder / "result.tif"))
+        labels.append(reference)
+        ious.append(iou)
+    return peer_seg(labels, ious)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("peer")
+
+
+numbers = hnp.arrays(np.uint16, (6, 9), elements=st.sampled_from([0, 0, 1, 2, 3, 700]))
+
+
+@given(frames=st.lists(st.tuples(numbers, numbers), min_size=1, max_size=3))
+def test_equal_to_py_ctcmetrics(folder, frames):
+    for pair in frames:
+        for labels in pair:
+            labels[0, 0] = 0
+    frames[0][0][1, 1:3] = 5
+    assert seg(*zip(*frames, strict=True)) == pytest.approx(of_peer(folder, frames), abs=1e-12)
+
+
+@pytest.mark.skipif("SEAMLESS_DATA" not in os.environ, reason="SEAMLESS_DATA names no folder with DIC-C2DH-HeLa/")
+def test_silver_against_gold_of_the_real_data(folder, capsys):
+    root = Path(os.environ["SEAMLESS_DATA"]) / "DIC-C2DH-HeLa"
+    names = sorted(path.name for path in (root / "01_GT/SEG").glob("*.tif"))
+    frames = [tuple(tifffile.imread(root / f"01_{kind}/SEG" / name) for kind in ("GT", "ST")) for name in names]
+    value = seg(*zip(*frames, strict=True))
+    assert value == pytest.approx(0.95370558, abs=1e-8)
+    assert value == pytest.approx(of_peer(folder, frames), abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.uint16, np.uint64, np.float32, np.float64])
+def test_no_type_overflows(dtype):
+    most = {bool: 1, np.int8: 127, np.uint8: 255, np.uint16: 65535}.get(dtype, 2**24)
+    truth = np.zeros((20, 20), dtype)
+    truth[2:9, 2:9] = most
+    result = np.roll(truth, 1, axis=0)
+    assert jaccard_indices(truth, result).tolist() == [42 / 56]
+    full = np.full((4, 4), most, dtype)
+    assert jaccard_indices(full, full).tolist() == [1.0]  # no background in either
+
+
+def test_every_number_of_8_bits_and_no_background():
+    truth = np.arange(256, dtype=np.uint8).reshape(16, 16).repeat(2, 0)
+    assert jaccard_indices(truth, truth[::-1]).tolist() == literal(truth, truth[::-1])
+    assert jaccard_indices(truth, truth).tolist() == [1.0] * 255
+
+
+def test_many_objects_of_both_with_huge_numbers_need_no_table():
+    """A table of all pairs would have 10^10 entries."""
+    truth = np.arange(1, 100_001).reshape(250, 400) * (2**62 // 100_000)
+    jaccard = jaccard_indices(truth, truth[::-1] - 1)
+    assert jaccard.shape == (100_000,)
+    assert (jaccard == 1).all()
+
+
 def test_half_is_not_more_than_half():
     assert seg([np.array([[1, 1]])], [np.array([[1, 0]])]) == 0
     assert seg([np.array([[1, 1, 1]])], [np.array([[1, 1, 0]])]) == pytest.approx(2 / 3)
@@ -48,19 +129,113 @@ def test_false_positives_are_not_penalised_and_frames_are_pooled():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"result has shape \(1, 3\), truth \(1, 2\)"):
-        seg([np.array([[1, 1]])], [np.array([[1, 1, 1]])])
-    with pytest.raises(ValueError, match="whole numbers"):
+    with pytest.raises(ValueError, match=r"frame at position 1: result has shape \(1, 3\), truth \(1, 2\)"):
+        seg([np.array([[1, 1]])] * 2, [np.array([[1, 1]]), np.array([[1, 1, 1]])])
+    with pytest.raises(ValueError, match=r"truth must hold whole numbers of at least -1, got 0\.5 \(float64\)"):
         seg([np.array([[0.5]])], [np.array([[1]])])
     with pytest.raises(ValueError, match="no object"):
         seg([np.array([[0]])], [np.array([[1]])])
+    with pytest.raises(ValueError, match="no object"):
+        seg([], [])
+    with pytest.raises(ValueError, match="result_frames end after 1 frames, the others go on"):
+        seg([np.array([[1]])] * 2, [np.array([[1]])])
+    with pytest.raises(ValueError, match="truth_frames end after 0 frames, the others go on"):
+        seg([], iter([np.array([[1]])]))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.array([[1.0, np.nan]]), r"at least 0, got nan \(float64\)"),
+        (np.array([[1.0, np.inf]]), r"at least 0, got inf"),
+        (np.array([[1, 2**63]], np.uint64), r"at least 0, got 9223372036854775808 \(uint64\)"),
+        (np.array([[1e30, 0]]), r"at least 0, got 1e\+30"),
+        (np.array([[1, -1]]), r"at least 0, got -1 \(int64\)"),
+        (np.array([["a", "b"]]), r"at least 0, got dtype <U1"),
+    ],
+)
+def test_values_that_are_no_labels(wrong, message):
+    with pytest.raises(ValueError, match=f"result must hold whole numbers of {message}"):
+        jaccard_indices([[1, 0]], wrong)
+
+
+def test_less_than_minus_one_is_not_even_truth():
+    with pytest.raises(ValueError, match="truth must hold whole numbers of at least -1, got -2"):
+        jaccard_indices([[1, -2]], [[1, 0]])
+
+
+def write(path, array, dtype=np.uint16):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, np.array(array, dtype), photometric="minisblack")
+
+
+def run(tmp_path, *more):
+    main(["--truth", str(tmp_path / "truth"), "--result", str(tmp_path / "out"), *more])
 
 
 def test_the_command(tmp_path, capsys):
-    for name, array in (("truth/a", [[1, 1, 0, 2]]), ("out/a_cells", [[7, 0, 0, 8]])):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        tifffile.imwrite(tmp_path / f"{name}.tif", np.array(array, np.uint16), photometric="minisblack")
-    main(["--truth", str(tmp_path / "truth"), "--result", str(tmp_path / "out")])
+    write(tmp_path / "truth/a.tif", [[1, 1, 0, 2]])
+    write(tmp_path / "out/a_cells.tif", [[7, 0, 0, 8]])
+    run(tmp_path)
     assert capsys.readouterr().out == "SEG 0.5000 over 2 cells in 1 images; 2 cells found\n"
     with pytest.raises(SystemExit, match=r"missing .*b\.tif"):
-        main(["--truth", str(tmp_path / "truth"), "--result", str(tmp_path / "out"), "--names", "b"])
+        run(tmp_path, "--names", "b")
+
+
+@pytest.fixture
+def challenge(tmp_path):
+    """Frames 0 and 2 with truth, masks of 0 to 2, one of them with four digits."""
+    for frame, cells in ((0, [[1, 1, 0, 2]]), (2, [[5, 5, 0, 0]])):
+        write(tmp_path / f"truth/man_seg{frame:03d}.tif", cells)
+    for name, cells in (("mask000", [[7, 0, 0, 8]]), ("mask001", [[1, 1, 1, 1]]), ("mask0002", [[3, 3, 3, 0]])):
+        write(tmp_path / f"out/{name}.tif", cells)
+    return tmp_path
+
+
+def test_the_command_knows_the_names_of_the_challenge(challenge, capsys):
+    run(challenge)
+    assert capsys.readouterr().out == "SEG 0.5556 over 3 cells in 2 images; 3 cells found\n"
+    run(challenge, "--names", "002")
+    assert capsys.readouterr().out == "SEG 0.6667 over 1 cells in 1 images; 1 cells found\n"
+    with pytest.raises(SystemExit, match="names must be frames with truth, 000, 002; got 001"):
+        run(challenge, "--names", "001")
+
+
+def test_masks_that_are_missing_or_there_twice(challenge):
+    write(challenge / "out/mask002.tif", [[1]])
+    with pytest.raises(SystemExit, match=r"mask0002\.tif and mask002\.tif are both frame 2"):
+        run(challenge)
+    for name in ("mask002", "mask0002", "mask000"):
+        (challenge / f"out/{name}.tif").unlink()
+    with pytest.raises(SystemExit, match=r"error: missing .*out.mask000\.tif, .*out.mask002\.tif$"):
+        run(challenge)
+    write(challenge / "truth/man_seg_003_001.tif", [[1]])
+    with pytest.raises(SystemExit, match=r"man_seg_003_001\.tif is one slice of a 3D segmentation"):
+        run(challenge)
+
+
+@pytest.mark.parametrize(
+    ("array", "dtype", "message"),
+    [
+        ([[0.5, 0, 0, 0]], np.float32, r"result must hold whole numbers of at least 0, got 0\.5"),
+        ([[np.nan, 0, 0, 0]], np.float32, "result must hold whole numbers of at least 0, got nan"),
+        ([[1, 0, 0]], np.uint16, r"result has shape \(1, 3\), truth \(1, 4\)"),
+    ],
+)
+def test_a_frame_that_cannot_be_measured_is_named(challenge, array, dtype, message):
+    write(challenge / "out/mask0002.tif", array, dtype)
+    with pytest.raises(SystemExit, match=rf"error: frame 2, .*man_seg002\.tif and .*mask0002\.tif: {message}"):
+        run(challenge)
+
+
+def test_a_file_that_is_no_image_is_named(challenge):
+    (challenge / "out/mask000.tif").write_bytes(b"no tiff")
+    with pytest.raises(SystemExit, match=r"mask000\.tif cannot be read"):
+        run(challenge)
+
+
+def test_nothing_to_measure(tmp_path):
+    (tmp_path / "truth").mkdir()
+    with pytest.raises(SystemExit, match=r"no \.tif in .*truth"):
+        run(tmp_path)

@@ -1,0 +1,176 @@
+"""A network that another runtime computes, for inference."""
+
+from __future__ import annotations
+
+import logging
+import time
+from itertools import chain
+
+import torch
+from torch import nn
+
+from bundle.backends.runtimes import BACKENDS, Predict, folds
+
+__all__ = ["BackendNetwork", "prepare_network"]
+
+logger = logging.getLogger(__name__)
+
+#: (precision, device, dtype, shape) of the tiles that a prepared function takes
+_Key = tuple[str, torch.device, torch.dtype, tuple[int, ...]]
+
+
+def prepare_network(network: nn.Module, backend: str = "eager") -> BackendNetwork:
+    """The network as ``backend`` computes it: "eager", "compile", "onnxruntime" or "openvino".
+
+    Nothing is computed yet: see :class:`BackendNetwork`.
+
+    Raises:
+        TypeError: when the network is not an ``nn.Module``, or a TorchScript one and the backend not "eager".
+        ValueError: for another backend.
+        RuntimeError: when a package or the C++ compiler that the backend needs is missing; the message names it.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    runtime = BACKENDS[backend]
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"network must be a torch.nn.Module, got {type(network).__name__}")
+    if runtime.per_shape and isinstance(network, torch.jit.ScriptModule):
+        raise TypeError(f"backend {backend!r} cannot export a TorchScript network: use 'eager', or the network itself")
+    if missing := runtime.missing():
+        raise RuntimeError(
+            f"backend {backend!r} needs {' and '.join(missing)}, not installed here: pip install -e '.[{backend}]'"
+        )
+    if backend == "compile" and next(network.parameters(), torch.empty(0)).device.type == "cpu":
+        _require_compiler()
+    return BackendNetwork(network, backend)
+
+
+class BackendNetwork(nn.Module):
+    """Maps tiles to logits as ``module`` does in evaluation mode, computed by another runtime. No gradients.
+
+    Exporting and compiling take seconds, so they wait for the first tile: by then the weights are loaded. They are
+    repeated for another shape of tile, precision or device, and whenever the weights have changed: each call looks
+    whether a tensor of the network was replaced or written to (what bypasses torch's version counters, a write
+    through ``.data`` or through numpy, goes unseen). Tiles of one size, turned or not, are kept side by side;
+    another size takes their place. Images of different sizes are therefore best cut into tiles of one given size.
+
+    Precision is torch's autocast, as for any network: "bf16" under ``torch.autocast`` to bfloat16, which
+    :class:`bundle.inferers.OverlapTileInferer` enters by its ``precision``.
+
+    Args:
+        module: the network; its weights may still be loaded or changed.
+        backend: one of :data:`bundle.backends.BACKENDS`.
+
+    Shape:
+        input: BCHW[D] as the module's; fp32 on the CPU for "onnxruntime" and "openvino".
+        output: BNHW[D] logits as the module's, in its dtype or that of autocast; fp32 from those two.
+
+    Raises:
+        ValueError: in ``forward``, for a precision, dtype or device that the backend does not compute, for a network
+            in training mode, and what the module itself raises.
+    """
+
+    def __init__(self, module: nn.Module, backend: str) -> None:
+        super().__init__()
+        self.module = module  # the name under which DataParallel keeps it, and others look for it
+        self.training = module.training
+        self.backend = backend
+        self.spatial_dims = getattr(module, "spatial_dims", None)
+        self._runtime = BACKENDS[backend]
+        self._prepared: dict[_Key, Predict] = {}
+        self._seen: list[tuple[torch.Tensor, int]] = []
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What the backend computes in, of "fp32" and "bf16"."""
+        return self._runtime.precisions
+
+    def peak_memory(self, counted: float, shapes: int = 1) -> float:
+        """Bytes that a pass allocates, with what is prepared for it.
+
+        Args:
+            counted: bytes of activations as :meth:`bundle.cost.TileCost.memory` counts them.
+            shapes: of the tiles that are kept: 2 where averaging turns tiles that are not square.
+        """
+        weights = float(sum(tensor.nbytes for tensor in self._tensors()))
+        if not self._runtime.per_shape:
+            shapes = int(folds(self.module))
+        return self._runtime.headroom * counted + self._runtime.copies * weights * shapes
+
+    def forward(self, tile: torch.Tensor) -> torch.Tensor:
+        if tile.device.type == "meta":  # nothing to compute: TileCost counts what the module would
+            return self.module(tile)
+        if self.module.training:
+            raise ValueError(f"backend {self.backend!r} needs a network in evaluation mode: call network.eval()")
+        precision = self._precision(tile)
+        # a plain tensor, whatever the caller's: what was prepared for another kind would be compiled again
+        with torch.inference_mode(False), torch.no_grad():
+            tile = tile.as_subclass(torch.Tensor).detach().contiguous()
+            tile = tile.clone() if tile.is_inference() else tile
+            return self._predict(tile, precision)(tile)
+
+    def _precision(self, tile: torch.Tensor) -> str:
+        kind, runtime = tile.device.type, self._runtime
+        if runtime.cpu_only and (kind != "cpu" or tile.dtype != torch.float32):
+            raise ValueError(
+                f"backend {self.backend!r} computes fp32 on the CPU (--device cpu), got {tile.dtype} on {tile.device}; "
+                f"others are for 'eager' and 'compile'"
+            )
+        precision = "fp32"
+        if torch.is_autocast_enabled(kind):
+            dtype = torch.get_autocast_dtype(kind)
+            precision = "bf16" if dtype == torch.bfloat16 else str(dtype)
+        if precision not in runtime.precisions:
+            others = [name for name, other in BACKENDS.items() if precision in other.precisions]
+            hint = f"; backends {', '.join(others)} compute {precision}" if others else ""
+            raise ValueError(
+                f"backend {self.backend!r} does not compute in precision {precision}: allowed are auto, "
+                f"{', '.join(runtime.precisions)}{hint}"
+            )
+        return precision
+
+    def _predict(self, tile: torch.Tensor, precision: str) -> Predict:
+        if self._weights_changed():
+            self._prepared.clear()
+        shape = tuple(tile.shape) if self._runtime.per_shape else ()
+        key = (precision, tile.device, tile.dtype, shape)
+        if key not in self._prepared:
+            kept = [k for k in self._prepared if k[:-1] == key[:-1] and sorted(k[-1]) == sorted(shape)]
+            self._prepared = {k: self._prepared[k] for k in kept}
+            start = time.perf_counter()
+            self._prepared[key] = self._runtime.prepare(self.module, tile, precision)
+            if self._runtime.per_shape:
+                seconds = time.perf_counter() - start
+                logger.info("%s prepared tiles of %s in %s: %.1f s", self.backend, shape[2:], precision, seconds)
+        return self._prepared[key]
+
+    def _weights_changed(self) -> bool:
+        tensors = self._tensors()
+        if len(tensors) == len(self._seen) and all(
+            tensor.data_ptr() == alias.data_ptr() and _version(tensor) == version
+            for tensor, (alias, version) in zip(tensors, self._seen, strict=True)
+        ):
+            return False
+        # the alias keeps the memory from being given to another tensor, so that the address stays a proof
+        self._seen = [(tensor.detach(), _version(tensor)) for tensor in tensors]
+        return True
+
+    def _tensors(self) -> list[torch.Tensor]:
+        return list(chain(self.module.parameters(), self.module.buffers()))
+
+
+def _version(tensor: torch.Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version  # made in inference mode: torch counts nothing
+
+
+def _require_compiler() -> None:
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        raise RuntimeError(
+            "backend 'compile' needs a C++ compiler, and none was found: install g++ (or clang++), or name one in the "
+            "environment variable CXX"
+        ) from error

@@ -1,0 +1,166 @@
+"""How each backend turns a network into a function of tiles, and what that takes.
+
+ONNX Runtime and OpenVINO read the same ONNX export. Whatever computes, batch normalisation is merged into the
+convolutions first, so eager torch gains from it as well.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+from torch import nn
+
+__all__ = ["BACKENDS", "Predict", "Runtime", "fold", "folds"]
+
+Predict = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What a backend is and needs.
+
+    Attributes:
+        prepare: (network, tile, precision) -> function that maps such tiles to logits. Runs without gradients, and
+            under autocast where the precision is "bf16".
+        packages: what must be installed beside torch; the extra of this name in pyproject.toml installs them.
+        precisions: what it computes in.
+        per_shape: what it prepares serves tiles of one shape only.
+        cpu_only: it computes fp32 tensors on the CPU and nothing else.
+        headroom: peak memory of a pass over the activations that :class:`bundle.cost.TileCost` counts.
+        copies: of the weights that it makes, beside the network's own. This and ``headroom`` bound from above what
+            was measured of resident memory, at widths 16 and 64 and tiles of 700 to 2236 px; about 50 MiB that
+            every export takes are not in it.
+    """
+
+    prepare: Callable[[nn.Module, torch.Tensor, str], Predict]
+    headroom: float
+    copies: float
+    packages: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ("fp32", "bf16")
+    per_shape: bool = True
+    cpu_only: bool = False
+
+    def missing(self) -> list[str]:
+        """The packages that are not installed."""
+        return [name for name in self.packages if importlib.util.find_spec(name) is None]
+
+
+def folds(network: nn.Module) -> bool:
+    """Whether :func:`fold` changes the network."""
+    normalised = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+    return normalised and hasattr(network, "fold_batch_norm")
+
+
+def fold(network: nn.Module) -> nn.Module:
+    """The network with its batch normalisation merged into the convolutions, where it knows how."""
+    return network.fold_batch_norm() if folds(network) else network  # type: ignore[operator]
+
+
+def _eager(network: nn.Module, tile: torch.Tensor, precision: str) -> Predict:
+    return fold(network)
+
+
+def _compile(network: nn.Module, tile: torch.Tensor, precision: str) -> Predict:
+    from torch._inductor import config
+
+    # a program of its own for every call: torch.compile would recognise the network's code, and fill up its cache
+    program = _quietly_exported(fold(network), tile).module()
+    compiled = torch.compile(program, fullgraph=True, dynamic=False)
+    with config.patch(freezing=True):  # weights are constants, laid out as the convolutions want them
+        compiled(tile)
+    return compiled
+
+
+def _onnxruntime(network: nn.Module, tile: torch.Tensor, precision: str) -> Predict:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.enable_mem_pattern = False  # as fast without, at three quarters of the memory
+    session = onnxruntime.InferenceSession(_onnx(network, tile), options, providers=["CPUExecutionProvider"])
+    (name,) = (node.name for node in session.get_inputs())
+
+    def predict(tile: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(session.run(None, {name: tile.numpy()})[0])
+
+    return predict
+
+
+def _openvino(network: nn.Module, tile: torch.Tensor, precision: str) -> Predict:
+    core = _import_openvino().Core()
+    options = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        # left to itself it takes bf16 wherever the processor has it
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+    }
+    compiled = core.compile_model(core.read_model(model=_onnx(network, tile)), "CPU", options)
+
+    def predict(tile: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(compiled(tile.numpy())[0])  # a copy: its own memory is written anew for each tile
+
+    return predict
+
+
+def _import_openvino() -> ModuleType:
+    """The package, kept from telling Google Analytics that it was imported, as it does unless one opts out."""
+    if "openvino" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # as if not installed
+        try:
+            import openvino  # noqa: F401
+        finally:
+            del sys.modules["openvino_telemetry"]
+    return sys.modules["openvino"]
+
+
+def _onnx(network: nn.Module, tile: torch.Tensor) -> bytes:
+    """The network for tiles of this shape as an ONNX model, in fp32: precision is for those who read it."""
+    with torch.autocast("cpu", enabled=False), _quiet():
+        exported = torch.onnx.export(_quietly_exported(fold(network), tile), dynamo=True, verbose=False)
+    assert exported is not None  # it is with dynamo
+    return exported.model_proto.SerializeToString()
+
+
+def _quietly_exported(network: nn.Module, tile: torch.Tensor) -> torch.export.ExportedProgram:
+    with _quiet():
+        return torch.export.export(network, (tile,))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporters' words on deprecated parts of torch and on packages that we do not use."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+#: name -> runtime, the default first
+BACKENDS = {
+    "eager": Runtime(_eager, headroom=1.3, copies=2, per_shape=False),
+    "compile": Runtime(_compile, headroom=1.3, copies=3),
+    "onnxruntime": Runtime(
+        _onnxruntime,
+        headroom=2.2,
+        copies=5,
+        packages=("onnx", "onnxscript", "onnxruntime"),
+        precisions=("fp32",),  # its convolutions know no bf16 on a CPU
+        cpu_only=True,
+    ),
+    "openvino": Runtime(_openvino, headroom=1.3, copies=4, packages=("onnx", "onnxscript", "openvino"), cpu_only=True),
+}

@@ -1,0 +1,145 @@
+"""Results as the Cell Tracking Challenge wants them: ``NN_RES/maskTTT.tif``, one 16-bit label map a frame."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from monai.transforms import Transform
+from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_type
+
+from bundle.data.ctc_names import RESULT, frames_in
+from bundle.data.errors import ImageError, UnreadableImageError
+from bundle.data.formats import one_line, stem
+from bundle.writers import write_tiff, write_whole
+
+__all__ = ["ChallengeWriter", "read_results"]
+
+_logger = logging.getLogger(__name__)
+
+_MOST = np.iinfo(np.uint16).max
+_SUFFIX = "_RES"
+
+
+class ChallengeWriter(Transform):
+    """Write the cells of a frame as ``maskTTT.tif``; the last step of a postprocessing chain of dictionary transforms.
+
+    The image ``01/t002.tif`` gives ``<output_dir>/01_RES/mask002.tif``, and ``<output_dir>/mask002.tif`` where the
+    name of ``output_dir`` itself ends in ``_RES``: uint16, 0 background, 1..N the cells, a pixel where it is in the
+    image. The frame is the number at the end of the image's name, in its digits, but at least 3. Files appear whole
+    or not at all; those of an earlier run are replaced.
+
+    Args:
+        output_dir: folder of the results; made if absent.
+        instances_key: 1HW integers, the cells, axes (x, y) as MONAI's readers order them.
+        image_key: MetaTensor CHW with ``filename_or_obj`` as MONAI's readers set it.
+
+    Raises:
+        ValueError: at construction when ``output_dir`` cannot be made or written; at a call for an image without a
+            file name or with a name that ends in no number or in more than 4 digits, two images of one frame, a stack
+            or volume, a map that is not on the image's grid, with labels below 0 or above 65535, or a result that
+            would lie among the images.
+        KeyError: at a call when an item is missing.
+    """
+
+    backend = [TransformBackends.NUMPY]  # noqa: RUF012 - MONAI's convention
+
+    def __init__(
+        self, output_dir: str | os.PathLike[str], instances_key: str = "instances", image_key: str = "image"
+    ) -> None:
+        self.output_dir = Path(output_dir).absolute()
+        try:
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"output_dir {str(output_dir)!r} cannot be made ({error.strerror})") from error
+        if not os.access(self.output_dir, os.W_OK):
+            raise ValueError(f"output_dir {str(output_dir)!r} cannot be written")
+        self.instances_key = instances_key
+        self.image_key = image_key
+        self._claimed: dict[tuple[Path, int], Path] = {}
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in (self.image_key, self.instances_key):
+            if key not in d:
+                raise KeyError(f"{key!r} is missing; the writer got {sorted(map(str, d))}")
+        meta = getattr(d[self.image_key], "meta", {})
+        if not meta.get("filename_or_obj"):
+            raise ValueError(f"{self.image_key!r} has no filename_or_obj: load it with MONAI's LoadImaged")
+        source = Path(str(meta["filename_or_obj"])).resolve()
+        cells: np.ndarray = convert_data_type(d[self.instances_key], np.ndarray)[0]
+        _check(source, meta, cells, tuple(d[self.image_key].shape[1:]))
+        target = self._target(source)
+        write_whole(target, lambda path: write_tiff(path, cells[0].astype(np.uint16)))
+        _logger.info("%s -> %s", source, target)
+        return d
+
+    def _target(self, source: Path) -> Path:
+        number = re.search(r"\d+$", stem(source))
+        if number is None or len(number[0]) > 4:
+            raise ValueError(
+                f"{source}: the challenge names results by frame, so the name must end in a number of at most 4 "
+                "digits, as t002.tif"
+            )
+        folder = self.output_dir
+        if not folder.name.endswith(_SUFFIX):
+            folder = folder / f"{source.parent.name}{_SUFFIX}"
+        if folder == source.parent:
+            raise ValueError(f"output_dir {str(folder)!r} is the folder of the images, where masks could replace them")
+        earlier = self._claimed.setdefault((folder, int(number[0])), source)
+        if earlier != source:
+            raise ValueError(f"{earlier} and {source} are both frame {int(number[0])} of {folder}: rename one")
+        folder.mkdir(exist_ok=True)
+        return folder / f"{RESULT}{number[0].zfill(3)}.tif"
+
+
+def _check(source: Path, meta: Mapping[str, Any], cells: np.ndarray, size: tuple[int, ...]) -> None:
+    on_file = tuple(int(n) for n in meta.get(MetaKeys.SPATIAL_SHAPE, size))
+    if cells.ndim != 3 or cells.shape[0] != 1 or meta.get(ImageMetaKey.PATCH_INDEX) is not None:
+        raise ValueError(f"{source}: a frame is one 2D image in a file of its own, got cells of shape {cells.shape}")
+    if not cells.shape[1:] == size == on_file:
+        raise ValueError(
+            f"{source}: the cells have the size {cells.shape[1:]}, the image here {size} and in the file {on_file}: "
+            "all must be equal, so invert what resized or cropped the image first"
+        )
+    if cells.size and (cells.min() < 0 or cells.max() > _MOST):
+        raise ValueError(
+            f"{source}: labels of the challenge's 16-bit masks are 0 to {_MOST}, got {cells.min()} to {cells.max()}"
+        )
+
+
+def read_results(folder: str | os.PathLike[str], frames: Iterable[int]) -> Iterator[np.ndarray]:
+    """The label maps ``maskTTT.tif`` of some frames, HW uint16, in the order asked for; others are not looked at.
+
+    Args:
+        folder: ``NN_RES``.
+        frames: their numbers.
+
+    Raises:
+        FileNotFoundError: (at once) when a mask is missing.
+        ValueError: (at once) for two masks of one frame; (on its turn) for a file that is unreadable, not 16-bit
+            unsigned, or not 2D.
+    """
+    wanted = list(frames)
+    masks = frames_in(folder, RESULT)
+    missing = [f"{RESULT}{frame:03d}.tif" for frame in wanted if frame not in masks]
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise FileNotFoundError(f"{folder} lacks {', '.join(missing[:5])}{more}")
+    return (_read(masks[frame]) for frame in wanted)
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        labels = tifffile.imread(path)
+    except Exception as error:  # tifffile has many; whatever it is, this file cannot be used
+        raise UnreadableImageError(path, f"it cannot be read ({one_line(error)})") from error
+    if labels.dtype != np.uint16 or labels.ndim != 2:
+        raise ImageError(path, f"a mask is 2D and uint16, this one has shape {labels.shape} and {labels.dtype}")
+    return labels

@@ -1,0 +1,142 @@
+"""Choosing how cells are read off probabilities, on images kept for that."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+from bundle.handlers.tracking import MLflowTracker
+from bundle.instances import ProbabilityToInstances
+from bundle.metrics.ctc import jaccard_indices
+from bundle.metrics.objects import Detections, detections
+
+__all__ = ["ChooseCells"]
+
+logger = logging.getLogger(__name__)
+
+_SCORES = ("seg", "f1")
+
+
+class ChooseCells:
+    """Ignite handler for an evaluator: tries settings of :func:`bundle.instances.probability_to_instances`.
+
+    Every combination of ``grid`` is measured on all images. ``choice.csv`` lists all of them, the best first, with SEG,
+    F1 at an intersection over union of 0.5, and the cells found, missed and invented; ``cells.json`` holds the best as
+    an overlay for the configs: {"cells": {...}}. Among equals the one that invents the fewest cells wins, then the
+    smallest ``min_size``: SEG itself does not see invented cells.
+
+    Args:
+        folder: where both go; made if absent.
+        grid: option -> values to try. threshold in 0..1; min_size, grow and seed_distance in px.
+        fixed: all other options.
+        by: "seg" or "f1".
+        part: of the data, for messages; "held_out" is refused, for what is chosen there is no longer measured there.
+        tracker: of the run; None logs nowhere.
+        probability_key, truth_key: in the evaluator's output, 1HW[D]: probability of cell, and the annotated
+            instances.
+
+    Raises:
+        ValueError: for an empty grid, values that are not allowed, another ``by``, or the held-out part.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        grid: Mapping[str, Sequence[Any]],
+        fixed: Mapping[str, Any] | None = None,
+        by: str = "seg",
+        part: str = "validation",
+        tracker: MLflowTracker | None = None,
+        probability_key: str = "probability_cell",
+        truth_key: str = "truth",
+    ) -> None:
+        if by not in _SCORES:
+            raise ValueError(f"by must be one of {', '.join(_SCORES)}, got {by!r}")
+        if part == "held_out":
+            raise ValueError("part must not be 'held_out': choose on 'validation', then measure on what is held out")
+        empty = [name for name, values in grid.items() if len(values) == 0]
+        if empty or not grid:
+            raise ValueError(f"grid must give at least one value of each option, got {dict(grid)}")
+        self.folder = Path(folder)
+        self.grid = {name: list(values) for name, values in grid.items()}
+        self.settings = [
+            {**(fixed or {}), **dict(zip(self.grid, values, strict=True))} for values in product(*self.grid.values())
+        ]
+        self._label = [ProbabilityToInstances(**setting) for setting in self.settings]
+        self.by = by
+        self.part = part
+        self.tracker = tracker
+        self.probability_key = probability_key
+        self.truth_key = truth_key
+        self._counts = np.zeros((len(self.settings), 5))
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._measure)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def _begin(self, engine: Engine) -> None:
+        self._counts[:] = 0
+
+    def _measure(self, engine: Engine) -> None:
+        output: Any = engine.state.output
+        for item in output if isinstance(output, list) else [output]:
+            probability, truth = (
+                np.asarray(torch.as_tensor(item[key]).detach().cpu()) for key in (self.probability_key, self.truth_key)
+            )
+            for counts, label in zip(self._counts, self._label, strict=True):
+                cells = label(probability)
+                jaccard = jaccard_indices(truth, cells)
+                counts += jaccard.sum(), len(jaccard), *detections(truth, cells)
+
+    def __call__(self, engine: Engine) -> None:
+        counts = np.asarray(idist.all_reduce(torch.from_numpy(self._counts)))
+        if idist.get_rank() > 0:
+            return
+        if not counts[0, 1]:
+            raise ValueError(f"part {self.part!r} has no annotated cell: nothing can be chosen on it")
+        rows = [self._row(setting, row) for setting, row in zip(self.settings, counts, strict=True)]
+        rows.sort(key=lambda row: (-round(row[self.by], 9), row["false"], row.get("min_size", 0)))
+        self._write(rows)
+        best = rows[0]
+        logger.info(
+            "%s on part %r: %s %.4f, %d cells found, %d missed, %d invented, with %s",
+            f"best of {len(rows)} settings",
+            self.part,
+            self.by.upper(),
+            best[self.by],
+            best["found"],
+            best["missed"],
+            best["false"],
+            ", ".join(f"{name} {best[name]}" for name in self.grid),
+        )
+        for name, values in self.grid.items():
+            if len(values) > 2 and best[name] in (min(values), max(values)) and best[name] != 0:
+                logger.warning("%s %s is at the end of its grid: try values beyond", name, best[name])
+
+    def _row(self, setting: Mapping[str, Any], counts: np.ndarray) -> dict[str, Any]:
+        found = Detections(*map(int, counts[2:]))
+        return {**setting, "seg": counts[0] / max(counts[1], 1), "f1": found.f1, **found._asdict()}
+
+    def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / "choice.csv", "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        best = {name: rows[0][name] for name in self.settings[0]}
+        (self.folder / "cells.json").write_text(json.dumps({"cells": best}, indent=4) + "\n", encoding="utf-8")
+        if self.tracker is not None:
+            for name in ("choice.csv", "cells.json"):
+                self.tracker.log_artifact(self.folder / name)

@@ -1,0 +1,99 @@
+"""What an evaluation measured, as tables: a row for each image, and a summary."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import numpy as np
+from ignite.engine import Engine, Events
+from monai.utils import string_list_all_gather
+
+from bundle.handlers.tracking import MLflowTracker
+
+__all__ = ["MetricTables"]
+
+_STATISTICS: dict[str, Callable[[np.ndarray], float]] = {
+    "mean": np.mean,
+    "std": np.std,
+    "min": np.min,
+    "median": np.median,
+    "max": np.max,
+}
+
+
+class MetricTables:
+    """Ignite handler for an evaluator: writes ``images.csv`` and ``summary.csv``, and logs them to the tracker's run.
+
+    ``images.csv`` has one row an image, in the order of their names, and a column for each metric that keeps one
+    value an image in ``engine.state.metric_details``, as MONAI's handlers and ours do; a cell is empty where an image
+    has no value. ``summary.csv`` has one row a metric: the value reported, then mean, standard deviation, minimum,
+    median and maximum over the images, and how many of them had a value. On several processes the first one writes
+    for all.
+
+    Args:
+        folder: where they go; made if absent.
+        tracker: of the run; None logs nowhere.
+        name_key: of the image's name in the batch.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], tracker: MLflowTracker | None = None, name_key: str = "name"
+    ) -> None:
+        self.folder = Path(folder)
+        self.tracker = tracker
+        self.name_key = name_key
+        self._names: list[str] = []
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._note)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def _begin(self, engine: Engine) -> None:
+        self._names = []
+
+    def _note(self, engine: Engine) -> None:
+        batch: Any = engine.state.batch
+        if isinstance(batch, Mapping):
+            names = batch[self.name_key]
+            self._names += [names] if isinstance(names, str) else list(names)
+        else:
+            self._names += [item[self.name_key] for item in batch]
+
+    def __call__(self, engine: Engine) -> None:
+        names = string_list_all_gather(self._names) if idist.get_world_size() > 1 else self._names
+        if idist.get_rank() > 0:
+            return
+        state: Any = engine.state
+        details = {metric: np.asarray(detail, dtype=float) for metric, detail in state.metric_details.items()}
+        values = {metric: detail.ravel() for metric, detail in details.items() if detail.size == len(names)}
+        # where there are fewer images than processes, each process measures them all
+        order = [names.index(name) for name in sorted(set(names))]
+        images = [[names[i], *(_text(column[i]) for column in values.values())] for i in order]
+        self._write("images.csv", ["image", *values], images)
+        summary = [[name, _text(value), *_spread(values.get(name), order)] for name, value in state.metrics.items()]
+        self._write("summary.csv", ["metric", "value", *_STATISTICS, "images"], summary)
+
+    def _write(self, name: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / name, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([head, *rows])
+        if self.tracker is not None:
+            self.tracker.log_artifact(self.folder / name)
+
+
+def _spread(column: np.ndarray | None, order: Sequence[int]) -> list[str]:
+    found = np.empty(0) if column is None else column[list(order)]
+    found = found[~np.isnan(found)]
+    if found.size == 0:
+        return [*[""] * len(_STATISTICS), "0"]
+    return [*(_text(statistic(found)) for statistic in _STATISTICS.values()), str(len(found))]
+
+
+def _text(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6g}"

@@ -1,0 +1,57 @@
+"""One row an image, one a metric."""
+
+import csv
+
+import torch
+from ignite.engine import Engine, Events
+
+from bundle.handlers import MetricTables
+
+
+class FakeTracker:
+    def __init__(self):
+        self.logged = []
+
+    def log_artifact(self, path, folder=None):
+        self.logged.append(path.name)
+
+
+def evaluate(folder, batches, details, metrics, tracker=None):
+    engine = Engine(lambda *_: None)
+    engine.state.metric_details = {}
+
+    @engine.on(Events.EPOCH_COMPLETED)
+    def measured(engine):
+        engine.state.metrics, engine.state.metric_details = metrics, details
+
+    MetricTables(folder, tracker).attach(engine)
+    engine.run(batches)
+    return [list(csv.reader((folder / name).open())) for name in ("images.csv", "summary.csv")]
+
+
+def test_tables(tmp_path):
+    tracker = FakeTracker()
+    images, summary = evaluate(
+        tmp_path / "new",
+        [[{"name": "b"}], [{"name": "a"}, {"name": "c"}]],
+        {"seg": torch.tensor([0.5, float("nan"), 1.0])},
+        {"loss": 0.25, "seg": 0.7},
+        tracker,
+    )
+    assert images == [["image", "seg"], ["a", ""], ["b", "0.5"], ["c", "1"]]
+    head, loss, seg = summary
+    assert head == ["metric", "value", "mean", "std", "min", "median", "max", "images"]
+    assert loss == ["loss", "0.25", "", "", "", "", "", "0"]
+    assert seg == ["seg", "0.7", "0.75", "0.25", "0.5", "0.75", "1", "2"]
+    assert tracker.logged == ["images.csv", "summary.csv"]
+
+
+def test_batches_that_were_not_taken_apart(tmp_path):
+    images, _ = evaluate(tmp_path, [{"name": ["b", "a"]}], {"iou": torch.tensor([0.1, 0.2])}, {"iou": 0.15})
+    assert images[1:] == [["a", "0.2"], ["b", "0.1"]]
+
+
+def test_a_second_evaluation_begins_anew(tmp_path):
+    evaluate(tmp_path, [[{"name": "b"}]], {"iou": torch.tensor([0.1])}, {"iou": 0.1})
+    images, _ = evaluate(tmp_path, [[{"name": "a"}]], {"iou": torch.tensor([0.2])}, {"iou": 0.2})
+    assert images[1:] == [["a", "0.2"]]
