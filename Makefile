@@ -44,7 +44,9 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# elasticdeform is compiled on the spot; where there is no C compiler its row is left out
 bench: install
+	-$(BIN)/python -m pip install -q -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks
 
 mlflow: install

@@ -6,13 +6,29 @@ import argparse
 import importlib
 import os
 import platform
+import secrets
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 #: in the order in which they run
-NAMES = ("tile_choice", "weight_map", "elastic", "training_sample", "inference")
+NAMES = (
+    "tile_choice",
+    "weight_map",
+    "elastic",
+    "training_sample",
+    "inference",
+    "efficiency",
+    "backends",
+    "bounded",
+    "training_step",
+    "tracking",
+    "startup",
+    "metrics",
+)
+#: those that also run on a GPU
+ON_CUDA = ("inference", "efficiency", "backends", "training_step")
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -24,7 +40,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; none means all")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch, BLAS and OpenMP (default 1)")
     parser.add_argument("--repeats", type=int, default=5, help="timed rounds (default 5)")
-    parser.add_argument("--base", type=int, default=16, help="width of the networks' first level (default 16)")
+    parser.add_argument("--base", type=int, default=64, help="width of the first level at inference (default 64)")
+    parser.add_argument("--seed", type=int, help="of all that is random; default another one every time, printed")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help=f"cuda: for {', '.join(ON_CUDA)}")
     parser.add_argument("--full", action="store_true", help="also what takes minutes and 4 GiB")
     chosen = parser.parse_args(argv)
     for name in chosen.names:
@@ -33,10 +51,28 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for option in ("threads", "repeats", "base"):
         if getattr(chosen, option) < 1:
             parser.error(f"--{option} must be at least 1, got {getattr(chosen, option)}")
+    if chosen.seed is None:
+        chosen.seed = secrets.randbelow(10_000)
+    elif not 0 <= chosen.seed < 2**32:
+        parser.error(f"--seed must be within 0 .. 2^32 - 1, got {chosen.seed}")
+    allowed = ON_CUDA if chosen.device == "cuda" else NAMES
+    for name in chosen.names:
+        if name not in allowed:
+            parser.error(f"benchmark {name!r} does not run on cuda: allowed are {', '.join(ON_CUDA)}")
+    chosen.names = chosen.names or allowed
     return chosen
 
 
-def machine(threads: int) -> str:
+def set_threads(threads: int) -> None:
+    """Threads of everything; before numpy and torch are imported, which read the variables once."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(threads)
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def machine(threads: int, device: str = "cpu") -> str:
     """What the numbers depend on, in one paragraph."""
     import torch
 
@@ -44,8 +80,9 @@ def machine(threads: int) -> str:
 
     native = "native" if resolve_precision("auto", "cpu") == "bf16" else "emulated"
     packages = ", ".join(f"{name} {version(name)}" for name in ("monai", "numpy", "scipy", "numba"))
+    card = f"{torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}; " if device == "cuda" else ""
     return (
-        f"{_processor()} ({torch.backends.cpu.get_cpu_capability()}, bf16 {native}), threads {threads} of "
+        f"{card}{_processor()} ({torch.backends.cpu.get_cpu_capability()}, bf16 {native}), threads {threads} of "
         f"{os.cpu_count()}, load {os.getloadavg()[0]:.1f}; Python {platform.python_version()}, "
         f"torch {torch.__version__}, {packages}"
     )
@@ -63,23 +100,28 @@ def _processor() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmarks named; 0 when every contender computed what it should, 1 otherwise."""
     chosen = arguments(argv)
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = str(chosen.threads)  # read once, when numpy and torch are imported below
+    set_threads(chosen.threads)
     import torch
 
-    from benchmarks.timing import CheckError, Options
+    from benchmarks.targets import TARGET_COLUMNS
+    from benchmarks.timing import CheckError, Options, Table
 
-    torch.set_num_threads(chosen.threads)
-    options = Options(repeats=chosen.repeats, full=chosen.full, base_channels=chosen.base)
-    print(f"{machine(chosen.threads)}\n", flush=True)
-    failed = False
-    for name in chosen.names or NAMES:
+    if chosen.device == "cuda" and not torch.cuda.is_available():
+        print("error: --device cuda: torch finds no GPU here", file=sys.stderr)
+        return 1
+    options = Options(chosen.repeats, chosen.full, chosen.base, chosen.seed, chosen.device)
+    print(f"{machine(chosen.threads, chosen.device)}; seed {chosen.seed}\n", flush=True)
+    failed, targets = False, []
+    for name in chosen.names:
         try:
             for table in importlib.import_module(f"benchmarks.{name}").run(options):
                 print(f"{table}\n", flush=True)
+                targets += table.targets
         except CheckError as error:
             failed = True
             print(f"error: {name}: {error}", file=sys.stderr)
+    if targets:
+        print(Table("targets", TARGET_COLUMNS, [target.cells for target in targets]), flush=True)
     return int(failed)
 
 

@@ -9,8 +9,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
-__all__ = ["TIMING_COLUMNS", "CheckError", "Options", "Table", "Timing", "interleave", "require", "timing_cells"]
+from benchmarks.targets import Target
+
+__all__ = [
+    "TIMING_COLUMNS",
+    "CheckError",
+    "Options",
+    "Table",
+    "Timing",
+    "digits",
+    "interleave",
+    "relative_error",
+    "require",
+    "timing_cells",
+    "tolerance",
+]
 
 #: what :func:`timing_cells` fills
 TIMING_COLUMNS = ("ms", "quartiles", "ratio")
@@ -21,14 +36,23 @@ class Options:
     """What the command line sets.
 
     Attributes:
-        repeats: timed rounds.
+        repeats: timed rounds; fewer where a round takes long.
         full: also the cases that take minutes.
-        base_channels: width of the first level of the networks.
+        base_channels: width of the first level of the networks at inference.
+        seed: of everything random.
+        device: of the networks, "cpu" or "cuda".
     """
 
     repeats: int = 5
     full: bool = False
-    base_channels: int = 16
+    base_channels: int = 64
+    seed: int = 0
+    device: str = "cpu"
+
+    @property
+    def few(self) -> int:
+        """Rounds of what takes seconds a call."""
+        return min(self.repeats, 3)
 
 
 @dataclass(frozen=True)
@@ -47,11 +71,16 @@ class Timing:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text under a title; ``str()`` is Markdown."""
+    """Cells of text under a title; ``str()`` is Markdown.
+
+    Attributes:
+        targets: what was aimed at among these numbers.
+    """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    targets: Sequence[Target] = ()
 
     def __str__(self) -> str:
         widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
@@ -81,7 +110,25 @@ def require(condition: bool | np.bool_, message: str) -> None:
         raise CheckError(message)
 
 
-def interleave(contenders: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, Timing]:
+def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Norm of the difference over the norm of what is expected."""
+    return (torch.linalg.vector_norm(found.float() - expected) / torch.linalg.vector_norm(expected)).item()
+
+
+def tolerance(precision: str, device: str) -> float:
+    """The relative error of a network's logits that rounding explains; fp32 on a GPU may be TF32."""
+    if precision == "bf16":
+        return 0.1
+    return 1e-4 if device == "cpu" else 1e-2
+
+
+def interleave(
+    contenders: Mapping[str, Callable[[], Any]],
+    repeats: int,
+    device: str = "cpu",
+    warm_up: bool = True,
+    between: Callable[[], object] | None = None,
+) -> dict[str, Timing]:
     """Time contenders against the first of them.
 
     Each runs once untimed (compilation, caches, memory), then once in every round; rounds start with a different
@@ -90,6 +137,9 @@ def interleave(contenders: Mapping[str, Callable[[], Any]], repeats: int) -> dic
     Args:
         contenders: name -> what to time, without arguments.
         repeats: rounds, at least 1.
+        device: the clock is read when all that was queued on it is done.
+        warm_up: False leaves out the untimed calls, for what takes minutes.
+        between: called untimed before every call.
 
     Raises:
         ValueError: for ``repeats`` below 1, or no contender.
@@ -99,8 +149,9 @@ def interleave(contenders: Mapping[str, Callable[[], Any]], repeats: int) -> dic
     if not contenders:
         raise ValueError("contenders must hold at least one, got none")
     names = list(contenders)
-    for run in contenders.values():
-        run()
+    if warm_up:
+        for run in contenders.values():
+            run()
     seconds = np.empty((repeats, len(names)))
     collecting = gc.isenabled()
     try:
@@ -109,9 +160,11 @@ def interleave(contenders: Mapping[str, Callable[[], Any]], repeats: int) -> dic
             gc.disable()
             for position in range(len(names)):
                 index = (turn + position) % len(names)
-                start = time.perf_counter()
+                if between is not None:
+                    between()
+                start = _now(device)
                 contenders[names[index]]()
-                seconds[turn, index] = time.perf_counter() - start
+                seconds[turn, index] = _now(device) - start
             if collecting:
                 gc.enable()
     finally:
@@ -124,15 +177,21 @@ def interleave(contenders: Mapping[str, Callable[[], Any]], repeats: int) -> dic
     }
 
 
+def _now(device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def timing_cells(timing: Timing) -> list[str]:
     """Milliseconds, quartiles and ratio as text."""
-    return [_ms(timing.median), f"{_ms(timing.low)} .. {_ms(timing.high)}", _digits(timing.ratio)]
+    return [_ms(timing.median), f"{_ms(timing.low)} .. {_ms(timing.high)}", digits(timing.ratio)]
 
 
 def _ms(seconds: float) -> str:
-    return _digits(1000 * seconds)
+    return digits(1000 * seconds)
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
     """Three digits, but all of those before the point."""
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

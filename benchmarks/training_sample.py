@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from math import pi
 from pathlib import Path
 from typing import Any
 
@@ -25,30 +25,44 @@ from skimage.segmentation import find_boundaries
 
 from benchmarks.elastic import monai_elastic
 from benchmarks.samples import cells, gray
+from benchmarks.steps import CONFIG, ConfiguredTrainer
+from benchmarks.targets import at_least, at_most
 from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, require, timing_cells
 from benchmarks.weight_map import stack_and_sort, weights
 from bundle.geometry import ValidGeometry
 
 __all__ = ["run"]
 
-CONFIG = Path(__file__).resolve().parent.parent / "configs" / "train.json"
+OURS, STOCK = "the chain of configs/train.json", "stock transforms"
 DEPTH = 4
 
 
-def run(options: Options, size: int = 572, count: int = 60) -> Iterator[Table]:
-    """Both chains as a whole, then the steps of each."""
-    instances = cells(size, count)
+def run(options: Options, size: int = 572, count: int = 60, width: int = 16) -> Iterator[Table]:
+    """Both chains as a whole beside a training step of a narrow network in bf16, then the steps of each chain."""
+    instances = cells(size, count, options.seed)
     sample = {
-        "image": MetaTensor(torch.from_numpy(gray(instances))[None]),
+        "image": MetaTensor(torch.from_numpy(gray(instances, options.seed))[None]),
         "label": MetaTensor(torch.from_numpy(instances)[None]),
     }
-    chains = {"the chain of configs/train.json": _ours(size), "stock transforms": _stock(size)}
+    chains = {OURS: _ours(size), STOCK: _stock(size)}
     for name, chain in chains.items():
-        chain.set_random_state(0)
+        chain.set_random_state(options.seed)
         _check(name, chain(sample), size)
-    timings = interleave({name: partial(chain, sample) for name, chain in chains.items()}, options.repeats)
+    step = f"a training step, width {width}, bf16"
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = ConfiguredTrainer(
+            Path(folder), options, tracked=False, base_channels=width, tile_size=size, precision="bf16"
+        )
+        contenders: dict[str, Callable[[], object]] = {name: partial(chain, sample) for name, chain in chains.items()}
+        timings = interleave({**contenders, step: trainer}, options.repeats)
+        trainer.close()
     rows = [[name, *timing_cells(timing)] for name, timing in timings.items()]
-    yield Table(f"training sample, {size} x {size} px, {count} cells", ("", *TIMING_COLUMNS), rows)
+    part = f"training sample, {size} px, {count} cells"
+    targets = [
+        at_least(part, "stock transforms, naive weight map", timings[STOCK].ratio, 15),
+        at_most(part, step, 1 / timings[step].ratio, 0.15, percent=True),
+    ]
+    yield Table(f"training sample, {size} x {size} px, {count} cells", ("", *TIMING_COLUMNS), rows, targets)
     for name, chain in chains.items():
         yield _steps(name, chain, sample, options.repeats)
 
@@ -66,7 +80,7 @@ def _stock(size: int) -> Compose:
     output = ValidGeometry(DEPTH).output_size(size)
     return Compose(
         [
-            monai_elastic(size, rotate=pi),
+            monai_elastic(size, {"image": "bilinear", "label": "nearest"}),
             RandAxisFlipd(("image", "label"), prob=0.5),
             RandAdjustContrastd("image", prob=1.0, gamma=(0.8, 1.25)),
             Lambdad("label", _without_boundaries),

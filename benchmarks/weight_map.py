@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, find_objects
 
+from benchmarks.memory import MIB, peak_memory
 from benchmarks.samples import cells
-from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, require, timing_cells
+from benchmarks.targets import Target, at_least, at_most
+from benchmarks.timing import TIMING_COLUMNS, Options, Table, Timing, interleave, require, timing_cells
 from transforms import WeightMap
 
-__all__ = ["SIGMA", "W0", "run", "stack_and_sort", "weights"]
+__all__ = ["SIGMA", "W0", "prepared", "run", "stack_and_sort", "weights"]
 
 #: the paper's
 W0, SIGMA = 10.0, 5.0
 #: px around a cell beyond which its border term is below 4e-5
 REACH = int(5 * SIGMA)
+
+#: cells -> least ratio of the usual recipe's time to ours, at 512 px
+LEAST_RATIO = {50: 30.0, 200: 190.0, 1000: 2000.0}
+OURS, STACK, EDT = "WeightMap", "one EDT a cell, stack, sort", "a single EDT, no weights"
+CROPPED = f"one EDT a cell, cropped at {REACH} px"
 
 Distances = tuple[np.ndarray, np.ndarray]
 
@@ -59,25 +66,80 @@ def weights(instances: np.ndarray, distances: Callable[[np.ndarray], Distances])
     return (balance + W0 * np.exp(-((d1 + d2) ** 2) / (2 * SIGMA**2))).astype(np.float32)
 
 
-def run(options: Options, size: int = 512, counts: Sequence[int] = (50, 200)) -> Iterator[Table]:
-    """One table for each number of cells; with ``full`` also 1000, for which the stack takes 4 GiB."""
+def run(
+    options: Options, size: int = 512, counts: Sequence[int] = (50, 200, 1000), large: tuple[int, int] = (2048, 2000)
+) -> Iterator[Table]:
+    """A table for each number of cells, one for a large image (px, cells), one of memory.
+
+    A distance transform a cell takes seconds from some hundred cells on: with ``full`` it is timed there, once.
+    """
+    for count in counts:
+        instances = _sample(size, count, options.seed)
+        peers = {STACK: stack_and_sort, "one EDT a cell, two smallest kept": two_smallest, CROPPED: cropped}
+        if count > 200 and not options.full:
+            peers = {CROPPED: cropped}
+        timings = _timed(instances, peers, 1 if options.full and count > 200 else options.few)
+        yield _table(f"weight map, {size} x {size} px, {count} cells", timings, count, 2.0 if count >= 200 else None)
+    size, count = large
+    timings = _timed(_sample(size, count, options.seed), {CROPPED: cropped}, options.few)
+    yield _table(f"weight map, {size} x {size} px, {count} cells", timings, count, 1.2)
+    yield _memory(options, counts)
+
+
+def _sample(size: int, count: int, seed: int) -> np.ndarray:
+    instances = cells(size, count, seed)
+    require(len(np.unique(instances)) == count + 1, f"the sample of {count} cells holds another number of them")
+    return instances
+
+
+def _timed(
+    instances: np.ndarray, peers: Mapping[str, Callable[[np.ndarray], Distances]], repeats: int
+) -> dict[str, Timing]:
     ours = WeightMap(w0=W0, sigma=SIGMA)
-    for count in (*counts, 1000) if options.full else counts:
-        instances = cells(size, count)
-        require(len(np.unique(instances)) == count + 1, f"the sample of {count} cells holds another number of them")
-        peers = {
-            "one EDT a cell, stack, sort": stack_and_sort,
-            "one EDT a cell, two smallest kept": two_smallest,
-            f"one EDT a cell, cropped at {REACH} px": cropped,
-        }
-        expected = ours(instances[None])[0]
-        for name, distances in peers.items():
-            error = np.abs(weights(instances, distances) - expected).max()
-            require(error < 1e-4, f"{name}: weights differ from ours by {error:.2g}")
-        contenders: dict[str, Callable[[], object]] = {"WeightMap": partial(ours, instances[None])}
-        for name, distances in peers.items():
-            contenders[name] = partial(weights, instances, distances)
-        contenders["a single EDT, no weights"] = partial(distance_transform_edt, instances == 0)
-        timings = interleave(contenders, options.repeats)
-        rows = [[name, *timing_cells(timing)] for name, timing in timings.items()]
-        yield Table(f"weight map, {size} x {size} px, {count} cells", ("", *TIMING_COLUMNS), rows)
+    expected = ours(instances[None])[0]
+    for name, distances in peers.items():
+        error = np.abs(weights(instances, distances) - expected).max()
+        require(error < 1e-4, f"{name}: weights differ from ours by {error:.2g}")
+    contenders: dict[str, Callable[[], object]] = {OURS: partial(ours, instances[None])}
+    for name, distances in peers.items():
+        contenders[name] = partial(weights, instances, distances)
+    contenders[EDT] = partial(distance_transform_edt, instances == 0)
+    return interleave(contenders, repeats, warm_up=repeats > 1)  # the check has warmed all up
+
+
+def _table(title: str, timings: Mapping[str, Timing], count: int, most_edts: float | None) -> Table:
+    part, targets = title.replace(", ", " ", 1), []
+    if STACK in timings and count in LEAST_RATIO:
+        targets.append(at_least(part, STACK, timings[STACK].ratio, LEAST_RATIO[count]))
+    if most_edts is not None:
+        targets.append(at_most(part, "a single EDT", 1 / timings[EDT].ratio, most_edts))
+    rows = [[name, *timing_cells(timing)] for name, timing in timings.items()]
+    return Table(title, ("", *TIMING_COLUMNS), rows, targets)
+
+
+def _memory(options: Options, counts: Sequence[int], size: int = 512) -> Table:
+    """Peak memory of ours and, unless it takes GiB, of the stack, with few cells and with many."""
+    few, many = min(counts), max(counts)
+    cases = [(OURS, few), (OURS, many), (STACK, few), *([(STACK, many)] if options.full else [])]
+    peaks = {case: peak_memory("weight_map", which=case[0], size=size, count=case[1]) for case in cases}
+    rows = [
+        [which, f"{count}", "not known here", ""]
+        if peak is None
+        else [which, f"{count}", f"{peak / MIB:.1f}", f"{peak / size**2:.0f}"]
+        for (which, count), peak in peaks.items()
+    ]
+    small, large = peaks[OURS, few], peaks[OURS, many]
+    targets: list[Target] = []
+    if small and large:
+        targets.append(at_most(f"memory of {OURS}, {many} cells", f"itself, {few} cells", large / small, 1.25))
+    return Table(f"peak memory, {size} x {size} px", ("", "cells", "MiB", "bytes a pixel"), rows, targets)
+
+
+def prepared(which: str, size: int, count: int) -> Callable[[], object]:
+    """For :func:`benchmarks.memory.peak_memory`."""
+    ours = WeightMap(w0=W0, sigma=SIGMA)
+    work: Callable[[np.ndarray], object] = (
+        (lambda instances: ours(instances[None])) if which == OURS else partial(weights, distances=stack_and_sort)
+    )
+    work(cells(32, 4))
+    return partial(work, cells(size, count))

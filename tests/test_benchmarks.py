@@ -1,17 +1,18 @@
-"""The benchmarks at tiny sizes: what they print, what they refuse, and the arithmetic of their ratios."""
+"""How the benchmarks measure, check and print: timing, targets, memory and the command line."""
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import elastic, inference, tile_choice, timing, training_sample, weight_map
+from benchmarks import ceiling, elastic, memory, tile_choice, timing
 from benchmarks.samples import cells
+from benchmarks.targets import at_least, at_most
 from benchmarks.timing import CheckError, Options, Table, interleave
-from bundle.geometry import ValidGeometry
-from bundle.inferers import OverlapTileInferer
 
 ONCE = Options(repeats=1, base_channels=2)
 
@@ -24,10 +25,6 @@ def threads(monkeypatch):
         monkeypatch.setenv(variable, "1")
     yield
     torch.set_num_threads(before)
-
-
-def first_column(table: Table) -> list[str]:
-    return [row[0] for row in table.rows]
 
 
 def test_every_round_times_every_contender_once_after_one_warm_up():
@@ -77,83 +74,75 @@ def test_sample_holds_as_many_cells_as_asked_for(count):
     assert np.array_equal(np.unique(instances), np.arange(count + 1))
 
 
-def test_weight_map_has_a_table_for_each_number_of_cells():
-    tables = list(weight_map.run(ONCE, size=64, counts=(4, 9)))
-    assert [table.title for table in tables] == [f"weight map, 64 x 64 px, {n} cells" for n in (4, 9)]
-    for table in tables:
-        assert first_column(table) == [
-            "WeightMap",
-            "one EDT a cell, stack, sort",
-            "one EDT a cell, two smallest kept",
-            "one EDT a cell, cropped at 25 px",
-            "a single EDT, no weights",
-        ]
-        assert table.rows[0][-1] == "1.00"
+def test_without_warm_up_every_call_is_timed_and_follows_what_goes_between():
+    calls: list[str] = []
+    contenders = {name: lambda n=name: calls.append(n) for name in "ab"}
+    interleave(contenders, repeats=2, warm_up=False, between=lambda: calls.append("-"))
+    assert "".join(calls) == "-a-b-b-a"
 
 
-def test_weight_map_does_not_time_a_peer_that_is_wrong(monkeypatch):
-    monkeypatch.setattr(weight_map, "two_smallest", lambda instances: (np.ones(instances.shape),) * 2)
-    with pytest.raises(CheckError, match="two smallest kept: weights differ"):
-        next(weight_map.run(ONCE, size=64, counts=(4,)))
+@pytest.mark.parametrize(
+    ("target", "cells"),
+    [
+        (at_least("ours", "theirs", 3.0, 2), ["3x", ">= 2x", "yes"]),
+        (at_least("ours", "theirs", 1.999, 2), ["2x", ">= 2x", "no"]),
+        (at_most("ours", "theirs", 1.2, 1.2), ["1.2x", "<= 1.2x", "yes"]),
+        (at_most("ours", "theirs", 0.0214, 0.02, percent=True), ["2.1 %", "<= 2 %", "no"]),
+        (at_least("ours", "theirs", 328.4, 190), ["328x", ">= 190x", "yes"]),
+    ],
+)
+def test_a_target_says_what_was_measured_and_whether_that_is_enough(target, cells):
+    assert target.cells == ["ours", "theirs", *cells]
 
 
-def test_elastic_compares_with_monai():
-    (table,) = elastic.run(ONCE, size=188, count=9)
-    ours, theirs = "RandElasticGridd", "Rand2DElasticd of MONAI"
-    assert first_column(table) == [ours, theirs, f"{ours}, rotation", f"{theirs}, rotation"]
+@pytest.fixture
+def small_ceiling(monkeypatch):
+    monkeypatch.setitem(ceiling.SHAPES, "cpu", ((1, 12), (2, 16)))
 
 
-def test_inference_counts_the_same_operations_at_both_precisions():
-    tables = list(inference.run(ONCE, size=96, paper_tile=252, window=64))
-    assert [table.title.split(", ")[-1] for table in tables] == ["fp32", "bf16"]
-    for table in tables:
-        assert first_column(table) == [
-            "OverlapTileInferer, chosen tile (284 px)",
-            "OverlapTileInferer, tiles of 252 px",
-            "BasicUNet, whole image",
-            "BasicUNet, SlidingWindowInferer 64 px",
-        ]
-    fp32, bf16 = ([row[1] for row in table.rows] for table in tables)
-    assert fp32 == bf16
+def test_ceiling_is_the_fastest_of_its_shapes(small_ceiling):
+    found = ceiling.find_ceiling("fp32", ONCE, channels=4)
+    side = {"1 x 12": 12, "2 x 16": 16}[re.search(r"\d x \d+", found.name).group()]
+    images = 1 if side == 12 else 2
+    assert found.flops == 2 * 9 * 4 * 4 * images * (side - 2) ** 2
+    assert found.share(found.flops, 1.0) == 1
+    assert found.share(3 * found.flops, 6.0) == 0.5
 
 
-def test_inference_does_not_time_tiles_that_differ_from_one_pass(monkeypatch):
-    # tiles that step by their whole output, as those of the 2015 release, leave the pooling grid
-    monkeypatch.setattr(ValidGeometry, "tile_step", lambda self, tile: self.output_size(tile))
-    with pytest.raises(CheckError, match="differ from one fp32 pass"):
-        next(inference.run(ONCE, size=160, paper_tile=252, window=64))
-
-
-def test_tile_choice_finds_nothing_cheaper():
-    tables = list(tile_choice.run(ONCE, images=(64, 700)))
-    assert len(tables) == len(tile_choice.BOUNDS)
-    for table in tables:
-        assert first_column(table) == ["64 x 64 px", "700 x 700 px"]
-        assert [row[4] for row in table.rows] == ["0.0 %", "0.0 %"]
-
-
-def test_tile_choice_shows_a_choice_that_is_not_the_best(monkeypatch):
-    monkeypatch.setattr(OverlapTileInferer, "choose_tile", lambda *_: (572, 572))
-    table = next(tile_choice.run(ONCE, images=(512,)))
-    assert table.rows[0][1:3] == ["572 x 572", "2 x 2"]
-    assert float(table.rows[0][4].rstrip(" %")) > 100
-
-
-def test_training_sample_lists_the_steps_of_both_chains():
-    whole, ours, stock = training_sample.run(ONCE, size=284, count=9)
-    assert first_column(whole) == ["the chain of configs/train.json", "stock transforms"]
-    names = ["RandElasticGridd", "RandGrayCurved", "SeparateTouchingd", "WeightMapd", "InstancesToClassd"]
-    assert first_column(ours) == [f"{i} {name}" for i, name in enumerate([*names, "CropToOutputd"], 1)]
-    assert first_column(stock)[0] == "1 Rand2DElasticd"
+def test_peak_memory_sees_what_was_freed_again(monkeypatch, tmp_path):
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "__init__.py").touch()
+    source = (command.Path(memory.__file__)).read_text()
+    (tmp_path / "benchmarks" / "memory.py").write_text(source)
+    (tmp_path / "benchmarks" / "hungry.py").write_text("def prepared(size):\n    return lambda: bytearray(size)\n")
+    monkeypatch.setattr(memory, "_ROOT", tmp_path)
+    peak = memory.peak_memory("hungry", size=100 * memory.MIB)
+    assert peak is None or 99 < peak / memory.MIB < 110
 
 
 def test_command_prints_the_machine_and_the_tables(monkeypatch, capsys):
     monkeypatch.setattr(tile_choice.run, "__defaults__", ((64,),))
-    assert command.main(["tile_choice", "--threads", "1"]) == 0
+    assert command.main(["tile_choice", "--threads", "1", "--seed", "7"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("| 64 x 64 px |") == 2
-    for fact in ("threads 1 of", torch.__version__, "bf16"):
+    for fact in ("threads 1 of", torch.__version__, "bf16", "seed 7"):
         assert fact in printed.splitlines()[0]
+
+
+def test_command_gathers_the_targets_of_all_tables(monkeypatch, capsys):
+    def run(options):
+        assert options == Options(repeats=2, full=False, base_channels=3, seed=5)
+        for bound in (2, 4):
+            yield Table("t", ("", "ms"), [["x", "1"]], [at_least("this", "that", 3.0, bound)])
+
+    monkeypatch.setattr(elastic, "run", run)
+    assert command.main(["elastic", "--repeats", "2", "--base", "3", "--seed", "5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    summary = lines[lines.index("targets") :]
+    assert [line.split("|")[3:6] for line in summary[-2:]] == [
+        ["       3x ", "  >= 2x ", " yes "],
+        ["       3x ", "  >= 4x ", "  no "],
+    ]
 
 
 def test_command_fails_when_a_contender_is_wrong(monkeypatch, capsys):
@@ -171,6 +160,8 @@ def test_command_fails_when_a_contender_is_wrong(monkeypatch, capsys):
     [
         (["weightmap"], ["'weightmap'", *command.NAMES]),
         (["elastic", "--repeats", "0"], ["--repeats", "at least 1", "0"]),
+        (["elastic", "--seed", "-1"], ["--seed", "-1"]),
+        (["elastic", "--device", "cuda"], ["'elastic' does not run on cuda", *command.ON_CUDA]),
     ],
 )
 def test_command_refuses(argv, words, capsys):

@@ -1,10 +1,14 @@
 """What the cost model says against what torch counts on real tensors."""
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from bundle.cost import TileCost, parse_bytes
+from bundle.inferers import _HEADROOM, OverlapTileInferer
 from bundle.networks import UNet
 
 
@@ -60,3 +64,56 @@ def test_what_cannot_be_counted_costs_its_pixels():
 )
 def test_bytes(text, value):
     assert parse_bytes(text) == value
+
+
+@pytest.fixture(scope="module")
+def chooser():
+    """An inferer and what it chooses for; both keep what they have counted from example to example."""
+    network = UNet(2, 1, 2, base_channels=8).eval()
+    return OverlapTileInferer(), network, TileCost(network, network.geometry, channels=1, axes=2)
+
+
+def least_flops(image: tuple[int, int], cost: TileCost, room: float) -> float:
+    """FLOPs of the best of all valid tiles, square or not, whose activations take ``room`` bytes at most."""
+    geometry = cost.geometry
+    sizes, tiles = [], []
+    for n in image:
+        valid = np.arange(geometry.smallest_input, geometry.input_size(n) + 1, geometry.step)
+        counts = np.array([geometry.tiles_along(n, int(size)) for size in valid])
+        sizes.append(valid[counts > 0])
+        tiles.append(counts[counts > 0])
+    (a, b), (m, n) = sizes, tiles
+    # the cost of one tile is affine in either of its sides: four tiles tell all
+    low, high = geometry.smallest_input, geometry.smallest_input + 16 * geometry.step
+    corners = np.array([[cost.flops((i, j)) for j in (low, high)] for i in (low, high)])
+    along = [np.stack([high - side, side - low], axis=1) / (high - low) for side in (a, b)]
+    total = (along[0] @ corners @ along[1].T) * np.outer(m, n)
+    for index in np.argsort(total, axis=None):
+        i, j = np.unravel_index(index, total.shape)
+        tile = int(a[i]), int(b[j])
+        # the estimate, with a margin, spares counting what is far too large
+        if 0.8 * cost.estimated_memory(tile) <= room and cost.memory(tile) <= room:
+            return float(total[i, j])
+    raise AssertionError("no tile fits")
+
+
+@settings(max_examples=25)
+@example(image=(64, 64), mebibytes=None)
+@example(image=(8192, 8192), mebibytes=None)
+@example(image=(8192, 8192), mebibytes=30)
+@example(image=(64, 8192), mebibytes=20)
+@example(image=(1024, 1024), mebibytes=40)
+@given(
+    image=st.tuples(st.integers(64, 8192), st.integers(64, 8192)),
+    mebibytes=st.one_of(st.none(), st.integers(15, 400)),
+)
+def test_the_chosen_tile_is_within_5_percent_of_the_best_of_all(chooser, image, mebibytes):
+    inferer, network, cost = chooser
+    room = float("inf") if mebibytes is None else mebibytes * 2**20
+    logits = 4 * 2 * image[0] * image[1]
+    inferer.max_memory = _HEADROOM * room + logits
+    tile = inferer.choose_tile(image, 1, network)
+    assert cost.memory(tile) <= room
+    chosen = len(network.geometry.plan(image, tile)) * cost.flops(tile)
+    best = least_flops(image, cost, room)
+    assert best * (1 - 1e-9) <= chosen <= 1.05 * best

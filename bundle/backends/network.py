@@ -52,7 +52,8 @@ class BackendNetwork(nn.Module):
     repeated for another shape of tile, precision or device, and whenever the weights have changed: each call looks
     whether a tensor of the network was replaced or written to (what bypasses torch's version counters, a write
     through ``.data`` or through numpy, goes unseen). Tiles of one size, turned or not, are kept side by side;
-    another size takes their place. Images of different sizes are therefore best cut into tiles of one given size.
+    another size or precision takes their place. Images of different sizes are therefore best cut into tiles of one
+    given size.
 
     Precision is torch's autocast, as for any network: "bf16" under ``torch.autocast`` to bfloat16, which
     :class:`bundle.inferers.OverlapTileInferer` enters by its ``precision``.

@@ -19,6 +19,7 @@ def split(
     part: str = "training",
     fold: int | None = None,
     folds: int | None = None,
+    blocks: bool = False,
 ) -> list[dict]:
     """One part of a datalist; every item is in exactly one of "training" and "validation".
 
@@ -32,7 +33,10 @@ def split(
             for none. Not used with ``fold``.
         seed: the same seed draws the same items; call with the same one for both parts.
         part: "training", "validation" or "all".
-        fold, folds: for cross-validation, fold 0 .. folds - 1 validates and the others train.
+        fold, folds: for cross-validation, fold 0 .. folds - 1 validates and the others train. None: the split
+            is that of ``validation``.
+        blocks: folds are stretches of consecutive items. For frames of a film, which are nearly the same as their
+            neighbours: spread over the series, each of them would have been seen in training.
 
     Returns:
         the items of that part, in the order of ``items``.
@@ -45,7 +49,7 @@ def split(
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError(f"seed must be an integer of 0 to 2^32 - 1, got {seed!r}")
     if fold is not None or folds is not None:
-        chosen = _fold(len(items), seed, fold, folds)
+        chosen = _fold(len(items), seed, fold, folds, blocks)
     elif isinstance(validation, (int, float)) and not isinstance(validation, bool):
         chosen = _draw(len(items), _count(len(items), validation), seed)
     elif isinstance(validation, Sequence) and not isinstance(validation, str):
@@ -103,14 +107,16 @@ def _named(items: Sequence[dict], names: Sequence[str]) -> set[int]:
     return {positions[name] for name in names}
 
 
-def _fold(n: int, seed: int, fold: int | None, folds: int | None) -> set[int]:
-    """Positions of one fold: each stretch of ``folds`` items gives one to every fold, by seed."""
+def _fold(n: int, seed: int, fold: int | None, folds: int | None, blocks: bool) -> set[int]:
+    """Positions of one fold: a block, or one by seed from each stretch of ``folds`` items."""
     if fold is None or folds is None:
         raise ValueError(f"fold and folds go together, got fold {fold} and folds {folds}")
     if not 2 <= folds <= n:
         raise ValueError(f"folds must be 2 to the number of items, {n}, got {folds}")
     if not 0 <= fold < folds:
         raise ValueError(f"fold must be 0 to {folds - 1} with {folds} folds, got {fold}")
+    if blocks:
+        return set(range(fold * n // folds, (fold + 1) * n // folds))
     random = np.random.RandomState(seed)
     of_position = np.concatenate([random.permutation(folds) for _ in range(-(-n // folds))])[:n]
     return set(np.flatnonzero(of_position == fold).tolist())

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -137,7 +138,7 @@ class UNet(nn.Module):
                 x = self.pool(x)
         for up, merge in zip(self.up, self.merge):  # noqa: B905 - TorchScript knows no strict=
             x = up(x)
-            x = merge(torch.cat([x, _centre_crop(skips.pop(), x)], dim=1))
+            x = merge(torch.cat([x, _centre_crop(skips.pop(), x, self.training)], dim=1))
         return self.classify(x)
 
     def _check_input(self, x: torch.Tensor) -> None:
@@ -199,7 +200,15 @@ def _block(spatial_dims: int, before: int, width: int, norm: str | None, dropout
     return nn.Sequential(*layers)
 
 
-def _centre_crop(skip: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
+def _centre_crop(skip: torch.Tensor, to: torch.Tensor, training: bool) -> torch.Tensor:
+    if training:
+        # a copy, but its gradient keeps the memory format: that of a view does not, and all that follows it slows down
+        # (a step at base 16 takes 0.8 of the time)
+        pads: list[int] = []
+        for axis in range(skip.dim() - 1, 1, -1):
+            surplus = skip.shape[axis] - to.shape[axis]
+            pads += [-(surplus // 2), surplus // 2 - surplus]
+        return F.pad(skip, pads)
     for axis in range(2, skip.dim()):
         size = to.shape[axis]
         skip = skip.narrow(axis, (skip.shape[axis] - size) // 2, size)

@@ -84,6 +84,17 @@ def test_folds_are_a_spread_partition(n, folds, seed):
         assert [item["slice"] // folds for item in part][: n // folds] == list(range(n // folds))
 
 
+@given(n=st.integers(2, 40), folds=st.integers(2, 8), seed=st.integers(0, 100))
+def test_folds_of_blocks_are_stretches_whatever_the_seed(n, folds, seed):
+    folds = min(folds, n)
+    items = make(n)
+    parts = [split(items, seed=seed, part="validation", fold=k, folds=folds, blocks=True) for k in range(folds)]
+    assert [name for part in parts for name in names(part)] == names(items)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    training = split(items, seed=seed, fold=0, folds=folds, blocks=True)
+    assert names(parts[0]) + names(training) == names(items)
+
+
 @pytest.mark.parametrize(
     ("n", "arguments", "message"),
     [

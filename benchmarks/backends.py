@@ -1,0 +1,69 @@
+"""One network on one image, by each backend of the inference."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from benchmarks.inference import ready_network
+from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, require, timing_cells
+from bundle.backends import BACKENDS, prepare_network
+from bundle.inferers import OverlapTileInferer
+from bundle.networks import UNet
+
+__all__ = ["run"]
+
+COLUMNS = (*TIMING_COLUMNS, "preparation, s", "difference")
+#: largest difference from eager fp32 over the largest logit, beyond which a time would mean nothing
+TOLERANCE = {"fp32": 1e-4, "bf16": 0.25}
+
+
+def run(options: Options, size: int = 512) -> Iterator[Table]:
+    """One table for each precision, beginning with the network as it is: eager torch, nothing folded.
+
+    The network has batch normalisation and random weights; all cut the same tiles. "preparation": what the first
+    image takes longer than the later ones; torch.compile keeps most of it on the disk for the next process.
+    "difference": the largest from the network as it is in fp32, over the largest logit.
+    """
+    torch.manual_seed(options.seed)
+    width = options.base_channels
+    made = UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=width, norm="batch")
+    network = ready_network(made, options.device)
+    image = torch.rand(1, 1, size, size, device=options.device)
+    tile = made.geometry.input_size(size)
+    exact = OverlapTileInferer(tile)(image, network)
+    for precision in ("fp32", "bf16"):
+        inferer = OverlapTileInferer(tile, precision=precision)
+        predictors, rows = _predictors(network, precision, options.device)
+        prepared, difference = {}, {}
+        for name, predictor in predictors.items():
+            start = time.perf_counter()
+            logits = inferer(image, predictor)
+            prepared[name] = time.perf_counter() - start
+            difference[name] = ((logits - exact).abs().max() / exact.abs().max()).item()
+            found = f"{name}, {precision}: differs from eager fp32 by {difference[name]:.2g}"
+            require(difference[name] < TOLERANCE[precision], found)
+        contenders = {name: lambda run=inferer, by=by: run(image, by) for name, by in predictors.items()}
+        timings = interleave(contenders, options.few, options.device)
+        timed = [
+            [name, *timing_cells(timing), f"{max(0, prepared[name] - timing.median):.1f}", f"{difference[name]:.1e}"]
+            for name, timing in timings.items()
+        ]
+        title = f"backends, {size} x {size} px, one tile of {tile} px, width {width}, {precision}, {options.device}"
+        yield Table(title, ("", *COLUMNS), timed + rows)
+
+
+def _predictors(network: nn.Module, precision: str, device: str) -> tuple[dict[str, nn.Module], list[list[str]]]:
+    """What computes here, and a row for each backend that is not installed."""
+    predictors, absent = {"as it is": network}, []
+    for backend, runtime in BACKENDS.items():
+        if precision not in runtime.precisions or (runtime.cpu_only and device != "cpu"):
+            continue
+        try:
+            predictors[backend] = prepare_network(network, backend)
+        except RuntimeError:
+            absent.append([f"{backend}: not installed", *["-"] * len(COLUMNS)])
+    return predictors, absent

@@ -1,0 +1,77 @@
+"""A large image within a bound on memory: what the bound costs, counted, and what is really allocated, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import nn
+
+from benchmarks.inference import ready_network
+from benchmarks.memory import MIB, peak_memory
+from benchmarks.targets import Target, at_most
+from benchmarks.timing import Options, Table
+from bundle.backends import prepare_network
+from bundle.cost import TileCost, parse_bytes
+from bundle.inferers import OverlapTileInferer
+from bundle.networks import UNet
+
+__all__ = ["prepared", "run"]
+
+COLUMNS = ("", "tile", "tiles", "GFLOP", "over one tile", "bound, MiB", "peak, MiB")
+
+
+def run(
+    options: Options,
+    size: int = 2048,
+    cases: Sequence[tuple[int, str]] = ((16, "0.4 GiB"), (64, "1.5 GiB")),
+) -> Iterator[Table]:
+    """One table; a case is (width of the first level, bound). bf16, one image of ``size`` px.
+
+    "over one tile": operations beyond those of one tile for the whole image. "peak": resident memory that a fresh
+    process adds while it segments; of the last case, which takes minutes, with ``full`` only.
+    """
+    rows, targets = [], []
+    for number, (width, bound) in enumerate(cases):
+        network = UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=width, norm="batch").eval()
+        geometry = network.geometry
+        cost = TileCost(network, geometry, channels=1, axes=2)
+        inferer = OverlapTileInferer(max_memory=bound, precision="bf16")
+        plan = geometry.plan((size, size), inferer.choose_tile((size, size), 1, prepare_network(network)))
+        flops = len(plan) * cost.flops(plan.tile_size)
+        excess = flops / cost.flops((geometry.input_size(size),) * 2)
+        part = f"{size} x {size} px, width {width}, at most {bound}"
+        targets.append(at_most(f"operations of {part}", "one tile without bound", excess, 1.08))
+        row = [f"width {width}", *(" x ".join(map(str, numbers)) for numbers in (plan.tile_size, plan.counts))]
+        row += [f"{flops / 1e9:.0f}", f"{100 * (excess - 1):.1f} %", f"{parse_bytes(bound) / MIB:.0f}"]
+        if options.full or number < len(cases) - 1:
+            peak = peak_memory("bounded", size=size, width=width, bound=bound, seed=options.seed)
+            row.append("not known here" if peak is None else f"{peak / MIB:.0f}")
+            targets += _target(part, peak, bound)
+        else:
+            row.append("--full")
+        rows.append(row)
+    yield Table(f"segmentation of {size} x {size} px within a bound on memory, bf16", COLUMNS, rows, targets)
+
+
+def _target(part: str, peak: int | None, bound: str) -> list[Target]:
+    if peak is None:
+        return []
+    return [at_most(f"peak memory of {part}", "its bound", peak / parse_bytes(bound), 1.0, percent=True)]
+
+
+def prepared(size: int, width: int, bound: str, seed: int) -> Callable[[], object]:
+    """For :func:`benchmarks.memory.peak_memory`."""
+    torch.manual_seed(seed)
+    _segment(_network(2), torch.rand(1, 1, 64, 64), bound)
+    return partial(_segment, _network(width), torch.rand(1, 1, size, size), bound)
+
+
+def _network(width: int) -> nn.Module:
+    network = UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=width, norm="batch")
+    return prepare_network(ready_network(network, "cpu"))
+
+
+def _segment(network: nn.Module, image: torch.Tensor, bound: str) -> torch.Tensor:
+    return OverlapTileInferer(max_memory=bound, precision="bf16")(image, network)

@@ -1,0 +1,69 @@
+"""What this machine can do at most: 3x3 convolutions of many channels, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.timing import Options, interleave
+
+__all__ = ["DTYPES", "Ceiling", "find_ceiling"]
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+#: channels in and out
+CHANNELS = 256
+#: (images, side in px), among which the fastest is the ceiling
+SHAPES = {"cpu": ((1, 48), (1, 64), (1, 96), (1, 128)), "cuda": ((1, 256), (1, 512), (8, 128), (8, 256))}
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The fastest convolution found.
+
+    Attributes:
+        name: its shape and precision.
+        flops: of one call.
+        run: the call, to be timed beside others.
+        rate: FLOP/s when it was found.
+    """
+
+    name: str
+    flops: int
+    run: Callable[[], torch.Tensor]
+    rate: float
+
+    def share(self, flops: float, ratio: float) -> float:
+        """Of this rate, by work of ``flops`` that takes ``ratio`` times as long as one call."""
+        return flops / self.flops / ratio
+
+
+def find_ceiling(precision: str, options: Options, channels: int = CHANNELS) -> Ceiling:
+    """Time channels_last 3x3 convolutions of several sizes, all in one precision; the fastest wins."""
+    found = {}
+    for images, side in SHAPES[options.device]:
+        tensors = torch.randn(images, channels, side, side), torch.randn(channels, channels, 3, 3)
+        image, weight = (
+            tensor.to(options.device, DTYPES[precision]).contiguous(memory_format=torch.channels_last)
+            for tensor in tensors
+        )
+        run = _convolution(image, weight)
+        with FlopCounterMode(display=False) as counter:
+            run()
+        name = f"3x3 convolution {channels} -> {channels}, {images} x {side} x {side} px"
+        found[name] = counter.get_total_flops(), run
+    timings = interleave({name: run for name, (_, run) in found.items()}, options.repeats, options.device)
+    name = max(found, key=lambda name: found[name][0] / timings[name].median)
+    flops, run = found[name]
+    return Ceiling(name, flops, run, flops / timings[name].median)
+
+
+def _convolution(image: torch.Tensor, weight: torch.Tensor) -> Callable[[], torch.Tensor]:
+    @torch.no_grad()
+    def run() -> torch.Tensor:
+        return F.conv2d(image, weight)
+
+    return run

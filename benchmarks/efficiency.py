@@ -1,0 +1,94 @@
+"""How much of this machine's convolution ceiling a whole forward pass reaches, by backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import nn
+
+from benchmarks.ceiling import find_ceiling
+from benchmarks.inference import ready_network
+from benchmarks.targets import at_least
+from benchmarks.timing import (
+    TIMING_COLUMNS,
+    Options,
+    Table,
+    digits,
+    interleave,
+    relative_error,
+    require,
+    timing_cells,
+    tolerance,
+)
+from bundle.backends import BACKENDS, prepare_network
+from bundle.cost import TileCost
+from bundle.networks import UNet
+from bundle.precision import autocast
+
+__all__ = ["run"]
+
+#: input of the tiles, px: what one image of 512 px takes, and a larger one
+TILES = (700, 1020)
+#: precision -> least share of the ceiling, at the first of the tiles
+LEAST_SHARE = {"fp32": 0.85, "bf16": 0.92}
+
+
+def run(options: Options, tiles: Sequence[int] = TILES) -> Iterator[Table]:
+    """A table for each precision and tile: eager torch and torch.compile; with ``full`` all backends installed.
+
+    "GFLOP/s" and "of the ceiling" count the convolutions' operations only, and the time of everything.
+    """
+    torch.manual_seed(options.seed)
+    width = options.base_channels
+    made = UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=width, norm="batch")
+    network = ready_network(made, options.device)
+    cost = TileCost(network, made.geometry, channels=1, axes=2)
+    names = list(BACKENDS) if options.full else ["eager", "compile"]
+    for precision in ("fp32", "bf16"):
+        ceiling = find_ceiling(precision, options)
+        for number, size in enumerate(tiles):
+            tile = torch.rand(1, 1, size, size, device=options.device)
+            flops = cost.flops((size, size))
+            contenders: dict[str, Callable[[], torch.Tensor]] = {ceiling.name: ceiling.run}
+            missing = []
+            for name in names if number == 0 else ["eager"]:
+                predict = _backend(network, name, tile, precision)
+                if predict is None:
+                    missing.append([f"{name}: not available here", *[""] * (2 + len(TIMING_COLUMNS))])
+                else:
+                    contenders[name] = predict
+            timings = interleave(contenders, options.few, options.device)
+            rows, targets = [], []
+            for name, timing in timings.items():
+                work = ceiling.flops if name == ceiling.name else flops
+                share = ceiling.share(work, timing.ratio)
+                rate = digits(work / timing.median / 1e9)
+                rows.append([name, rate, f"{100 * share:.1f} %", *timing_cells(timing)])
+                if number == 0 and name in ("eager", "compile"):
+                    part = f"forward pass, tile {size} px, width {width}, {precision}, {name}"
+                    targets.append(at_least(part, "convolution ceiling", share, LEAST_SHARE[precision], percent=True))
+            title = f"forward pass, tile of {size} px, widths {width} .. {16 * width}, {precision}, {options.device}"
+            yield Table(title, ("", "GFLOP/s", "of the ceiling", *TIMING_COLUMNS), rows + missing, targets)
+
+
+def _backend(network: nn.Module, name: str, tile: torch.Tensor, precision: str) -> Callable[[], torch.Tensor] | None:
+    """One pass over the tile, checked against eager fp32; None where the backend is missing or knows no such pass."""
+    try:
+        prepared = prepare_network(network, name)
+    except RuntimeError:
+        return None
+    if precision not in prepared.precisions or (tile.device.type != "cpu" and BACKENDS[name].cpu_only):
+        return None
+
+    @torch.no_grad()
+    def predict() -> torch.Tensor:
+        with autocast(precision, tile.device):
+            return prepared(tile)
+
+    with torch.no_grad():
+        expected = network(tile)
+    error = relative_error(predict(), expected)
+    allowed = tolerance(precision, tile.device.type)
+    require(error < allowed, f"{name}, {precision}: differs from eager fp32 by {error:.2g}")
+    return predict

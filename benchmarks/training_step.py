@@ -1,0 +1,74 @@
+"""A training step as configs/train.json runs it, beside a bare loop of the same precision and the plainest loop."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.ceiling import Ceiling, find_ceiling
+from benchmarks.steps import ConfiguredTrainer, Step, bare_loop
+from benchmarks.targets import at_least, at_most
+from benchmarks.timing import TIMING_COLUMNS, Options, Table, digits, interleave, require, timing_cells
+from bundle.precision import resolve_precision
+
+__all__ = ["run"]
+
+OURS, PLAIN = "the trainer of configs/train.json", "plain loop, fp32 NCHW"
+
+
+def run(options: Options, widths: Sequence[int] = (16, 32), tile_size: int = 572) -> Iterator[Table]:
+    """One table for each width; batches of one tile. Making the sample is not part of the step."""
+    precision = resolve_precision("auto", options.device)
+    ceiling = find_ceiling(precision, options)
+    for width in widths:
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = ConfiguredTrainer(
+                Path(folder), options, base_channels=width, tile_size=tile_size, precision=precision
+            )
+            try:
+                yield _table(trainer, width, tile_size, precision, ceiling, options)
+            finally:
+                trainer.close()
+
+
+def _table(
+    trainer: ConfiguredTrainer, width: int, tile_size: int, precision: str, ceiling: Ceiling, options: Options
+) -> Table:
+    bare = f"bare loop, {precision} channels_last"
+    contenders: dict[str, Step] = {
+        OURS: trainer,
+        bare: bare_loop(trainer, precision, torch.channels_last),
+        PLAIN: bare_loop(trainer, "fp32", torch.contiguous_format),
+    }
+    flops = _check(contenders, trainer.seed, 1e-5 if options.device == "cpu" else 1e-3)
+    timings = interleave({**contenders, ceiling.name: ceiling.run}, options.repeats, options.device)
+    rows = []
+    for name, timing in timings.items():
+        work = ceiling.flops if name == ceiling.name else flops
+        share = ceiling.share(work, timing.ratio / timings[ceiling.name].ratio)
+        rate = digits(work / timing.median / 1e9)
+        rows.append([name, rate, f"{100 * share:.1f} %", *timing_cells(timing)])
+    part = f"training step, width {width}, {tile_size} px"
+    targets = [
+        at_least(f"{part}, {precision}", PLAIN, timings[PLAIN].ratio, 1.9),
+        at_most(f"engine and handlers of a {part}", bare, 1 / timings[bare].ratio - 1, 0.02, percent=True),
+    ]
+    title = f"training step, width {width}, tile of {tile_size} px, {precision}, {options.device}"
+    return Table(title, ("", "GFLOP/s", "of the ceiling", *TIMING_COLUMNS), rows, targets)
+
+
+def _check(contenders: dict[str, Step], seed: int, rounding: float) -> int:
+    """All start from the same weights, sample and dropout, so their first losses agree; FLOPs of a step."""
+    losses = {}
+    for name, step in contenders.items():
+        torch.manual_seed(seed)
+        with FlopCounterMode(display=False) as counter:
+            losses[name] = step().item()
+    ours, bare, plain = losses.values()
+    require(abs(ours / bare - 1) < rounding, f"{OURS}: its first loss is {ours:.6f}, that of a bare loop {bare:.6f}")
+    require(abs(ours / plain - 1) < 0.05, f"{OURS}: its first loss is {ours:.4f}, that in fp32 {plain:.4f}")
+    return counter.get_total_flops()

@@ -1,0 +1,80 @@
+"""Every experiment's overlay trains on files of its layout, and holds out what it says."""
+
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from bundle import checkpoints
+from tests.conftest import ROOT
+from tests.data.ctc_set import boxes, save
+
+SIZE = (64, 72)
+CORNERS = ((5, 8), (5, 24), (40, 30))
+
+
+def film(root):
+    for frame in range(6):
+        cells = np.roll(boxes(*CORNERS, side=15, size=SIZE), frame, axis=0)
+        grain = np.random.RandomState(frame).randint(0, 20, SIZE)
+        save(root / f"01/t{frame:03d}.tif", (100 * (cells > 0) + grain).astype(np.uint8))
+        save(root / f"01_GT/SEG/man_seg{frame:03d}.tif", cells)
+
+
+def stack(root):
+    cells = np.stack([np.roll(boxes(*CORNERS, side=15, size=SIZE), shift, axis=0) for shift in range(12)])
+    root.mkdir()
+    tifffile.imwrite(root / "train-volume.tif", (100 * (cells > 0)).astype(np.uint8), photometric="minisblack")
+    tifffile.imwrite(root / "train-labels.tif", (255 * (cells > 0)).astype(np.uint8), photometric="minisblack")
+
+
+def colours(root):
+    """Half of the images gray, half in colour, as the nuclei are."""
+    for number in range(10):
+        cells = np.roll(boxes(*CORNERS, side=15, size=SIZE), number, axis=0)
+        save(root / f"label/{number:03d}.tif", cells)
+        gray = (100 * (cells > 0)).astype(np.uint8)
+        picture = np.stack([gray, gray // 2, gray // 3], axis=-1) if number % 2 else gray
+        (root / "image").mkdir(exist_ok=True)
+        Image.fromarray(picture).save(root / f"image/{number:03d}.png")
+
+
+EXPERIMENTS = {
+    "em": (stack, 5),
+    "dic_hela": (film, 2),
+    "phc_u373": (film, 2),
+    "nuclei": (colours, 2),
+}
+
+
+def test_every_experiment_is_tested():
+    assert {path.stem for path in (ROOT / "configs" / "experiments").glob("*.json")} == set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_it_trains_and_keeps_what_is_held_out(name, workflow, tmp_path):
+    write, held_out = EXPERIMENTS[name]
+    write(tmp_path / "data")
+    flow = workflow(f"experiments/{name}.json", dataset_dir=str(tmp_path / "data"), max_epochs=1, run_name=name)
+    parsed = flow.parser.get_parsed_content
+    every = {item["name"] for item in parsed("labelled")}
+    used = {item["name"] for part in ("train", "validate") for item in parsed(f"{part}#items")}
+    assert len(every) - len(used) == held_out
+    flow.run()
+    assert checkpoints.read(tmp_path / "model.pt")
+
+
+def test_the_folds_of_a_film_are_blocks(workflow, tmp_path):
+    film(tmp_path / "data")
+    unseen = []
+    for fold in range(3):
+        flow = workflow(
+            "experiments/dic_hela.json", "evaluate.json", dataset_dir=str(tmp_path / "data"), fold=fold, checkpoint=None
+        )
+        parts = flow.parser.get_parsed_content("parts")
+        unseen.append([item["name"] for item in parts["held_out"]])
+        assert {item["name"] for item in parts["validation"]}.isdisjoint(unseen[-1])
+        shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+    assert unseen == [["01-000", "01-001"], ["01-002", "01-003"], ["01-004", "01-005"]]
