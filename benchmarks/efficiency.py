@@ -35,16 +35,16 @@ LEAST_SHARE = {"fp32": 0.85, "bf16": 0.92}
 
 
 def run(options: Options, tiles: Sequence[int] = TILES) -> Iterator[Table]:
-    """A table for each precision and tile: eager torch and torch.compile; with ``full`` all backends installed.
+    """A table for each precision and tile: all backends installed at the first, eager torch at the other.
 
-    "GFLOP/s" and "of the ceiling" count the convolutions' operations only, and the time of everything.
+    The target is for the fastest of them. "GFLOP/s" and "of the ceiling" count the convolutions' operations only, and
+    the time of everything.
     """
     torch.manual_seed(options.seed)
     width = options.base_channels
     made = UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=width, norm="batch")
     network = ready_network(made, options.device)
     cost = TileCost(network, made.geometry, channels=1, axes=2)
-    names = list(BACKENDS) if options.full else ["eager", "compile"]
     for precision in ("fp32", "bf16"):
         ceiling = find_ceiling(precision, options)
         for number, size in enumerate(tiles):
@@ -52,22 +52,25 @@ def run(options: Options, tiles: Sequence[int] = TILES) -> Iterator[Table]:
             flops = cost.flops((size, size))
             contenders: dict[str, Callable[[], torch.Tensor]] = {ceiling.name: ceiling.run}
             missing = []
-            for name in names if number == 0 else ["eager"]:
+            for name in BACKENDS if number == 0 else ["eager"]:
                 predict = _backend(network, name, tile, precision)
                 if predict is None:
                     missing.append([f"{name}: not available here", *[""] * (2 + len(TIMING_COLUMNS))])
                 else:
                     contenders[name] = predict
             timings = interleave(contenders, options.few, options.device)
-            rows, targets = [], []
+            rows, shares = [], {}
             for name, timing in timings.items():
                 work = ceiling.flops if name == ceiling.name else flops
                 share = ceiling.share(work, timing.ratio)
                 rate = digits(work / timing.median / 1e9)
                 rows.append([name, rate, f"{100 * share:.1f} %", *timing_cells(timing)])
-                if number == 0 and name in ("eager", "compile"):
-                    part = f"forward pass, tile {size} px, width {width}, {precision}, {name}"
-                    targets.append(at_least(part, "convolution ceiling", share, LEAST_SHARE[precision], percent=True))
+                shares[name] = share
+            targets = []
+            if number == 0:
+                best = max(shares.keys() - {ceiling.name}, key=lambda name: shares[name])
+                part = f"forward pass, tile {size} px, width {width}, {precision}, {best}"
+                targets = [at_least(part, "convolution ceiling", shares[best], LEAST_SHARE[precision], percent=True)]
             title = f"forward pass, tile of {size} px, widths {width} .. {16 * width}, {precision}, {options.device}"
             yield Table(title, ("", "GFLOP/s", "of the ceiling", *TIMING_COLUMNS), rows + missing, targets)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from benchmarks.timing import (
     timing_cells,
     tolerance,
 )
-from bundle.backends import prepare_network
+from bundle.backends import BACKENDS, prepare_network
 from bundle.geometry import ValidGeometry
 from bundle.inferers import OverlapTileInferer
 from bundle.networks import UNet
@@ -46,7 +47,8 @@ def run(options: Options, size: int = 512, paper_tile: int = PAPER_TILE, window:
     torch.manual_seed(options.seed)
     width = options.base_channels
     network = UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=width, norm="batch")
-    ours = prepare_network(ready_network(network, options.device))
+    ready = ready_network(network, options.device)
+    ours = prepare_network(ready)
     features = (*(width * 2**level for level in range(5)), width)
     stock = BasicUNet(spatial_dims=2, in_channels=1, out_channels=2, features=features).eval().to(options.device)
     padded = BasicUNet(spatial_dims=2, in_channels=1, out_channels=2, features=features, norm="batch")
@@ -59,9 +61,12 @@ def run(options: Options, size: int = 512, paper_tile: int = PAPER_TILE, window:
         paper = f"OverlapTileInferer, tiles of {paper_tile} px"
         sliding = f"BasicUNet, SlidingWindowInferer {window} px"
         tuned = "BasicUNet, batch norm, channels_last"
+        others = _other_backends(ready, precision, options.device)
+        same = {f"the same, {name}": other for name, other in others.items()}
         windows = SlidingWindowInferer(window, sw_batch_size=4, overlap=0.5, mode="gaussian")
         contenders = {
             first: _overlap_tile(ours, image, precision),
+            **{name: _overlap_tile(other, image, precision) for name, other in same.items()},
             paper: _overlap_tile(ours, image, precision, paper_tile),
             "BasicUNet, whole image": _padded(stock, image, precision),
             sliding: _padded(stock, image, precision, windows),
@@ -70,10 +75,13 @@ def run(options: Options, size: int = 512, paper_tile: int = PAPER_TILE, window:
         }
         flops = {}
         for name, predict in contenders.items():
-            logits, flops[name] = _counted(predict)
+            if name in same:  # the counter sees what passes through torch only
+                logits, flops[name] = predict(), flops[first]
+            else:
+                logits, flops[name] = _counted(predict)
             require(logits.shape == (1, 2, size, size), f"{name}: logits became {tuple(logits.shape)}")
             require(bool(logits.isfinite().all()), f"{name}: logits are not finite")
-            if name in (first, paper):
+            if name in (first, paper, *same):
                 _check_tiles(precision, logits, at_once)
         timings = interleave(contenders, options.few, options.device)
         rows = [[name, f"{flops[name] / 1e9:.1f}", *timing_cells(timing)] for name, timing in timings.items()]
@@ -83,9 +91,23 @@ def run(options: Options, size: int = 512, paper_tile: int = PAPER_TILE, window:
             part = f"inference {size} x {size} px, width {width}, bf16"
             targets = [
                 at_least(part, sliding, timings[sliding].ratio, 4),
+                *(
+                    at_least(f"{part}: {name}", sliding, timings[sliding].ratio / timings[name].ratio, 4)
+                    for name in same
+                ),
                 at_least(part, f"the paper's tiles of {paper_tile} px", timings[paper].ratio, 2.3),
             ]
         yield Table(title, ("", "GFLOP", *TIMING_COLUMNS), rows, targets)
+
+
+def _other_backends(network: nn.Module, precision: str, device: str) -> dict[str, nn.Module]:
+    """torch.compile, ONNX Runtime and OpenVINO, as far as they are installed and compute in this precision."""
+    prepared = {}
+    for name, runtime in BACKENDS.items():
+        if name != "eager" and precision in runtime.precisions and not (runtime.cpu_only and device != "cpu"):
+            with suppress(RuntimeError):  # something that it needs is not installed
+                prepared[name] = prepare_network(network, name)
+    return prepared
 
 
 def ready_network(network: nn.Module, device: str) -> nn.Module:

@@ -7,6 +7,7 @@ image are mirrored without repeating the edge, however far outside they are.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -158,7 +159,7 @@ class Sampling:
     @property
     def _compiles(self) -> bool:
         """Whether the compiled loops take these sizes; what they cannot take, rare or 3D, numpy does."""
-        return len(self.image_size) == 2 and min(self.image_size) > 1 and np.prod(self.image_size) < 2**31
+        return len(self.image_size) == 2 and min(self.image_size) > 1 and math.prod(self.image_size) < 2**31
 
     @property
     def _single_precision(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, ...]]:
