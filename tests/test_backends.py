@@ -13,6 +13,7 @@ import pytest
 import tifffile
 import torch
 from monai.data import MetaTensor
+from torch._inductor import config as inductor
 
 from benchmarks import backends as benchmark
 from benchmarks.timing import CheckError, Options
@@ -240,8 +241,11 @@ def test_errors(monkeypatch):
         RuntimeError, match=r"needs .*no_such_package, not installed here: pip install -e '\.\[openvino"
     ):
         prepare_network(network, "openvino")
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", "no-such-compiler")
-    with pytest.raises(RuntimeError, match=r"needs a C\+\+ compiler.*install g\+\+.*CXX"):
+    # restored by its own means: pytest's would hide the option from all that comes after
+    with (
+        inductor.patch({"cpp.cxx": "no-such-compiler"}),
+        pytest.raises(RuntimeError, match=r"needs a C\+\+ compiler.*install g\+\+.*CXX"),
+    ):
         prepare_network(network, "compile")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,13 @@ import torch
 
 from benchmarks import (
     ceiling,
-    profile,
     startup,
     tracking,
     training_step,
 )
 from benchmarks.steps import ConfiguredTrainer
 from benchmarks.timing import CheckError, Options, Table
+from tests.conftest import ROOT
 
 ONCE = Options(repeats=1, base_channels=2)
 
@@ -136,9 +137,10 @@ def test_startup_fails_with_the_message_of_the_run(monkeypatch, tmp_path):
         startup._start(tmp_path, {})
 
 
-def test_profile_writes_two_reports(tmp_path, capsys):
+def test_profile_writes_two_reports(tmp_path):
     small = ["--training-width", "2", "--inference-width", "2", "--tile", "204", "--size", "40"]
-    assert profile.main([*small, "--output", str(tmp_path)]) == 0
+    command = [sys.executable, "-m", "benchmarks.profile", *small, "--output", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     training, segmenting = ((tmp_path / name).read_text() for name in ("training_step.txt", "inference.txt"))
     assert "aten::convolution_backward" in training
     assert "aten::mkldnn_convolution" in segmenting

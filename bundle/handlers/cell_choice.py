@@ -33,21 +33,21 @@ class ChooseCells:
 
     Every combination of ``grid`` is measured on all images. ``choice.csv`` lists all of them, the best first, with SEG,
     F1 at an intersection over union of 0.5, and the cells found, missed and invented; ``cells.json`` holds the best as
-    an overlay for the configs: {"cells": {...}}. Among equals the one that invents the fewest cells wins, then the
-    smallest ``min_size``: SEG itself does not see invented cells.
+    an overlay for the configs: {"cells": {...}}. Among equals, to three digits, the one that invents the fewest cells
+    wins, then the smallest ``min_size``: SEG itself does not see invented cells.
 
     Args:
         folder: where both go; made if absent.
         grid: option -> values to try. threshold in 0..1; min_size, grow and seed_distance in px.
         fixed: all other options.
         by: "seg" or "f1".
-        part: of the data, for messages; "held_out" is refused, for what is chosen there is no longer measured there.
+        part: of the data; only "validation" is allowed, for what is chosen on others cannot be measured there.
         tracker: of the run; None logs nowhere.
         probability_key, truth_key: in the evaluator's output, 1HW[D]: probability of cell, and the annotated
             instances.
 
     Raises:
-        ValueError: for an empty grid, values that are not allowed, another ``by``, or the held-out part.
+        ValueError: for an empty grid, values that are not allowed, another ``by``, or another part.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class ChooseCells:
     ) -> None:
         if by not in _SCORES:
             raise ValueError(f"by must be one of {', '.join(_SCORES)}, got {by!r}")
-        if part == "held_out":
-            raise ValueError("part must not be 'held_out': choose on 'validation', then measure on what is held out")
+        if part != "validation":
+            raise ValueError(f"part must be 'validation' to choose on, got {part!r}: measure on the others afterwards")
         empty = [name for name, values in grid.items() if len(values) == 0]
         if empty or not grid:
             raise ValueError(f"grid must give at least one value of each option, got {dict(grid)}")
@@ -107,7 +107,7 @@ class ChooseCells:
         if not counts[0, 1]:
             raise ValueError(f"part {self.part!r} has no annotated cell: nothing can be chosen on it")
         rows = [self._row(setting, row) for setting, row in zip(self.settings, counts, strict=True)]
-        rows.sort(key=lambda row: (-round(row[self.by], 9), row["false"], row.get("min_size", 0)))
+        rows.sort(key=lambda row: (-round(row[self.by], 3), row["false"], row.get("min_size", 0)))
         self._write(rows)
         best = rows[0]
         logger.info(
