@@ -4,13 +4,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help install quickstart test lint format bench mlflow figures clean
+.PHONY: help install quickstart test lint format bench mlflow report figures clean
 
 help:
 	@echo "make quickstart   install, train on synthetic cells (4 minutes on two cores), segment new images"
 	@echo "make test         install and run the tests"
 	@echo "make lint         ruff and mypy"
 	@echo "make mlflow       open the page that compares runs, on http://127.0.0.1:5000"
+	@echo "make report       compare the runs on one page, report/index.html"
 	@echo "make bench        what each hot part costs beside its peers"
 	@echo "make figures      draw the pictures of docs/images again"
 
@@ -56,6 +57,9 @@ bench: install
 
 mlflow: install
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///runs/mlflow.db --host 127.0.0.1 --port 5000
+
+report: install
+	$(BIN)/python -m bundle.report
 
 figures: install
 	$(BIN)/python docs/make_transform_figures.py

@@ -71,7 +71,8 @@ def _ours(size: int) -> Compose:
     """What the config does after loading."""
     config = ConfigParser.load_config_file(CONFIG)
     steps = ("augment", "weigh", "crop")
-    parser = ConfigParser({"tile_size": size, "depth": DEPTH, **{step: config[step] for step in steps}})
+    # the crop asks the network for its geometry: one channel is enough
+    parser = ConfigParser({**config, "tile_size": size, "depth": DEPTH, "base_channels": 1})
     return Compose([transform for step in steps for transform in parser.get_parsed_content(step)])
 
 

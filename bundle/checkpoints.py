@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import pickle
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,14 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["load_network", "read", "unet_arguments", "write"]
+from bundle.atomic import replacing
+
+__all__ = ["SHIPPED", "default_model", "load_network", "read", "unet_arguments", "write"]
+
+logger = logging.getLogger(__name__)
+
+#: the network that comes with the repository, in its folder models/
+SHIPPED = "em_membranes.pt"
 
 
 def write(path: str | os.PathLike[str], content: Any) -> None:
@@ -24,16 +34,33 @@ def write(path: str | os.PathLike[str], content: Any) -> None:
         OSError: when the folder cannot be written or the disk is full; the file that was there before stays.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
+        with replacing(path) as part, part.open("wb") as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:
+        full = _full_disk(error)
+        if full is None:
+            raise
+        needed, free = (f"{size / 2**20:.1f} MiB" for size in (_size(content), shutil.disk_usage(path.parent).free))
+        raise OSError(f"{path} cannot be written ({full.strerror}): it needs {needed}, {free} are free") from None
+
+
+def _full_disk(error: BaseException | None) -> OSError | None:
+    """The full disk, quota or size limit behind an error: torch's writer in C++ may raise its own on top."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _size(content: Any) -> int:
+    """Bytes of all tensors."""
+    if isinstance(content, torch.Tensor):
+        return content.numel() * content.element_size()
+    if isinstance(content, Mapping):
+        content = list(content.values())
+    return sum(map(_size, content)) if isinstance(content, list | tuple) else 0
 
 
 def read(path: str | os.PathLike[str], map_location: Any = "cpu") -> Any:
@@ -55,6 +82,15 @@ def read(path: str | os.PathLike[str], map_location: Any = "cpu") -> Any:
             f"checkpoint {path} cannot be read: it is damaged, or holds more than tensors and numbers (a TorchScript "
             "export, pickled objects); a model.pt, best.pt or last.pt of this bundle is wanted"
         ) from error
+
+
+def default_model(folder: str | os.PathLike[str]) -> str:
+    """The model file that inference uses: ``model.pt``, the one trained here last, else the shipped one."""
+    own, shipped = Path(folder, "model.pt"), Path(folder, SHIPPED)
+    if own.is_file() or not shipped.is_file():
+        return str(own)
+    logger.info("no %s yet: using the shipped %s (docs/README.md), trained on EM membranes", own, shipped)
+    return str(shipped)
 
 
 def network_weights(content: Any) -> Mapping[str, torch.Tensor]:
@@ -129,4 +165,5 @@ def unet_arguments(
         "norm": "batch" if any(name.endswith("running_mean") for name in weights) else None,
         "up_relu": up_relu,
         "wide_last_up": last_up.shape[1] == last_up.shape[0],
+        "padding": "same" if "same_padding" in weights else "valid",
     }

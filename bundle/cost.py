@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from bundle.geometry import ValidGeometry
+from bundle.geometry import Geometry
 
 __all__ = ["TileCost", "free_memory", "parse_bytes"]
 
@@ -31,8 +31,8 @@ class TileCost:
     """FLOPs and peak memory of a network as functions of the tile's input size.
 
     Args:
-        network: a network whose level sizes are affine in its input's, as those of all valid networks are. One
-            that cannot run on the meta device (a TorchScript or ONNX model, any callable) is taken to cost in
+        network: a network whose level sizes are affine in its input's, as those of every U-Net are. One that
+            cannot run on the meta device (a TorchScript or ONNX model, any callable) is taken to cost in
             proportion to its input pixels, at ``bytes_per_pixel``.
         geometry: its geometry.
         channels: channels of the input.
@@ -45,7 +45,7 @@ class TileCost:
     def __init__(
         self,
         network: Callable[..., Any],
-        geometry: ValidGeometry,
+        geometry: Geometry,
         channels: int,
         axes: int,
         dtype: torch.dtype = torch.float32,

@@ -1,66 +1,51 @@
-"""Every size of a U-Net with valid convolutions: margins, valid inputs, outputs, tile plans, mirrored indices.
+"""Every size of a network: margins, valid inputs, outputs, tile plans, mirrored indices.
 
-This module is the only home of that arithmetic, and needs nothing but the standard library. The network, the
+This module is the only home of that arithmetic, and needs nothing but the standard library. The networks, the
 inferer, the crops, the configs and the error messages ask it.
 
-With depth n, two valid 3x3 convolutions a level and a bottleneck input of m pixels (Ronneberger 2015, fig. 2)::
-
-    input  = 2^n m + 4 (2^n - 1)          output = 2^n m - 4 (2^(n+1) - 1)
-
-so input - output = 12 * 2^n - 8 whatever m is: at the paper's depth of 4, 572 -> 388.
+A network has a :class:`ValidGeometry` when none of its convolutions is padded, and a :class:`PaddedGeometry` when
+zeros keep every map at its size. Only the first can be tiled without seams.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 
-__all__ = ["Tile", "TilePlan", "ValidGeometry", "mirror_indices"]
+from bundle.tiles import Tile, TilePlan
+
+__all__ = ["Geometry", "PaddedGeometry", "Tile", "TilePlan", "ValidGeometry", "mirror_indices"]
 
 
-@dataclass(frozen=True)
-class ValidGeometry:
-    """Sizes along one axis of a U-Net of ``depth`` pooling steps with valid 3x3 convolutions. All in px.
+class Geometry(ABC):
+    """Sizes along one axis of a network whose output is smaller than its input by a constant. All in px."""
 
-    Args:
-        depth: number of 2x2 poolings, at least 1. The paper's network has 4.
-
-    Raises:
-        ValueError: when ``depth`` is not a positive integer.
-
-    Example:
-        >>> geometry = ValidGeometry(4)
-        >>> geometry.output_size(572), geometry.margin, geometry.step
-        (388, 92, 16)
-        >>> geometry.input_size(512)
-        700
-    """
-
-    depth: int
-
-    def __post_init__(self) -> None:
-        if isinstance(self.depth, bool) or not isinstance(self.depth, int) or self.depth < 1:
-            raise ValueError(f"depth must be an integer of at least 1 (1 is the nearest), got {self.depth!r}")
-
-    @cached_property
+    @property
+    @abstractmethod
     def step(self) -> int:
-        """Valid inputs lie ``step`` = 2^depth apart; tiles shifted by a multiple of it share one pooling grid."""
-        return 2**self.depth
+        """Valid inputs lie ``step`` apart; tiles shifted by a multiple of it share one pooling grid."""
 
-    @cached_property
+    @property
+    @abstractmethod
     def margin(self) -> int:
         """Input minus output size on each side: the context a tile needs around what it predicts."""
-        return 6 * self.step - 4
 
-    @cached_property
+    @property
+    @abstractmethod
     def smallest_input(self) -> int:
         """The smallest input from which at least one output pixel remains."""
-        bottleneck = 1
-        while self.step * bottleneck <= 4 * (2 * self.step - 1):
-            bottleneck += 1
-        return self.step * bottleneck + 4 * (self.step - 1)
+
+    @property
+    @abstractmethod
+    def rule(self) -> str:
+        """Which input sizes are valid, in words: what an error message goes on with after "is not valid"."""
+
+    @property
+    @abstractmethod
+    def seamless(self) -> bool:
+        """Whether tiles give what one pass over the whole mirrored image gives."""
 
     def is_valid(self, n: int) -> bool:
         """Whether an input of ``n`` px passes all poolings without losing a row and leaves an output."""
@@ -106,10 +91,7 @@ class ValidGeometry:
             if not self.is_valid(n):
                 below, above = self.nearest_valid(n)
                 where = f" along axis {axis}" if len(size) > 1 else ""
-                raise ValueError(
-                    f"{name} {n} px{where} is not valid at depth {self.depth}: valid sizes are "
-                    f"{self.smallest_input} + k * {self.step}; the nearest are {below} and {above}"
-                )
+                raise ValueError(f"{name} {n} px{where} is not valid {self.rule}; the nearest are {below} and {above}")
 
     def plan(self, image_size: Sequence[int], tile_size: int | Sequence[int]) -> TilePlan:
         """The tiles that cover an image, every one shifted by a multiple of ``step`` from a common origin.
@@ -119,7 +101,8 @@ class ValidGeometry:
             tile_size: input size of a tile, one for all axes or one an axis.
 
         Raises:
-            ValueError: for an empty image, a tile size that is not valid, or another number of axes.
+            ValueError: for an empty image, another number of axes, and a tile size that is not valid or with which
+                tiles cannot cover the image.
         """
         image = tuple(int(n) for n in image_size)
         tile = (int(tile_size),) * len(image) if isinstance(tile_size, int) else tuple(map(int, tile_size))
@@ -128,14 +111,16 @@ class ValidGeometry:
         if not image or min(image) < 1:
             raise ValueError(f"image_size must be at least 1 px along every axis, got {image}")
         self.require_valid(*tile, name="tile_size")
+        for n, size in zip(image, tile, strict=True):
+            if self.tiles_along(n, size) == 0:
+                raise ValueError(self._why_not(n, size))
         return TilePlan(geometry=self, image_size=image, tile_size=tile)
 
     def tile_step(self, tile_size: int) -> int:
-        """How far neighbouring tiles are apart: the output, cut down to a multiple of ``step``.
+        """How far neighbouring tiles are apart: the output, cut down to a multiple of ``step``; 0 when they cannot.
 
         Stepping by the whole output (388) would shift the pooling grid of every tile and with it the result.
-        The smallest tiles (output < ``step``) still step by ``step`` only where their output covers it: they
-        cannot, so they serve only images that one tile covers.
+        The smallest tiles (output < ``step``) would not cover the image: they serve only where one tile does.
         """
         return self.output_size(tile_size) // self.step * self.step
 
@@ -161,71 +146,127 @@ class ValidGeometry:
             n -= self.step
         return sizes
 
+    def _why_not(self, image_size: int, tile_size: int) -> str:
+        """Why tiles of this size cannot cover the image, and the smallest that can."""
+        candidates = range(tile_size, self.input_size(image_size) + 1, self.step)
+        least = next(size for size in candidates if self.tiles_along(image_size, size))
+        return (
+            f"tile_size {tile_size} px gives an output of {self.output_size(tile_size)} px, less than the step of "
+            f"{self.step}, and cannot cover {image_size} px; the smallest that can is {least}"
+        )
+
 
 @dataclass(frozen=True)
-class Tile:
-    """One tile of a plan, in px of the image; negative and overhanging positions are mirrored.
+class ValidGeometry(Geometry):
+    """Sizes of a U-Net of ``depth`` pooling steps with valid 3x3 convolutions.
 
-    Attributes:
-        input: (start, stop) of the tile's input along every axis.
-        output: (start, stop) of what the tile contributes to the image along every axis; the contributions of
-            all tiles cover every pixel once.
-        crop: (start, stop) of that contribution inside the tile's output.
+    With depth n, two convolutions a level and a bottleneck input of m pixels (Ronneberger 2015, fig. 2)::
+
+        input  = 2^n m + 4 (2^n - 1)          output = 2^n m - 4 (2^(n+1) - 1)
+
+    so input - output = 12 * 2^n - 8 whatever m is: at the paper's depth of 4, 572 -> 388.
+
+    Args:
+        depth: number of 2x2 poolings, at least 1. The paper's network has 4.
+
+    Raises:
+        ValueError: when ``depth`` is not a positive integer.
+
+    Example:
+        >>> geometry = ValidGeometry(4)
+        >>> geometry.output_size(572), geometry.margin, geometry.step
+        (388, 92, 16)
+        >>> geometry.input_size(512)
+        700
     """
 
-    input: tuple[tuple[int, int], ...]
-    output: tuple[tuple[int, int], ...]
-    crop: tuple[tuple[int, int], ...]
+    depth: int
+
+    def __post_init__(self) -> None:
+        _require_positive("depth", self.depth)
+
+    @cached_property
+    def step(self) -> int:
+        return 2**self.depth
+
+    @cached_property
+    def margin(self) -> int:
+        return 6 * self.step - 4
+
+    @cached_property
+    def smallest_input(self) -> int:
+        bottleneck = 1
+        while self.step * bottleneck <= 4 * (2 * self.step - 1):
+            bottleneck += 1
+        return self.step * bottleneck + 4 * (self.step - 1)
+
+    @property
+    def rule(self) -> str:
+        return f"at depth {self.depth}: valid sizes are {self.smallest_input} + k * {self.step}"
+
+    @property
+    def seamless(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
-class TilePlan:
-    """All tiles of one image on one canvas. Iterate to get each :class:`Tile`, in row-major order."""
+class PaddedGeometry(Geometry):
+    """Sizes of a network with same padding: as much comes out as goes in, in multiples of ``stride``.
 
-    geometry: ValidGeometry
-    image_size: tuple[int, ...]
-    tile_size: tuple[int, ...]
+    The zeros around a tile reach into what it predicts, so tiles do not give what one pass gives: an image is
+    covered by one tile only, mirrored beyond the image's end up to the next valid size.
+
+    Args:
+        stride: product of all strides on the way down, at least 1: 2^depth for a U-Net, 32 for an FCN-32s.
+
+    Raises:
+        ValueError: when ``stride`` is not a positive integer.
+
+    Example:
+        >>> geometry = PaddedGeometry(16)
+        >>> geometry.output_size(384), geometry.input_size(380), geometry.margin
+        (384, 384, 0)
+    """
+
+    stride: int
 
     def __post_init__(self) -> None:
-        for n, tile in zip(self.image_size, self.tile_size, strict=True):
-            if self.geometry.tiles_along(n, tile) == 0:
-                least = next(
-                    size
-                    for size in range(tile, self.geometry.input_size(n) + 1, self.geometry.step)
-                    if self.geometry.tiles_along(n, size)
-                )
-                raise ValueError(
-                    f"tile_size {tile} px gives an output of {self.geometry.output_size(tile)} px, less than the "
-                    f"step of {self.geometry.step}, and cannot cover {n} px; the smallest that can is {least}"
-                )
+        _require_positive("stride", self.stride)
 
     @property
-    def counts(self) -> tuple[int, ...]:
-        """Number of tiles along every axis."""
-        return tuple(map(self.geometry.tiles_along, self.image_size, self.tile_size))
+    def step(self) -> int:
+        return self.stride
 
-    def __len__(self) -> int:
-        total = 1
-        for count in self.counts:
-            total *= count
-        return total
+    @property
+    def margin(self) -> int:
+        return 0
 
-    def __iter__(self) -> Iterator[Tile]:
-        axes = [list(self._axis(n, tile)) for n, tile in zip(self.image_size, self.tile_size, strict=True)]
-        for spans in product(*axes):
-            yield Tile(*(tuple(span[i] for span in spans) for i in range(3)))
+    @property
+    def smallest_input(self) -> int:
+        return self.step
 
-    def _axis(self, n: int, tile: int) -> Iterator[tuple[tuple[int, int], tuple[int, int], tuple[int, int]]]:
-        margin, tile_step = self.geometry.margin, self.geometry.tile_step(tile)
-        output = self.geometry.output_size(tile)
-        done = 0
-        for index in range(self.geometry.tiles_along(n, tile)):
-            # the last tile moves back, still on the grid, so that it reaches as little as possible past the image
-            beyond = -(-max(0, n - output) // self.geometry.step) * self.geometry.step
-            start = min(index * tile_step, beyond)
-            stop = min(start + output, n)
-            yield (start - margin, start - margin + tile), (done, stop), (done - start, stop - start)
-            done = stop
+    @property
+    def rule(self) -> str:
+        return f"with same padding: valid sizes are multiples of {self.step}"
+
+    @property
+    def seamless(self) -> bool:
+        return False
+
+    def tile_step(self, tile_size: int) -> int:
+        return 0
+
+    def _why_not(self, image_size: int, tile_size: int) -> str:
+        return (
+            f"tile_size {tile_size} px is less than the image's {image_size} px: the zeros with which a padded network "
+            f"surrounds each tile would show as seams, so one tile must hold the whole image; the smallest that can is "
+            f"{self.input_size(image_size)}"
+        )
+
+
+def _require_positive(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1 (1 is the nearest), got {value!r}")
 
 
 def mirror_indices(start: int, stop: int, n: int) -> list[int]:

@@ -2,7 +2,8 @@
 
 MONAI's sliding windows take an output smaller than its input for a zoomed one, blend windows that disagree, and
 pad with a constant. Here tiles step on the network's pooling grid and see true context, mirrored at the border,
-so that any tiling gives the same map as one pass over the whole mirrored image.
+so that any tiling gives the same map as one pass over the whole mirrored image. A network with padded convolutions
+cannot have that: it gets the whole image at once, or an error.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tqdm import tqdm
 
 from bundle.backends import BackendNetwork
 from bundle.cost import TileCost, free_memory, parse_bytes
-from bundle.geometry import Tile, TilePlan, ValidGeometry, mirror_indices
+from bundle.geometry import Geometry, PaddedGeometry, Tile, TilePlan, ValidGeometry, mirror_indices
 from bundle.precision import autocast, resolve_precision
 
 __all__ = ["OverlapTileInferer"]
@@ -39,6 +40,9 @@ class OverlapTileInferer(Inferer):
     For every tile size the result equals one pass over the whole mirrored image, up to floating point rounding:
     tiles are shifted by multiples of the network's pooling step from one common origin, whereas stepping by the
     tile's output (388, as the 2015 release did) would move the pooling grid from tile to tile.
+
+    A padded network (``geometry.seamless`` is False) runs over the whole image in one tile: mirrored beyond its end up
+    to the next valid size, and the surplus cut off. A larger ``tile_size`` mirrors further.
 
     Args:
         tile_size: input size of a tile in px, one for all axes or one an axis; None picks the cheapest that
@@ -68,7 +72,7 @@ class OverlapTileInferer(Inferer):
         tile_size: int | Sequence[int] | None = None,
         max_memory: float | str | None = None,
         averaging: str = "none",
-        geometry: ValidGeometry | None = None,
+        geometry: Geometry | None = None,
         stack_axis: int | None = None,
         precision: str = "fp32",
         progress: bool = False,
@@ -102,9 +106,9 @@ class OverlapTileInferer(Inferer):
             BNHW[D] logits of exactly the input's spatial size, fp32 or better; a MetaTensor keeps its metadata.
 
         Raises:
-            ValueError: for an image of other dimensions than the network's, a tile size that is not valid, or an
-                output that does not fit the geometry.
-            MemoryError: when not even the smallest tile fits ``max_memory``.
+            ValueError: for an image of other dimensions than the network's, a tile size that is not valid or, for a
+                padded network, smaller than the image, or an output that does not fit the geometry.
+            MemoryError: when not even the smallest tile fits ``max_memory``; for a padded network, the whole image.
         """
         geometry = self.geometry or _geometry_of(network)
         image = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
@@ -172,14 +176,13 @@ class OverlapTileInferer(Inferer):
             if cost.estimated_memory(plan.tile_size) <= bound and memory(plan) <= bound:
                 return plan.tile_size
         smallest = min(candidates, key=lambda plan: torch.Size(plan.tile_size).numel())
+        reason = "" if geometry.seamless else "; a padded network cannot be tiled without seams"
         raise MemoryError(
             f"max_memory {bound / 2**20:.0f} MiB is not enough for an image of {tuple(image_size)} px: the smallest "
-            f"tile, {smallest.tile_size}, needs {memory(smallest) / 2**20:.0f} MiB"
+            f"tile, {smallest.tile_size}, needs {memory(smallest) / 2**20:.0f} MiB{reason}"
         )
 
-    def _cost(
-        self, network: Callable[..., Any], geometry: ValidGeometry, channels: int, axes: int, device: Any
-    ) -> TileCost:
+    def _cost(self, network: Callable[..., Any], geometry: Geometry, channels: int, axes: int, device: Any) -> TileCost:
         half = resolve_precision(self.precision, device, network) == "bf16"
         dtype = torch.bfloat16 if half else next(iter(_parameters(network)), torch.empty(0)).dtype
         key = (id(network), geometry, channels, axes, dtype)
@@ -192,7 +195,7 @@ class OverlapTileInferer(Inferer):
         image: torch.Tensor,
         network: Callable[..., Any],
         run: Callable[[torch.Tensor], torch.Tensor],
-        geometry: ValidGeometry,
+        geometry: Geometry,
     ) -> torch.Tensor:
         members = _AVERAGING[self.averaging]
         if len(members) > 1 and image.dim() < 4:
@@ -209,7 +212,7 @@ class OverlapTileInferer(Inferer):
         image: torch.Tensor,
         network: Callable[..., Any],
         run: Callable[[torch.Tensor], torch.Tensor],
-        geometry: ValidGeometry,
+        geometry: Geometry,
     ) -> torch.Tensor:
         size = tuple(image.shape[2:])
         tile_size = self.tile_size
@@ -222,8 +225,8 @@ class OverlapTileInferer(Inferer):
             expected = tuple(map(geometry.output_size, plan.tile_size))
             if tuple(logits.shape[2:]) != expected:
                 raise ValueError(
-                    f"the network returned {tuple(logits.shape[2:])} px for a tile of {plan.tile_size}, its geometry "
-                    f"(depth {geometry.depth}) says {expected}: is the geometry another network's, or is it padded?"
+                    f"the network returned {tuple(logits.shape[2:])} px for a tile of {plan.tile_size}, but {geometry} "
+                    f"says {expected}: is that another network's geometry, or another padding's?"
                 )
             if output is None:
                 output = logits.new_empty((image.shape[0], logits.shape[1], *size))
@@ -270,16 +273,20 @@ def _turn_back(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
     return image.flip(2) if mirrored else image
 
 
-def _geometry_of(network: Any) -> ValidGeometry:
+def _geometry_of(network: Any) -> Geometry:
     network = getattr(network, "module", network)  # DataParallel, DistributedDataParallel
     geometry = getattr(network, "geometry", None)
-    if isinstance(geometry, ValidGeometry):
+    if isinstance(geometry, Geometry):
         return geometry
-    depth = getattr(network, "depth", None)  # TorchScript keeps plain numbers only
+    # TorchScript keeps plain numbers and text only
+    depth, step = getattr(network, "depth", None), getattr(network, "step", None)
+    if getattr(network, "padding", None) == "same" and isinstance(step, int):
+        return PaddedGeometry(step)
     if isinstance(depth, int):
         return ValidGeometry(depth)
     raise ValueError(
-        f"network {type(network).__name__} has no geometry: pass geometry=ValidGeometry(depth) to the inferer"
+        f"network {type(network).__name__} has no geometry: pass geometry=ValidGeometry(depth) or "
+        "PaddedGeometry(stride) to the inferer"
     )
 
 

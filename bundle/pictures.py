@@ -7,13 +7,17 @@ may be called from any thread and without a display.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil, floor
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from skimage.segmentation import expand_labels, find_boundaries
 
-__all__ = ["cell_colours", "contact_sheet", "overlay", "panel", "stretch"]
+__all__ = ["Boxes", "cell_colours", "contact_sheet", "overlay", "panel", "panel_and_boxes", "stretch"]
+
+#: title of a step -> left, top, right, bottom of its image in the picture, px
+Boxes = dict[str, tuple[int, int, int, int]]
 
 # bright, of similar lightness and far apart in hue: each one is seen on black, gray and white
 _PALETTE = np.array(
@@ -143,6 +147,18 @@ def panel(
     Returns:
         RGB uint8 picture, some 570 px high and as wide as the steps need.
     """
+    return panel_and_boxes(image, label, weight, probability, instances, title)[0]
+
+
+def panel_and_boxes(
+    image: np.ndarray,
+    label: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
+    probability: np.ndarray | None = None,
+    instances: np.ndarray | None = None,
+    title: str = "",
+) -> tuple[np.ndarray, Boxes]:
+    """As :func:`panel`, and where in the picture every step's image lies, so that it can be cut out again."""
     image = np.asarray(image)
     zoom = max(1, round(2 * _PANEL_INCH * _DPI / max(image.shape[:2])))  # smooth outlines on small images too
     steps: list[tuple[str, np.ndarray, str | None, tuple[float, float]]] = [("image", stretch(image), None, (0, 1))]
@@ -189,15 +205,14 @@ def contact_sheet(pictures: Sequence[np.ndarray], columns: int | None = None, ga
 
 def _draw(
     steps: Sequence[tuple[str, np.ndarray, str | None, tuple[float, float]]], aspect: float, title: str
-) -> np.ndarray:
+) -> tuple[np.ndarray, Boxes]:
     wide = _PANEL_INCH * float(np.clip(aspect, 0.4, 2.5))
     figure = Figure(figsize=(wide * len(steps), _PANEL_INCH + (0.55 if title else 0.3)), dpi=_DPI, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     if title:
         figure.suptitle(title, fontsize=11, fontweight="bold", color="#222222")
-    for axes, (name, array, colours, (low, high)) in zip(
-        figure.subplots(1, len(steps), squeeze=False)[0], steps, strict=True
-    ):
+    shelf = figure.subplots(1, len(steps), squeeze=False)[0]
+    for axes, (name, array, colours, (low, high)) in zip(shelf, steps, strict=True):
         shown = axes.imshow(array, cmap=colours, vmin=low, vmax=high, interpolation="antialiased")
         axes.set_title(name, fontsize=10, color="#222222")
         axes.set_xticks([])
@@ -208,7 +223,13 @@ def _draw(
             bar.outline.set_visible(False)
             bar.ax.tick_params(labelsize=8, length=2, color="#666666", labelcolor="#444444")
     canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    picture = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    boxes = {}
+    for axes, (name, *_) in zip(shelf, steps, strict=True):
+        extent = axes.get_window_extent()  # from the bottom; pixels that are drawn in part stay out
+        top, bottom = len(picture) - extent.y1, len(picture) - extent.y0
+        boxes[name] = (ceil(extent.x0), ceil(top), floor(extent.x1), floor(bottom))
+    return picture, boxes
 
 
 def _count(cells: np.ndarray) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
+import tempfile
 import time
 from pathlib import Path
 
 import torch.distributed as dist
 
 __all__ = ["open_run", "switch"]
+
+logger = logging.getLogger(__name__)
 
 
 def switch(value: bool | str, name: str = "resume") -> bool:
@@ -28,13 +32,16 @@ def switch(value: bool | str, name: str = "resume") -> bool:
 
 
 def open_run(output_dir: str | os.PathLike[str], run_name: str | None = None, resume: bool = False) -> str:
-    """Make the folder ``output_dir/run_name`` of a training run, or find it again to resume.
+    """Choose the folder ``output_dir/run_name`` of a training run, or find it again to resume.
+
+    It is made by the first who writes into it, so that a training that is refused leaves nothing.
 
     Args:
         output_dir: folder of all runs; made if absent.
         run_name: None makes a unique one of date, time and four random letters. With several processes rank 0
             decides and tells the others.
-        resume: the run exists and goes on.
+        resume: the run goes on, from its last checkpoint or else from the beginning. One that was killed before it
+            had a folder begins, with a warning, for the name may be mistyped.
 
     Returns:
         the folder's path.
@@ -42,7 +49,6 @@ def open_run(output_dir: str | os.PathLike[str], run_name: str | None = None, re
     Raises:
         ValueError: for a name that is no plain folder name, or ``resume`` without a name.
         FileExistsError: when the run exists and is not to be resumed: nothing is written over.
-        FileNotFoundError: when there is nothing to resume; the message names the runs there are.
         PermissionError, NotADirectoryError: when the folder cannot be written.
     """
     several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
@@ -70,20 +76,17 @@ def _open(output_dir: Path, run_name: str | None, resume: bool) -> str:
     if not re.fullmatch(r"[\w.+-]+", run_name) or run_name.startswith("."):
         raise ValueError(f"run_name must be letters, digits and _ . + - (it names a folder), got {run_name!r}")
     path = output_dir / run_name
-    if resume and not (path / "last.pt").is_file():
-        raise FileNotFoundError(f"nothing to resume: {path} has no last.pt; runs here: {_known(output_dir)}")
-    if not resume and path.exists() and not (path / "last.pt").is_file():
+    begun = path.is_dir() and any(path.iterdir())
+    if begun and not resume:
+        done = "exists" if (path / "last.pt").is_file() else "exists, but ended before its first checkpoint"
         raise FileExistsError(
-            f"run {path} exists but ended before its first checkpoint: choose another run_name, or delete that folder"
+            f"run {path} {done}: add --resume true to continue it, or choose another run_name; nothing is written over"
         )
-    if not resume and path.exists():
-        raise FileExistsError(
-            f"run {path} exists: add --resume true to continue it, or choose another run_name; nothing is written over"
-        )
+    if resume and not begun:
+        logger.warning("there is no run %s yet: it starts from the beginning; runs here: %s", path, _known(output_dir))
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / ".writable").touch()
-        (path / ".writable").unlink()
+        output_dir.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path if begun else output_dir).close()
     except OSError as error:
         raise type(error)(f"output_dir {output_dir} cannot be written ({error.strerror}): choose another") from None
     return str(path)

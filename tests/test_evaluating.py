@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 import tifffile
@@ -46,6 +47,22 @@ def test_evaluating_nothing_says_so(workflow, tmp_path):
     with pytest.raises(RuntimeError) as caught:
         workflow("evaluate.json", **evaluation).run()
     assert "held_out" in str(own_cause(caught.value))
+
+
+def test_an_evaluation_refuses_images_that_the_network_has_seen(workflow, tmp_path):
+    options = {"run_name": "seen", "max_epochs": 1, "held_out": 1}
+    workflow(**options).run()
+    about = json.loads((tmp_path / "model.json").read_text())
+    assert about["result"].items() >= {"epochs": 1, "best_epoch": 1}.items()
+    assert about["config"]["held_out"] == 1
+    evaluation = {"run_id": "evaluating", "evaluation_dir": str(tmp_path / "evaluation"), "part": "held_out"}
+    for checkpoint in (tmp_path / "model.pt", tmp_path / "runs" / "seen" / "best.pt"):
+        with pytest.raises(RuntimeError) as caught:
+            workflow("evaluate.json", held_out=2, split_seed=1, checkpoint=str(checkpoint), **evaluation).run()
+        message = str(own_cause(caught.value))
+        assert "that " + str(checkpoint) + " has seen" in message
+        assert "--held_out 1" in message
+    workflow("evaluate.json", held_out=1, **evaluation).run()
 
 
 def test_any_metric_chooses_the_best_network_and_ends_the_training(workflow, tmp_path):
@@ -107,6 +124,7 @@ def test_choosing_writes_an_overlay_that_inference_takes(model, bundle_run, cell
 @pytest.mark.slow
 @pytest.mark.parametrize("validation", [3, 1])
 def test_two_processes_measure_what_one_measures(validation, model, bundle_run, cells, tmp_path):
+    alone = shutil.copy(model, tmp_path / "alone.pt")  # nothing beside it tells that it has seen these images
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
     for name, overlays, launch in (
         ("one", ["configs/evaluate.json"], ()),
@@ -119,7 +137,7 @@ def test_two_processes_measure_what_one_measures(validation, model, bundle_run, 
             dataset_dir=str(cells),
             output_dir=str(tmp_path / "runs"),
             evaluation_dir=str(tmp_path / name),
-            checkpoint=str(model),
+            checkpoint=str(alone),
             validation=validation,
             depth=2,
         )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.geometry import ValidGeometry, mirror_indices
+from bundle.geometry import PaddedGeometry, ValidGeometry, mirror_indices
 
 # depth: smallest input -> output, step, margin (worked out by hand from two valid 3x3 convolutions a level)
 TABLE = {1: (18, 2, 2, 8), 2: (44, 4, 4, 20), 3: (92, 4, 8, 44), 4: (188, 4, 16, 92), 5: (380, 4, 32, 188)}
@@ -133,6 +133,51 @@ def test_a_tile_too_small_to_step_is_refused_with_the_smallest_that_can():
 def test_bad_plans(image, tile, message):
     with pytest.raises(ValueError, match=message):
         ValidGeometry(4).plan(image, tile)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 8, 16, 32])
+def test_padded_sizes_are_multiples_of_the_stride_and_come_out_as_they_go_in(stride):
+    geometry = PaddedGeometry(stride)
+    assert (geometry.margin, geometry.step, geometry.smallest_input) == (0, stride, stride)
+    for n in range(1, 200):
+        above = next(size for size in range(n, n + stride) if size % stride == 0)
+        below = above if above == n else above - stride
+        assert geometry.is_valid(n) == (n % stride == 0)
+        assert geometry.input_size(n) == above
+        assert geometry.output_size(above) == above
+        assert geometry.nearest_valid(n) == ((below, above) if below else (stride, 2 * stride))
+
+
+def test_padded_sizes_name_the_nearest_valid():
+    message = "380 px is not valid with same padding: valid sizes are multiples of 16; the nearest are 368 and 384"
+    with pytest.raises(ValueError, match=f"^tile_size {message}"):
+        PaddedGeometry(16).require_valid(380, name="tile_size")
+
+
+@given(stride=st.integers(1, 40), image=st.tuples(st.integers(1, 300), st.integers(1, 300)))
+def test_one_tile_holds_all_of_an_image_of_a_padded_network(stride, image):
+    geometry = PaddedGeometry(stride)
+    sizes = [geometry.tile_sizes(n) for n in image]
+    assert sizes == [[geometry.input_size(n)] for n in image]
+    (tile,) = geometry.plan(image, [size for (size,) in sizes])
+    assert tile.input == tuple((0, size) for (size,) in sizes)
+    assert tile.output == tile.crop == tuple((0, n) for n in image)
+
+
+def test_a_padded_network_is_not_tiled():
+    with pytest.raises(
+        ValueError, match=r"tile_size 64 px is less than the image's 90 px.*seams.*smallest that can is 96"
+    ):
+        PaddedGeometry(16).plan((60, 90), 64)
+    assert len(PaddedGeometry(16).plan((60, 90), (64, 112))) == 1
+    assert not PaddedGeometry(16).seamless
+    assert ValidGeometry(4).seamless
+
+
+@pytest.mark.parametrize("stride", [0, -1, 2.0, True, "4"])
+def test_stride_must_be_a_positive_integer(stride):
+    with pytest.raises(ValueError, match="stride must be an integer of at least 1"):
+        PaddedGeometry(stride)
 
 
 @given(n=st.integers(1, 40), before=st.integers(0, 150), after=st.integers(0, 150))

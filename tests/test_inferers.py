@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor
 from torch import nn
 
-from bundle.geometry import ValidGeometry
+from bundle.backends import prepare_network
+from bundle.geometry import PaddedGeometry, ValidGeometry
 from bundle.inferers import OverlapTileInferer
 from bundle.networks import UNet
 
@@ -256,8 +257,80 @@ def test_bad_calls():
         OverlapTileInferer(tile_size=50)(torch.zeros(1, 1, 30, 30), network)
     with pytest.raises(ValueError, match=r"3 spatial axes.*needs stack_axis"):
         OverlapTileInferer()(torch.zeros(1, 1, 30, 30, 4), network)
-    with pytest.raises(ValueError, match="has no geometry: pass geometry="):
+    with pytest.raises(ValueError, match=r"has no geometry: pass geometry=.*PaddedGeometry\(stride\)"):
         OverlapTileInferer()(torch.zeros(1, 1, 30, 30), nn.Conv2d(1, 2, 3))
     padded = nn.Conv2d(1, 2, 3, padding=1)
-    with pytest.raises(ValueError, match="is the geometry another network's, or is it padded"):
+    with pytest.raises(ValueError, match="is that another network's geometry, or another padding's"):
         OverlapTileInferer(geometry=ValidGeometry(2))(torch.zeros(1, 1, 30, 30), padded)
+
+
+def padded_unet(dtype=torch.float32, depth=2, spatial_dims=2) -> UNet:
+    torch.manual_seed(0)
+    return UNet(spatial_dims, 1, 2, base_channels=3, depth=depth, padding="same").to(dtype).eval()
+
+
+@settings(deadline=None, max_examples=30)
+@given(size=sizes_2d, depth=st.integers(1, 4))
+def test_a_padded_network_sees_the_whole_image_mirrored_to_the_next_size(size, depth):
+    network = padded_unet(torch.float64, depth)
+    image = torch.randn(2, 1, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    beyond = [(0, -n % 2**depth) for n in size]
+    mirrored = torch.from_numpy(np.pad(image.numpy(), [(0, 0), (0, 0), *beyond], mode="reflect"))
+    with torch.no_grad():
+        expected = network(mirrored)[..., : size[0], : size[1]]
+    torch.testing.assert_close(OverlapTileInferer()(image, network), expected, rtol=0, atol=1e-12)
+
+
+def test_tiles_of_a_padded_network_would_not_be_one_pass_and_are_refused():
+    network = padded_unet()
+    image = torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        whole, tile = network(image), network(image[..., 32:96, 32:96])
+    inside = whole[..., 32:96, 32:96]
+    margin = ValidGeometry(2).margin + ValidGeometry(2).step
+    middle = (..., slice(margin, -margin), slice(margin, -margin))
+    assert (inside - tile)[middle].abs().max() < 1e-4 * whole.std()
+    assert (inside - tile).abs().max() > 0.1 * whole.std()
+    with pytest.raises(ValueError, match=r"tile_size 64 px is less than the image's 128 px.*would show as seams"):
+        OverlapTileInferer(tile_size=64)(image, network)
+    with pytest.raises(ValueError, match=r"tile_size 130 px.*multiples of 4; the nearest are 128 and 132"):
+        OverlapTileInferer(tile_size=130)(image, network)
+    torch.testing.assert_close(OverlapTileInferer(tile_size=128)(image, network), whole)
+
+
+def test_a_padded_network_that_needs_more_memory_is_not_tiled():
+    network = padded_unet()
+    inferer = OverlapTileInferer(max_memory="2 MiB")
+    assert inferer.choose_tile((30, 61), 1, network) == (32, 64)
+    with pytest.raises(
+        MemoryError,
+        match=r"300, 300.*tile, \(300, 300\), needs \d+ MiB; a padded network cannot be tiled without seams",
+    ):
+        inferer(torch.zeros(1, 1, 300, 300), network)
+
+
+@pytest.mark.parametrize("wrap", [torch.jit.script, prepare_network])
+def test_padding_is_seen_through_wrappers(wrap):
+    network = padded_unet()
+    image = torch.rand(1, 1, 21, 30)
+    torch.testing.assert_close(OverlapTileInferer()(image, wrap(network)), OverlapTileInferer()(image, network))
+    with pytest.raises(ValueError, match="would show as seams"):
+        OverlapTileInferer(tile_size=20)(image, wrap(network))
+
+
+def test_a_padded_convolution_is_no_geometry():
+    with pytest.raises(ValueError, match="has no geometry"):
+        OverlapTileInferer()(torch.zeros(1, 1, 20, 20), nn.Conv2d(1, 2, 3, padding="same"))
+    inferer = OverlapTileInferer(geometry=PaddedGeometry(1))
+    assert inferer(torch.zeros(1, 1, 20, 21), nn.Conv2d(1, 2, 3, padding="same")).shape == (1, 2, 20, 21)
+
+
+def test_averaging_and_stacks_of_a_padded_network():
+    network = padded_unet(torch.float64)
+    stack = torch.randn(1, 1, 30, 18, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    inferer = OverlapTileInferer(averaging="d4", stack_axis=-1)
+    found = inferer(stack, network)
+    turned = torch.rot90(inferer(torch.rot90(stack, 1, (2, 3)), network), -1, (2, 3))
+    torch.testing.assert_close(found, turned, rtol=0, atol=1e-12)
+    for i in range(3):
+        torch.testing.assert_close(found[..., i], inferer(stack[..., i], network), rtol=0, atol=1e-12)

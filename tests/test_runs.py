@@ -13,10 +13,17 @@ def test_a_number_is_a_name(tmp_path):
     assert open_run(tmp_path, 7) == str(tmp_path / "7")
 
 
-def test_a_run_that_failed_before_its_first_checkpoint(tmp_path):
-    open_run(tmp_path, "first")
-    with pytest.raises(FileExistsError, match="ended before its first checkpoint: choose another run_name"):
+def test_a_run_that_ended_before_its_first_checkpoint(tmp_path):
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "history.csv").touch()
+    with pytest.raises(FileExistsError, match="ended before its first checkpoint: add --resume true"):
         open_run(tmp_path, "first")
+    assert open_run(tmp_path, "first", resume=True) == str(tmp_path / "first")
+
+
+def test_nothing_is_left_of_a_training_that_is_refused(tmp_path):
+    assert open_run(tmp_path, "first") == open_run(tmp_path, "first")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("value", "expected"), [(True, True), ("true", True), ("False", False), (False, False)])
@@ -25,20 +32,22 @@ def test_switch(value, expected):
 
 
 def test_an_existing_run_is_not_written_over(tmp_path):
-    open_run(tmp_path, "first")
+    (tmp_path / "first").mkdir()
     (tmp_path / "first" / "last.pt").touch()
     with pytest.raises(FileExistsError, match="add --resume true"):
         open_run(tmp_path, "first")
 
 
-def test_resuming_needs_a_checkpoint(tmp_path):
-    path = open_run(tmp_path, "first")
-    with pytest.raises(FileNotFoundError, match=r"nothing to resume.*runs here: none"):
-        open_run(tmp_path, "first", resume=True)
+def test_resuming_what_is_not_there_begins_it_and_names_what_is(tmp_path, caplog):
+    path = open_run(tmp_path, "first", resume=True)
+    assert f"there is no run {path} yet: it starts from the beginning; runs here: none" in caplog.text
+    (tmp_path / "first").mkdir()
     (tmp_path / "first" / "last.pt").touch()
+    caplog.clear()
     assert open_run(tmp_path, "first", resume=True) == path
-    with pytest.raises(FileNotFoundError, match="runs here: first"):
-        open_run(tmp_path, "other", resume=True)
+    assert caplog.text == ""
+    open_run(tmp_path, "frist", resume=True)
+    assert "runs here: first" in caplog.text
     with pytest.raises(ValueError, match="resume needs run_name: one of first"):
         open_run(tmp_path, resume=True)
 

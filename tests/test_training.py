@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 
 import mlflow
 import pytest
@@ -126,11 +127,19 @@ def test_resuming_with_other_settings_is_refused(option, workflow, tmp_path):
     assert (tmp_path / "runs" / "mine" / "last.pt").read_bytes() == before
 
 
-def test_resuming_a_complete_run_says_so(workflow):
-    workflow(run_name="done", max_epochs=1).run()
+def test_resuming_a_complete_run_says_so_and_changes_nothing(workflow, tmp_path, caplog):
+    workflow(run_name="done", max_epochs=2).run()
+    names = ("runs/done/last.pt", "runs/done/best.pt", "runs/done/history.csv", "model.pt")
+    before = [(tmp_path / name).stat() for name in names]
+    with caplog.at_level(logging.INFO):
+        workflow(run_name="done", resume=True, max_epochs=2).run()
+    assert "is complete after 2 epochs; to go on, max_epochs must be above that, got 2" in caplog.text
+    assert [(s.st_ino, s.st_mtime_ns) for s in before] == [
+        (s.st_ino, s.st_mtime_ns) for s in ((tmp_path / name).stat() for name in names)
+    ]
     with pytest.raises(RuntimeError) as caught:
         workflow(run_name="done", resume=True, max_epochs=1).run()
-    assert "completed 1 epochs; to go on, max_epochs must be above that, got 1" in str(own_cause(caught.value))
+    assert "last.pt is in epoch 2; max_epochs must be at least that, got 1" in str(own_cause(caught.value))
 
 
 def test_one_seed_fixes_a_run(workflow, tmp_path):

@@ -7,7 +7,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import Crop, Cropd
 
-from bundle.geometry import ValidGeometry
+from bundle.geometry import Geometry, ValidGeometry
 
 __all__ = ["CropToOutput", "CropToOutputd"]
 
@@ -18,16 +18,18 @@ class CropToOutput(Crop):
     A MONAI crop: it follows the affine, can be inverted and can be lazy, and gives a tensor.
 
     Args:
-        depth: number of poolings of the network.
+        depth: number of poolings of a U-Net with valid convolutions.
         lazy: see :class:`monai.transforms.Crop`.
+        geometry: of another network, ``network.geometry``, instead of ``depth``. Where that is padded nothing is cut
+            off, and only the size is checked.
 
     Raises:
         ValueError: a depth below 1; on call, a size the network does not take, with the nearest ones it does.
     """
 
-    def __init__(self, depth: int = 4, lazy: bool = False) -> None:
+    def __init__(self, depth: int = 4, lazy: bool = False, geometry: Geometry | None = None) -> None:
         super().__init__(lazy=lazy)
-        self.geometry = ValidGeometry(depth)
+        self.geometry = ValidGeometry(depth) if geometry is None else geometry
 
     def __call__(self, img: torch.Tensor, lazy: bool | None = None) -> torch.Tensor:  # type: ignore[override]
         """
@@ -48,6 +50,11 @@ class CropToOutputd(Cropd):
     """Dictionary form of :class:`CropToOutput`."""
 
     def __init__(
-        self, keys: KeysCollection, depth: int = 4, allow_missing_keys: bool = False, lazy: bool = False
+        self,
+        keys: KeysCollection,
+        depth: int = 4,
+        allow_missing_keys: bool = False,
+        lazy: bool = False,
+        geometry: Geometry | None = None,
     ) -> None:
-        super().__init__(keys, CropToOutput(depth, lazy), allow_missing_keys, lazy)
+        super().__init__(keys, CropToOutput(depth, lazy, geometry), allow_missing_keys, lazy)

@@ -66,7 +66,8 @@ def datalist(
             "auto": by whatever of both there is for the frame.
 
     Returns:
-        dicts of "image", "label" (paths), "name" and, with evidence, "silver", "markers" (paths).
+        dicts of "image", "label" (paths), "name", "moment" (place in its film, 0 to below 1, for
+        :func:`bundle.data.splits.split`) and, with evidence, "silver", "markers" (paths).
 
     Raises:
         FileNotFoundError: when there is no sequence, no frame with truth, or not the evidence asked for.
@@ -120,10 +121,16 @@ def _frames(root: Path, sequence: str, labels: str, evidence: str) -> list[dict]
     for files in kinds.values():
         for number in files.keys() - images.keys():
             raise ValueError(f"{files[number]}: frame {number} has no image in {root / sequence}")
+    order = {number: place for place, number in enumerate(images)}
     items = []
     for number, label in kinds.pop(labels).items():
         image = images[number]
-        item = {"image": str(image), "label": str(label), "name": f"{sequence}-{stem(image)[len(IMAGE) :]}"}
+        item = {
+            "image": str(image),
+            "label": str(label),
+            "name": f"{sequence}-{stem(image)[len(IMAGE) :]}",
+            "moment": order[number] / len(images),
+        }
         for kind, files in kinds.items():
             if number in files:
                 item[kind] = str(files[number])
@@ -150,7 +157,7 @@ def _require_one_size(item: dict) -> None:
     size = spatial_shape(item["image"])
     if len(size) != 2:
         raise ImageError(item["image"], f"it is 3D, (x, y, z) {size}: only the challenge's 2D data sets are read")
-    for key in item.keys() - {"image", "name"}:
+    for key in item.keys() - {"image", "name", "moment"}:
         if spatial_shape(item[key]) != size:
             raise ImageError(
                 item[key], f"its size (x, y) is {spatial_shape(item[key])}, that of its image {item['image']} {size}"

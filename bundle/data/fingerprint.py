@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["fingerprint"]
+__all__ = ["fingerprint", "image_fingerprints"]
 
 #: keys of a datalist that hold paths
 _FILES = ("image", "label", "markers", "silver")
@@ -39,6 +39,24 @@ def fingerprint(items: Iterable[dict]) -> str:
         hashes = [[key, contents[path]] for key, path in files.items()]
         rows.append(json.dumps([item.get("name"), item.get("slice"), hashes]))
     return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:16]
+
+
+def image_fingerprints(items: Iterable[dict]) -> dict[str, str]:
+    """The content of every image of a datalist, without its labels: name -> 16 hexadecimal digits.
+
+    Slices of one file differ by their number. Each file is read once.
+
+    Raises:
+        FileNotFoundError: when a file is missing.
+    """
+    contents: dict[str, str] = {}
+    digests = {}
+    for item in items:
+        if item["image"] not in contents:
+            contents[item["image"]] = _sha256(Path(item["image"]))
+        text = f"{contents[item['image']]} {item.get('slice')}"
+        digests[item["name"]] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digests
 
 
 def _sha256(path: Path) -> str:

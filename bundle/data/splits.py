@@ -35,8 +35,10 @@ def split(
         part: "training", "validation" or "all".
         fold, folds: for cross-validation, fold 0 .. folds - 1 validates and the others train. None: the split
             is that of ``validation``.
-        blocks: folds are stretches of consecutive items. For frames of a film, which are nearly the same as their
-            neighbours: spread over the series, each of them would have been seen in training.
+        blocks: folds are stretches of time, for frames of a film, which are nearly the same as their neighbours:
+            spread over the series, each of them would have been seen in training. Where items have a "moment",
+            0 (first frame of the film) to below 1, fold k is the moments from k / folds to (k + 1) / folds, so that
+            truths of different frames (gold, silver) are cut at the same places; else stretches of equal length.
 
     Returns:
         the items of that part, in the order of ``items``.
@@ -49,7 +51,7 @@ def split(
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError(f"seed must be an integer of 0 to 2^32 - 1, got {seed!r}")
     if fold is not None or folds is not None:
-        chosen = _fold(len(items), seed, fold, folds, blocks)
+        chosen = _fold(items, seed, fold, folds, blocks)
     elif isinstance(validation, (int, float)) and not isinstance(validation, bool):
         chosen = _draw(len(items), _count(len(items), validation), seed)
     elif isinstance(validation, Sequence) and not isinstance(validation, str):
@@ -107,14 +109,23 @@ def _named(items: Sequence[dict], names: Sequence[str]) -> set[int]:
     return {positions[name] for name in names}
 
 
-def _fold(n: int, seed: int, fold: int | None, folds: int | None, blocks: bool) -> set[int]:
+def _fold(items: Sequence[dict], seed: int, fold: int | None, folds: int | None, blocks: bool) -> set[int]:
     """Positions of one fold: a block, or one by seed from each stretch of ``folds`` items."""
+    n = len(items)
     if fold is None or folds is None:
         raise ValueError(f"fold and folds go together, got fold {fold} and folds {folds}")
     if not 2 <= folds <= n:
         raise ValueError(f"folds must be 2 to the number of items, {n}, got {folds}")
     if not 0 <= fold < folds:
         raise ValueError(f"fold must be 0 to {folds - 1} with {folds} folds, got {fold}")
+    if blocks and all("moment" in item for item in items):
+        chosen = {position for position, item in enumerate(items) if int(item["moment"] * folds + 1e-9) == fold}
+        if not 0 < len(chosen) < n:
+            raise ValueError(
+                f"fold {fold} of {folds} stretches of time has {'no' if not chosen else 'every'} frame with a label: "
+                "choose fewer folds, or another fold"
+            )
+        return chosen
     if blocks:
         return set(range(fold * n // folds, (fold + 1) * n // folds))
     random = np.random.RandomState(seed)

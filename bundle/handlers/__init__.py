@@ -1,8 +1,11 @@
 """Ignite handlers of a training run: seeding, checkpoints, progress, tracking, pictures."""
 
 from bundle.handlers.cell_choice import ChooseCells
-from bundle.handlers.checkpoint import LoadNetwork, SaveRun
+from bundle.handlers.checkpoint import SaveRun
+from bundle.handlers.description import DescribeRun
 from bundle.handlers.early_stop import StopEarly
+from bundle.handlers.lineage import training_tags
+from bundle.handlers.loading import LoadNetwork
 from bundle.handlers.panels import PanelHandler
 from bundle.handlers.progress import Progress
 from bundle.handlers.seeding import SeedEpoch
@@ -13,6 +16,7 @@ from bundle.handlers.tracking import MLflowTracker, earlier_run_id
 
 __all__ = [
     "ChooseCells",
+    "DescribeRun",
     "LoadNetwork",
     "MLflowTracker",
     "MetricTables",
@@ -25,4 +29,5 @@ __all__ = [
     "TrackTraining",
     "earlier_run_id",
     "sqlite_uri",
+    "training_tags",
 ]

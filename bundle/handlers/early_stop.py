@@ -34,7 +34,8 @@ class StopEarly:
 
     def attach(self, engine: Engine) -> None:
         if self.patience:
-            engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+            # STARTED: a run that was killed between its last epoch and its end, and is resumed
+            engine.add_event_handler(Events.STARTED | Events.EPOCH_COMPLETED, self)
 
     def __call__(self, trainer: Engine) -> None:
         state = self.evaluator.state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -14,15 +15,19 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys, ImageMetaKey
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from scipy import ndimage as ndi
 
 from bundle.handlers.tracking import MLflowTracker
 from bundle.instances import probability_to_instances
-from bundle.pictures import panel
+from bundle.pictures import panel_and_boxes
 
-__all__ = ["PanelHandler"]
+__all__ = ["BOXES", "PanelHandler", "file_name"]
 
 logger = logging.getLogger(__name__)
+
+#: the text in every PNG that says, as JSON, where each step lies: its title -> [left, top, right, bottom], px
+BOXES = "boxes"
 
 
 class PanelHandler:
@@ -39,7 +44,9 @@ class PanelHandler:
     - optional "weight" 1HW[D],
     - optional "name" of the image, as in the data list; else the name of its file and its slice, else its number.
 
-    Of volumes the middle slice along the last axis is shown. A picture that fails costs a warning, not the training.
+    Of volumes the middle slice along the last axis is shown. Every PNG says in its text :data:`BOXES` where its steps
+    lie, so that :mod:`bundle.report` can put the same step of several runs side by side. A picture that fails costs a
+    warning, not the training.
 
     Args:
         folder: where the pictures go; made if absent.
@@ -111,7 +118,7 @@ class PanelHandler:
         if weight is None and target is not None and len(target) == 2:
             weight = target[1]
         name = _name(item) or f"image{self._drawn:02d}"
-        picture = panel(
+        picture, boxes = panel_and_boxes(
             image.transpose(1, 2, 0) if len(image) == 3 else image.mean(axis=0),
             None if target is None else _cells(target[0].astype(np.int64)),
             weight,
@@ -121,7 +128,9 @@ class PanelHandler:
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{name}_{epoch:04d}.png"
-        Image.fromarray(picture).save(path)
+        notes = PngInfo()
+        notes.add_text(BOXES, json.dumps(boxes))
+        Image.fromarray(picture).save(path, pnginfo=notes)
         if self.tracker is not None:
             self.tracker.log_artifact(path, "pictures")
 
@@ -174,6 +183,11 @@ def _name(item: Mapping[str, Any]) -> str:
     if not isinstance(name, str) or not name:
         name = Path(source).name.split(".")[0] if isinstance(source, str | os.PathLike) else ""
         name += f"_{int(index):03d}" if name and index is not None else ""
+    return file_name(name)
+
+
+def file_name(name: str) -> str:
+    """The name of an image as its pictures have it: what is no letter, digit, "_", "." or "-" becomes "_"."""
     return re.sub(r"[^\w.-]", "_", name)
 
 

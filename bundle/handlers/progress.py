@@ -64,10 +64,12 @@ class Progress:
         if self._bar is not None and not self._bar.disable:
             self._bar.set_postfix(parts)
             return
-        pace = (time.monotonic() - self._started) / max(1, state.iteration - self._first)
-        left = pace * (state.max_epochs * state.epoch_length - state.iteration)
         text = "  ".join(f"{name} {value}" for name, value in parts.items())
-        print(f"{text}  {pace:.2f} s/step  {left / 60:.1f} min left", flush=True)
+        if self._bar is not None:  # else the epoch's steps were those of an interrupted run
+            pace = (time.monotonic() - self._started) / max(1, state.iteration - self._first)
+            left = pace * (state.max_epochs * state.epoch_length - state.iteration)
+            text += f"  {pace:.2f} s/step  {left / 60:.1f} min left"
+        print(text, flush=True)
 
     def _shown(self, state: Any) -> dict[str, float]:
         names = dict.fromkeys((state.key_metric_name, *self.metrics))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
-__all__ = ["SeedEpoch"]
+__all__ = ["SeedEpoch", "random_states", "set_random_states"]
 
 
 class SeedEpoch:
@@ -34,3 +36,19 @@ class SeedEpoch:
         torch.manual_seed(hash((self.seed, epoch, getattr(engine.state, "rank", 0))) % 2**63)
         if self.dataset is not None:
             self.dataset.set_epoch(epoch)
+
+
+def random_states(device: torch.device | None) -> dict[str, torch.Tensor]:
+    """torch's generators in the middle of an epoch, a row a process; all processes must ask for them together."""
+    states = {"cpu": torch.get_rng_state()}
+    if device is not None and device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return {name: torch.as_tensor(idist.all_gather(state[None])).cpu() for name, state in states.items()}
+
+
+def set_random_states(states: Mapping[str, torch.Tensor], device: torch.device | None) -> None:
+    """Put this process's generators back as :func:`random_states` found them."""
+    own = {name: rows[idist.get_rank()].clone() for name, rows in states.items()}  # a view crashes torch
+    torch.set_rng_state(own["cpu"])
+    if "cuda" in own and device is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(own["cuda"], device)

@@ -1,22 +1,36 @@
-"""The store of a run: MLflow and a CSV file, both written by a thread, so that no training waits for them."""
+"""The store of a run: MLflow and a CSV file, both written by a thread, so that no step waits for them."""
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import posixpath
 import re
+import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
+from bundle.atomic import remove_leftovers, replacing
+from bundle.handlers import history
 from bundle.handlers.rows import Row, number
 
-__all__ = ["VALUE_CHARACTERS", "Writer", "describe", "legal", "log_artifact", "open_run", "reason", "sqlite_uri"]
+__all__ = [
+    "VALUE_CHARACTERS",
+    "Writer",
+    "describe",
+    "legal",
+    "log_artifact",
+    "new_run",
+    "open_run",
+    "reason",
+    "sqlite_uri",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +45,8 @@ VALUE_CHARACTERS = 6000
 _NAME_CHARACTERS = 250
 #: opens the page of the experiment on its training runs instead of on language models
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
+#: tag of a run: what :func:`new_run` gave it
+_TOKEN, _NEW = "opened_as", "new-"
 _ENTRIES_A_BATCH, _METRICS_A_BATCH = 100, 1000
 
 
@@ -39,8 +55,20 @@ def sqlite_uri(folder: str | os.PathLike[str]) -> str:
     return f"sqlite:///{(Path(folder).resolve() / 'mlflow.db').as_posix()}"
 
 
-def open_run(uri: str, experiment_name: str, run_name: str, resume_run_id: str | None) -> tuple[Any, str]:
-    """A client of the store and the id of a new run, or of the earlier one, now running again."""
+def new_run() -> str:
+    """What stands for the id of a run that is still to be opened; kept, it finds the run if its id gets lost."""
+    return f"{_NEW}{secrets.token_hex(8)}"
+
+
+def open_run(uri: str, experiment_name: str, run_name: str, run: str) -> tuple[Any, str]:
+    """A client of the store and the id of a run that is now running.
+
+    Args:
+        uri: of the store; an SQLite file that is not there is made.
+        experiment_name: made if absent.
+        run_name: of a new run.
+        run: the id of an earlier one, or :func:`new_run`.
+    """
     import mlflow
 
     for name in ("mlflow", "alembic"):  # they tell the making of every table
@@ -48,18 +76,18 @@ def open_run(uri: str, experiment_name: str, run_name: str, resume_run_id: str |
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # and this one every retry
     location = None
     if uri.startswith("sqlite:///"):
-        folder = Path(uri.removeprefix("sqlite:///")).resolve().parent
-        folder.mkdir(parents=True, exist_ok=True)
-        location = (folder / "mlartifacts").as_uri()
+        file = Path(uri.removeprefix("sqlite:///")).resolve()
+        location = (file.parent / "mlartifacts").as_uri()
+        _make_database(file, location)
     client = mlflow.MlflowClient(uri)
-    if resume_run_id is not None:
+    if not run.startswith(_NEW):
         try:
-            client.update_run(resume_run_id, status="RUNNING")
+            client.update_run(run, status="RUNNING")
         except mlflow.MlflowException as error:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
-            raise ValueError(f"resume_run_id {resume_run_id!r} is no run in {uri!r}; None opens a new one") from error
-        return client, resume_run_id
+            raise ValueError(f"resume_run_id {run!r} is no run in {uri!r}; None opens a new one") from error
+        return client, run
     experiment: Any = client.get_experiment_by_name(experiment_name)
     if experiment is None:
         try:
@@ -70,7 +98,27 @@ def open_run(uri: str, experiment_name: str, run_name: str, resume_run_id: str |
         experiment = client.get_experiment_by_name(experiment_name)
     if experiment.lifecycle_stage != "active":
         raise ValueError(f"experiment_name {experiment_name!r} is deleted in {uri!r}: restore it or choose another")
-    return client, client.create_run(experiment.experiment_id, run_name=run_name).info.run_id
+    for opened in client.search_runs([experiment.experiment_id], f"tags.{_TOKEN} = '{run}'"):
+        return client, opened.info.run_id
+    return client, client.create_run(experiment.experiment_id, run_name=run_name, tags={_TOKEN: run}).info.run_id
+
+
+def _make_database(file: Path, artifacts: str) -> None:
+    """Make an SQLite store with all its tables, unless there is one.
+
+    MLflow makes them one by one. Killed in between it leaves a file that it cannot use again, and of two processes
+    that begin at the same moment one fails; so one process makes the file elsewhere, and the others wait for it.
+    """
+    if file.exists():
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        if not file.exists():
+            remove_leftovers(file.parent)
+            with replacing(file) as part:
+                SqlAlchemyStore(f"sqlite:///{part.as_posix()}", artifacts).engine.dispose()
 
 
 def describe(
@@ -126,13 +174,15 @@ class Writer(threading.Thread):
 
     interval, retry_after, patience = 5.0, 30.0, 60.0  # seconds
 
-    def __init__(self, history: Path, client: Any, run_id: str | None, uri: str) -> None:
+    def __init__(self, history: Path, client: Any, run_id: str | None, uri: str, training: bool = False) -> None:
         super().__init__(name="tracking", daemon=True)
         self.queue: deque[Row | _Call] = deque()
         self.wake = threading.Event()
         self._history, self._client, self._run_id, self._uri = history, client, run_id, uri
         self._rows: list[Row] = []
         self._calls: list[_Call] = []
+        self._draining = threading.Lock()
+        self._cut = training  # a training may repeat steps of an interrupted one
         self._last = False
         self._retry_at = 0.0
         self._warned: set[str] = set()
@@ -150,6 +200,13 @@ class Writer(threading.Thread):
             self.wake.wait(self.interval)
             self.wake.clear()
             last = self._last
+            self.drain()
+            if self._client is not None and (last or time.monotonic() >= self._retry_at):
+                self._send()
+
+    def drain(self) -> None:
+        """Take all that is queued to the CSV file, and keep it for the store."""
+        with self._draining:
             rows = []
             while self.queue:
                 item = self.queue.popleft()
@@ -157,21 +214,15 @@ class Writer(threading.Thread):
                     rows.append(item._replace(value=number(item.value)))
                 elif self._client is not None:
                     self._calls.append(item)
-            self._append(rows)
             if self._client is not None:
                 self._rows += rows
-                if last or time.monotonic() >= self._retry_at:
-                    self._send()
-
-    def _append(self, rows: Sequence[Row]) -> None:
-        try:
-            with open(self._history, "a", newline="", encoding="utf-8") as stream:
-                writer = csv.writer(stream)
-                if stream.tell() == 0:
-                    writer.writerow(Row._fields)
-                writer.writerows(row._replace(time=round(row.time, 3)) for row in rows)
-        except OSError as error:
-            self._warn("history", f"{self._history} cannot be written: {error}")
+            try:
+                if rows and self._cut:
+                    self._cut = False
+                    history.cut(self._history, rows[0])
+                history.append(self._history, rows)
+            except OSError as error:
+                self._warn("history", f"{self._history} cannot be written: {error}")
 
     def _send(self) -> None:
         from mlflow.entities import Metric
@@ -184,14 +235,13 @@ class Writer(threading.Thread):
                 del self._rows[: len(batch)]
         except Exception as error:
             self._failed(error)
-        undone = []
-        for call in self._calls:
+        calls, self._calls = self._calls, []
+        for call in calls:
             try:
                 call(self._client, str(self._run_id))
             except Exception as error:
                 self._failed(error)
-                undone.append(call)  # the others still have a chance: the end of the run, say, with a full disk
-        self._calls = undone
+                self._calls.append(call)  # the others still have a chance: the end of the run, say, with a full disk
 
     def _failed(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + self.retry_after

@@ -17,9 +17,19 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 
+from bundle.atomic import write_text
 from bundle.handlers.monai_tracking import take_off_mlflow_handlers
 from bundle.handlers.rows import Row, loss_of, scalars, snapshot
-from bundle.handlers.store import VALUE_CHARACTERS, Writer, describe, log_artifact, open_run, reason, sqlite_uri
+from bundle.handlers.store import (
+    VALUE_CHARACTERS,
+    Writer,
+    describe,
+    log_artifact,
+    new_run,
+    open_run,
+    reason,
+    sqlite_uri,
+)
 from bundle.provenance import executed_config, flat_config, provenance, running_config
 
 __all__ = ["MLflowTracker", "earlier_run_id"]
@@ -31,7 +41,7 @@ _RUN_ID_FILE = "mlflow_run_id.txt"
 
 
 def earlier_run_id(run_dir: str | os.PathLike[str]) -> str | None:
-    """Id of the MLflow run that a tracker opened for the folder ``run_dir``; None when there was none."""
+    """Id of the MLflow run that a tracker opened, or was about to, for the folder ``run_dir``; None without one."""
     file = Path(run_dir) / _RUN_ID_FILE
     return file.read_text(encoding="utf-8").strip() or None if file.is_file() else None
 
@@ -49,7 +59,8 @@ class MLflowTracker:
     :func:`bundle.provenance.provenance` and the config (``config.json``, and every value of it as a parameter
     ``config.<path>``, see :func:`bundle.provenance.flat_config`) are logged at the start, ``history.csv`` and the
     artifacts at the end. The run ends FINISHED, FAILED (with the tag ``exception``), or KILLED by Ctrl-C or SIGTERM,
-    and then without artifacts.
+    and then without artifacts. Resumed, it goes on as the same run: ``history.csv`` is cut to what the checkpoint has
+    seen; MLflow, which deletes nothing, keeps both values of a step that was repeated.
 
     A step only appends to a list; a thread writes in batches. When the store fails in mid-training there is one
     warning, training goes on, and what is missing is sent again later. Only rank 0 records. MONAI's own
@@ -119,6 +130,7 @@ class MLflowTracker:
         self.engine: Engine | None = None
         self._writer: Writer | None = None
         self._clock: dict[str, float] = {}
+        self._training = False
 
     def attach(self, engine: Engine) -> None:
         self.follow(engine)
@@ -128,6 +140,8 @@ class MLflowTracker:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._tock, "step")
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.log_every), self._step)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch)
+        engine.add_event_handler(Events.TERMINATE, self._drain)
+        self._training = True
 
     def follow(self, engine: Engine) -> None:
         """Open the run when ``engine`` starts, unless it is open already; who opened it also closes it."""
@@ -147,7 +161,7 @@ class MLflowTracker:
         self.run_dir.mkdir(parents=True, exist_ok=True)
         client = self._open(engine) if self.enabled else None
         self.engine = engine
-        self._writer = Writer(self.run_dir / "history.csv", client, self.run_id, self.tracking_uri)
+        self._writer = Writer(self.run_dir / "history.csv", client, self.run_id, self.tracking_uri, self._training)
         self._writer.start()
         atexit.register(self.close, "KILLED")
         if _in_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -191,8 +205,13 @@ class MLflowTracker:
         if config is not None:
             params += [(f"config.{path}", text) for path, text in flat_config(config)]
         tags = {"mlflow.source.git.commit": facts["git_commit"], **dict(_flat(self.tags))}
+        run = self.resume_run_id or new_run()
+        note = self.run_dir / _RUN_ID_FILE
+        if self.resume_run_id is None:
+            write_text(note, f"{run}\n")  # killed before the id is there, a resumed run finds the one opened by this
         try:
-            client, self.run_id = open_run(self.tracking_uri, self.experiment_name, self.run_name, self.resume_run_id)
+            client, self.run_id = open_run(self.tracking_uri, self.experiment_name, self.run_name, run)
+            write_text(note, f"{self.run_id}\n")
             describe(client, self.run_id, params, tags.items(), config)
         except ValueError:
             raise
@@ -201,7 +220,6 @@ class MLflowTracker:
                 f"tracking_uri {self.tracking_uri!r} cannot be used: {reason(error)}; start the server, use a "
                 f"local store ({sqlite_uri(self.run_dir)!r}) or switch tracking off (enabled=False)"
             ) from error
-        (self.run_dir / _RUN_ID_FILE).write_text(f"{self.run_id}\n", encoding="utf-8")
         logger.info("MLflow run %s (%s) in %s", self.run_name, self.run_id, self.tracking_uri)
         return client
 
@@ -231,8 +249,14 @@ class MLflowTracker:
 
     def _epoch(self, engine: Engine) -> None:
         self.record({"train": {"epoch": engine.state.epoch, **engine.state.metrics}})
+        self._drain(engine)
         if self._writer is not None:
             self._writer.wake.set()
+
+    def _drain(self, engine: Engine) -> None:
+        """Into the file before a checkpoint says that these steps need not be repeated."""
+        if self._writer is not None:
+            self._writer.drain()
 
     def _completed(self, engine: Engine) -> None:
         self.close("FINISHED")

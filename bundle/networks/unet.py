@@ -1,7 +1,8 @@
 """The U-Net of Ronneberger, Fischer and Brox (2015): valid convolutions, 23 convolution layers, 572 -> 388.
 
 The networks called U-Net in MONAI pad their convolutions. Here nothing is padded: every output pixel sees real
-context only, which is what makes the overlap-tile of :mod:`bundle.inferers` exact.
+context only, which is what makes the overlap-tile of :mod:`bundle.inferers` exact. The same network with padded
+convolutions is there as the control.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from bundle.geometry import ValidGeometry
+from bundle.geometry import Geometry, PaddedGeometry, ValidGeometry
 
 __all__ = ["UNet"]
 
@@ -26,7 +27,7 @@ _BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 class UNet(nn.Module):
-    """U-Net with valid 3x3 convolutions, in 2D or 3D.
+    """U-Net with valid 3x3 convolutions, in 2D or 3D; with same padding as a control.
 
     Each level is (convolution, ReLU) twice, then a 2x2 max-pooling on the way down; on the way up a 2x2
     transposed convolution of stride 2 and the concatenation [upsampled, centre-cropped skip]. The last layer is
@@ -46,10 +47,15 @@ class UNet(nn.Module):
         up_relu: a ReLU after each up-convolution, as in the authors' release; the paper's figure has none.
         wide_last_up: the last up-convolution keeps its number of channels (128 -> 128 at the defaults), as in
             the authors' release; in the paper each one halves them.
+        padding: "valid" (the paper), or "same": zeros around the input of every 3x3 convolution keep its size, skips
+            are not cropped, and the weights are as many. Predictions then depend on where a tile ends, so that the
+            inferer refuses to tile. Weights alone do not tell the two apart: a buffer ``same_padding`` marks the
+            checkpoints of the second.
 
     Shape:
-        input: BCHW[D], each spatial size valid for ``geometry`` (188 + 16 k px at depth 4).
-        output: BNHW[D] logits, smaller than the input by ``2 * geometry.margin`` px along every axis.
+        input: BCHW[D], each spatial size valid for ``geometry`` (188 + 16 k px at depth 4; with same padding 16 k).
+        output: BNHW[D] logits, smaller than the input by ``2 * geometry.margin`` px along every axis (92 px a side
+            at depth 4; with same padding 0).
 
     Raises:
         ValueError: for arguments outside what is allowed, and in ``forward`` for an invalid size (naming the two
@@ -77,6 +83,7 @@ class UNet(nn.Module):
         norm: str | None = None,
         up_relu: bool = False,
         wide_last_up: bool = False,
+        padding: str = "valid",
     ) -> None:
         super().__init__()
         if spatial_dims not in _CONV:
@@ -91,18 +98,28 @@ class UNet(nn.Module):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), got {dropout!r}; the paper's is 0.5, none is 0")
         _require_tile_exact(norm)
-        self.geometry = ValidGeometry(depth)
+        if padding not in ("valid", "same"):
+            raise ValueError(f"padding must be 'valid' (the paper's) or 'same', got {padding!r}")
+        valid = ValidGeometry(depth)
+        self.geometry: Geometry = valid if padding == "valid" else PaddedGeometry(valid.step)
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
         self.depth = depth
+        # plain numbers and text, which TorchScript keeps
+        self.padding = padding
         self.step = self.geometry.step
         self.smallest_input = self.geometry.smallest_input
+        self.size_rule = self.geometry.rule
+        if padding == "same":
+            self.register_buffer("same_padding", torch.tensor(True))
+        border = 1 if padding == "same" else 0
 
         channels = [base_channels * 2**level for level in range(depth + 1)]
         self.down = nn.ModuleList()
         for level, width in enumerate(channels):
             before = in_channels if level == 0 else channels[level - 1]
-            self.down.append(_block(spatial_dims, before, width, norm, dropout if level >= depth - 1 else 0.0))
+            drop = dropout if level >= depth - 1 else 0.0
+            self.down.append(_block(spatial_dims, before, width, border, norm, drop))
         self.pool = _POOL[spatial_dims](kernel_size=2, stride=2)
         self.up = nn.ModuleList()
         self.merge = nn.ModuleList()
@@ -111,7 +128,7 @@ class UNet(nn.Module):
             risen = below if wide_last_up and level == 0 else width
             up: nn.Module = _UP[spatial_dims](below, risen, kernel_size=2, stride=2)
             self.up.append(nn.Sequential(up, nn.ReLU(inplace=True)) if up_relu else up)
-            self.merge.append(_block(spatial_dims, risen + width, width, norm, 0.0))
+            self.merge.append(_block(spatial_dims, risen + width, width, border, norm, 0.0))
         self.classify = _CONV[spatial_dims](base_channels, out_channels, kernel_size=1)
         self.reset_parameters()
 
@@ -138,7 +155,10 @@ class UNet(nn.Module):
                 x = self.pool(x)
         for up, merge in zip(self.up, self.merge):  # noqa: B905 - TorchScript knows no strict=
             x = up(x)
-            x = merge(torch.cat([x, _centre_crop(skips.pop(), x, self.training)], dim=1))
+            skip = skips.pop()
+            if self.padding == "valid":
+                skip = _centre_crop(skip, x, self.training)
+            x = merge(torch.cat([x, skip], dim=1))
         return self.classify(x)
 
     def _check_input(self, x: torch.Tensor) -> None:
@@ -151,11 +171,10 @@ class UNet(nn.Module):
             raise ValueError(f"input must have in_channels = {self.in_channels} channels, got {x.shape[1]}")
         for n in x.shape[2:]:
             if n < self.smallest_input or (n - self.smallest_input) % self.step != 0:
-                # what ValidGeometry.require_valid says, in the words of TorchScript
+                # what Geometry.require_valid says, in the words of TorchScript
                 below = max(self.smallest_input, n - (n - self.smallest_input) % self.step)
                 raise ValueError(
-                    f"input size {n} px is not valid at depth {self.depth}: valid sizes are {self.smallest_input} "
-                    f"+ k * {self.step}; the nearest are {below} and {below + self.step}"
+                    f"input size {n} px is not valid {self.size_rule}; the nearest are {below} and {below + self.step}"
                 )
 
     def fold_batch_norm(self) -> UNet:
@@ -187,11 +206,11 @@ def _require_tile_exact(norm: str | None) -> None:
     raise ValueError(f"norm must be None or 'batch', got {norm!r}")
 
 
-def _block(spatial_dims: int, before: int, width: int, norm: str | None, dropout: float) -> nn.Sequential:
-    """(valid 3x3 convolution, normalisation, ReLU) twice, then dropout."""
+def _block(spatial_dims: int, before: int, width: int, border: int, norm: str | None, dropout: float) -> nn.Sequential:
+    """(3x3 convolution with ``border`` zeros a side, normalisation, ReLU) twice, then dropout."""
     layers: list[nn.Module] = []
     for channels in (before, width):
-        layers.append(_CONV[spatial_dims](channels, width, kernel_size=3))
+        layers.append(_CONV[spatial_dims](channels, width, kernel_size=3, padding=border))
         if norm == "batch":
             layers.append(_BATCH_NORM[spatial_dims](width))
         layers.append(nn.ReLU(inplace=True))

@@ -95,6 +95,24 @@ def test_folds_of_blocks_are_stretches_whatever_the_seed(n, folds, seed):
     assert names(parts[0]) + names(training) == names(items)
 
 
+@given(frames=st.integers(3, 100), folds=st.integers(2, 6), data=st.data())
+def test_folds_of_a_film_cut_every_truth_at_the_same_moments(frames, folds, data):
+    film = [{"name": f"t{t:03d}", "moment": t / frames} for t in range(frames)]
+    gold = sorted(data.draw(st.sets(st.integers(0, frames - 1), min_size=2)))
+    folds = min(folds, len(gold))
+    for k in range(folds):
+        whole = names(split(film, part="validation", fold=k, folds=folds, blocks=True))
+        # the frames t with k / folds <= t / frames < (k + 1) / folds, in whole numbers
+        assert whole == [f"t{t:03d}" for t in range(frames) if k * frames <= t * folds < (k + 1) * frames]
+        few = [film[t] for t in gold]
+        inside = [item["name"] for item in few if item["name"] in whole]
+        if 0 < len(inside) < len(few):
+            assert names(split(few, part="validation", fold=k, folds=folds, blocks=True)) == inside
+        else:
+            with pytest.raises(ValueError, match=f"fold {k} of {folds} stretches of time has (no|every) frame"):
+                split(few, part="validation", fold=k, folds=folds, blocks=True)
+
+
 @pytest.mark.parametrize(
     ("n", "arguments", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 from bundle.engines import prepare_batch
 from bundle.handlers import panels
-from bundle.handlers.panels import PanelHandler
+from bundle.handlers.panels import BOXES, PanelHandler
 
 # an upright bar, so that a picture that was not turned shows itself
 BAR = torch.zeros(1, 40, 30)
@@ -55,9 +56,9 @@ def drawn(monkeypatch):
 
     def record(*arrays, title):
         calls.append((*arrays, title))
-        return np.zeros((2, 2, 3), np.uint8)
+        return np.zeros((2, 2, 3), np.uint8), {}
 
-    monkeypatch.setattr(panels, "panel", record)
+    monkeypatch.setattr(panels, "panel_and_boxes", record)
     return calls
 
 
@@ -67,7 +68,12 @@ def test_a_real_picture_is_saved_and_tracked(tmp_path):
     validate(PanelHandler(tmp_path / "p", tracker), [[item]])
     assert [p.name for p in (tmp_path / "p").iterdir()] == ["set_1_cell_0007.png"]
     assert tracker.artifacts == [("set_1_cell_0007.png", "pictures")]
-    assert min(Image.open(tmp_path / "p" / "set_1_cell_0007.png").size) > 300
+    with Image.open(tmp_path / "p" / "set_1_cell_0007.png") as picture:
+        assert min(picture.size) > 300
+        boxes = json.loads(picture.text[BOXES])
+        assert list(boxes) == ["image", "truth: 10 % cell", "probability of cell", "found: 10 % cell"]
+        shown = np.asarray(picture.crop(boxes["probability of cell"]).resize((40, 30), Image.Resampling.BOX))
+    np.testing.assert_array_equal(shown[..., 0] > 127, BAR[0].T.numpy() > 0)  # that step, all of it and nothing else
 
 
 def test_images_without_a_name_are_called_after_their_file_and_slice(tmp_path, drawn):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.utils.validation import _validate_length_limit, _validate_param_name
 
-from bundle.handlers.store import describe, legal, open_run, sqlite_uri
+from bundle.handlers.store import describe, legal, new_run, open_run, sqlite_uri
 
 
 def test_names_become_legal_and_stay_apart():
@@ -43,7 +43,7 @@ def uri(tmp_path_factory):
 
 @pytest.mark.parametrize("count", [1, 100, 101, 350])
 def test_any_number_of_parameters_is_logged_and_on_resuming_of_changed_ones(uri, count):
-    client, run_id = open_run(uri, "many", "first", None)
+    client, run_id = open_run(uri, "many", "first", new_run())
     describe(client, run_id, [(f"p{i}", "old") for i in range(count)], [], None)
     client, _ = open_run(uri, "many", "second", run_id)
     describe(client, run_id, [(f"p{i}", "new") for i in range(count)], [("who", "me")], None)

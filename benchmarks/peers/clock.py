@@ -1,0 +1,34 @@
+"""Training for so many minutes, whatever a step costs; standard library only, as other environments import it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+__all__ = ["timed_steps"]
+
+
+def timed_steps(minutes: float, now: Callable[[], float] = time.perf_counter) -> Iterator[float]:
+    """Progress at the start of every step, until the time is over.
+
+    The clock runs from the first step. The last one ends, at the mean pace so far, as near to the end as whole steps
+    allow: at most half a step before or after it. There is always one.
+
+    Args:
+        minutes: of wall-clock time, above 0.
+        now: seconds, for tests.
+
+    Yields:
+        elapsed time over all time, in [0, 1): what a learning rate's schedule follows.
+
+    Raises:
+        ValueError: for ``minutes`` of 0 or less.
+    """
+    if not minutes > 0:
+        raise ValueError(f"minutes must be above 0, got {minutes}")
+    budget = 60.0 * minutes
+    start, elapsed, steps = now(), 0.0, 0
+    while steps == 0 or elapsed + elapsed / steps / 2 < budget:
+        yield elapsed / budget
+        steps += 1
+        elapsed = now() - start

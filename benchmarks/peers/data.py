@@ -1,0 +1,85 @@
+"""Which slices train and which are held out, as in configs/experiments/em.json, and the files that peers read."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bundle.data import datalist
+from bundle.data.errors import ImageError
+from bundle.data.loading import LoadSlice
+from bundle.data.splits import split
+
+__all__ = ["parts", "truth", "write_image", "write_label"]
+
+_CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def parts(dataset_dir: str | os.PathLike[str], validation: int = 0) -> dict[str, list[dict]]:
+    """The slices of ISBI 2012, split as ``configs/train.json`` with ``configs/experiments/em.json`` splits them.
+
+    Args:
+        dataset_dir: folder of ``train-volume.tif`` and ``train-labels.tif``.
+        validation: how many of those that are not held out are not trained on either.
+
+    Returns:
+        "training", "validation" and "held_out" -> datalist.
+
+    Raises:
+        FileNotFoundError, ValueError: see :func:`bundle.data.datalist` and :func:`bundle.data.splits.split`.
+    """
+    seed = json.loads((_CONFIGS / "train.json").read_text(encoding="utf-8"))["split_seed"]
+    count = json.loads((_CONFIGS / "experiments" / "em.json").read_text(encoding="utf-8"))["held_out"]
+    labelled = datalist(dataset_dir, layout="isbi2012")
+    if len(labelled) <= count:
+        raise ValueError(
+            f"{dataset_dir} has {len(labelled)} slices, at least {count + 1} are needed: {count} are held out"
+        )
+    rest = split(labelled, count, seed, "training")
+    return {
+        "training": split(rest, validation, seed, "training"),
+        "validation": split(rest, validation, seed, "validation"),
+        "held_out": split(labelled, count, seed, "validation"),
+    }
+
+
+def truth(items: Sequence[Mapping[str, Any]]) -> NDArray[np.bool_]:
+    """(N, H, W), true where there is cell."""
+    return np.stack([_rows(item, "label") > 0 for item in items])
+
+
+def write_image(item: Mapping[str, Any], path: Path) -> None:
+    """The grey values of one slice as a PNG, 8 bit.
+
+    Raises:
+        ImageError: for other pixels than whole numbers of 0 to 255.
+    """
+    pixels = _rows(item, "image")
+    grey = pixels.astype(np.uint8)
+    if not np.array_equal(grey, pixels):
+        raise ImageError(
+            item["image"], f"its pixels must be whole numbers of 0 to 255, slice {item['slice']} has others"
+        )
+    _write(grey, path)
+
+
+def write_label(item: Mapping[str, Any], path: Path) -> None:
+    """The classes of one slice as a PNG: 0 membrane, 1 cell."""
+    _write((_rows(item, "label") > 0).astype(np.uint8), path)
+
+
+def _rows(item: Mapping[str, Any], key: str) -> NDArray:
+    """(H, W); what is read comes in MONAI's order (1, x, y)."""
+    return LoadSlice(label=key == "label")(item[key], item["slice"])[0].numpy().T
+
+
+def _write(pixels: NDArray[np.uint8], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)

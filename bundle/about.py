@@ -1,0 +1,116 @@
+"""What a network was made from: data, split, settings and results, in a JSON file beside the network's.
+
+A state dict tells nothing of the images behind it. Whoever measures it must know which of them it has seen, and whoever
+receives it, where it comes from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bundle import atomic
+from bundle.data.fingerprint import image_fingerprints
+
+__all__ = ["about_file", "evaluation_folder", "read_about", "require_unseen", "write_about"]
+
+logger = logging.getLogger(__name__)
+
+#: options of the command line that decide which image is in which part
+_SPLIT = ("held_out", "fold", "folds", "blocks", "validation", "split_seed")
+
+
+def about_file(checkpoint: str | os.PathLike[str]) -> Path:
+    """``models/model.json`` of ``models/model.pt``; ``about.json`` in the folder of a run, for all its checkpoints."""
+    path = Path(checkpoint)
+    of_run = path.parent / "about.json"
+    return of_run if of_run.is_file() else path.with_suffix(".json")
+
+
+def evaluation_folder(root: str, checkpoint: str | os.PathLike[str], part: str, averaging: str = "none") -> str:
+    """``root/NAME/part`` or ``root/NAME/part-averaging``: NAME is the run's, or that of the model's file."""
+    path = Path(checkpoint)
+    name = path.resolve().parent.name if path.stem in ("best", "last") else path.stem
+    return str(Path(root, name, part if averaging == "none" else f"{part}-{averaging}"))
+
+
+def write_about(
+    path: str | os.PathLike[str], about: Mapping[str, Any], of: str | os.PathLike[str] | None = None
+) -> None:
+    """Write such a file, whole or not at all; ``of`` is the network's file whose content it vouches for."""
+    if of is not None:
+        about = {"sha256": _sha256(Path(of)), **about}
+    atomic.write_text(path, json.dumps(about, indent=4, default=str) + "\n")
+
+
+def read_about(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
+    """What is known of a checkpoint; empty when nothing lies beside it, or only what describes another content.
+
+    Raises:
+        ValueError: when the file beside it is damaged.
+    """
+    path = about_file(checkpoint)
+    if not path.is_file():
+        return {}
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}): remove it, or put the one of the checkpoint there") from error
+    if not isinstance(about, dict):
+        raise ValueError(f"{path} holds a {type(about).__name__} instead of names and values: remove it")
+    if about.get("sha256", "") and Path(checkpoint).is_file() and _sha256(Path(checkpoint)) != about["sha256"]:
+        logger.warning("%s describes another file than %s that lies beside it, and is left out", path, checkpoint)
+        return {}
+    return about
+
+
+def require_unseen(items: Sequence[dict], part: str, checkpoint: str | os.PathLike[str]) -> list[dict]:
+    """The items of an evaluation, once it is sure that they are what their part's name says.
+
+    Images are told apart by their content: neither another folder nor another fold number hides that a network was
+    trained on them.
+
+    Args:
+        items: datalist of the part.
+        part: "held_out" must hold nothing that trained the network or chose its checkpoint, "validation" nothing
+            that trained it. With any other part, what has been seen is said in the log.
+        checkpoint: of the network; without a file beside it that tells (:func:`about_file`) nothing can be checked,
+            which is said in the log, too.
+
+    Returns:
+        ``items``.
+
+    Raises:
+        ValueError: naming the images and the split that the training had.
+    """
+    about = read_about(checkpoint)
+    data = about.get("data", {})
+    if "trained_on" not in data:
+        logger.warning("nothing beside %s tells which images it was trained on: part %s is on trust", checkpoint, part)
+        return list(items)
+    seen = dict.fromkeys(data["trained_on"].values(), "trained on")
+    if part != "validation":
+        seen |= dict.fromkeys(data.get("validated_on", {}).values(), "used to choose the checkpoint")
+    found = [(name, seen[digest]) for name, digest in image_fingerprints(items).items() if digest in seen]
+    if not found:
+        return list(items)
+    some = ", ".join(f"{name} ({how})" for name, how in found[:5])
+    if part in ("held_out", "validation"):
+        split = about.get("split", {})
+        settings = {name: split[name] for name in _SPLIT if split.get(name) not in (None, False)}
+        raise ValueError(
+            f"part {part!r} has {len(found)} of {len(items)} images that {checkpoint} has seen: {some}; give the split "
+            f"of its training ({', '.join(f'--{k} {v}' for k, v in settings.items())}), or --part all"
+        )
+    logger.warning("%d of %d images were seen in training, so this is no test: %s", len(found), len(items), some)
+    return list(items)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

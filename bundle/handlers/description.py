@@ -1,0 +1,87 @@
+"""What a trained network was made from, written beside it."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+from monai.engines import Workflow
+
+from bundle.about import write_about
+from bundle.data.fingerprint import image_fingerprints
+from bundle.handlers.tracking import earlier_run_id
+from bundle.provenance import provenance, running_config
+
+__all__ = ["DescribeRun"]
+
+
+class DescribeRun:
+    """Ignite handler for the trainer: writes ``about.json`` into the folder of the run, see :mod:`bundle.about`.
+
+    It holds the executed config, code version and packages, the split, the content of every image that trains or
+    validates, and at the end what came out. A published network gets a copy: ``model.json`` beside ``model.pt``.
+    Attach it after :class:`bundle.handlers.SaveRun`. On several processes the first one writes.
+
+    Args:
+        run_dir: folder of the run.
+        trained_on, validated_on: datalists.
+        data_fingerprint: of all data, as the data modules compute it.
+        identity: what fixes the run: split, seeds.
+        evaluator: the engine of the validation.
+        model_file: where the network is published; None for nowhere.
+    """
+
+    def __init__(
+        self,
+        run_dir: str | os.PathLike[str],
+        trained_on: Sequence[dict],
+        validated_on: Sequence[dict] = (),
+        data_fingerprint: str | None = None,
+        identity: Mapping[str, Any] | None = None,
+        evaluator: Workflow | None = None,
+        model_file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.run_dir = Path(run_dir)
+        self.trained_on = trained_on
+        self.validated_on = validated_on
+        self.data_fingerprint = data_fingerprint
+        self.identity = dict(identity or {})
+        self.evaluator = evaluator
+        self.model_file = model_file
+        self._about: dict[str, Any] = {}
+
+    def attach(self, engine: Engine) -> None:
+        if getattr(engine.state, "rank", 0) == 0:
+            engine.add_event_handler(Events.STARTED, self.describe)
+            engine.add_event_handler(Events.COMPLETED, self.conclude)
+
+    def describe(self, trainer: Engine) -> None:
+        """Write what is known before the first step."""
+        config = running_config()
+        self._about = {
+            "split": self.identity,
+            "data": {
+                "fingerprint": self.data_fingerprint,
+                "trained_on": image_fingerprints(self.trained_on),
+                "validated_on": image_fingerprints(self.validated_on),
+            },
+            "provenance": provenance(config, self.data_fingerprint),
+            "config": config,
+        }
+        write_about(self.run_dir / "about.json", self._about)
+
+    def conclude(self, trainer: Engine) -> None:
+        """Add what came out, and leave a copy beside the published network."""
+        result: dict[str, Any] = {"epochs": trainer.state.epoch, "steps": trainer.state.iteration}
+        state = self.evaluator.state if self.evaluator is not None else None
+        if state is not None and state.best_metric_epoch != -1:
+            result |= {"best_epoch": state.best_metric_epoch, state.key_metric_name: float(state.best_metric)}
+        about = {"mlflow_run_id": earlier_run_id(self.run_dir), "result": result, **self._about}
+        write_about(self.run_dir / "about.json", about)
+        best = self.run_dir / "best.pt"
+        if self.model_file is not None and filecmp.cmp(best, self.model_file, shallow=False):  # no later run's
+            write_about(Path(self.model_file).with_suffix(".json"), about, of=self.model_file)

@@ -1,0 +1,55 @@
+"""What a reader must know before comparing: other data, another split, other code, runs that did not finish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bundle.report.settings import COMMIT, FINGERPRINT, measured_images
+from bundle.report.store import Run
+
+__all__ = ["comparability"]
+
+_NAMES = 6
+
+
+def comparability(runs: Sequence[Run], name_of: Callable[[Run], str]) -> list[str]:
+    """One sentence for everything that forbids, or weakens, a comparison of these runs; none where all is alike."""
+    found = []
+    data = _by(runs, lambda run: (run.params.get(FINGERPRINT) or "not recorded")[:12])
+    if len(data) > 1:
+        found.append(
+            f"These runs are of different data and cannot be compared across it: {_told(data, name_of)}. "
+            "Best values are marked within the same data only."
+        )
+    for part in dict.fromkeys(run.part for run in runs):
+        # within one fingerprint, or the sentence above would be said twice
+        splits = _by([run for run in runs if run.part == part], measured_images)
+        for fingerprint in dict.fromkeys(key[0] for key in splits):
+            alike = [members for key, members in splits.items() if key[0] == fingerprint]
+            if len(alike) > 1:
+                kind = "validated" if part is None else f"evaluated on {part}"
+                named = {f"split {i}": members for i, members in enumerate(alike, 1)}
+                found.append(
+                    f"Runs {kind} on different images of the same data (another split or fold): "
+                    f"{_told(named, name_of)}. Best values are marked within the same images only."
+                )
+    code = _by(runs, lambda run: run.params.get(COMMIT, "not recorded")[:10])
+    if len(code) > 1:
+        found.append(f"These runs were made by different versions of the code: {_told(code, name_of)}.")
+    return found
+
+
+def _by(runs: Sequence[Run], key: Callable[[Run], object]) -> dict:
+    groups: dict[object, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(key(run), []).append(run)
+    return groups
+
+
+def _told(groups: dict, name_of: Callable[[Run], str]) -> str:
+    parts = []
+    for key, members in groups.items():
+        names = [name_of(run) for run in members]
+        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+        parts.append(f"{key}: {', '.join(names[:_NAMES])}{more}")
+    return "; ".join(parts)

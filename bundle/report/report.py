@@ -1,0 +1,160 @@
+"""The whole report: runs out of the store, onto one page and into one CSV file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from bundle.report.charts import chart
+from bundle.report.measured import TRAIN_LOSS, Curve, curves, evaluation_values, kept, training_values
+from bundle.report.notes import comparability
+from bundle.report.page import Figure, Page, Section, render, write_csv
+from bundle.report.segmented import shared_images
+from bundle.report.settings import differing, provenance, settings
+from bundle.report.store import Run, Store, choose, nearest
+from bundle.report.table import make_table, newest
+
+__all__ = ["write_report"]
+
+#: orders runs and images, where nobody asks for another one and it was measured
+_USUAL = ("rand_error", "seg", "loss")
+_WINDOWS = 20  # in the longest training: how many windows of the running mean its loss consists of
+
+
+def write_report(
+    tracking_uri: str,
+    experiment: str | None = None,
+    runs: Sequence[str] | None = None,
+    output: str | os.PathLike[str] = "report",
+    metric: str | None = None,
+    images: int = 5,
+) -> Path:
+    """Write ``output/index.html``, one page that needs no other file, and its tables as ``output/runs.csv``.
+
+    The page holds a table of the trainings, and of the evaluations of every part of the data, with the settings that
+    differ; learning curves; and the worst images as each run segmented them. Runs that differ in their seed only are
+    one row, mean and standard deviation.
+
+    Args:
+        tracking_uri: ``sqlite:///<path>`` or a server; it is only read.
+        experiment: None takes the one with the newest run.
+        runs: names or ids; a training brings its evaluations, a parent its children. None takes all.
+        output: folder; made if absent, and of earlier reports only these two files are replaced.
+        metric: orders rows and images; None takes the first measured one of rand_error, seg, loss.
+        images: how many are shown of each part, 0 for none.
+
+    Returns:
+        the page.
+
+    Raises:
+        ValueError: for an unknown experiment, run or metric, an empty store, or negative ``images``.
+        FileNotFoundError, ConnectionError: when there is no such store.
+    """
+    if images < 0:
+        raise ValueError(f"images must be at least 0 (0 shows none), got {images}")
+    store = Store(tracking_uri)
+    others = store.experiments()
+    if not others:
+        raise ValueError(f"tracking_uri {tracking_uri!r} has no runs: train first (make quickstart)")
+    experiment = others[0] if experiment is None else experiment
+    everything = store.runs(experiment)
+    chosen = choose(everything, runs)
+    trained = {run.run_id: run.training(everything) for run in chosen if run.part is not None}
+    trainings = [run for run in chosen if run.part is None]
+    evaluations = newest([run for run in chosen if run.part is not None], lambda run: trained[run.run_id])
+
+    lines = {run.run_id: curves(store, run) for run in trainings}
+    longest = max((len(found[TRAIN_LOSS][0]) for found in lines.values() if TRAIN_LOSS in found), default=1)
+    window = max(1, longest // _WINDOWS)
+    values = {run.run_id: training_values(run, lines[run.run_id], window) for run in trainings}
+    values |= {run.run_id: evaluation_values(run) for run in evaluations}
+    metric = _metric(metric, values)
+
+    def settings_of(run: Run) -> dict[str, str]:
+        return settings(run, trained.get(run.run_id))
+
+    names = _names(evaluations, trained, {run.run_id: settings_of(run) for run in evaluations})
+
+    def name_of(run: Run) -> str:
+        return names.get(run.run_id, run.name)
+
+    table = make_table(trainings, values, settings_of, metric)
+    number = {run.run_id: row.number for row in table.rows for run in row.runs}
+    sections = [Section("Trainings", None, table, number)] if trainings else []
+    for part in dict.fromkeys(str(run.part) for run in evaluations):
+        measured = [run for run in evaluations if run.part == part]
+        marks = {run.run_id: number.get(t.run_id, 0) for run in measured if (t := trained[run.run_id]) is not None}
+        table_of_part = make_table(measured, values, settings_of, metric, name_of)
+        sections.append(Section(f"Evaluations on {part}", part, table_of_part, marks))
+    kept_at = {run.run_id: at for run in trainings if (at := kept(run, lines[run.run_id])) is not None}
+    ordered = [run for section in sections for row in section.table.rows for run in row.runs]
+    told = [settings_of(run) for run in trainings] or [settings_of(run) for run in evaluations]
+    page = Page(
+        experiment=experiment,
+        store=tracking_uri,
+        written=time.strftime("%Y-%m-%d %H:%M"),
+        others=[name for name in others if name != experiment],
+        trainings=len(trainings),
+        evaluations=len(evaluations),
+        repeated=len(chosen) - len(trainings) - len(evaluations),
+        status=Counter(run.status for run in chosen),
+        metric=metric,
+        window=window,
+        notes=comparability([*trainings, *evaluations], name_of),
+        sections=sections,
+        charts=_charts(sections, lines, kept_at, window, metric) if trainings else [],
+        images=shared_images(store, ordered, metric, images) if images else [],
+        names={run.run_id: name_of(run) for run in ordered},
+        marks={run_id: mark for section in sections for run_id, mark in section.marks.items()},
+        kept=kept_at,
+        steps={run_id: int(found[TRAIN_LOSS][0][-1]) for run_id, found in lines.items() if TRAIN_LOSS in found},
+        common={name: value for name, value in told[0].items() if name not in differing(told) and "." not in name},
+        provenance=provenance([*trainings, *evaluations]),
+    )
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "index.html").write_text(render(page), encoding="utf-8")
+    write_csv(page, folder / "runs.csv")
+    return folder / "index.html"
+
+
+def _metric(asked: str | None, values: dict[str, dict[str, float]]) -> str:
+    measured = sorted({name for each in values.values() for name in each if name != TRAIN_LOSS})
+    if asked is not None and asked not in measured:
+        hint = nearest(asked, measured) if measured else "these runs measured nothing"
+        raise ValueError(f"metric {asked!r} was not measured: {hint}")
+    return asked or next((name for name in (*_USUAL, *measured) if name in measured), _USUAL[-1])
+
+
+def _names(
+    evaluations: Sequence[Run], trained: dict[str, Run | None], told: dict[str, dict[str, str]]
+) -> dict[str, str]:
+    """An evaluation is called after its training; several of one part, also after what differs between them."""
+    alike: dict[tuple[str, str | None], list[Run]] = {}
+    for run in evaluations:
+        training = trained[run.run_id]
+        alike.setdefault((training.name if training is not None else run.name, run.part), []).append(run)
+    names = {}
+    for (name, _), together in alike.items():
+        different = differing([told[run.run_id] for run in together])
+        for run in together:
+            what = ", ".join(f"{setting} {told[run.run_id].get(setting, '–')}" for setting in different)
+            names[run.run_id] = f"{name} ({what})" if what else name
+    return names
+
+
+def _charts(
+    sections: Sequence[Section],
+    lines: dict[str, dict[str, Curve]],
+    kept_at: dict[str, int],
+    window: int,
+    metric: str,
+) -> list[Figure]:
+    """The training's loss, the validation's, the chosen metric, then all others."""
+    names = sorted({name for found in lines.values() for name in found})
+    names.sort(key=lambda name: (name != TRAIN_LOSS, name != "val/loss", name != f"val/{metric}"))
+    drawn = [(name, chart(name, sections[0].table.rows, lines, kept_at, window)) for name in names]
+    return [Figure(name, svg) for name, svg in drawn if svg is not None]

@@ -1,0 +1,148 @@
+"""The same image as each run segmented it, the worst images first."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from bundle.handlers.panels import BOXES, file_name
+from bundle.metrics.selection import lower_is_better
+from bundle.report.settings import measured_images
+from bundle.report.store import Run, Store
+
+__all__ = ["Panel", "SharedImage", "ordered_images", "shared_images"]
+
+_MANY = 8  # runs; where there are more, panels are smaller
+_WIDTHS = 520, 320  # px of a panel, which is drawn 520 px high; the second where there are many
+_COLUMNS = 8, 12
+_QUALITY = 88  # of JPEG, at which outlines of one px keep their colour
+
+
+@dataclass
+class Panel:
+    """What one run found: data URI of the picture, what its title counts, the value; ``whole`` if it was not cut."""
+
+    run: Run
+    picture: str
+    count: str = ""
+    value: float | None = None
+    best: bool = False
+    whole: bool = False
+
+
+@dataclass
+class SharedImage:
+    """One image: data URIs of itself and its truth (empty where no picture has them), and a panel for each run."""
+
+    name: str
+    part: str | None
+    value: float | None
+    picture: str = ""
+    truth: str = ""
+    truth_count: str = ""
+    panels: list[Panel] = field(default_factory=list)
+
+    @property
+    def columns(self) -> int:
+        """Of the pictures on the page: rows of about equal length."""
+        pictures = len(self.panels) + bool(self.picture) + bool(self.truth)
+        return -(-pictures // -(-pictures // _COLUMNS[len(self.panels) > _MANY]))
+
+
+def shared_images(store: Store, runs: Sequence[Run], metric: str, count: int) -> list[SharedImage]:
+    """Images that several runs segmented, the worst ``count`` of each set of runs that measured the same images.
+
+    Args:
+        store: where their artifacts are.
+        runs: in the order of their panels. Evaluations with pictures take part; trainings, with the pictures of
+            their last validation that has any, only where there are none.
+        metric: a column of ``images.csv``.
+        count: of images.
+    """
+    pictures = {run.run_id: found for run in runs if (found := store.pictures(run))}
+    seen = [run for run in runs if run.run_id in pictures]
+    seen = [run for run in seen if run.part is not None] or seen
+    alike: dict[object, list[Run]] = {}
+    for run in seen:
+        alike.setdefault(measured_images(run), []).append(run)
+    shared = []
+    for together in alike.values():
+        values = {run.run_id: {i: row.get(metric) for i, row in store.images(run).items()} for run in together}
+        names = {file_name(image): image for found in values.values() for image in found}
+        files = {run.run_id: {names.get(f, f): path for f, path in pictures[run.run_id].items()} for run in together}
+        for name, mean in ordered_images(files, values, lower_is_better(metric))[:count]:
+            image = SharedImage(name, together[0].part, mean)
+            for run in together:
+                if name in files[run.run_id]:
+                    content = store.artifact(run, files[run.run_id][name])
+                    _add(image, run, content, values[run.run_id].get(name), _WIDTHS[len(together) > _MANY])
+            _mark_best(image, lower_is_better(metric))
+            shared.append(image)
+    return shared
+
+
+def ordered_images(
+    files: Mapping[str, Mapping[str, str]], values: Mapping[str, Mapping[str, float | None]], lower: bool
+) -> list[tuple[str, float | None]]:
+    """Images of at least two runs (of one, where there is one only) and their mean values, the worst first.
+
+    Args:
+        files: run -> image -> picture.
+        values: run -> image -> value, None where an image has none.
+        lower: whether the lowest value is the best.
+
+    Returns:
+        Images without a value come last, by name.
+    """
+    runs_with: dict[str, list[str]] = {}
+    for run, found in files.items():
+        for image in found:
+            runs_with.setdefault(image, []).append(run)
+    means = {}
+    for image in sorted(runs_with):
+        if len(runs_with[image]) >= min(2, len(files)):
+            known = [value for run in runs_with[image] if (value := values[run].get(image)) is not None]
+            means[image] = float(np.mean(known)) if known else None
+    sign = -1 if lower else 1
+    return sorted(means.items(), key=lambda item: (item[1] is None, 0 if item[1] is None else sign * item[1]))
+
+
+def _add(image: SharedImage, run: Run, content: bytes | None, value: float | None, width: int) -> None:
+    if content is None:
+        return
+    with Image.open(io.BytesIO(content)) as opened:
+        boxes = json.loads(getattr(opened, "text", {}).get(BOXES, "{}"))
+        picture = opened.convert("RGB")
+    steps = {title.partition(":")[0]: (title.partition(":")[2].strip(), box) for title, box in boxes.items()}
+    if "found" not in steps:  # of an earlier version, which did not note where the steps lie
+        image.panels.append(Panel(run, _data_uri(picture, 1600), value=value, whole=True))
+        return
+    counted, box = steps["found"]
+    image.panels.append(Panel(run, _data_uri(picture.crop(box), width), counted, value))
+    if not image.picture:
+        image.picture = _data_uri(picture.crop(steps["image"][1]), width)
+        if "truth" in steps:
+            image.truth_count, box = steps["truth"]
+            image.truth = _data_uri(picture.crop(box), width)
+
+
+def _mark_best(image: SharedImage, lower: bool) -> None:
+    known = [panel.value for panel in image.panels if panel.value is not None]
+    if len(known) > 1:
+        best = min(known) if lower else max(known)
+        for panel in image.panels:
+            panel.best = panel.value == best
+
+
+def _data_uri(picture: Image.Image, width: int) -> str:
+    if picture.width > width:
+        picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"

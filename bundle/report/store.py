@@ -1,0 +1,218 @@
+"""Runs as an MLflow store holds them; nothing is ever written there."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import logging
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from bundle.handlers.lineage import TRAINING_TAG
+from bundle.handlers.store import reason  # its module also keeps MLflow from calling home
+
+__all__ = ["Run", "Store", "choose", "nearest"]
+
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one for every file
+
+_SCHEMES = ("sqlite:///", "http://", "https://")
+#: tags of the tracker: parameters of a resumed run, and what stood for its id before it was opened
+_RESUMED, _OPENED_AS = "resumed.", "opened_as"
+#: MLflow's SQL stores keep infinity as the largest double
+_INFINITE = 1e300
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run; of a resumed one the parameters it went on with. Times are seconds since 1970."""
+
+    run_id: str
+    name: str
+    status: str
+    start: float
+    end: float | None
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, float]
+
+    @property
+    def finished(self) -> bool:
+        return self.status == "FINISHED"
+
+    @property
+    def part(self) -> str | None:
+        """The part of the data that an evaluation measured; None for a training."""
+        return self.params.get("part") if "checkpoint" in self.params else None
+
+    @property
+    def parent_id(self) -> str | None:
+        return self.tags.get("mlflow.parentRunId")
+
+    def training(self, runs: Iterable[Run]) -> Run | None:
+        """Which of ``runs`` trained the checkpoint of this evaluation.
+
+        The tag ``training_run_id`` says it; runs of before that tag are found by ``checkpoint``, ``runs/NAME/best.pt``,
+        where one training only has that name.
+        """
+        wanted = self.tags.get(TRAINING_TAG)
+        trainings = [run for run in runs if run.part is None]
+        if wanted is not None:
+            return next((run for run in trainings if wanted in (run.run_id, run.tags.get(_OPENED_AS))), None)
+        folder = Path(self.params.get("checkpoint", "")).parent.name
+        named = [run for run in trainings if run.name == folder]
+        return named[0] if len(named) == 1 else None
+
+
+class Store:
+    """An MLflow store, read only.
+
+    Args:
+        tracking_uri: ``sqlite:///<path>``, ``http://`` or ``https://``.
+
+    Raises:
+        ValueError: for another kind of URI, or a file that is no store of the installed MLflow.
+        FileNotFoundError: where there is no such database.
+        ConnectionError: when a server does not answer.
+    """
+
+    def __init__(self, tracking_uri: str) -> None:
+        if not tracking_uri.startswith(_SCHEMES):
+            raise ValueError(f"tracking_uri must begin with {', '.join(_SCHEMES)}, got {tracking_uri!r}")
+        file = Path(tracking_uri.removeprefix("sqlite:///"))
+        local = tracking_uri.startswith("sqlite:///")
+        if local and not file.is_file():  # MLflow would make one
+            raise FileNotFoundError(
+                f"tracking_uri {tracking_uri!r}: there is no {file}; train first (make quickstart), or name another"
+            )
+        import mlflow
+
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+        self.tracking_uri = tracking_uri
+        try:
+            self._client = mlflow.MlflowClient(tracking_uri)
+            self._experiments: dict[str, Any] = {e.name: e for e in self._client.search_experiments()}
+        except Exception as error:  # of MLflow, SQLAlchemy, requests or the system, as the store may be
+            if not local:
+                raise ConnectionError(f"tracking_uri {tracking_uri!r} does not answer: {reason(error)}") from error
+            raise ValueError(f"tracking_uri {tracking_uri!r} is no MLflow store: {reason(error)}") from error
+
+    @cached_property
+    def _runs(self) -> dict[str, list[Run]]:
+        return {name: self._search(experiment.experiment_id) for name, experiment in self._experiments.items()}
+
+    def experiments(self) -> list[str]:
+        """Names of the experiments that have runs, the one with the newest run first."""
+        return sorted((n for n, runs in self._runs.items() if runs), key=lambda n: -max(r.start for r in self._runs[n]))
+
+    def runs(self, experiment: str) -> list[Run]:
+        """All runs of an experiment, the oldest first.
+
+        Raises:
+            ValueError: for an unknown experiment, or one without runs.
+        """
+        known = self.experiments()
+        if experiment not in known:
+            hint = nearest(experiment, known) if known else "the store has no runs"
+            raise ValueError(f"experiment {experiment!r} has no runs in {self.tracking_uri}: {hint}")
+        return sorted(self._runs[experiment], key=lambda run: (run.start, run.name))
+
+    def history(self, run: Run, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """Steps (N) int and finite values (N) float64 of a metric, in order; of a step logged twice the later value."""
+        entries = self._client.get_metric_history(run.run_id, metric)
+        last = {entry.step: entry.value for entry in sorted(entries, key=lambda entry: entry.timestamp)}
+        pairs = sorted((s, v) for s, v in last.items() if np.isfinite(v) and abs(v) < _INFINITE)
+        return np.array([step for step, _ in pairs], dtype=int), np.array([value for _, value in pairs], dtype=float)
+
+    def images(self, run: Run) -> dict[str, dict[str, float]]:
+        """``images.csv`` of an evaluation: image -> metric -> value; empty where there is none."""
+        content = self.artifact(run, "images.csv")
+        if content is None:
+            return {}
+        rows = csv.DictReader(content.decode("utf-8").splitlines())
+        return {row.pop("image"): {name: float(text) for name, text in row.items() if text} for row in rows}
+
+    def pictures(self, run: Run) -> dict[str, str]:
+        """Artifacts ``pictures/<image>_<epoch>.png``: name of the image -> its picture of the highest epoch."""
+        try:
+            files = [file.path for file in self._client.list_artifacts(run.run_id, "pictures")]
+        except Exception:  # artifacts that were moved or deleted are missing, whatever the kind of store calls that
+            files = []
+        found: dict[str, tuple[int, str]] = {}
+        for path in files:
+            match = re.fullmatch(r"(.*)_(\d+)\.png", Path(path).name)
+            if match:
+                found[match[1]] = max(found.get(match[1], (-1, "")), (int(match[2]), path))
+        return {image: path for image, (_, path) in found.items()}
+
+    def artifact(self, run: Run, path: str) -> bytes | None:
+        """Content of an artifact; None where there is no such file any more."""
+        with TemporaryDirectory() as folder:
+            try:
+                return Path(self._client.download_artifacts(run.run_id, path, folder)).read_bytes()
+            except Exception:  # as in pictures
+                return None
+
+    def _search(self, experiment_id: str) -> list[Run]:
+        found, token = [], None
+        while True:
+            page = self._client.search_runs([experiment_id], max_results=1000, page_token=token)
+            found += [_run(entry) for entry in page]
+            token = page.token
+            if not token:
+                return found
+
+
+def choose(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:
+    """Those of ``runs`` with these names or run ids, with the evaluations of trainings and the children of parents.
+
+    Args:
+        runs: all of an experiment.
+        names: None takes all.
+
+    Raises:
+        ValueError: for a name that no run has; the message has the nearest.
+    """
+    if not names:
+        return list(runs)
+    unknown = [name for name in names if all(name not in (run.name, run.run_id) for run in runs)]
+    if unknown:
+        raise ValueError(f"no run is called {unknown[0]!r}: {nearest(unknown[0], [run.name for run in runs])}")
+    chosen = {run.run_id for run in runs if run.name in names or run.run_id in names}
+    before = 0
+    while len(chosen) > before:  # children of children too
+        before = len(chosen)
+        for run in runs:
+            training = run.training(runs) if run.part is not None else None
+            if run.parent_id in chosen or (training is not None and training.run_id in chosen):
+                chosen.add(run.run_id)
+    return [run for run in runs if run.run_id in chosen]
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """For an error message: the known names most like ``name``, or all of them."""
+    near = difflib.get_close_matches(name, dict.fromkeys(known), n=3)
+    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(dict.fromkeys(known))}"
+
+
+def _run(entry: Any) -> Run:
+    resumed = {k.removeprefix(_RESUMED): v for k, v in entry.data.tags.items() if k.startswith(_RESUMED)}
+    return Run(
+        run_id=entry.info.run_id,
+        name=entry.info.run_name or entry.info.run_id[:8],
+        status=entry.info.status,
+        start=(entry.info.start_time or 0) / 1000,
+        end=None if entry.info.end_time is None else entry.info.end_time / 1000,
+        params={**entry.data.params, **resumed},
+        tags=dict(entry.data.tags),
+        metrics=dict(entry.data.metrics),
+    )

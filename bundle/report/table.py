@@ -1,0 +1,192 @@
+"""Rows of runs: seeds of the same settings together, children under their parents, the best first."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from math import ceil, inf, isfinite, log10
+
+import numpy as np
+
+from bundle.metrics.selection import lower_is_better
+from bundle.report.settings import COMMIT, SEED, differing, measured_images, settings
+from bundle.report.store import Run
+
+__all__ = ["Row", "Table", "make_table", "newest"]
+
+Values = Mapping[str, float]
+
+
+@dataclass
+class Row:
+    """One run, or runs that differ in their seed only.
+
+    ``depth`` counts the parents above, ``number`` from 1 in the order of the table.
+    """
+
+    runs: list[Run]
+    names: list[str]
+    settings: list[dict[str, str]]
+    values: list[Values]
+    depth: int = 0
+    number: int = 0
+
+    @property
+    def finished(self) -> int:
+        """How many of the runs finished."""
+        return sum(run.finished for run in self.runs)
+
+    def alone(self) -> list[Row]:
+        """Each of the runs as a row of its own."""
+        parts = zip(self.runs, self.names, self.settings, self.values, strict=True)
+        return [Row([r], [n], [s], [v], self.depth, self.number) for r, n, s, v in parts]
+
+    def told(self, setting: str) -> str:
+        """The value of a setting; of the seed all values; a dash where there is none."""
+        values = {each.get(setting, "–") for each in self.settings}
+        return ", ".join(sorted(values, key=lambda text: (len(text), text)))
+
+    @property
+    def name(self) -> str:
+        if len(self.names) == 1:
+            return self.names[0]
+        common = "".join(
+            chars[0] for chars in takewhile(lambda chars: len(set(chars)) == 1, zip(*self.names, strict=False))
+        )
+        common = re.sub(r"[-_. (]*(s|seed)?[-_. ]*$", "", common)
+        return common or f"{self.names[0]} and others"
+
+    def column(self, metric: str) -> np.ndarray:
+        """Values (n) that count: of the runs that finished, or of all where none did."""
+        counting = [v for r, v in zip(self.runs, self.values, strict=True) if r.finished] or self.values
+        return np.array([values[metric] for values in counting if isfinite(values.get(metric, np.nan))])
+
+    def mean(self, metric: str) -> float | None:
+        column = self.column(metric)
+        return float(column.mean()) if len(column) else None
+
+    def std(self, metric: str) -> float | None:
+        """The sample's standard deviation; None of a single value."""
+        column = self.column(metric)
+        return float(column.std(ddof=1)) if len(column) > 1 else None
+
+
+@dataclass
+class Table:
+    """Rows in order, the settings that differ between them, the metrics measured, and which values are the best.
+
+    ``metrics`` begins with the one that decided the order. ``best`` holds (number of the row, metric); rows are
+    compared only where they measured the same images.
+    """
+
+    rows: list[Row]
+    settings: list[str]
+    metrics: list[str]
+    best: set[tuple[int, str]] = field(default_factory=set)
+
+    def decimals(self, metric: str) -> int:
+        """So that the largest mean of a column has four digits, and all of the column the same."""
+        largest = max((abs(mean) for row in self.rows if (mean := row.mean(metric)) is not None), default=1.0)
+        return int(np.clip(4 - ceil(log10(largest)), 0, 6)) if largest > 0 else 4
+
+    @property
+    def grouped(self) -> bool:
+        """Whether any row is more than one run."""
+        return any(len(row.runs) > 1 for row in self.rows)
+
+
+def make_table(
+    runs: Sequence[Run],
+    values: Mapping[str, Values],
+    settings_of: Callable[[Run], dict[str, str]],
+    metric: str,
+    name_of: Callable[[Run], str] = lambda run: run.name,
+) -> Table:
+    """Group and order runs of one kind.
+
+    Args:
+        runs: of the table.
+        values: run id -> metric -> value.
+        settings_of: the settings of a run.
+        metric: decides the order among siblings: the best first, and last those without a value. Where no run has
+            it, the loss does, or else the first by name.
+        name_of: what a run is called in the table.
+    """
+    present = {run.run_id for run in runs}
+    groups: dict[tuple, Row] = {}
+    for run in runs:
+        told = settings_of(run)
+        same = frozenset((name, value) for name, value in told.items() if name != SEED)
+        parent = run.parent_id if run.parent_id in present else None
+        alone = run.run_id if any(run.run_id == other.parent_id for other in runs) else None  # it has children
+        key = (parent, same, measured_images(run), run.params.get(COMMIT), alone)
+        row = groups.setdefault(key, Row([], [], [], []))
+        row.runs.append(run)
+        row.names.append(name_of(run))
+        row.settings.append(told)
+        row.values.append(values.get(run.run_id, {}))
+    below: dict[str | None, list[Row]] = {}
+    for (parent, *_), row in groups.items():
+        below.setdefault(parent, []).append(row)
+    measured = sorted({name for run in runs for name in values.get(run.run_id, {})})
+    first = next((name for name in (metric, "loss", *measured) if name in measured), metric)
+    metrics = sorted(measured, key=lambda name: (name != first, name))
+    rows = _ordered(below, None, 0, _rank(first))
+    for number, row in enumerate(rows, 1):
+        row.number = number
+    table = Table(rows, differing([told for row in rows for told in row.settings]), metrics)
+    table.best = {(row.number, name) for name in metrics for row in _best(rows, name)}
+    return table
+
+
+def newest(evaluations: Sequence[Run], training_of: Callable[[Run], Run | None]) -> list[Run]:
+    """Without those that were repeated later: of the same checkpoint of a known training, settings and images."""
+    last: dict[object, Run] = {}
+    for run in sorted(evaluations, key=lambda run: (run.finished, run.start)):
+        training = training_of(run)
+        key: object = run.run_id  # without a training the checkpoint is a path only, and who knows what lay there
+        if training is not None:
+            told = frozenset(settings(run, training).items())
+            key = training.run_id, os.path.basename(run.params["checkpoint"]), told, measured_images(run)
+        last[key] = run
+    stay = {run.run_id for run in last.values()}
+    return [run for run in evaluations if run.run_id in stay]
+
+
+def _rank(metric: str) -> Callable[[Row], float]:
+    sign = 1 if lower_is_better(metric) else -1
+
+    def rank(row: Row) -> float:
+        mean = row.mean(metric)
+        return inf if mean is None else sign * mean
+
+    return rank
+
+
+def _ordered(
+    below: Mapping[str | None, list[Row]], parent: str | None, depth: int, rank: Callable[[Row], float]
+) -> list[Row]:
+    found = []
+    for row in sorted(below.get(parent, []), key=rank):
+        row.depth = depth
+        found += [row, *(child for run in row.runs for child in _ordered(below, run.run_id, depth + 1, rank))]
+    return found
+
+
+def _best(rows: Sequence[Row], metric: str) -> list[Row]:
+    """Of every set of images that at least two rows measured; all of them where several are equal."""
+    alike: dict[object, list[tuple[float, Row]]] = {}
+    for row in rows:
+        mean = row.mean(metric)
+        if mean is not None and any(run.finished for run in row.runs):
+            alike.setdefault(measured_images(row.runs[0]), []).append((mean, row))
+    choose = min if lower_is_better(metric) else max
+    found = []
+    for entries in alike.values():
+        if len(entries) > 1:
+            best = choose(mean for mean, _ in entries)
+            found += [row for mean, row in entries if mean == best]
+    return found

@@ -1,0 +1,156 @@
+"""``python -m bundle.studies --study FILE --dataset_dir DIR``: run a study, or go on with it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fire.parser import DefaultParseValue
+
+from bundle.studies.definition import Run, Study
+from bundle.studies.places import Places
+from bundle.studies.report import write_report, write_rows
+from bundle.studies.results import collect, read_rows
+from bundle.studies.study_file import read_study
+
+if TYPE_CHECKING:
+    from bundle.studies.parent import ParentRun
+
+INTERRUPTED = 130
+#: between two reports on what has been measured so far
+REPORT_SECONDS = 60
+
+
+def arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """The command line: options of its own, and those that go on to every training and evaluation."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bundle.studies",
+        allow_abbrev=False,
+        description="Train variants several times each, measure them, and draw what came out. What is done is not done "
+        "again: the same command goes on after an interruption.",
+        epilog="All other options go to every training and evaluation: --max_epochs 5 --network_def#norm None. What a "
+        "variant says comes after them.",
+    )
+    parser.add_argument("--study", type=Path, required=True, help="JSON file, such as configs/studies/em_ablation.json")
+    parser.add_argument("--dataset_dir", help="default: what the config says")
+    parser.add_argument("--output_dir", type=Path, default=Path("runs"), help="folder of all runs (default runs)")
+    parser.add_argument("--tracking_uri", help="default: the store in output_dir")
+    parser.add_argument("--variants", type=_list, help="\"['full','no_elastic']\" or full,no_elastic (default all)")
+    parser.add_argument("--seeds", type=_list, help='"[0,1,2]" instead of the study\'s')
+    parser.add_argument("--part", help="of the data that is measured, instead of the study's")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time (default 1)")
+    parser.add_argument("--minutes", type=float, help="begin no training later than this")
+    parser.add_argument("--report_only", action="store_true", help="tables and chart from study.csv; run nothing")
+    parser.add_argument("--accept_changes", action="store_true", help="go on although settings are not those of before")
+    own, rest = parser.parse_known_args(argv)
+    if own.jobs < 1:
+        parser.error(f"--jobs must be at least 1, got {own.jobs}")
+    options = {}
+    words = iter(rest)
+    for word in words:
+        name, given, text = word.removeprefix("--").partition("=")
+        value = text if given else next(words, None)
+        if not word.startswith("--") or value is None:
+            parser.error(f"an option and its value are expected at {word!r}")
+        options[name] = DefaultParseValue(value)
+    return own, options
+
+
+def main(argv: Sequence[str] | None = None, launcher: Sequence[str] = ()) -> int:
+    """Command line.
+
+    Returns:
+        0; 1 when a run failed; 2 when nothing could be run; 130 when interrupted.
+    """
+    own, options = arguments(argv)
+    try:
+        study = read_study(own.study).with_options(options)
+        study = dataclasses.replace(study, part=own.part or study.part)
+        places = Places(study.name, own.output_dir, own.dataset_dir, own.tracking_uri)
+        if own.report_only:
+            files, text = write_report(study, read_rows(places.table), places.folder)
+            print(text, *files, sep="\n")
+            return 0
+        runs = study.choose(own.variants, own.seeds)
+        return _run(study, runs, places, own, launcher)
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError) as error:
+        if os.environ.get("SEAMLESS_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(study: Study, runs: Sequence[Run], places: Places, own: argparse.Namespace, launcher: Sequence[str]) -> int:
+    # only now: a report needs neither torch nor MONAI
+    from bundle.studies.checks import check_earlier_runs, check_study
+    from bundle.studies.parent import ParentRun
+    from bundle.studies.processes import Processes, exclusive
+    from bundle.studies.runner import StudyRunner
+
+    print(f"study {study.name}: checking {len(runs)} runs", flush=True)
+    records = check_study(study, runs, places)
+    with exclusive(places.folder / ".lock") as lock:
+        if not own.accept_changes:
+            check_earlier_runs(runs, records, places)
+        for run in runs:
+            places.record(run).parent.mkdir(exist_ok=True)
+            places.record(run).write_text(json.dumps(records[run.name], indent=4) + "\n", encoding="utf-8")
+        parent = ParentRun(study, places, records[runs[0].name]["data"])
+        status, reported = "KILLED", time.monotonic()
+
+        def report_now_and_then() -> None:
+            nonlocal reported
+            if time.monotonic() > reported + REPORT_SECONDS:
+                _report(study, places, parent)
+                reported = time.monotonic()
+
+        try:
+            runner = StudyRunner(
+                *(study, places, parent.run_id, Processes(lock, own.jobs)),
+                **{"jobs": own.jobs, "minutes": own.minutes, "launcher": launcher, "say": _say},
+            )
+            failed, left = runner.run(runs, after=report_now_and_then)
+            status = "FAILED" if failed else "SCHEDULED" if left else "FINISHED"
+        finally:
+            print(_report(study, places, parent))
+            parent.end(status)
+    print(f"tables and chart: {places.folder}")
+    if left:
+        print(f"left for later, the same command goes on: {', '.join(run.name for run in left)}")
+    if failed:
+        print(f"failed: {', '.join(run.name for run in failed)}", file=sys.stderr)
+    return int(bool(failed))
+
+
+def _report(study: Study, places: Places, parent: ParentRun) -> str:
+    rows = collect(study, places)
+    table = write_rows(places.table, rows)
+    files, text = write_report(study, rows, places.folder)
+    parent.show([table, *files], "\n\n".join(filter(None, [study.description, text])))
+    return text
+
+
+def _list(text: str) -> list[Any]:
+    """``[0,1,2]``, ``['a','b']`` or ``a,b``."""
+    value = DefaultParseValue(text)
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""The chart of a study: a panel for each metric, a line for each variant, every repeat a dot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+from bundle.metrics.selection import lower_is_better
+from bundle.studies.definition import Study
+from bundle.studies.results import Row
+
+__all__ = ["draw", "lines_of", "save"]
+
+# Okabe and Ito's colours, told apart with any kind of colour vision; and by their marks without any
+_REFERENCE, _VARIANT, _AVERAGING = ("#000000", "D"), ("#0072B2", "o"), ("#D55E00", "s")
+_GREY, _RULE, _BAND = "#444444", "#BBBBBB", "#EDEDED"
+_PANEL_INCH, _LINE_INCH, _COLUMNS = 2.15, 0.29, 4
+_DPI = 200
+# height that the dots of a line share, of the line's
+_SPREAD = 0.48
+
+
+def lines_of(study: Study, rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """(variant, averaging) of the lines: every variant with the first averaging, then the reference with the others."""
+    first, *others = study.reference_averaging
+    wanted = [(variant, first) for variant in study.variants] + [(study.reference, name) for name in others]
+    there = {(row.variant, row.averaging) for row in rows if row.part == study.part and not math.isnan(row.value)}
+    return [line for line in wanted if line in there]
+
+
+def draw(study: Study, rows: Sequence[Row]) -> Figure:
+    """Draw the values of the study's part. The vertical line is the mean of the reference, the band its range.
+
+    Args:
+        study: gives order, labels and metrics.
+        rows: as in ``study.csv``.
+
+    Raises:
+        ValueError: when none of the rows is of the study's part.
+    """
+    lines = lines_of(study, rows)
+    if not lines:
+        raise ValueError(f"nothing has been measured on part {study.part!r} of study {study.name} yet")
+    deep = -(-len(study.metrics) // _COLUMNS)
+    columns = -(-len(study.metrics) // deep)
+    labels = [_label(study, *line) for line in lines]
+    margin = 0.085 * max(map(len, labels))
+    size = margin + _PANEL_INCH * columns, 0.85 + deep * (0.95 + _LINE_INCH * len(lines))
+    figure = Figure(figsize=size, dpi=_DPI, layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
+    FigureCanvasAgg(figure)
+    figure.suptitle(study.title, fontsize=10.5, fontweight="bold", color="#111111")
+    panels = figure.subplots(deep, columns, squeeze=False)
+    for number, (metric, label) in enumerate(study.metrics.items()):
+        axes = panels.flat[number]
+        _panel(axes, study, rows, lines, metric)
+        better = "← lower is better" if lower_is_better(metric) else "higher is better →"
+        axes.set_title(label, fontsize=9.5, color="#111111", pad=5)
+        axes.set_xlabel(better, fontsize=8, color=_GREY)
+        axes.set_yticks(range(len(lines)), labels if number % columns == 0 else [""] * len(lines))
+    for axes in panels.flat[len(study.metrics) :]:
+        axes.set_visible(False)
+    figure.supxlabel(_legend(study, rows), fontsize=7.5, color=_GREY)
+    return figure
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write ``<stem>.png`` and ``<stem>.svg``; the same figure gives the same bytes."""
+    files = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".png", ".svg")]
+    with rc_context({"svg.hashsalt": stem.name}):
+        figure.savefig(files[0], metadata={"Software": None})
+        figure.savefig(files[1], metadata={"Date": None})
+    return files
+
+
+def _panel(axes: Axes, study: Study, rows: Sequence[Row], lines: Sequence[tuple[str, str]], metric: str) -> None:
+    repeats = _repeats(study, rows)
+    first = study.reference, study.reference_averaging[0]
+    reference = list(_values(study, rows, first, metric).values())
+    if reference:
+        axes.axvspan(min(reference), max(reference), color=_BAND, linewidth=0, zorder=0)
+        axes.axvline(float(np.mean(reference)), color=_REFERENCE[0], linewidth=0.9, zorder=1)
+    for place, line in enumerate(lines):
+        values = _values(study, rows, line, metric)
+        colour, mark = _REFERENCE if line == first else _AVERAGING if line[0] == study.reference else _VARIANT
+        if values:
+            mean = float(np.mean(list(values.values())))
+            axes.plot([mean, mean], [place - 0.33, place + 0.33], color=colour, linewidth=2.2, zorder=3)
+        # the same repeat at the same height in every line
+        heights = [place + _SPREAD * ((repeats.index(repeat) + 0.5) / len(repeats) - 0.5) for repeat in values]
+        drawn = axes.scatter(list(values.values()), heights, s=20, c=colour, marker=mark, alpha=0.75, zorder=4)
+        drawn.set(edgecolor="white", linewidth=0.5)
+    variants = sum(line[1] == first[1] for line in lines)
+    if variants < len(lines):
+        axes.axhline(variants - 0.5, color=_RULE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
+    axes.ticklabel_format(axis="x", useOffset=False, style="plain")
+    axes.grid(axis="x", color="#E4E4E4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="both", length=0, labelsize=8, labelcolor="#222222")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(_RULE)
+
+
+def _values(
+    study: Study, rows: Sequence[Row], line: tuple[str, str], metric: str
+) -> dict[tuple[int, int | None], float]:
+    """Of one line in one panel, by seed and fold."""
+    wanted = (study.part, *line, metric)
+    found = [row for row in rows if (row.part, row.variant, row.averaging, row.metric) == wanted]
+    return {(row.seed, row.fold): row.value for row in found if not math.isnan(row.value)}
+
+
+def _repeats(study: Study, rows: Sequence[Row]) -> list[tuple[int, int | None]]:
+    """All seeds and folds, in order."""
+    return sorted({(row.seed, row.fold) for row in rows if row.part == study.part}, key=lambda r: (r[0], r[1] or 0))
+
+
+def _label(study: Study, variant: str, averaging: str) -> str:
+    first = study.reference_averaging[0]
+    label = study.variants[variant].label
+    return label if averaging == first else f"{label}, averaging {averaging}"
+
+
+def _legend(study: Study, rows: Sequence[Row]) -> str:
+    repeats = _repeats(study, rows)
+    seeds = dict.fromkeys(seed for seed, _ in repeats)
+    folds = dict.fromkeys(fold for _, fold in repeats if fold is not None)
+    which = "; ".join(
+        f"{name}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+        for name, numbers in (("seed", seeds), ("fold", folds))
+        if numbers
+    )
+    part = study.part.replace("_", "-").capitalize()
+    return (
+        f"{part} images. Dots: single trainings, from top to bottom {which}. Bars: means.\n"
+        f"Line and band: mean and range of the {study.variants[study.reference].label}."
+    )

@@ -1,0 +1,153 @@
+"""What a study is: variants of a training, each several times, and what is measured of them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+__all__ = ["Run", "Study", "Variant", "check_numbers", "check_options", "nearest"]
+
+#: options that the study gives its runs itself
+_OWN = (
+    *("run_name", "output_dir", "model_file", "dataset_dir", "seed", "fold", "resume", "tags", "experiment_name"),
+    *("tracking_uri", "checkpoint", "part", "averaging", "evaluation_dir"),
+)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the trainings that are compared.
+
+    Attributes:
+        name: in the names of its runs.
+        label: in the table and the chart.
+        config_files: overlays on top of the study's.
+        options: as on the command line, ``{"network_def#dropout": 0.0}``.
+    """
+
+    name: str
+    label: str
+    config_files: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a study."""
+
+    study: str
+    variant: str
+    seed: int
+    fold: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its folder and in MLflow: ``em_ablation-no_elastic-s0``, with folds ``dic_ablation-no_elastic-f2-s0``."""
+        fold = "" if self.fold is None else f"-f{self.fold}"
+        return f"{self.study}-{self.variant}{fold}-s{self.seed}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study file, checked.
+
+    Attributes:
+        name: the stem of the file.
+        title: above the chart.
+        description: the file's ``_desc_``.
+        config_files: common to all variants.
+        options: common to all variants, as on the command line.
+        seeds, folds: a training for each seed and fold; None: no folds.
+        variants: by name; the first is the reference.
+        evaluation_files: on top of the training's config files.
+        part: of the data that is measured, "held_out", "validation" or "all".
+        averaging: at test time, of every variant.
+        reference_averaging: of the reference, which may have more, in this order.
+        metrics: name -> label.
+    """
+
+    name: str
+    title: str
+    description: str
+    config_files: tuple[str, ...]
+    options: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    folds: tuple[int, ...] | None
+    variants: Mapping[str, Variant]
+    evaluation_files: tuple[str, ...]
+    part: str
+    averaging: tuple[str, ...]
+    reference_averaging: tuple[str, ...]
+    metrics: Mapping[str, str]
+
+    @property
+    def reference(self) -> str:
+        """Name of the variant that the others are compared with."""
+        return next(iter(self.variants))
+
+    def averaging_of(self, variant: str) -> tuple[str, ...]:
+        """With which averagings at test time a variant is measured."""
+        return self.reference_averaging if variant == self.reference else self.averaging
+
+    def runs(self) -> list[Run]:
+        """All trainings. The variants alternate, so that after the first pass there is one of each."""
+        repeats = [(seed, fold) for seed in self.seeds for fold in self.folds or (None,)]
+        return [Run(self.name, variant, seed, fold) for seed, fold in repeats for variant in self.variants]
+
+    def with_options(self, options: Mapping[str, Any]) -> Study:
+        """The study with further common options.
+
+        Raises:
+            ValueError: for an option that the study sets itself.
+        """
+        check_options(options, f"study {self.name}")
+        return replace(self, options={**self.options, **options})
+
+    def choose(self, variants: Iterable[str] | None = None, seeds: Sequence[int] | None = None) -> list[Run]:
+        """The trainings of some variants, or with other seeds; None leaves what the study says.
+
+        Raises:
+            ValueError: for a variant that is not in the study, and what is no seed.
+        """
+        wanted = list(self.variants if variants is None else variants)
+        for name in wanted:
+            if name not in self.variants:
+                raise ValueError(f"study {self.name} has no variant {name!r}: {nearest(name, self.variants)}")
+        if seeds is not None:
+            check_numbers(seeds, f"seeds of study {self.name}")
+        study = self if seeds is None else replace(self, seeds=tuple(seeds))
+        return [run for run in study.runs() if run.variant in wanted]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, and all."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"{f'did you mean {near[0]!r}? ' if near else ''}known are {', '.join(known)}"
+
+
+def check_options(options: Any, where: str) -> None:
+    """Check that options are a mapping, and none of them one that a study gives every run itself.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if not isinstance(options, Mapping):
+        raise ValueError(f"options of {where} must be a mapping, got {options!r}")
+    for name in options:
+        if re.split("#|::", name)[0] in _OWN:
+            raise ValueError(f"option {name!r} cannot be one of {where}: a study sets it itself, for every run")
+
+
+def check_numbers(numbers: Any, what: str) -> None:
+    """Check that seeds or folds are a list of different integers of at least 0.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    whole = isinstance(numbers, Sequence) and all(type(number) is int and number >= 0 for number in numbers)
+    if not whole or not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(f"{what} must be a list of different integers of at least 0, got {numbers!r}")

@@ -1,0 +1,86 @@
+"""The run in MLflow whose child runs are a study's trainings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bundle.atomic import write_text
+from bundle.handlers import earlier_run_id, sqlite_uri
+from bundle.handlers.store import VALUE_CHARACTERS, describe, log_artifact, new_run, open_run, reason
+from bundle.provenance import flat_config, provenance
+from bundle.studies.definition import Study
+from bundle.studies.places import Places
+
+__all__ = ["ParentRun"]
+
+logger = logging.getLogger(__name__)
+
+#: MLflow shows it as Markdown at the head of the run's page
+_NOTE = "mlflow.note.content"
+
+
+class ParentRun:
+    """Opens the study's run, or goes on with it; its id is kept in the study's folder.
+
+    The experiment has the study's name. Parameters are the study's definition and what has to be known to repeat it
+    (:func:`bundle.provenance.provenance`); tables and chart are artifacts. A store that fails later costs a warning.
+
+    Args:
+        study: gives names and parameters.
+        places: the study's folder, and the store.
+        data_fingerprint: of the labelled images.
+
+    Raises:
+        ValueError: when the study's earlier run is in another store.
+        ConnectionError: when the store cannot be used.
+    """
+
+    def __init__(self, study: Study, places: Places, data_fingerprint: str) -> None:
+        uri = places.tracking_uri or sqlite_uri(places.output_dir)
+        earlier, note = earlier_run_id(places.folder), places.folder / "mlflow_run_id.txt"
+        definition = asdict(study)
+        params = [*flat_config(definition), *_provenance(definition, data_fingerprint)]
+        try:
+            run = earlier or new_run()
+            write_text(note, f"{run}\n")  # killed before the id is there, the next one finds the run that was opened
+            self._client, self.run_id = open_run(uri, study.name, study.name, run)
+            write_text(note, f"{self.run_id}\n")
+            describe(self._client, self.run_id, params, {"study": study.name, "stage": "study"}.items(), definition)
+        except ValueError as error:
+            if earlier is None:
+                raise
+            raise ValueError(
+                f"study {study.name} is run {earlier} of another store than {uri!r}: name that one by "
+                f"--tracking_uri, or move {places.folder} away"
+            ) from error
+        except Exception as error:  # of MLflow, SQLAlchemy, requests or the system, as the store may be
+            raise ConnectionError(f"tracking_uri {uri!r} cannot be used: {reason(error)}") from error
+
+    def show(self, files: Sequence[Path], note: str) -> None:
+        """Log the report's files, and a text for the head of the run's page."""
+        try:
+            for file in files:
+                log_artifact(self._client, self.run_id, file, None)
+            text = note if len(note) <= VALUE_CHARACTERS else note[:VALUE_CHARACTERS].rpartition("\n")[0]
+            self._client.set_tag(self.run_id, _NOTE, text)
+        except Exception as error:
+            logger.warning("the study's run in MLflow does not have its newest report: %s", reason(error))
+
+    def end(self, status: str) -> None:
+        """FINISHED; SCHEDULED, when runs are left for later; FAILED, when some failed; KILLED."""
+        try:
+            if status == "SCHEDULED":
+                self._client.update_run(self.run_id, status=status)
+            else:
+                self._client.set_terminated(self.run_id, status)
+        except Exception as error:
+            logger.warning("the study's run in MLflow could not be ended as %s: %s", status, reason(error))
+
+
+def _provenance(definition: Mapping[str, Any], data_fingerprint: str) -> list[tuple[str, str]]:
+    facts = provenance(definition, data_fingerprint)
+    return [(f"provenance.{name}", value) for name, value in facts.items()]

@@ -1,0 +1,51 @@
+"""The report of a study, from ``study.csv`` alone: ``summary.csv``, ``summary.md``, ``chart.png`` and ``chart.svg``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bundle.atomic import write_text
+from bundle.studies.chart import draw, save
+from bundle.studies.definition import Study
+from bundle.studies.results import Row, Summary, summarise
+from bundle.studies.tables import markdown
+
+__all__ = ["write_report", "write_rows"]
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> Path:
+    """Write ``study.csv``: one line for every value."""
+    return _write(path, Row._fields, rows)
+
+
+def write_report(study: Study, rows: Sequence[Row], folder: Path) -> tuple[list[Path], str]:
+    """Write tables and chart of what has been measured so far.
+
+    Returns:
+        the files, and the tables in Markdown.
+    """
+    summaries = summarise(study, rows)
+    text = markdown(study, rows, summaries)
+    write_text(folder / "summary.md", text)
+    files = [_write(folder / "summary.csv", Summary._fields, summaries), folder / "summary.md"]
+    if summaries:
+        files += save(draw(study, rows), folder / "chart")
+    return files, text
+
+
+def _write(path: Path, head: Sequence[str], rows: Sequence[NamedTuple]) -> Path:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([head, *([_text(cell) for cell in row] for row in rows)])
+    write_text(path, stream.getvalue())
+    return path
+
+
+def _text(cell: Any) -> str:
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    return f"{cell:.6g}" if isinstance(cell, float) else str(cell)

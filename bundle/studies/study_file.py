@@ -1,0 +1,101 @@
+"""Reading a study from its JSON file, every entry checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bundle.studies.definition import Study, Variant, check_numbers, check_options, nearest
+
+__all__ = ["read_study"]
+
+_KEYS = ("_desc_", "title", "config_files", "options", "seeds", "folds", "variants", "evaluation", "metrics")
+_VARIANT_KEYS = ("label", "config_files", "options")
+_EVALUATION_KEYS = ("config_files", "part", "averaging", "reference_averaging")
+
+
+def read_study(path: str | os.PathLike[str]) -> Study:
+    """Read a study file; the stem of its name is the study's.
+
+    Its entries are those of :class:`bundle.studies.definition.Study`, with ``_desc_`` for the description and what
+    belongs to the evaluation under ``evaluation``. A variant has ``label``, ``config_files`` and ``options``, none of
+    which must be there.
+
+    Raises:
+        FileNotFoundError: when there is none; the message names the studies beside it.
+        ValueError: for what is not JSON, and for unknown, missing or impossible entries.
+    """
+    path = Path(path)
+    if not path.is_file():
+        beside = ", ".join(sorted(str(other) for other in path.parent.glob("*.json")))
+        raise FileNotFoundError(f"study {path} does not exist; there are {beside or 'none beside it'}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"study {path} is not JSON: {error}") from None
+    where = f"study {path.stem}"
+    _check_name(path.stem, "study")
+    _check_keys(content, _KEYS, ("config_files", "seeds", "variants", "evaluation", "metrics"), where)
+    evaluation, options, folds = content["evaluation"], content.get("options", {}), content.get("folds")
+    _check_keys(evaluation, _EVALUATION_KEYS, ("config_files", "part", "averaging"), f"evaluation of {where}")
+    check_options(options, where)
+    check_numbers(content["seeds"], f"seeds of {where}")
+    if folds is not None:
+        check_numbers(folds, f"folds of {where}")
+    for name in ("variants", "metrics"):
+        if not isinstance(content[name], dict) or not content[name]:
+            raise ValueError(f"{name} of {where} must be a mapping with at least one entry, got {content[name]!r}")
+    averaging = _texts(evaluation["averaging"], f"averaging of {where}")
+    also = _texts(evaluation.get("reference_averaging", []), f"reference_averaging of {where}", or_none=True)
+    return Study(
+        name=path.stem,
+        title=content.get("title", path.stem),
+        description=content.get("_desc_", ""),
+        config_files=_texts(content["config_files"], f"config_files of {where}"),
+        options=options,
+        seeds=tuple(content["seeds"]),
+        folds=None if folds is None else tuple(folds),
+        variants={name: _variant(name, entry, where) for name, entry in content["variants"].items()},
+        evaluation_files=_texts(evaluation["config_files"], f"evaluation's config_files of {where}"),
+        part=evaluation["part"],
+        averaging=averaging,
+        reference_averaging=tuple(dict.fromkeys([*averaging, *also])),
+        metrics=content["metrics"],
+    )
+
+
+def _variant(name: str, content: Any, study: str) -> Variant:
+    where = f"variant {name} of {study}"
+    _check_name(name, "variant")
+    _check_keys(content, _VARIANT_KEYS, (), where)
+    options = content.get("options", {})
+    check_options(options, where)
+    files = _texts(content.get("config_files", []), f"config_files of {where}", or_none=True)
+    return Variant(name, content.get("label", name.replace("_", " ")), files, options)
+
+
+def _check_keys(content: Any, known: Sequence[str], needed: Sequence[str], where: str) -> None:
+    if not isinstance(content, dict):
+        raise ValueError(f"{where} must be a mapping of {', '.join(known)}, got {content!r}")
+    for key in content:
+        if key not in known:
+            raise ValueError(f"{where} has an unknown entry {key!r}: {nearest(key, known)}")
+    missing = [key for key in needed if key not in content]
+    if missing:
+        raise ValueError(f"{where} lacks {', '.join(missing)}")
+
+
+def _check_name(name: str, what: str) -> None:
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise ValueError(f"a {what} must be named by letters, digits and _ . + - (it names folders), got {name!r}")
+
+
+def _texts(value: Any, what: str, or_none: bool = False) -> tuple[str, ...]:
+    texts = isinstance(value, list) and all(isinstance(text, str) for text in value)
+    if not texts or not (value or or_none):
+        raise ValueError(f"{what} must be a list of texts, got {value!r}")
+    return tuple(value)

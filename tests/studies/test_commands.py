@@ -1,0 +1,56 @@
+"""The command lines of a study say what it says."""
+
+from pathlib import Path
+
+from fire.parser import DefaultParseValue
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bundle.console import require_known_options
+from bundle.studies.commands import argument, evaluation, training
+from bundle.studies.places import Places
+from bundle.studies.study_file import read_study
+
+PLACES = Places("tiny", Path("runs"), "data")
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+
+
+@given(SCALARS | st.lists(SCALARS) | st.dictionaries(st.text(), SCALARS))
+def test_every_value_survives_the_command_line(value):
+    read = DefaultParseValue(argument(value))
+    assert read == value
+    assert type(read) is type(value)
+    assert not argument(value).startswith("--")
+
+
+def test_what_a_variant_says_comes_last(study_file):
+    study = read_study(study_file()).with_options({"weigh#1#w0": 3.0, "network_def#norm": None})
+    first, second, *_ = study.runs()
+    assert training(study, first, PLACES).parser()["weigh"][1]["w0"] == 3.0
+    config = training(study, second, PLACES).parser()
+    assert config["weigh"][1]["w0"] == 0.0
+    assert config["network_def"]["norm"] is None
+    assert (config["seed"], config["fold"], config["dataset_dir"]) == (0, None, "data")
+
+
+def test_the_tags_make_child_runs(study_file):
+    study = read_study(study_file(folds=[1]))
+    run = study.runs()[-1]
+    tags = training(study, run, PLACES, "the study's").parser()["tracker"]["tags"]
+    mine = {"study": "tiny", "variant": "border", "seed": "1", "fold": "1"}
+    assert tags == {**mine, "stage": "training", "mlflow.parentRunId": "the study's"}
+    command = evaluation(study, run, "none", PLACES, "the training's")
+    parents = {"mlflow.parentRunId": "the training's", "training_run_id": "the training's"}
+    assert command.parser()["tracker"]["tags"] == {**mine, "stage": "evaluation", "averaging": "none", **parents}
+
+
+def test_an_evaluation_measures_the_training(study_file):
+    study = read_study(study_file(folds=[2])).with_options({"network_def#dropout": 0.1})
+    run = study.runs()[0]
+    command = evaluation(study, run, "d4", PLACES)
+    config = command.parser()
+    assert config["checkpoint"] == str(Path("runs", run.name, "best.pt"))
+    assert (config["part"], config["averaging"], config["fold"], config["held_out"]) == ("held_out", "d4", 2, 1)
+    # the checkpoint tells what the network is: an option of it would be refused
+    assert isinstance(config["network_def"], str)
+    require_known_options(command.words("run"))

@@ -1,0 +1,172 @@
+"""Statistics, tables and chart of a study, from numbers that are known."""
+
+import json
+import math
+import statistics
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bundle.studies.chart import draw, lines_of
+from bundle.studies.places import Places
+from bundle.studies.report import write_report, write_rows
+from bundle.studies.results import Row, collect, read_rows, summarise
+from bundle.studies.study_file import read_study
+from bundle.studies.tables import markdown
+from tests.studies.conftest import STUDY
+
+
+@pytest.fixture
+def study(study_file):
+    evaluation = {**STUDY["evaluation"], "averaging": ["none", "d4"], "reference_averaging": ["none", "d4", "paper7"]}
+    return read_study(study_file(seeds=[0, 1, 2, 3], evaluation=evaluation))
+
+
+@pytest.fixture
+def rows(study):
+    """Random values of all runs; the variant's seed 2 is missing, and one value is not defined."""
+    random = np.random.RandomState(3)
+    rows = [
+        Row(run.variant, run.seed, run.fold, part, averaging, metric, random.rand(), 5.0, "id")
+        for run in study.runs()
+        for part in ("held_out", "validation")
+        for averaging in study.averaging_of(run.variant)
+        for metric in study.metrics
+        if (run.variant, run.seed) != ("border", 2)
+    ]
+    rows[0] = rows[0]._replace(value=math.nan)
+    return rows
+
+
+def reference(rows, variant, averaging, metric):
+    """seed -> value, found one by one."""
+    found = {}
+    for row in rows:
+        mine = row[0] == variant and row[3] == "held_out" and row[4] == averaging and row[5] == metric
+        if mine and not math.isnan(row[6]):
+            found[row[1]] = row[6]
+    return found
+
+
+def test_summaries_equal_those_of_the_standard_library(study, rows):
+    summaries = {(each.variant, each.averaging, each.metric): each for each in summarise(study, rows)}
+    assert len(summaries) == 10  # two metrics of the reference with three averagings, of the variant with two
+    against = {("border", "none"): ("all", "none"), ("border", "d4"): ("all", "d4"), ("all", "d4"): ("all", "none")}
+    against[("all", "paper7")] = ("all", "none")
+    for (variant, averaging, metric), summary in summaries.items():
+        own = reference(rows, variant, averaging, metric)
+        values = list(own.values())
+        assert summary.n == len(values)
+        assert summary.mean == pytest.approx(statistics.mean(values))
+        assert summary.std == pytest.approx(statistics.stdev(values))
+        assert (summary.min, summary.max) == (min(values), max(values))
+        if (variant, averaging) == ("all", "none"):
+            assert (summary.against, summary.pairs, summary.worse) == ("", 0, 0)
+            assert math.isnan(summary.difference)
+            continue
+        other = reference(rows, *against[variant, averaging], metric)
+        differences = [own[seed] - other[seed] for seed in range(4) if seed in own and seed in other]
+        assert summary.against == "/".join(against[variant, averaging])
+        assert summary.pairs == len(differences)
+        assert summary.difference == pytest.approx(statistics.mean(differences))
+        assert summary.difference_std == pytest.approx(statistics.stdev(differences))
+        for_the_worse = [difference > 0 if metric == "pixel_error" else difference < 0 for difference in differences]
+        assert summary.worse == sum(for_the_worse)
+    assert summaries["all", "none", "pixel_error"].n == 3
+    assert summaries["border", "none", "pixel_error"].pairs == 2
+
+
+def test_one_run_has_no_spread(study, rows):
+    single = [row for row in rows if row.seed == 1]
+    assert all(math.isnan(summary.std) and summary.n == 1 for summary in summarise(study, single))
+    assert "±" not in markdown(study, single, summarise(study, single)).split("|", 1)[1].split("Differences")[0]
+
+
+def test_the_table_says_what_is_worse(study):
+    values = {("all", 0): 0.1, ("all", 1): 0.2, ("border", 0): 0.13, ("border", 1): 0.19}
+    rows = [
+        Row(variant, seed, None, "held_out", "none", metric, value if metric == "pixel_error" else 1 - value, 1.5, "id")
+        for (variant, seed), value in values.items()
+        for metric in study.metrics
+    ]
+    lines = markdown(study, rows, summarise(study, rows)).splitlines()
+    assert "|  | averaging | runs | minutes | pixel error ↓ | IoU ↑ |" in lines
+    assert "| full recipe | none | 2 | 1.5 | 0.150 ± 0.071 | 0.850 ± 0.071 |" in lines
+    assert "| without border weight | none | +0.010 ± 0.028 (1/2 worse) | −0.010 ± 0.028 (1/2 worse) |" in lines
+
+
+def test_nothing_measured_yet(study, tmp_path):
+    files, text = write_report(study, [], tmp_path)
+    assert "nothing has been measured on part held_out yet" in text
+    assert [file.name for file in files] == ["summary.csv", "summary.md"]
+    with pytest.raises(ValueError, match="nothing has been measured on part 'held_out'"):
+        draw(study, [])
+
+
+def test_a_table_read_again_is_the_same(study, rows, tmp_path):
+    again = read_rows(write_rows(tmp_path / "study.csv", rows))
+    for row, other in zip(rows, again, strict=True):
+        assert row[:6] == other[:6]
+        assert other.value == pytest.approx(row.value, rel=1e-5, nan_ok=True)
+    (tmp_path / "study.csv").write_text("a,b\n")
+    with pytest.raises(ValueError, match="must have the columns variant, seed"):
+        read_rows(tmp_path / "study.csv")
+    with pytest.raises(FileNotFoundError, match="run the study first"):
+        read_rows(tmp_path / "other.csv")
+
+
+def test_the_chart_shows_every_value_at_its_place(study, rows):
+    figure = draw(study, rows)
+    lines = [("all", "none"), ("border", "none"), ("all", "d4"), ("all", "paper7")]
+    assert lines_of(study, rows) == lines
+    for panel, metric in zip(figure.axes, study.metrics, strict=True):
+        assert panel.get_title() == study.metrics[metric]
+        assert ("lower" in panel.get_xlabel()) == (metric == "pixel_error")
+        assert len(panel.collections) == len(lines)
+        for place, (line, dots) in enumerate(zip(lines, panel.collections, strict=True)):
+            values = reference(rows, *line, metric)
+            points = np.asarray(dots.get_offsets())
+            assert points[:, 0] == pytest.approx(list(values.values()))
+            # the same seed at the same height in every line, also where one is missing
+            assert points[:, 1] - place == pytest.approx([0.12 * seed - 0.18 for seed in values])
+        means = [line.get_xdata()[0] for line in panel.lines if np.ptp(line.get_ydata()) == pytest.approx(0.66)]
+        assert means == pytest.approx([statistics.mean(reference(rows, *line, metric).values()) for line in lines])
+        assert panel.lines[0].get_xdata()[0] == pytest.approx(means[0])  # the reference's, through all lines
+        assert panel.get_ylim()[0] > panel.get_ylim()[1]  # the first line is on top
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    variants = ["full recipe", "without border weight"]
+    assert labels == [*variants, "full recipe, averaging d4", "full recipe, averaging paper7"]
+
+
+def test_the_report_is_made_of_the_table_alone_and_the_same_each_time(study, rows, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_rows(tmp_path / name / "study.csv", rows)
+        files, text = write_report(study, read_rows(tmp_path / name / "study.csv"), tmp_path / name)
+        assert [file.name for file in files] == ["summary.csv", "summary.md", "chart.png", "chart.svg"]
+        assert (tmp_path / name / "summary.md").read_text() == text
+    for file in files:
+        assert file.read_bytes() == (tmp_path / "one" / file.name).read_bytes()
+    picture = np.asarray(Image.open(tmp_path / "one" / "chart.png").convert("RGB"))
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+
+
+def test_collecting_finds_what_is_there(study, tmp_path):
+    places = Places("tiny", tmp_path)
+    for run in study.choose(seeds=[0, 9]):  # also a seed that is not the study's
+        places.record(run).parent.mkdir(parents=True, exist_ok=True)
+        places.record(run).write_text(json.dumps({"variant": run.variant, "seed": run.seed, "fold": run.fold}))
+        folder = places.evaluation_dir(run, "held_out", "none")
+        folder.mkdir(parents=True)
+        (folder / "mlflow_run_id.txt").write_text("an id\n")
+        if run.variant == "border":
+            (folder / "summary.csv").write_text(f"metric,value,mean\npixel_error,0.{run.seed},7\niou,,\nloss,1,7\n")
+    places.run_dir(run).joinpath("history.csv").write_text("name,value\ntrain/seconds_step,90\ntrain/loss,1000\n")
+    rows = collect(study, places)
+    assert [row[:6] for row in rows] == [
+        ("border", seed, None, "held_out", "none", metric) for seed in (0, 9) for metric in ("pixel_error", "iou")
+    ]
+    assert [row.value for row in rows] == pytest.approx([0.0, math.nan, 0.9, math.nan], nan_ok=True)
+    assert [row.minutes for row in rows] == pytest.approx([math.nan, math.nan, 1.5, 1.5], nan_ok=True)
+    assert {row.run_id for row in rows} == {"an id"}

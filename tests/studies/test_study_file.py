@@ -1,0 +1,79 @@
+"""Study files: what they say, and what is refused in them."""
+
+import json
+
+import pytest
+
+from bundle.studies.study_file import read_study
+from tests.conftest import ROOT
+from tests.studies.conftest import STUDY
+
+
+def test_the_variants_alternate_and_the_seeds_follow_one_another(study_file):
+    names = [run.name for run in read_study(study_file()).runs()]
+    assert names == ["tiny-all-s0", "tiny-border-s0", "tiny-all-s1", "tiny-border-s1"]
+
+
+def test_every_fold_is_run_with_every_seed(study_file):
+    runs = read_study(study_file(folds=[2, 0], variants={"all": {}})).runs()
+    assert [run.name for run in runs] == ["tiny-all-f2-s0", "tiny-all-f0-s0", "tiny-all-f2-s1", "tiny-all-f0-s1"]
+    assert [(run.seed, run.fold) for run in runs] == [(0, 2), (0, 0), (1, 2), (1, 0)]
+
+
+def test_some_variants_and_other_seeds(study_file):
+    study = read_study(study_file())
+    assert [run.name for run in study.choose(["border"], [7, 3])] == ["tiny-border-s7", "tiny-border-s3"]
+    assert study.choose() == study.runs()
+
+
+def test_only_the_reference_has_further_averagings(study_file):
+    evaluation = {**STUDY["evaluation"], "averaging": ["d4", "none"], "reference_averaging": ["paper7", "none"]}
+    study = read_study(study_file(evaluation=evaluation))
+    assert study.reference == "all"
+    assert study.averaging_of("all") == ("d4", "none", "paper7")
+    assert study.averaging_of("border") == ("d4", "none")
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"seed": [0]}, "unknown entry 'seed': did you mean 'seeds'"),
+        ({"metrics": None}, "study tiny lacks metrics"),
+        ({"seeds": [0, 0]}, "seeds of study tiny must be a list of different integers of at least 0"),
+        ({"seeds": [True]}, "seeds of study tiny must be a list of different integers"),
+        ({"folds": [-1]}, "folds of study tiny must be a list of different integers"),
+        ({"variants": {}}, "variants of study tiny must be a mapping with at least one entry"),
+        ({"variants": {"a/b": {}}}, "a variant must be named by letters, digits"),
+        ({"variants": {"all": {"option": {}}}}, "variant all of study tiny has an unknown entry 'option': did you"),
+        ({"options": {"seed": 1}}, "option 'seed' cannot be one of study tiny"),
+        ({"variants": {"all": {"options": {"tags": {}}}}}, "option 'tags' cannot be one of variant all of study tiny"),
+        ({"config_files": "configs/train.json"}, "config_files of study tiny must be a list of texts"),
+        ({"evaluation": {"part": "all"}}, "evaluation of study tiny lacks config_files, averaging"),
+    ],
+)
+def test_what_is_refused(entries, message, study_file):
+    with pytest.raises(ValueError, match=message):
+        read_study(study_file(**entries))
+
+
+def test_an_unknown_variant_is_refused_with_the_nearest(study_file):
+    with pytest.raises(ValueError, match="no variant 'boarder': did you mean 'border'"):
+        read_study(study_file()).choose(["all", "boarder"])
+
+
+def test_a_file_that_is_missing_or_no_json(tmp_path, study_file):
+    path = study_file()
+    with pytest.raises(FileNotFoundError, match=r"there are .*tiny\.json"):
+        read_study(path.with_name("tony.json"))
+    path.write_text("{,}")
+    with pytest.raises(ValueError, match="is not JSON"):
+        read_study(path)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "studies").glob("*.json")), ids=lambda path: path.stem)
+def test_the_studies_here_name_files_that_are_there(path):
+    study = read_study(path)
+    files = [file for variant in study.variants.values() for file in variant.config_files]
+    for file in (*study.config_files, *files, *study.evaluation_files):
+        assert (ROOT / file).is_file(), file
+    assert json.loads(path.read_text())["_desc_"]

@@ -1,0 +1,142 @@
+"""Every ablation changes what it says and nothing else, and trains."""
+
+import numpy as np
+import pytest
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.transforms import Compose
+from torch import nn
+
+from bundle import checkpoints
+from bundle.provenance import flat_config
+from tests.conftest import ROOT, TINY
+from tests.data.ctc_set import boxes
+from tests.test_experiments import EXPERIMENTS, film
+
+#: entry of the executed config -> its value with the overlay; None: it is gone
+CHANGES = {
+    "no_elastic": {"augment.0.sigma": "0.0"},
+    "simard": {
+        "augment.0._target_": "transforms.RandElasticFieldd",
+        "augment.0.grid_size": None,
+        "augment.0.sigma": "50.0",
+        "augment.0.alpha": "7.7",
+        "augment.0.normalise": "true",
+    },
+    "no_border": {"weigh.1.w0": "0.0"},
+    "no_balance": {"weigh.1.balance": "false"},
+    "no_dropout": {"network_def.dropout": "0.0"},
+    "same_padding": {
+        "padding": "same",
+        "augment.0.spatial_size": "$@network_def.geometry.input_size(@tile_size)",
+    },
+}
+
+
+@pytest.fixture
+def ablated(tmp_path):
+    """A workflow of an ablation on films of cells, at a tiny size but with the deformation that the config says."""
+    film(tmp_path / "data")
+
+    def make(*names: str) -> ConfigWorkflow:
+        overlays = [f"ablation/{name}.json" for name in names]
+        files = [str(ROOT / "configs" / name) for name in ("train.json", "experiments/dic_hela.json", *overlays)]
+        tiny = {name: value for name, value in TINY.items() if "#" not in name}
+        places = {"output_dir": str(tmp_path / "runs"), "model_file": str(tmp_path / "model.pt")}
+        size = {"depth": 3, "tile_size": 100, "max_epochs": 1}
+        data = {"bundle_root": str(ROOT), "dataset_dir": str(tmp_path / "data")}
+        made = ConfigWorkflow(files, logging_file=False, **tiny | places | size | data)
+        made.initialize()
+        return made
+
+    return make
+
+
+def entries(*files: str) -> dict[str, str]:
+    parser = ConfigParser()
+    parser.read_config([str(ROOT / "configs" / file) for file in files])
+    return dict(flat_config(parser))
+
+
+def sample(flow: ConfigWorkflow) -> dict[str, np.ndarray]:
+    return {key: np.asarray(value) for key, value in flow.parser.get_parsed_content("train#dataset")[0].items()}
+
+
+def test_every_ablation_is_tested():
+    assert {path.stem for path in (ROOT / "configs" / "ablation").glob("*.json")} == set(CHANGES)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("name", CHANGES)
+def test_it_changes_what_it_says_and_nothing_else(name, experiment):
+    common = ("train.json", f"experiments/{experiment}.json")
+    before, after = entries(*common), entries(*common, f"ablation/{name}.json")
+    changed = {key: after.get(key) for key in before | after if before.get(key) != after.get(key)}
+    assert changed == CHANGES[name]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_it_trains(name, ablated, tmp_path):
+    ablated(name).run()
+    assert checkpoints.unet_arguments(tmp_path / "model.pt")["depth"] == 3
+
+
+def test_without_elastic_the_window_is_still_turned_and_shifted(ablated):
+    for names, deformed in (((), True), (("no_elastic",), False)):
+        warp = ablated(*names).parser.get_parsed_content("augment#0").warp
+        warp.set_random_state(0).randomize((64, 72))
+        assert (warp.sampling.displacement is not None) == deformed
+        assert abs(warp.sampling.matrix[0, 1]) > 0.01
+        assert not np.array_equal(warp.sampling.centre, [31.5, 35.5])
+
+
+def test_both_deformations_move_pixels_equally_far(ablated):
+    moved = []
+    for names in ((), ("simard",)):
+        warp = ablated(*names).parser.get_parsed_content("augment#0").warp.set_random_state(0)
+        moved.append(np.sqrt(np.mean([warp.draw_displacement((60, 60)) ** 2 for _ in range(500)])))
+    assert moved[1] == pytest.approx(moved[0], rel=0.05)
+    assert moved[0] == pytest.approx(7.7, rel=0.05)
+
+
+def weighed(flow: ConfigWorkflow) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the background between two cells, some 4 px apart, and of the cells."""
+    cells = boxes((10, 10), (10, 24), side=10, size=(30, 60)).astype(np.int32)
+    out = Compose(flow.parser.get_parsed_content("weigh"))({"label": cells[None]})
+    weight = np.asarray(out["weight"])[0]
+    return weight[cells == 0], weight[cells > 0]
+
+
+def test_without_border_term_each_class_has_one_weight(ablated):
+    (background, cells), (plain, same_cells) = weighed(ablated()), weighed(ablated("no_border"))
+    assert np.unique(plain) == pytest.approx(1800 / (2 * 1600))  # 1600 of 1800 px are background
+    assert np.unique(same_cells) == np.unique(cells) == pytest.approx(1800 / (2 * 200))
+    assert background.max() > plain.max() + 5
+    assert background.min() == pytest.approx(plain.min())
+
+
+def test_without_balance_only_the_border_term_is_left(ablated):
+    (background, cells), (plain, plain_cells) = weighed(ablated()), weighed(ablated("no_balance"))
+    assert (plain_cells == 1).all()
+    assert (cells != 1).all()
+    np.testing.assert_allclose(plain - 1, background - 1800 / (2 * 1600), atol=1e-5)
+    assert plain.max() > 6
+
+
+def test_without_dropout_there_is_none(ablated):
+    for names, there in (((), True), (("no_dropout",), False)):
+        network = ablated(*names).parser.get_parsed_content("network_def")
+        assert any(isinstance(module, nn.Dropout) for module in network.modules()) == there
+
+
+def test_the_padded_tile_is_the_next_larger_one_and_all_of_it_is_labelled(ablated):
+    for names, tile, labelled in (((), 100, 12), (("same_padding",), 104, 104)):
+        found = sample(ablated(*names))
+        assert found["image"].shape == (1, tile, tile)
+        assert found["label"].shape == found["weight"].shape == (1, labelled, labelled)
+
+
+def test_ablations_add_up(ablated):
+    parsed = ablated("simard", "no_border", "same_padding").parser.get_parsed_content
+    assert parsed("augment#0").warp.spatial_size == 104
+    assert parsed("augment#0").warp.alpha == 7.7
+    assert parsed("weigh#1").weight_map.w0 == 0

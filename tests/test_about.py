@@ -1,0 +1,97 @@
+"""What lies beside a network, and that no evaluation takes seen images for unseen ones."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import tifffile
+
+from bundle.about import about_file, read_about, require_unseen, write_about
+from bundle.data.fingerprint import image_fingerprints
+
+
+@pytest.fixture
+def items(tmp_path):
+    pages = np.random.RandomState(0).randint(0, 255, (4, 8, 8), np.uint8)
+    tifffile.imwrite(tmp_path / "stack.tif", pages)
+    return [{"image": str(tmp_path / "stack.tif"), "name": f"s{i}", "slice": i} for i in range(4)]
+
+
+@pytest.fixture
+def checkpoint(items, tmp_path):
+    data = {"trained_on": image_fingerprints(items[:2]), "validated_on": image_fingerprints(items[2:3])}
+    split = {"data": "ab", "held_out": 1, "fold": None, "split_seed": 5}
+    write_about(tmp_path / "model.json", {"data": data, "split": split})
+    return tmp_path / "model.pt"
+
+
+def test_what_is_known_lies_beside_the_model_or_in_the_folder_of_its_run(tmp_path):
+    assert about_file(tmp_path / "model.pt") == tmp_path / "model.json"
+    assert read_about(tmp_path / "model.pt") == {}
+    write_about(tmp_path / "about.json", {"x": 1})
+    assert about_file(tmp_path / "best.pt") == about_file(tmp_path / "last.pt") == tmp_path / "about.json"
+    assert read_about(tmp_path / "best.pt") == {"x": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["about.json"]
+
+
+def test_what_was_said_of_another_file_is_left_out(tmp_path, caplog):
+    model = tmp_path / "model.pt"
+    model.write_bytes(b"one")
+    write_about(tmp_path / "model.json", {"x": 1}, of=model)
+    assert read_about(model)["x"] == 1
+    model.write_bytes(b"two")
+    with caplog.at_level(logging.WARNING):
+        assert read_about(model) == {}
+    assert "describes another file" in caplog.text
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    for text in ("{", "[1]"):
+        (tmp_path / "model.json").write_text(text)
+        with pytest.raises(ValueError, match=r"model\.json (is no JSON|holds a list)"):
+            read_about(tmp_path / "model.pt")
+
+
+def test_images_are_known_by_their_content_and_slice(items, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    copy = tmp_path / "elsewhere" / "other.tif"
+    copy.write_bytes((tmp_path / "stack.tif").read_bytes())
+    renamed = [{**item, "image": str(copy), "label": "of another kind"} for item in items]
+    assert image_fingerprints(renamed) == image_fingerprints(items)
+    assert len(set(image_fingerprints(items).values())) == 4
+
+
+def test_held_out_holds_nothing_that_training_or_its_validation_saw(items, checkpoint):
+    assert require_unseen(items[3:], "held_out", checkpoint) == items[3:]
+    with pytest.raises(ValueError, match="has seen") as error:
+        require_unseen(items[1:], "held_out", checkpoint)
+    message = str(error.value)
+    assert "'held_out' has 2 of 3 images" in message
+    assert "s1 (trained on), s2 (used to choose the checkpoint)" in message
+    assert "--held_out 1, --split_seed 5" in message
+    assert "fold" not in message
+    assert "--data" not in message
+
+
+def test_validation_may_have_chosen_the_checkpoint_but_not_trained_it(items, checkpoint):
+    assert require_unseen(items[2:], "validation", checkpoint) == items[2:]
+    with pytest.raises(ValueError, match=r"1 of 2 images .*: s1 \(trained on\)"):
+        require_unseen(items[1:3], "validation", checkpoint)
+
+
+def test_any_other_part_is_measured_and_the_log_says_what_was_seen(items, checkpoint, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert require_unseen(items, "all", checkpoint) == items
+    assert "3 of 4 images were seen in training" in caplog.text
+
+
+def test_without_knowledge_the_log_says_that_it_is_on_trust(items, tmp_path, caplog):
+    (tmp_path / "lone.json").write_text(json.dumps({"data": {}}))
+    for name in ("lone.pt", "none.pt"):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            assert require_unseen(items, "held_out", tmp_path / name) == items
+        assert "on trust" in caplog.text
