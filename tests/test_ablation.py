@@ -22,6 +22,7 @@ CHANGES = {
         "augment.0.alpha": "7.7",
         "augment.0.normalise": "true",
     },
+    "bilinear": {"augment.0.mode.0": "bilinear"},
     "no_border": {"weigh.1.w0": "0.0"},
     "no_balance": {"weigh.1.balance": "false"},
     "no_dropout": {"network_def.dropout": "0.0"},

@@ -108,8 +108,8 @@ class RandElasticFieldd(RandWarpd):
 
     Args:
         keys: image, label, weight, ...: all of one spatial size.
-        mode: interpolation of all keys, or one for each: "bilinear" or "bicubic" for images, "nearest" for
-            labels, "bilinear" for weights.
+        mode: interpolation of all keys, or one for each: "nearest" for labels; "bilinear" for weights; for images
+            "nearest" keeps the noise as it is, "bilinear" leaves 4/9 of its variance (see docs/transforms.md).
         prob, alpha, ...: as the array form.
     """
 

@@ -201,6 +201,13 @@ def test_dictionary_form_equals_array_form(form, kind):
         assert out["a"].meta["filename_or_obj"] == out["b"].meta["filename_or_obj"] == "cells.png"
 
 
+@pytest.mark.parametrize(("mode", "share"), [("nearest", 1.0), ("bilinear", 4 / 9)])
+def test_how_much_of_the_noise_is_left(mode, share):
+    noise = np.random.RandomState(0).normal(size=(1, 300, 300)).astype(np.float32)
+    warp = RandElasticGrid(spatial_size=300, mode=mode, sigma=10.0, rotate_range=np.pi).set_random_state(0)
+    assert np.mean([np.var(np.asarray(warp(noise))) for _ in range(10)]) == pytest.approx(share, abs=0.02)
+
+
 @BOTH
 def test_prob_0_only_cuts_the_window_out_and_prob_half_deforms_half(form, positions):
     image = positions(60, 60)
