@@ -37,9 +37,12 @@ quickstart: install
 # later test that needs none of these; apart they did not
 ALONE := tests/test_backends.py tests/test_benchmarks.py tests/test_benchmark_parts.py tests/test_benchmark_runs.py
 
+# a worker for each of two cores, with one thread each
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: install
-	$(BIN)/python -m pytest $(ALONE:%=--ignore=%)
-	$(BIN)/python -m pytest $(ALONE)
+	$(PYTEST) $(ALONE:%=--ignore=%)
+	$(PYTEST) $(ALONE)
 
 lint: install
 	$(BIN)/ruff check .

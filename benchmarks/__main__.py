@@ -19,6 +19,7 @@ NAMES = (
     "elastic",
     "training_sample",
     "inference",
+    "window",
     "efficiency",
     "backends",
     "bounded",
@@ -28,7 +29,7 @@ NAMES = (
     "metrics",
 )
 #: those that also run on a GPU
-ON_CUDA = ("inference", "efficiency", "backends", "training_step")
+ON_CUDA = ("inference", "window", "efficiency", "backends", "training_step")
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,14 @@ def about_file(checkpoint: str | os.PathLike[str]) -> Path:
 
 
 def evaluation_folder(root: str, checkpoint: str | os.PathLike[str], part: str, averaging: str = "none") -> str:
-    """``root/NAME/part`` or ``root/NAME/part-averaging``: NAME is the run's, or that of the model's file."""
+    """``root/NAME/part`` or ``root/NAME/part-averaging``; NAME is that of the model's file.
+
+    In the folder of a run it is the run's for ``best.pt``, and ``RUN-last`` for ``last.pt``.
+    """
     path = Path(checkpoint)
-    name = path.resolve().parent.name if path.stem in ("best", "last") else path.stem
+    name, run = path.stem, path.resolve().parent
+    if (run / "about.json").is_file() or name in ("best", "last"):
+        name = run.name if name == "best" else f"{run.name}-{name}"
     return str(Path(root, name, part if averaging == "none" else f"{part}-{averaging}"))
 
 
@@ -101,14 +107,27 @@ def require_unseen(items: Sequence[dict], part: str, checkpoint: str | os.PathLi
         return list(items)
     some = ", ".join(f"{name} ({how})" for name, how in found[:5])
     if part in ("held_out", "validation"):
-        split = about.get("split", {})
-        settings = {name: split[name] for name in _SPLIT if split.get(name) not in (None, False)}
         raise ValueError(
-            f"part {part!r} has {len(found)} of {len(items)} images that {checkpoint} has seen: {some}; give the split "
-            f"of its training ({', '.join(f'--{k} {v}' for k, v in settings.items())}), or --part all"
+            f"part {part!r} has {len(found)} of {len(items)} images that {checkpoint} has seen: {some}; "
+            f"{_advice(about.get('split', {}))}, or measure on all images, seen ones too, by --part all"
         )
     logger.warning("%d of %d images were seen in training, so this is no test: %s", len(found), len(items), some)
     return list(items)
+
+
+def _advice(split: Mapping[str, Any]) -> str:
+    if not split.get("held_out") and split.get("fold") is None:
+        return "its training held nothing out: train with --held_out 0.2, say, to have images for a test"
+    given = {name: split[name] for name in _SPLIT if split.get(name) is not None and split.get(name) is not False}
+    options = (
+        f"--{name} {shlex.quote(value if isinstance(value, str) else _python(value))}" for name, value in given.items()
+    )
+    return f"give the split of its training: {' '.join(options)}"
+
+
+def _python(value: Any) -> str:
+    """A number, truth value or list as the command line reads it."""
+    return json.dumps(value) if isinstance(value, list) else str(value)
 
 
 def _sha256(path: Path) -> str:

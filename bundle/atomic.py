@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from pathlib import Path
 import psutil
 
 __all__ = ["remove_leftovers", "replacing", "write_text"]
+
+#: of this machine: a folder may be shared with others, whose processes nobody here can see
+_HOST = re.sub(r"\W", "_", platform.node())
 
 
 @contextmanager
@@ -21,7 +25,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.part")
     try:
         yield part
         with part.open("r+b") as file:
@@ -38,9 +42,9 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove the temporary files that processes left in ``folder`` when they were killed."""
+    """Remove the temporary files that processes of this machine left in ``folder`` when they were killed."""
     for part in Path(folder).glob(".*.part*"):
-        found = re.search(r"\.(\d+)\.part(-journal)?$", part.name)  # the journal is SQLite's
+        found = re.search(rf"\.{_HOST}-(\d+)\.part(-journal)?$", part.name)  # the journal is SQLite's
         # one's own number was another's: before this process writes, or in another container
         if found and (int(found[1]) == os.getpid() or not psutil.pid_exists(int(found[1]))):
             part.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from torch import nn
 
 from bundle.atomic import replacing
 
-__all__ = ["SHIPPED", "default_model", "load_network", "read", "unet_arguments", "write"]
+__all__ = ["SHIPPED", "DiskFullError", "default_model", "load_network", "read", "unet_arguments", "write"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,24 +25,30 @@ logger = logging.getLogger(__name__)
 SHIPPED = "em_membranes.pt"
 
 
+class DiskFullError(OSError):
+    """A checkpoint does not fit on the disk, or beyond a quota or size limit."""
+
+
 def write(path: str | os.PathLike[str], content: Any) -> None:
     """Save tensors, numbers, text, lists and dicts of them; a reader never sees half a file.
 
-    The content goes to a temporary file beside ``path``, is flushed to the disk and takes its place in one step.
+    Tensors are stored as the CPU's: the same weights give the same bytes whatever device they were trained on. The
+    content goes to a temporary file beside ``path``, is flushed to the disk and takes its place in one step.
 
     Raises:
-        OSError: when the folder cannot be written or the disk is full; the file that was there before stays.
+        OSError: when the folder cannot be written, DiskFullError when the disk is full; the file that was there before
+            stays.
     """
     path = Path(path)
     try:
         with replacing(path) as part, part.open("wb") as file:
-            torch.save(content, file)
+            torch.save(_on_cpu(content), file)
     except (OSError, RuntimeError) as error:
         full = _full_disk(error)
         if full is None:
             raise
         needed, free = (f"{size / 2**20:.1f} MiB" for size in (_size(content), shutil.disk_usage(path.parent).free))
-        raise OSError(f"{path} cannot be written ({full.strerror}): it needs {needed}, {free} are free") from None
+        raise DiskFullError(f"{path} cannot be written ({full.strerror}): it needs {needed}, {free} are free") from None
 
 
 def _full_disk(error: BaseException | None) -> OSError | None:
@@ -91,6 +97,16 @@ def default_model(folder: str | os.PathLike[str]) -> str:
         return str(own)
     logger.info("no %s yet: using the shipped %s (docs/README.md), trained on EM membranes", own, shipped)
     return str(shipped)
+
+
+def _on_cpu(content: Any) -> Any:
+    if isinstance(content, torch.Tensor):
+        return content.cpu()
+    if isinstance(content, Mapping):
+        return {key: _on_cpu(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return type(content)(map(_on_cpu, content))
+    return content
 
 
 def network_weights(content: Any) -> Mapping[str, torch.Tensor]:

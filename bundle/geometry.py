@@ -4,7 +4,8 @@ This module is the only home of that arithmetic, and needs nothing but the stand
 inferer, the crops, the configs and the error messages ask it.
 
 A network has a :class:`ValidGeometry` when none of its convolutions is padded, and a :class:`PaddedGeometry` when
-zeros keep every map at its size. Only the first can be tiled without seams.
+zeros keep every map at its size. Only the first can be tiled without seams, and so can a :class:`WindowGeometry`, of a
+network that classifies one pixel a window.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import cached_property
 
 from bundle.tiles import Tile, TilePlan
 
-__all__ = ["Geometry", "PaddedGeometry", "Tile", "TilePlan", "ValidGeometry", "mirror_indices"]
+__all__ = ["Geometry", "PaddedGeometry", "Tile", "TilePlan", "ValidGeometry", "WindowGeometry", "mirror_indices"]
 
 
 class Geometry(ABC):
@@ -262,6 +263,54 @@ class PaddedGeometry(Geometry):
             f"surrounds each tile would show as seams, so one tile must hold the whole image; the smallest that can is "
             f"{self.input_size(image_size)}"
         )
+
+
+@dataclass(frozen=True)
+class WindowGeometry(Geometry):
+    """Sizes of a network that classifies the middle pixel of every window in its input.
+
+    No pooling grid is left: each window gives the same wherever it lies, so tiles may be shifted by any number of px.
+
+    Args:
+        window: side of the window in px, odd, so that it has a middle pixel.
+
+    Raises:
+        ValueError: when ``window`` is not a positive odd integer.
+
+    Example:
+        >>> geometry = WindowGeometry(95)
+        >>> geometry.output_size(95), geometry.input_size(512), geometry.margin
+        (1, 606, 47)
+    """
+
+    window: int
+
+    def __post_init__(self) -> None:
+        _require_positive("window", self.window)
+        if self.window % 2 == 0:
+            raise ValueError(
+                f"window must be odd, got {self.window}; the nearest are {self.window - 1} and {self.window + 1}"
+            )
+
+    @property
+    def step(self) -> int:
+        return 1
+
+    @property
+    def margin(self) -> int:
+        return (self.window - 1) // 2
+
+    @property
+    def smallest_input(self) -> int:
+        return self.window
+
+    @property
+    def rule(self) -> str:
+        return f"for a window of {self.window} px: valid sizes are {self.window} and all above"
+
+    @property
+    def seamless(self) -> bool:
+        return True
 
 
 def _require_positive(name: str, value: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigExpression, ConfigParser
 
-__all__ = ["executed_config", "flat_config", "git_version", "provenance", "running_config"]
+__all__ = ["executed_config", "flat_config", "git_version", "provenance", "running_config", "running_parser"]
 
 _PROJECT = "seamless-unet"
 _ROOT = Path(__file__).resolve().parent.parent
@@ -131,15 +131,24 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 def running_config() -> dict[str, Any] | None:
     """The config that is being parsed or run at this moment, overrides of the command line included.
 
+    None when the code was not called from a config.
+    """
+    parser = running_parser()
+    return None if parser is None else executed_config(parser)
+
+
+def running_parser() -> ConfigParser | None:
+    """The parser of the config that is being parsed or run at this moment; None outside of one.
+
     ``monai.bundle run`` hands its parser to nobody, and a config cannot refer to itself as a whole; the parser is
-    found as the ``self`` of one of the callers. None when the code was not called from a config.
+    found as the ``self`` of one of the callers.
     """
     frame = inspect.currentframe()
     while frame is not None:
         owner = frame.f_locals.get("self")
         parser = owner if isinstance(owner, ConfigParser) else getattr(owner, "parser", None)
         if isinstance(parser, ConfigParser):
-            return executed_config(parser)
+            return parser
         frame = frame.f_back
     return None
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from bundle.about import about_file, read_about, require_unseen, write_about
+from bundle.about import about_file, evaluation_folder, read_about, require_unseen, write_about
 from bundle.data.fingerprint import image_fingerprints
 
 
@@ -71,9 +71,40 @@ def test_held_out_holds_nothing_that_training_or_its_validation_saw(items, check
     message = str(error.value)
     assert "'held_out' has 2 of 3 images" in message
     assert "s1 (trained on), s2 (used to choose the checkpoint)" in message
-    assert "--held_out 1, --split_seed 5" in message
+    assert "--held_out 1 --split_seed 5, or" in message
     assert "fold" not in message
     assert "--data" not in message
+
+
+@pytest.mark.parametrize(
+    ("split", "advice"),
+    [
+        ({"held_out": 0, "fold": 0, "folds": 3, "blocks": True}, "--held_out 0 --fold 0 --folds 3 --blocks True, or"),
+        ({"held_out": ["a b", "c"], "fold": None}, """--held_out '["a b", "c"]', or"""),
+        ({"held_out": 0, "fold": None, "validation": 0.2}, "its training held nothing out: train with --held_out 0.2"),
+    ],
+)
+def test_the_advice_can_be_followed(split, advice, items, checkpoint):
+    about = json.loads(checkpoint.with_suffix(".json").read_text()) | {"split": split}
+    write_about(checkpoint.with_suffix(".json"), about)
+    with pytest.raises(ValueError, match="has seen") as error:
+        require_unseen(items, "held_out", checkpoint)
+    assert advice in str(error.value)
+
+
+def test_evaluations_of_different_networks_have_different_folders(tmp_path):
+    write_about(tmp_path / "runs" / "a" / "about.json", {})
+    names = (
+        "models/model.pt",
+        "runs/a/best.pt",
+        "runs/a/last.pt",
+        "runs/a/model.pt",
+        "runs/b/best.pt",
+        "runs/b/last.pt",
+    )
+    folders = [evaluation_folder("out", tmp_path / name, "held_out") for name in names]
+    assert folders == [f"out/{name}/held_out" for name in ("model", "a", "a-last", "a-model", "b", "b-last")]
+    assert evaluation_folder("out", "x/net.pt", "all", "d4") == "out/net/all-d4"
 
 
 def test_validation_may_have_chosen_the_checkpoint_but_not_trained_it(items, checkpoint):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,9 +35,14 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path) -> None:
 
 def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path) -> None:
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    gone = [f".last.pt.{dead.stdout.strip()}.part", f".last.pt.{os.getpid()}.part"]
-    gone.append(f".mlflow.db.{dead.stdout.strip()}.part-journal")
-    kept = [f".best.pt.{os.getppid()}.part", ".notes.part", "last.pt", f"last.pt.{os.getpid()}.part"]
+    pid, here = dead.stdout.strip(), re.sub(r"\W", "_", platform.node())
+    gone = [
+        f".last.pt.{here}-{pid}.part",
+        f".last.pt.{here}-{os.getpid()}.part",
+        f".mlflow.db.{here}-{pid}.part-journal",
+    ]
+    kept = [f".best.pt.{here}-{os.getppid()}.part", f".last.pt.elsewhere-{pid}.part", f".last.pt.{pid}.part"]
+    kept += [".notes.part", "last.pt", f"last.pt.{here}-{os.getpid()}.part"]
     for name in gone + kept:
         (tmp_path / name).touch()
     remove_leftovers(tmp_path)

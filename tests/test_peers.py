@@ -66,7 +66,9 @@ def test_the_split_is_that_of_the_em_experiment(tmp_path, workflow):
         pages = np.zeros((25, 96, 96), dtype=np.uint8)
         pages[:, :48] = 255
         tifffile.imwrite(tmp_path / name, pages, photometric="minisblack")
-    ours = workflow("experiments/em.json", dataset_dir=str(tmp_path), output_dir=str(tmp_path / "runs")).parser
+    ours = workflow(
+        "experiments/em.json", dataset_dir=str(tmp_path), output_dir=str(tmp_path / "runs"), validation=3
+    ).parser
     theirs = parts(tmp_path, validation=3)
     assert theirs["training"] == ours.get_parsed_content("train#items")
     assert theirs["validation"] == ours.get_parsed_content("validate#items")

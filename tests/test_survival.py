@@ -185,7 +185,7 @@ def die_in_the_middle_of_a_checkpoint() -> None:
     write = checkpoints.torch.save
 
     def half(content: Any, file: Any) -> None:
-        if file.name.endswith(f".last.pt.{os.getpid()}.part"):
+        if re.fullmatch(rf"\.last\.pt\..*-{os.getpid()}\.part", Path(file.name).name):
             file.write(b"PK half a checkpoint")
             file.flush()
             die()
@@ -384,8 +384,8 @@ def test_a_full_disk(bench: Bench, wide: dict[str, Any], tmp_path: Path) -> None
 def require_full(said: str, run_dir: Path, reason: str) -> None:
     pattern = (
         rf"OSError: {run_dir}/(best|last)\.pt cannot be written \({reason}\): it needs 0\.\d MiB, [\d.]+ MiB are free; "
-        rf"{run_dir}/last\.pt of epoch 1 stays\. Make room, then repeat the command with --run_name {run_dir.name} "
-        "--resume true"
+        rf"{run_dir}/last\.pt of epoch 1 stays\. To go on, make room and repeat the command with "
+        rf"--run_name {run_dir.name} --resume true"
     )
     assert re.search(pattern, said), said[-3000:]
 

@@ -13,6 +13,7 @@ from transforms.partial import IgnoreUnannotated, IgnoreUnannotatedd
 from transforms.separation import SeparateTouching, SeparateTouchingd
 from transforms.standardize import Standardize, Standardized
 from transforms.weight_map import WeightMap, WeightMapd, two_nearest_distances
+from transforms.windows import RandBalancedWindows, RandBalancedWindowsd
 
 __all__ = [
     "IGNORE",
@@ -26,6 +27,8 @@ __all__ = [
     "LabelToInstancesd",
     "MirrorPad",
     "MirrorPadd",
+    "RandBalancedWindows",
+    "RandBalancedWindowsd",
     "RandElasticField",
     "RandElasticFieldd",
     "RandElasticGrid",

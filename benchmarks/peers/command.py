@@ -73,7 +73,6 @@ def _open(folder: Path) -> Path:
     """Make the folder of a result, unless there is one already."""
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
-        raise FileExistsError(
-            f"{folder} holds a run already: give another --name, or remove it; nothing is written over"
-        )
+        what = "a run already" if (folder / "result.json").exists() else "the remains of a run that did not end"
+        raise FileExistsError(f"{folder} holds {what}: give another --name, or remove it; nothing is written over")
     return folder

@@ -64,7 +64,7 @@ def _sha256(path: Path) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if path.suffix.lower() == ".mhd":
         # the header of a MetaImage; the pixels are in the file it names
-        named = re.search(r"^ElementDataFile\s*=\s*(\S+)\s*$", path.read_text(errors="replace"), re.MULTILINE)
+        named = re.search(r"^ElementDataFile[ \t]*=[ \t]*(.+?)\s*$", path.read_text(errors="replace"), re.MULTILINE)
         if named and (path.parent / named[1]).is_file():
             digest += _sha256(path.parent / named[1])
     return digest

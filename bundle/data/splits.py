@@ -50,6 +50,8 @@ def split(
         raise ValueError(f"part must be one of {', '.join(_PARTS)}, got {part!r}")
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError(f"seed must be an integer of 0 to 2^32 - 1, got {seed!r}")
+    if not isinstance(blocks, bool):  # "false" of a command line would count as true
+        raise ValueError(f"blocks must be True or False, got {blocks!r}")
     if fold is not None or folds is not None:
         chosen = _fold(items, seed, fold, folds, blocks)
     elif isinstance(validation, (int, float)) and not isinstance(validation, bool):
@@ -72,7 +74,9 @@ def pick(parts: Mapping[str, Sequence[dict]], part: str) -> list[dict]:
     if part not in parts:
         raise ValueError(f"part must be one of {', '.join(parts)}, got {part!r}")
     if not parts[part]:
-        raise ValueError(f"part {part!r} has no images: give --{part} a number, a fraction or a list of names")
+        raise ValueError(
+            f"part {part!r} has no images: give --{part} a number, a fraction or a list of names, as in training"
+        )
     return list(parts[part])
 
 

@@ -140,12 +140,15 @@ class SaveRun:
 
     def publish(self, trainer: Engine) -> None:
         """Copy the best network to ``model_file``, and note in ``last.pt`` that nothing is left to do."""
-        if self._complete_epoch == trainer.state.epoch:
+        missing = self.model_file is not None and not Path(self.model_file).is_file()
+        if self._complete_epoch == trainer.state.epoch and not missing:
             logger.info(
-                "%s is complete after %d epochs; to go on, max_epochs must be above that, got %d",
+                "%s is complete after %d epochs; to go on, %s",
                 self.run_dir,
                 trainer.state.epoch,
-                trainer.state.max_epochs,
+                f"max_epochs must be above that, got {trainer.state.max_epochs}"
+                if trainer.state.max_epochs == trainer.state.epoch
+                else "patience must be longer, or 0",
             )
             return
         if self.model_file is not None:
@@ -253,7 +256,8 @@ class SaveRun:
         try:
             checkpoints.write(path, content)
         except OSError as error:
+            cure = "make room" if isinstance(error, checkpoints.DiskFullError) else "see to that"
             raise OSError(
-                f"{error}; {self._kept}. Make room, then repeat the command with --run_name {self.run_dir.name} "
+                f"{error}; {self._kept}. To go on, {cure} and repeat the command with --run_name {self.run_dir.name} "
                 "--resume true"
             ) from None

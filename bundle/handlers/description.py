@@ -12,9 +12,10 @@ from ignite.engine import Engine, Events
 from monai.engines import Workflow
 
 from bundle.about import write_about
+from bundle.architecture import network_entry
 from bundle.data.fingerprint import image_fingerprints
 from bundle.handlers.tracking import earlier_run_id
-from bundle.provenance import provenance, running_config
+from bundle.provenance import executed_config, provenance, running_parser
 
 __all__ = ["DescribeRun"]
 
@@ -22,9 +23,10 @@ __all__ = ["DescribeRun"]
 class DescribeRun:
     """Ignite handler for the trainer: writes ``about.json`` into the folder of the run, see :mod:`bundle.about`.
 
-    It holds the executed config, code version and packages, the split, the content of every image that trains or
-    validates, and at the end what came out. A published network gets a copy: ``model.json`` beside ``model.pt``.
-    Attach it after :class:`bundle.handlers.SaveRun`. On several processes the first one writes.
+    It holds the network's name and arguments (:func:`bundle.architecture.build_network` makes it from them), the
+    executed config, code version and packages, the split, the content of every image that trains or validates, and at
+    the end what came out. A published network gets a copy: ``model.json`` beside ``model.pt``. Attach it after
+    :class:`bundle.handlers.SaveRun`. On several processes the first one writes.
 
     Args:
         run_dir: folder of the run.
@@ -61,7 +63,10 @@ class DescribeRun:
 
     def describe(self, trainer: Engine) -> None:
         """Write what is known before the first step."""
-        config = running_config()
+        parser = running_parser()
+        config = executed_config(parser) if parser is not None else None
+        if config is not None:
+            config.pop("tracking_uri", None)  # may hold a password; this file goes where the network goes
         self._about = {
             "split": self.identity,
             "data": {
@@ -70,6 +75,7 @@ class DescribeRun:
                 "validated_on": image_fingerprints(self.validated_on),
             },
             "provenance": provenance(config, self.data_fingerprint),
+            "network": network_entry(parser),
             "config": config,
         }
         write_about(self.run_dir / "about.json", self._about)
@@ -83,5 +89,6 @@ class DescribeRun:
         about = {"mlflow_run_id": earlier_run_id(self.run_dir), "result": result, **self._about}
         write_about(self.run_dir / "about.json", about)
         best = self.run_dir / "best.pt"
-        if self.model_file is not None and filecmp.cmp(best, self.model_file, shallow=False):  # no later run's
-            write_about(Path(self.model_file).with_suffix(".json"), about, of=self.model_file)
+        published = Path(self.model_file) if self.model_file is not None else None
+        if published is not None and published.is_file() and filecmp.cmp(best, published, shallow=False):
+            write_about(published.with_suffix(".json"), about, of=published)  # and it is no later run's

@@ -179,7 +179,8 @@ class Writer(threading.Thread):
         self.queue: deque[Row | _Call] = deque()
         self.wake = threading.Event()
         self._history, self._client, self._run_id, self._uri = history, client, run_id, uri
-        self._rows: list[Row] = []
+        self._rows: list[Row] = []  # that the store does not have
+        self._unwritten: list[Row] = []  # that the file does not have
         self._calls: list[_Call] = []
         self._draining = threading.Lock()
         self._cut = training  # a training may repeat steps of an interrupted one
@@ -191,8 +192,9 @@ class Writer(threading.Thread):
         self._last = True
         self.wake.set()
         self.join(self.patience)
-        if self._rows:
-            logger.warning("%d values did not reach %s; %s has them", len(self._rows), self._uri, self._history)
+        for rows, place in ((self._rows, self._uri), (self._unwritten, self._history)):
+            if rows:
+                logger.warning("%d values did not reach %s", len(rows), place)
 
     def run(self) -> None:
         last = False
@@ -216,11 +218,13 @@ class Writer(threading.Thread):
                     self._calls.append(item)
             if self._client is not None:
                 self._rows += rows
+            self._unwritten += rows
             try:
-                if rows and self._cut:
+                if self._unwritten and self._cut:
+                    history.cut(self._history, self._unwritten[0])
                     self._cut = False
-                    history.cut(self._history, rows[0])
-                history.append(self._history, rows)
+                history.append(self._history, self._unwritten)
+                self._unwritten = []
             except OSError as error:
                 self._warn("history", f"{self._history} cannot be written: {error}")
 

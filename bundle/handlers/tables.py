@@ -13,6 +13,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 from monai.utils import string_list_all_gather
 
+from bundle import atomic
 from bundle.handlers.tracking import MLflowTracker
 
 __all__ = ["MetricTables"]
@@ -81,7 +82,10 @@ class MetricTables:
 
     def _write(self, name: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / name, "w", newline="", encoding="utf-8") as file:
+        with (
+            atomic.replacing(self.folder / name) as part,  # a table that is there is whole: studies rely on it
+            open(part, "w", newline="", encoding="utf-8") as file,
+        ):
             csv.writer(file).writerows([head, *rows])
         if self.tracker is not None:
             self.tracker.log_artifact(self.folder / name)

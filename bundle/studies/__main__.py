@@ -92,7 +92,8 @@ def main(argv: Sequence[str] | None = None, launcher: Sequence[str] = ()) -> int
 
 def _run(study: Study, runs: Sequence[Run], places: Places, own: argparse.Namespace, launcher: Sequence[str]) -> int:
     # only now: a report needs neither torch nor MONAI
-    from bundle.studies.checks import check_earlier_runs, check_study
+    from bundle import atomic
+    from bundle.studies.checks import check_earlier_runs, check_study, with_earlier
     from bundle.studies.parent import ParentRun
     from bundle.studies.processes import Processes, exclusive
     from bundle.studies.runner import StudyRunner
@@ -103,8 +104,8 @@ def _run(study: Study, runs: Sequence[Run], places: Places, own: argparse.Namesp
         if not own.accept_changes:
             check_earlier_runs(runs, records, places)
         for run in runs:
-            places.record(run).parent.mkdir(exist_ok=True)
-            places.record(run).write_text(json.dumps(records[run.name], indent=4) + "\n", encoding="utf-8")
+            record = with_earlier(records[run.name], places.record(run))
+            atomic.write_text(places.record(run), json.dumps(record, indent=4) + "\n")
         parent = ParentRun(study, places, records[runs[0].name]["data"])
         status, reported = "KILLED", time.monotonic()
 

@@ -18,7 +18,7 @@ from bundle.studies import commands
 from bundle.studies.definition import Run, Study, Variant, nearest
 from bundle.studies.places import Places
 
-__all__ = ["check_earlier_runs", "check_study"]
+__all__ = ["check_earlier_runs", "check_study", "with_earlier"]
 
 # where a run lies, not what it is
 _PLACES = ("dataset_dir", "output_dir", "model_file", "tracking_uri", "run_name", "resume", "tracker")
@@ -57,7 +57,13 @@ def check_study(study: Study, runs: Sequence[Run], places: Places) -> dict[str, 
             records[run.name] = {
                 **{"variant": run.variant, "seed": run.seed, "fold": run.fold},
                 "data": parser.get_parsed_content("data_fingerprint") if run is first else records[first.name]["data"],
-                "config": {key: value for key, value in executed_config(parser).items() if key not in _PLACES},
+                "config": _without_places(parser),
+                "evaluations": {
+                    f"{study.part}-{averaging}": _without_places(
+                        commands.evaluation(study, run, averaging, places).parser()
+                    )
+                    for averaging in study.averaging_of(run.variant)
+                },
             }
         if run is first:
             _check_evaluations(study, run, places)
@@ -83,7 +89,8 @@ def check_earlier_runs(runs: Sequence[Run], records: dict[str, dict[str, Any]], 
             continue
         if not file.is_file():
             raise FileExistsError(f"{folder} was not made by study {run.study}: move it, or choose another output_dir")
-        earlier, now = (_settings(record) for record in (json.loads(file.read_text("utf-8")), records[run.name]))
+        before = json.loads(file.read_text("utf-8"))
+        earlier, now = _settings(before), _settings(records[run.name])
         changed = [
             f"{name} {now.get(name, 'absent')} instead of {earlier.get(name, 'absent')}"
             for name in {**earlier, **now}
@@ -94,6 +101,32 @@ def check_earlier_runs(runs: Sequence[Run], records: dict[str, dict[str, Any]], 
                 f"run {run.name} was begun with other settings ({', '.join(changed[:5])}): restore them, move {folder} "
                 "away, or choose another output_dir; --accept_changes goes on nevertheless"
             )
+        for name, config in before.get("evaluations", {}).items():
+            table = places.run_dir(run) / "evaluation" / name / "summary.csv"
+            if table.is_file() and records[run.name]["evaluations"].get(name, config) != config:
+                raise FileExistsError(
+                    f"evaluation {name} of run {run.name} was made with other settings: move {table.parent} away to "
+                    "have it repeated; --accept_changes goes on nevertheless"
+                )
+
+
+def with_earlier(record: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The record of a run with the evaluations of other parts that an earlier one, in ``file``, tells of."""
+    earlier = json.loads(file.read_text("utf-8")).get("evaluations", {}) if file.is_file() else {}
+    return {**record, "evaluations": {**earlier, **record["evaluations"]}}
+
+
+def _evaluations(study: Study, run: Run, places: Places) -> dict[str, Any]:
+    """The executed configs of a training's evaluations, by their folders' names."""
+    return {
+        f"{study.part}-{averaging}": _without_places(commands.evaluation(study, run, averaging, places).parser())
+        for averaging in study.averaging_of(run.variant)
+    }
+
+
+def _without_places(parser: ConfigParser) -> dict[str, Any]:
+    out = (*_PLACES, "checkpoint", "evaluation_dir")
+    return {key: value for key, value in executed_config(parser).items() if key not in out}
 
 
 def _settings(record: dict[str, Any]) -> dict[str, str]:

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from bundle.data import fingerprint as module
-from bundle.data.fingerprint import fingerprint
+from bundle.data.fingerprint import fingerprint, image_fingerprints
 
 
 @pytest.fixture
@@ -56,13 +56,15 @@ def test_each_file_is_read_once(items, monkeypatch):
     assert len(read) == 2
 
 
-def test_pixels_beside_a_header_count(tmp_path):
-    (tmp_path / "v.mhd").write_text("NDims = 2\nElementDataFile = v.raw\n")
-    (tmp_path / "v.raw").write_bytes(b"1")
+@pytest.mark.parametrize("pixels", ["v.raw", "v 1.raw"])
+def test_pixels_beside_a_header_count(pixels, tmp_path):
+    (tmp_path / "v.mhd").write_text(f"NDims = 2\nElementDataFile = {pixels}\n")
+    (tmp_path / pixels).write_bytes(b"1")
     items = [{"image": str(tmp_path / "v.mhd"), "name": "v"}]
-    before = fingerprint(items)
-    (tmp_path / "v.raw").write_bytes(b"2")
-    assert fingerprint(items) != before
+    before = fingerprint(items), image_fingerprints(items)
+    (tmp_path / pixels).write_bytes(b"2")
+    assert fingerprint(items) != before[0]
+    assert image_fingerprints(items) != before[1]
 
 
 def test_missing_file(items, tmp_path):

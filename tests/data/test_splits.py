@@ -125,6 +125,7 @@ def test_folds_of_a_film_cut_every_truth_at_the_same_moments(frames, folds, data
         (0, {"validation": 0.2}, "needs at least 2 items, got 0"),
         (5, {"validation": ["s01", "nope"]}, "1 unknown items: nope; the 5 names begin with s00"),
         (2, {"validation": ["s00", "s01"]}, "all 2 items"),
+        (5, {"fold": 0, "folds": 2, "blocks": "false"}, "blocks must be True or False, got 'false'"),
         (5, {"validation": "s01"}, "a fraction, a number of items or a list"),
         (5, {"validation": True}, "a fraction, a number of items or a list"),
         (5, {"part": "test"}, "part must be one of training, validation, all, got 'test'"),

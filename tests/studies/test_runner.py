@@ -1,5 +1,6 @@
 """What is run, in which order, and what is not run again: with a stand-in for the bundle's command line."""
 
+import json
 import os
 import shutil
 import signal
@@ -165,6 +166,21 @@ def test_other_settings_are_not_mixed_with_those_of_before(run, tmp_path):
     code, printed, journal = run("--seeds", "[3]", seeds=[0])
     assert (code, journal) == (2, [])
     assert "tiny-all-s3 was not made by study tiny" in printed
+
+
+def test_other_evaluations_are_not_mixed_with_those_of_before(run, tmp_path):
+    run(seeds=[0])
+    strict = tmp_path / "strict.json"
+    strict.write_text(json.dumps({"cells#threshold": 0.9}))
+    files = {"evaluation": {**STUDY["evaluation"], "config_files": ["configs/evaluate.json", str(strict)]}}
+    code, printed, journal = run(seeds=[0], **files)
+    assert (code, journal) == (2, [])
+    assert "evaluation held_out-none of run tiny-all-s0 was made with other settings: move" in printed
+    for variant in ("all", "border"):
+        shutil.rmtree(tmp_path / "runs" / f"tiny-{variant}-s0" / "evaluation", ignore_errors=True)
+    code, _, journal = run(seeds=[0], **files)
+    assert code == 0
+    assert {line.split()[0] for line in journal} == {"evaluating"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,104 @@
+"""What a map costs by one window a pixel (Ciresan 2012), by the same network's dense form, and by the U-Net."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.inference import ready_network
+from benchmarks.targets import at_least
+from benchmarks.timing import Options, Table, digits, interleave, relative_error, require, tolerance
+from bundle.inferers import OverlapTileInferer
+from bundle.networks import UNet, WindowCNN
+from bundle.networks.window_cnn import per_pixel
+from bundle.precision import autocast
+
+__all__ = ["run"]
+
+#: side of the square of pixels that are classified one by one, px: enough for full batches, and seconds a call
+SQUARE = 8
+
+
+def run(
+    options: Options, size: int = 512, windows: Sequence[int] = (95, 65), base_channels: int = 48, square: int = SQUARE
+) -> Iterator[Table]:
+    """A table for fp32 and, with ``full``, one for bf16.
+
+    One window a pixel is timed on the square in the middle of the image only and multiplied by the pixels of the image:
+    every window costs the same. The target is the number of operations that a U-Net of width 64 saves, rounded down.
+    """
+    torch.manual_seed(options.seed)
+    image = torch.rand(1, 1, size, size, device=options.device)
+    made = UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=options.base_channels, norm="batch")
+    unet = ready_network(made, options.device)
+    start = (size - square) // 2
+    inside = slice(start, start + square)
+    factor = (size / square) ** 2
+    for precision in ("fp32", "bf16") if options.full else ("fp32",):
+        first = f"U-Net, width {options.base_channels}"
+        # name -> call, and what of the image it computes
+        contenders: dict[str, Callable[[], torch.Tensor]] = {first: _whole(unet, image, precision)}
+        share = {first: 1.0}
+        for window in windows:
+            network = WindowCNN(in_channels=1, out_channels=2, window=window, base_channels=base_channels).eval()
+            network = network.to(device=options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            dense, one_by_one = f"windows of {window} px, dense", f"windows of {window} px, one a pixel"
+            contenders[dense] = _whole(network, image, precision)
+            contenders[one_by_one] = _square(network, image, precision, (start, start + square))
+            share |= {dense: 1.0, one_by_one: factor}
+            error = relative_error(contenders[one_by_one](), contenders[dense]()[..., inside, inside])
+            allowed = tolerance(precision, options.device)
+            require(error < allowed, f"{precision}: windows of {window} px one by one differ from dense by {error:.2g}")
+        flops = {name: share[name] * _count(call) for name, call in contenders.items()}
+        timings = interleave(contenders, options.few, options.device)
+        seconds = {name: share[name] * timing.median for name, timing in timings.items()}
+        ratio = {name: share[name] * timing.ratio for name, timing in timings.items()}
+        rows = [
+            [
+                name if share[name] == 1 else f"{name} ({square**2} timed, x {share[name]:g})",
+                digits(flops[name] / 1e9),
+                digits(seconds[name]),
+                digits(ratio[name]),
+            ]
+            for name in contenders
+        ]
+        part = f"U-Net of width {options.base_channels}, {size} x {size} px, {precision}"
+        targets = [
+            at_least(part, name, ratio[name], _rounded_down(flops[name] / flops[first]))
+            for name in contenders
+            if share[name] > 1
+        ]
+        title = f"windows, {size} x {size} px, {base_channels} maps, {precision}, {options.device}"
+        yield Table(title, ("", "GFLOP", "s an image", "ratio"), rows, targets)
+
+
+def _whole(network: torch.nn.Module, image: torch.Tensor, precision: str) -> Callable[[], torch.Tensor]:
+    inferer = OverlapTileInferer(precision=precision)
+    # its choice passes the network on the meta device: not to be counted with the image's pass
+    inferer.choose_tile(tuple(image.shape[2:]), 1, network, image.device)
+    return lambda: inferer(image, network)
+
+
+def _square(
+    network: WindowCNN, image: torch.Tensor, precision: str, span: tuple[int, int]
+) -> Callable[[], torch.Tensor]:
+    def classify() -> torch.Tensor:
+        with autocast(precision, image.device):
+            return per_pixel(network, image, [span, span]).float()
+
+    return classify
+
+
+def _count(call: Callable[[], torch.Tensor]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
+
+
+def _rounded_down(value: float) -> float:
+    """To one digit: 131 becomes 100."""
+    scale = 10 ** math.floor(math.log10(value))
+    return math.floor(value / scale) * scale

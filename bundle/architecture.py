@@ -1,0 +1,114 @@
+"""Which network a checkpoint belongs to: what the JSON beside it says, or what a U-Net's tensors tell."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigComponent, ConfigParser
+from torch import nn
+
+from bundle import checkpoints, networks
+from bundle.about import about_file, read_about
+from bundle.provenance import running_parser
+
+__all__ = ["build_network", "network_entry", "require_known_network"]
+
+logger = logging.getLogger(__name__)
+
+_PACKAGE = "bundle.networks."
+
+
+def network_entry(parser: ConfigParser | None, entry: str = "network_def") -> dict[str, Any] | None:
+    """A network's entry in a config with its references resolved: ``{"_target_": name, argument: value}``.
+
+    Returns:
+        plain JSON values; None without a config, or where the entry is no ``_target_`` with such arguments.
+    """
+    if parser is None or not ConfigComponent.is_instantiable(parser.get(entry)):
+        return None
+    parser.get_parsed_content(entry)
+    item: Any = parser.ref_resolver.get_item(entry)  # whose references that has resolved
+    try:
+        return json.loads(json.dumps({"_target_": item.resolve_module_name(), **item.resolve_args()}))
+    except TypeError as error:
+        logger.warning("%s has an argument that is no plain value (%s): its checkpoint cannot name it", entry, error)
+        return None
+
+
+def build_network(checkpoint: str | os.PathLike[str], defaults: Mapping[str, Any] | None = None) -> nn.Module:
+    """The network that a checkpoint belongs to, with new weights.
+
+    The JSON beside a checkpoint names its network and the arguments (:class:`bundle.handlers.DescribeRun`). Where there
+    is none, or one of an earlier version, the checkpoint must be a U-Net's, whose tensors tell them. Only what
+    :mod:`bundle.networks` exports is ever built: the file cannot make anything else run.
+
+    Args:
+        checkpoint: a model file or a training checkpoint.
+        defaults: arguments of the :class:`bundle.networks.UNet` that is made where there is no such file yet; None
+            makes that an error.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`bundle.checkpoints.read`.
+        ValueError: for a network that is not known (naming the nearest), arguments that it does not take, and a
+            checkpoint that is not a U-Net's with nothing beside it.
+    """
+    described, source = read_about(checkpoint).get("network"), about_file(checkpoint)
+    if described is not None:
+        if not isinstance(described, Mapping) or not isinstance(described.get("_target_"), str):
+            raise ValueError(f'"network" in {source} must be an object with a "_target_", got {described!r}')
+        arguments = {name: value for name, value in described.items() if name != "_target_"}
+        return _make(described["_target_"], arguments, str(source))
+    if defaults is not None and not Path(checkpoint).is_file():
+        return networks.UNet(**defaults)
+    weights = checkpoints.network_weights(checkpoints.read(checkpoint))
+    found = checkpoints.unet_arguments(weights, defaults={})
+    if not found:
+        raise ValueError(
+            f"checkpoint {checkpoint} is not a U-Net's (its tensors begin with {', '.join(list(weights)[:3])}), and "
+            f"nothing beside it says what it is: put the JSON that its training wrote there, as {source}"
+        )
+    return networks.UNet(**found)
+
+
+def require_known_network(entry: str = "network_def") -> None:
+    """Check that the network which the running config names is one, if it says that it is one of this bundle.
+
+    Raises:
+        ValueError: naming the nearest and all that are allowed.
+    """
+    parser = running_parser()
+    config = parser.get(entry) if parser is not None else None
+    target = config.get("_target_") if isinstance(config, Mapping) else None
+    if isinstance(target, str) and target.startswith(_PACKAGE):
+        _network_class(target, entry)
+
+
+def _make(target: str, arguments: dict[str, Any], source: str) -> nn.Module:
+    network = _network_class(target, source)
+    try:
+        inspect.signature(network).bind(**arguments)
+    except TypeError as error:
+        raise ValueError(
+            f"network {target} in {source}: {error}; allowed are {', '.join(inspect.signature(network).parameters)}"
+        ) from None
+    return network(**arguments)
+
+
+def _network_class(target: str, source: str) -> type[nn.Module]:
+    exported = [known for known in networks.__all__ if isinstance(getattr(networks, known), type)]
+    name = target.rpartition(".")[2]
+    if target.startswith(_PACKAGE) and name in exported:
+        return getattr(networks, name)
+    by_lower = {known.lower(): known for known in exported}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0)
+    raise ValueError(
+        f"network {target!r} in {source} is none of this bundle: allowed are "
+        f"{', '.join(_PACKAGE + known for known in exported)}; the nearest is {_PACKAGE}{by_lower[near[0]]}"
+    )

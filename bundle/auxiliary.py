@@ -1,0 +1,74 @@
+"""Auxiliary classifiers: losses inside a network that help its early training and then fade."""
+
+from __future__ import annotations
+
+import torch
+from ignite.engine import Engine, Events
+from monai.losses import DeepSupervisionLoss
+from torch import nn
+
+__all__ = ["AuxiliaryLoss"]
+
+
+class AuxiliaryLoss(nn.Module):
+    """The loss of the logits plus, with a weight that decays over the training, that of each auxiliary classifier.
+
+    It is the loss of a trainer, and one of its handlers::
+
+        loss(logits) + weight * 0.5 ^ (steps done / half_life) * sum of loss(auxiliary logits)
+
+    The steps done are the trainer's iterations, which every checkpoint holds: nothing else has to be saved, and a
+    resumed run goes on with the very same weight. Without :meth:`attach` the weight stays at its first value.
+
+    Chen et al. (AAAI 2016) let the weights of the auxiliary classifiers shrink while training proceeds; the schedule
+    is ours.
+
+    Args:
+        loss: of one map of logits and the target.
+        weight: of each auxiliary classifier at the first step, at least 0.
+        half_life: steps after which half of it is left, above 0.
+
+    Shape:
+        input: BKNHW[D] logits of N classes: first the network's, then those of K - 1 auxiliary classifiers, stacked
+            as MONAI's DynUNet stacks its deep supervision. Or BNHW[D] with no auxiliary classifier.
+        target: B1HW[D] or B2HW[D], as ``loss`` takes it.
+
+    Raises:
+        ValueError: for arguments outside what is allowed.
+
+    Example:
+        >>> from bundle.losses import PixelWeightedCrossEntropy
+        >>> loss = AuxiliaryLoss(PixelWeightedCrossEntropy(), weight=0.5, half_life=100)
+        >>> round(loss(torch.zeros(1, 4, 2, 8, 8), torch.ones(1, 1, 8, 8)).item(), 4)  # (1 + 3 * 0.5) log 2
+        1.7329
+    """
+
+    def __init__(self, loss: nn.Module, weight: float = 1.0, half_life: float = 1000) -> None:
+        super().__init__()
+        if not weight >= 0:
+            raise ValueError(f"weight must be at least 0 (0 is the nearest), got {weight!r}")
+        if not half_life > 0:
+            raise ValueError(f"half_life must be above 0 steps, got {half_life!r}")
+        self.loss = loss
+        self.weight = weight
+        self.half_life = half_life
+        self.steps_done = 0
+
+    @property
+    def present_weight(self) -> float:
+        """Of each auxiliary classifier in this step."""
+        return self.weight * 0.5 ** (self.steps_done / self.half_life)
+
+    def attach(self, engine: Engine) -> None:
+        """Let the trainer's iterations count as the steps."""
+        engine.add_event_handler(Events.ITERATION_STARTED, self._count)
+
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if input.dim() == target.dim():
+            return self.loss(input, target)
+        maps = list(input.unbind(dim=1))
+        weights = [1.0] + [self.present_weight] * (len(maps) - 1)
+        return DeepSupervisionLoss(self.loss, weights=weights)(maps, target)  # type: ignore[arg-type]  # no _Loss
+
+    def _count(self, engine: Engine) -> None:
+        self.steps_done = engine.state.iteration - 1

@@ -1,0 +1,187 @@
+"""A checkpoint's network: what the JSON beside it names, or what a U-Net's tensors tell, and nothing else."""
+
+import pytest
+import torch
+from monai.bundle import ConfigParser, ckpt_export
+
+from bundle import checkpoints
+from bundle.about import write_about
+from bundle.architecture import build_network, network_entry, require_known_network
+from bundle.console import own_cause
+from bundle.inferers import OverlapTileInferer
+from bundle.networks import DCN, UNet
+from tests.conftest import ROOT
+
+DCN_ENTRY = {
+    "_target_": "bundle.networks.DCN",
+    "spatial_dims": 2,
+    "in_channels": 1,
+    "out_channels": 2,
+    "base_channels": 2,
+    "kernels": [4, 6, 10],
+    "branches": [True, True, False],
+}
+DCN_ARGUMENTS = {name: value for name, value in DCN_ENTRY.items() if name != "_target_"}
+UNET = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_channels": 2, "depth": 2}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Of a DCN, with nothing beside it."""
+    checkpoints.write(tmp_path / "model.pt", DCN(**DCN_ARGUMENTS).state_dict())
+    return tmp_path / "model.pt"
+
+
+def test_the_json_beside_it_names_the_network(checkpoint):
+    write_about(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY}, of=checkpoint)
+    network = checkpoints.load_network(build_network(checkpoint), checkpoint)
+    assert isinstance(network, DCN)
+    assert [branch[0].kernel_size for branch in network.branches.values()] == [(4, 4), (6, 6)]
+    torch.testing.assert_close(dict(network.state_dict()), dict(checkpoints.read(checkpoint)))
+
+
+def test_in_the_folder_of_a_run_it_is_about_json(checkpoint, tmp_path):
+    write_about(tmp_path / "about.json", {"network": DCN_ENTRY})
+    assert isinstance(build_network(checkpoint), DCN)
+
+
+@pytest.mark.parametrize("beside", [None, {"config": {}}, {"network": None}])
+def test_without_a_name_a_unets_tensors_tell(beside, tmp_path):
+    trained = UNet(**UNET, norm="batch", padding="same")
+    checkpoints.write(tmp_path / "model.pt", trained.state_dict())
+    if beside is not None:
+        write_about(tmp_path / "model.json", beside)
+    network = build_network(tmp_path / "model.pt")
+    assert isinstance(network, UNet)
+    assert network.geometry == trained.geometry
+    checkpoints.load_network(network, tmp_path / "model.pt")
+
+
+def test_without_a_file_there_are_defaults(tmp_path):
+    network = build_network(tmp_path / "none.pt", defaults=UNET)
+    assert isinstance(network, UNet)
+    assert network.depth == 2
+    with pytest.raises(FileNotFoundError, match=r"none\.pt does not exist"):
+        build_network(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize("defaults", [None, UNET])
+def test_another_network_without_a_name_asks_for_its_json(checkpoint, defaults):
+    with pytest.raises(ValueError, match=r"not a U-Net's \(its tensors begin with trunk.*put the JSON.*model\.json"):
+        build_network(checkpoint, defaults)
+
+
+def test_what_describes_another_file_names_nothing(checkpoint, tmp_path):
+    other = tmp_path / "other.pt"
+    other.write_bytes(b"")
+    write_about(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY}, of=other)
+    with pytest.raises(ValueError, match="not a U-Net's"):
+        build_network(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("target", "nearest"),
+    [
+        ("bundle.networks.DNC", "DCN"),
+        ("bundle.networks.unet", "UNet"),
+        ("bundle.networks.FCN8s", "FCN"),
+        ("monai.networks.nets.BasicUNet", "UNet"),
+        ("torch.nn.MultiLevel", "MultiLevel"),
+    ],
+)
+def test_another_name_is_refused_and_the_nearest_said(checkpoint, target, nearest):
+    write_about(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY | {"_target_": target}})
+    with pytest.raises(ValueError, match="is none of this bundle: allowed are") as error:
+        build_network(checkpoint)
+    message = str(error.value)
+    assert target in message
+    assert "model.json" in message
+    assert "bundle.networks.FCN, " in message
+    assert message.endswith(f"the nearest is bundle.networks.{nearest}")
+
+
+@pytest.mark.parametrize("target", ["os.system", "builtins.eval", "bundle.networks.unet.copy.deepcopy"])
+def test_nothing_but_a_network_is_ever_called(checkpoint, target, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_about(checkpoint.with_suffix(".json"), {"network": {"_target_": target, "command": "touch pwned"}})
+    with pytest.raises(ValueError, match="is none of this bundle"):
+        build_network(checkpoint)
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (DCN_ENTRY | {"depht": 3}, r"unexpected keyword argument 'depht'; allowed are spatial_dims, .*branches"),
+        (DCN_ENTRY | {"kernels": [4, 8, 7]}, "F3 is 7 px, smaller than its stride of 8"),
+        ({"base_channels": 2}, '"network" in .* must be an object with a "_target_"'),
+        ("DCN", '"network" in .* must be an object with a "_target_", got \'DCN\''),
+    ],
+)
+def test_what_cannot_be_made_says_why(checkpoint, entry, message):
+    write_about(checkpoint.with_suffix(".json"), {"network": entry})
+    with pytest.raises(ValueError, match=message):
+        build_network(checkpoint)
+
+
+def test_an_entry_is_told_with_its_references_resolved(caplog):
+    config = {
+        "width": "$2 + 1",
+        "strides": [4, 8],
+        "network_def": {
+            **{"_target_": "bundle.networks.DCN", "_desc_": "no argument", "_disabled_": False},
+            **{"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_channels": "@width"},
+            "kernels": "$tuple(@strides) + (16,)",
+            "branches": [True, "$1 > 2", True],
+        },
+        "expression": "$torch.nn.Identity()",
+        "strange": {
+            **{"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 1, "kernel_size": 1},
+            "device": "$torch.device('cpu')",
+        },
+    }
+    parser = ConfigParser(config)
+    assert network_entry(parser) == {
+        **{"_target_": "bundle.networks.DCN", "spatial_dims": 2, "in_channels": 1, "out_channels": 2},
+        **{"base_channels": 3, "kernels": [4, 8, 16], "branches": [True, False, True]},
+    }
+    assert parser["network_def"]["base_channels"] == "@width"  # the config itself stays as it was
+    assert network_entry(parser, "expression") is network_entry(parser, "absent") is network_entry(None) is None
+    assert network_entry(parser, "strange") is None
+    assert "strange has an argument that is no plain value" in caplog.text
+
+
+def test_export_to_torchscript(checkpoint, tmp_path):
+    write_about(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY}, of=checkpoint)
+    ckpt_export(
+        net_id="network_def",
+        filepath=str(tmp_path / "model.ts"),
+        ckpt_file=str(checkpoint),
+        meta_file=str(ROOT / "configs" / "metadata.json"),
+        config_file=str(ROOT / "configs" / "inference.json"),
+        checkpoint=str(checkpoint),
+    )
+    network = checkpoints.load_network(build_network(checkpoint), checkpoint).eval()
+    image = torch.rand(1, 1, 30, 21)
+    with torch.no_grad():
+        found = OverlapTileInferer()(image, torch.jit.load(tmp_path / "model.ts").eval())
+        torch.testing.assert_close(found, OverlapTileInferer()(image, network))
+
+
+@pytest.mark.parametrize("target", ["bundle.networks.DNC", "bundle.networks.dcn"])
+def test_a_config_of_an_unknown_network(target, workflow):
+    check = {
+        "import_architecture": "$import bundle.architecture as architecture",
+        "run": ["$architecture.require_known_network()"],
+    }
+    with pytest.raises(RuntimeError) as caught:
+        workflow(**check, **{"network_def#_target_": target}).run()
+    message = str(own_cause(caught.value))
+    assert message.startswith(f"network {target!r} in network_def is none of this bundle: allowed are")
+    assert message.endswith("the nearest is bundle.networks.DCN")
+    for known in ("bundle.networks.UNet", "monai.networks.nets.BasicUNet"):
+        workflow(**check, **{"network_def#_target_": known}).run()
+
+
+def test_outside_of_a_config_there_is_nothing_to_check():
+    require_known_network()
