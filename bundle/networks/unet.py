@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from bundle.geometry import Geometry, PaddedGeometry, ValidGeometry
+from bundle.networks.arguments import require_counts
 
 __all__ = ["UNet"]
 
@@ -88,13 +89,7 @@ class UNet(nn.Module):
         super().__init__()
         if spatial_dims not in _CONV:
             raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
-        for name, value in (
-            ("in_channels", in_channels),
-            ("out_channels", out_channels),
-            ("base_channels", base_channels),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be an integer of at least 1 (1 is the nearest), got {value!r}")
+        require_counts(in_channels=in_channels, out_channels=out_channels, base_channels=base_channels)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), got {dropout!r}; the paper's is 0.5, none is 0")
         _require_tile_exact(norm)

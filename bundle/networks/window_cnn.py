@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bundle.geometry import WindowGeometry, mirror_indices
+from bundle.networks.arguments import require_counts
 
 __all__ = ["WINDOWS", "WindowCNN", "per_pixel"]
 
@@ -69,14 +70,9 @@ class WindowCNN(nn.Module):
         hidden_units: int = 200,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("in_channels", in_channels),
-            ("out_channels", out_channels),
-            ("base_channels", base_channels),
-            ("hidden_units", hidden_units),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be an integer of at least 1 (1 is the nearest), got {value!r}")
+        require_counts(
+            in_channels=in_channels, out_channels=out_channels, base_channels=base_channels, hidden_units=hidden_units
+        )
         if window not in WINDOWS:
             raise ValueError(_unknown_window(window))
         self.geometry = WindowGeometry(window)
