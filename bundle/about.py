@@ -18,7 +18,7 @@ from typing import Any
 from bundle import atomic
 from bundle.data.fingerprint import image_fingerprints
 
-__all__ = ["about_file", "evaluation_folder", "read_about", "require_unseen", "write_about"]
+__all__ = ["about_file", "cell_options", "evaluation_folder", "read_about", "require_unseen", "write_about"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,24 @@ def read_about(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
         logger.warning("%s describes another file than %s that lies beside it, and is left out", path, checkpoint)
         return {}
     return about
+
+
+def cell_options(checkpoint: str | os.PathLike[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """How cells are read off a network's probabilities: as its training's config had it, else the defaults.
+
+    Args:
+        checkpoint: of the network; what lies beside it tells (:func:`about_file`).
+        defaults: option of :func:`bundle.instances.probability_to_instances` -> value, for what is not told.
+    """
+    config = read_about(checkpoint).get("config", {})
+    told = config.get("cells", {}) if isinstance(config, dict) else {}
+    # an expression of the training's config has no meaning in another one
+    plain = {
+        name: told[name]
+        for name in defaults
+        if name in told and not (isinstance(told[name], str) and told[name].startswith(("$", "@", "%")))
+    }
+    return {**defaults, **plain}
 
 
 def require_unseen(items: Sequence[dict], part: str, checkpoint: str | os.PathLike[str]) -> list[dict]:

@@ -27,13 +27,14 @@ def probability_to_instances(
     grow: float = 0.0,
     seeds: str | None = None,
     seed_distance: float = 10.0,
+    outline: float | None = None,
     connectivity: int = 1,
     spatial_dims: int | None = None,
 ) -> np.ndarray:
     """Label the cells of a probability map.
 
-    In this order: threshold, connected components, holes filled, components split at seeds, small cells removed,
-    the ridge between cells grown back, labels made contiguous.
+    In this order: threshold, connected components, holes filled, components split at seeds, small cells removed, the
+    others extended to their outline, the ridge between cells grown back, labels made contiguous.
 
     Args:
         probability: HW[D], any float type, the probability of "cell", 0 .. 1.
@@ -48,6 +49,10 @@ def probability_to_instances(
             maxima of the distance to the background, for round cells; "probability" at the maxima of the
             smoothed probability, for cells with a faint border in between.
         seed_distance: px, at least 1; seeds are at least that far apart: about the radius of the smallest cell.
+        outline: a second threshold, below the first: cells are told apart at ``threshold``, where the ridges between
+            them are wide, and end at ``outline``. A px above it goes to the cell that a flooding down the
+            probability reaches it from; one that hangs together with no cell is background. None: cells end at
+            ``threshold``. A border weight in training makes ridges wide and cells small; this undoes it.
         connectivity: 1 (edges: 4 neighbours, 6 in 3D) up to the number of axes of one image (corners too).
         spatial_dims: axes of one image: 2 takes HWD as a stack and labels each slice along the last axis alone, as a
             2D network saw it, with sizes in px of a slice; None and 3 take HWD as one volume.
@@ -60,10 +65,10 @@ def probability_to_instances(
         ValueError: for another number of axes, an empty map, NaN, values outside 0 .. 1, or an option out of its
             range.
     """
-    _check_options(threshold, min_size, grow, seeds, seed_distance, connectivity, spatial_dims)
+    _check_options(threshold, min_size, grow, seeds, seed_distance, outline, connectivity, spatial_dims)
     probability = _checked_map(probability, connectivity, spatial_dims)
     if spatial_dims is not None and spatial_dims < probability.ndim:
-        options = (threshold, min_size, fill_holes, grow, seeds, seed_distance, connectivity)
+        options = (threshold, min_size, fill_holes, grow, seeds, seed_distance, outline, connectivity)
         return _stacked([probability_to_instances(plane, *options) for plane in np.moveaxis(probability, -1, 0)])
     cells, count = ndi.label(probability > threshold, ndi.generate_binary_structure(probability.ndim, connectivity))
     if fill_holes:
@@ -71,6 +76,10 @@ def probability_to_instances(
     if seeds is not None and cells.any():
         cells = regions.split_touching(cells, probability, seeds, seed_distance)
     cells[np.bincount(cells.ravel())[cells] < min_size] = 0
+    if outline is not None and cells.any():
+        cells = regions.extend(cells, probability, outline, connectivity)
+        if fill_holes:
+            cells = regions.fill_holes(cells, int(cells.max()), connectivity)
     if grow > 0:
         cells = regions.close_ridges(cells, grow)
     return _contiguous(cells)
@@ -82,12 +91,16 @@ def _check_options(
     grow: float,
     seeds: str | None,
     seed_distance: float,
+    outline: float | None,
     connectivity: int,
     spatial_dims: int | None,
 ) -> None:
     if not 0 <= threshold < 1:
         nearest = 0 if threshold < 0 else 0.99
         raise ValueError(f"threshold must be at least 0 and below 1 ({nearest} is near), got {threshold}")
+    if outline is not None and not 0 <= outline <= threshold:
+        nearest = 0 if outline < 0 else threshold
+        raise ValueError(f"outline must be None or 0 .. threshold {threshold} ({nearest} is near), got {outline}")
     for name, value, least in (("min_size", min_size, 0), ("grow", grow, 0), ("seed_distance", seed_distance, 1)):
         if not value >= least:
             raise ValueError(f"{name} must be at least {least} px ({least} is the nearest), got {value}")
@@ -163,10 +176,11 @@ class ProbabilityToInstances(Transform):
         grow: float = 0.0,
         seeds: str | None = None,
         seed_distance: float = 10.0,
+        outline: float | None = None,
         connectivity: int = 1,
         spatial_dims: int | None = None,
     ) -> None:
-        _check_options(threshold, min_size, grow, seeds, seed_distance, connectivity, spatial_dims)
+        _check_options(threshold, min_size, grow, seeds, seed_distance, outline, connectivity, spatial_dims)
         self.options: dict[str, Any] = {
             "threshold": threshold,
             "min_size": min_size,
@@ -174,6 +188,7 @@ class ProbabilityToInstances(Transform):
             "grow": grow,
             "seeds": seeds,
             "seed_distance": seed_distance,
+            "outline": outline,
             "connectivity": connectivity,
             "spatial_dims": spatial_dims,
         }

@@ -1,4 +1,4 @@
-"""Operations on labelled cells, HW[D]: filling their holes, splitting touching ones, closing ridges between them."""
+"""Operations on labelled cells, HW[D]: filling holes, splitting touching ones, extending them, closing ridges."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from scipy import ndimage as ndi
 from skimage.feature import peak_local_max
 from skimage.segmentation import expand_labels, watershed
 
-__all__ = ["close_ridges", "fill_holes", "split_touching"]
+__all__ = ["close_ridges", "extend", "fill_holes", "split_touching"]
 
 
 def fill_holes(cells: np.ndarray, count: int, connectivity: int) -> np.ndarray:
@@ -53,6 +53,12 @@ def split_touching(cells: np.ndarray, probability: np.ndarray, seeds: str, seed_
     numbers = np.unique(ridges[tuple(peaks.T)])
     markers = np.where(np.isin(ridges, numbers), np.searchsorted(numbers, ridges) + 1, 0)
     return watershed(-relief, markers, mask=foreground)
+
+
+def extend(cells: np.ndarray, probability: np.ndarray, outline: float, connectivity: int) -> np.ndarray:
+    """Flood down the probability from every cell to where it is no longer above ``outline``."""
+    mask = (probability > outline) | (cells > 0)
+    return watershed(-probability, cells, mask=mask, connectivity=connectivity)
 
 
 def close_ridges(cells: np.ndarray, grow: float) -> np.ndarray:

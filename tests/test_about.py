@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from bundle.about import about_file, evaluation_folder, read_about, require_unseen, write_about
+from bundle.about import about_file, cell_options, evaluation_folder, read_about, require_unseen, write_about
 from bundle.data.fingerprint import image_fingerprints
 
 
@@ -53,6 +53,14 @@ def test_a_damaged_file_is_named(tmp_path):
         (tmp_path / "model.json").write_text(text)
         with pytest.raises(ValueError, match=r"model\.json (is no JSON|holds a list)"):
             read_about(tmp_path / "model.pt")
+
+
+def test_cells_are_read_off_as_the_training_was_configured(tmp_path):
+    model, defaults = tmp_path / "model.pt", {"threshold": 0.5, "min_size": 20, "outline": None}
+    assert cell_options(model, defaults) == defaults
+    cells = {"threshold": 0.65, "min_size": "$10 * 20", "outline": 0.3, "of_an_older_version": 1}
+    write_about(tmp_path / "model.json", {"config": {"cells": cells}})
+    assert cell_options(model, defaults) == {"threshold": 0.65, "min_size": 20, "outline": 0.3}
 
 
 def test_images_are_known_by_their_content_and_slice(items, tmp_path):

@@ -105,7 +105,7 @@ def test_inference_writes_the_challenges_layout(bundle_run, sequence, tmp_path, 
     # in the widest gap near the median: cells in every frame, whatever the last bit of a probability
     values = np.unique(np.quantile(probability(0), np.linspace(0.4, 0.8, 200)))
     widest = int(np.argmax(np.diff(values)))
-    options = json.loads((ROOT / "configs/inference.json").read_text())["cells"]
+    options = json.loads((ROOT / "configs/inference.json").read_text())["trained_cells"]["defaults"]
     options["threshold"] = round(float(values[widest : widest + 2].mean()), 6)
     result = bundle_run(
         "run",

@@ -162,6 +162,56 @@ class TestGrow:
         assert (cells[4] > 0).all()
 
 
+class TestOutline:
+    """Cells are told apart at one threshold and end at a lower one."""
+
+    # two plateaus of 0.9 with slopes down to 0, which meet at 0.5 in column 20
+    slope = np.clip(np.minimum(np.abs(np.arange(41) - 20) * 0.1 + 0.5, 0.9), 0, 1)
+    slope[:4], slope[-4:] = [0, 0.2, 0.4, 0.6], [0.6, 0.4, 0.2, 0]
+    valley = np.repeat(slope[None], 7, axis=0)
+
+    def test_cells_meet_at_the_bottom_of_the_valley_and_end_at_the_outline(self):
+        assert probability_to_instances(self.valley, threshold=0.4).max() == 1
+        assert probability_to_instances(self.valley, threshold=0.7)[0, 17:24].tolist() == [1, 0, 0, 0, 0, 0, 2]
+        cells = probability_to_instances(self.valley, threshold=0.7, outline=0.3)[3]
+        assert (cells[2:20] == 1).all()
+        assert (cells[21:39] == 2).all()
+        assert cells[20] in (1, 2)
+        assert (cells[[0, 1, 39, 40]] == 0).all()
+
+    def test_what_hangs_together_with_no_cell_is_background(self):
+        probability = np.zeros((9, 30))
+        probability[2:7, 2:9], probability[2:7, 15:20], probability[3:5, 25:27] = 0.9, 0.5, 0.9
+        cells = probability_to_instances(probability, threshold=0.7, min_size=5, outline=0.3)
+        np.testing.assert_array_equal(cells > 0, np.where(np.arange(30) < 9, probability > 0, False))
+
+    def test_a_hole_that_the_outline_closes_is_filled(self):
+        probability = np.full((9, 9), 0.5)
+        probability[1, 1:8], probability[4, 4] = 0.9, 0.0
+        assert (probability_to_instances(probability, threshold=0.7, outline=0.3) == 1).all()
+        assert probability_to_instances(probability, threshold=0.7, outline=0.3, fill_holes=False)[4, 4] == 0
+
+    @given(arrays(np.float32, (9, 11), elements=st.floats(0, 1, width=16)), st.floats(0, 0.5), st.integers(0, 3))
+    def test_cells_keep_their_cores_and_end_where_the_mask_does(self, probability, outline, min_size):
+        cores = probability_to_instances(probability, 0.5, min_size, fill_holes=False)
+        cells = probability_to_instances(probability, 0.5, min_size, fill_holes=False, outline=outline)
+        assert cells.max() == cores.max()
+        for number in range(1, cores.max() + 1):
+            assert len(np.unique(cells[cores == number])) == 1
+        mask, _ = ndi.label(probability > outline)
+        np.testing.assert_array_equal(cells > 0, np.isin(mask, mask[cores > 0]) & (mask > 0))
+
+    def test_none_and_the_threshold_itself_are_the_same(self):
+        for outline in (None, 0.7):
+            cells = probability_to_instances(self.valley, threshold=0.7, outline=outline)
+            np.testing.assert_array_equal(cells > 0, self.valley > 0.7)
+
+    @pytest.mark.parametrize(("outline", "near"), [(0.6, "0.5 is near"), (-0.1, "0 is near")])
+    def test_above_the_threshold_or_below_0(self, outline, near):
+        with pytest.raises(ValueError, match=rf"outline must be None or 0 .. threshold 0.5 \({near}\), got {outline}"):
+            ProbabilityToInstances(outline=outline)
+
+
 class TestStacks:
     """A stack is labelled slice by slice; what one slice holds is nothing to the next."""
 

@@ -32,7 +32,7 @@ _TRUTH = {
     "silver": ("_ST/SEG", SEGMENTATION),
     "markers": ("_GT/TRA", TRACKING),
 }
-_LABELS = ("gold", "silver")
+_LABELS = ("gold", "silver", "auto")
 #: for each kind of evidence what items may carry, and what each must
 _CARRIED: Mapping[str, tuple[str, ...]] = {
     "none": (),
@@ -60,7 +60,7 @@ def datalist(
         root: folder of the data set, the one that holds ``01`` and ``01_GT``.
         sequences: their names, as ``["01"]``; None for all that have truth of the kind asked for.
         labels: "gold": frames with a gold segmentation. "silver": frames with a silver one, which then is the label
-            and needs no evidence.
+            and needs no evidence. "auto": silver for a sequence that has it, else gold.
         evidence: how items tell of cells that gold does not segment. "none": not at all, so that they count as
             background. "markers": by "markers". "silver": by "silver" and, where there are markers, by these too.
             "auto": by whatever of both there is for the frame.
@@ -83,12 +83,16 @@ def datalist(
     root = Path(root)
     items = []
     for name in _chosen(root, sequences):
-        frames = _frames(root, name, labels, evidence if labels == "gold" else "none")
+        kind = labels
+        if labels == "auto":
+            kind = "silver" if frames_in(_folder(root, name, "silver"), SEGMENTATION) else "gold"
+        frames = _frames(root, name, kind, evidence if kind == "gold" else "none")
         if not frames and sequences is not None:
-            raise FileNotFoundError(f"{root} has no {labels} segmentation of sequence {name}: {_pattern(name, labels)}")
+            raise FileNotFoundError(f"{root} has no {kind} segmentation of sequence {name}: {_pattern(name, kind)}")
         items += frames
     if not items:
-        raise FileNotFoundError(f"{root} has no frame with a {labels} segmentation: {_pattern('NN', labels)}")
+        kind = "gold" if labels == "auto" else labels
+        raise FileNotFoundError(f"{root} has no frame with a {kind} segmentation: {_pattern('NN', kind)}")
     if not any(_holds_object(item["label"]) for item in items):
         raise ValueError(f"{root}: none of its {len(items)} {labels} segmentations holds an object")
     return items

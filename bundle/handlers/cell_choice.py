@@ -38,7 +38,8 @@ class ChooseCells:
 
     Args:
         folder: where both go; made if absent.
-        grid: option -> values to try. threshold in 0..1; min_size, grow and seed_distance in px.
+        grid: option -> values to try. threshold and outline in 0..1; min_size, grow and seed_distance in px.
+            Combinations whose outline is not below their threshold are left out.
         fixed: all other options.
         by: "seg" or "f1".
         part: of the data; only "validation" is allowed, for what is chosen on others cannot be measured there.
@@ -70,9 +71,10 @@ class ChooseCells:
             raise ValueError(f"grid must give at least one value of each option, got {dict(grid)}")
         self.folder = Path(folder)
         self.grid = {name: list(values) for name, values in grid.items()}
-        self.settings = [
+        every = [
             {**(fixed or {}), **dict(zip(self.grid, values, strict=True))} for values in product(*self.grid.values())
         ]
+        self.settings = [setting for setting in every if _ordered(setting)] or every
         self._label = [ProbabilityToInstances(**setting) for setting in self.settings]
         self.by = by
         self.part = part
@@ -122,7 +124,8 @@ class ChooseCells:
             ", ".join(f"{name} {best[name]}" for name in self.grid),
         )
         for name, values in self.grid.items():
-            if len(values) > 2 and best[name] in (min(values), max(values)) and best[name] != 0:
+            numbers = [value for value in values if isinstance(value, int | float)]
+            if len(numbers) > 2 and best[name] in (min(numbers), max(numbers)) and best[name] != 0:
                 logger.warning("%s %s is at the end of its grid: try values beyond", name, best[name])
 
     def _row(self, setting: Mapping[str, Any], counts: np.ndarray) -> dict[str, Any]:
@@ -140,3 +143,9 @@ class ChooseCells:
         if self.tracker is not None:
             for name in ("choice.csv", "cells.json"):
                 self.tracker.log_artifact(self.folder / name)
+
+
+def _ordered(setting: Mapping[str, Any]) -> bool:
+    """Whether an outline, if there is one, lies below the threshold."""
+    outline = setting.get("outline")
+    return outline is None or outline < setting.get("threshold", 0.5)

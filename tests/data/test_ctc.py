@@ -74,6 +74,18 @@ def test_silver_alone_is_a_data_set(root):
         datalist(root)
 
 
+def test_labels_auto_is_silver_for_a_sequence_that_has_it_else_gold(root):
+    write_set(root, "02", gold=(0,))
+    shutil.rmtree(root / "02_ST")
+    items = datalist(root, labels="auto")
+    assert names(items) == ["01-000", "01-001", "01-002", "01-003", "02-000"]
+    assert [Path(item["label"]).parts[-3] for item in items] == ["01_ST"] * 4 + ["02_GT"]
+    assert "markers" in items[-1]
+    assert "markers" not in items[0]
+    shutil.rmtree(root / "01_ST")
+    assert datalist(root, labels="auto") == datalist(root, labels="gold")
+
+
 def test_sequences(root):
     write_set(root, "02", gold=(0,))
     write_set(root, "03", gold=())
@@ -186,7 +198,7 @@ def test_truth_without_any_object(root):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"labels": "bronze"}, "labels must be one of gold, silver, got 'bronze'"),
+        ({"labels": "bronze"}, "labels must be one of gold, silver, auto, got 'bronze'"),
         ({"evidence": "all"}, "evidence must be one of none, markers, silver, auto, got 'all'"),
         ({"labels": "silver", "evidence": "markers"}, "with labels='silver' it must be 'none', got 'markers'"),
     ],

@@ -80,6 +80,12 @@ def test_a_best_at_the_end_of_its_grid_is_said(tmp_path, caplog):
     assert "threshold 0.3 is at the end of its grid" in caplog.text
 
 
+def test_an_outline_is_tried_below_its_threshold_only(tmp_path):
+    chosen, rows = choose(tmp_path, grid={"threshold": [0.2, 0.8], "outline": [None, 0.5]})
+    assert {(row["threshold"], row["outline"]) for row in rows} == {("0.2", ""), ("0.8", ""), ("0.8", "0.5")}
+    assert (chosen["threshold"], chosen["outline"]) == (0.8, 0.5)  # the discs part at 0.8 and reach out to 0.5
+
+
 def test_nothing_annotated(tmp_path):
     probability, truth = IMAGES[0]
     with pytest.raises(ValueError, match="part 'validation' has no annotated cell"):
