@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 from benchmarks.annotation_loop.__main__ import main
 from benchmarks.annotation_loop.loop import Loop
 from benchmarks.annotation_loop.plan import STRATEGIES, Settings, keep_settings, read_film
-from benchmarks.annotation_loop.report import curves, draw, markdown
+from benchmarks.annotation_loop.report import curves, draw, markdown, write_report
 from bundle import checkpoints
 from bundle.active_learning import border_score, foreground_probability
 from bundle.data.fingerprint import image_fingerprints
@@ -218,7 +218,14 @@ def test_settings_stay_and_mistakes_are_named(film_dir, tmp_path, capsys):
 
 
 def record(seed, strategy, number, value):
-    return {"seed": seed, "strategy": strategy, "round": number, "frames": ["f"] * (2 + number), "seg": value}
+    return {
+        "seed": seed,
+        "strategy": strategy,
+        "round": number,
+        "frames": ["f"] * (2 + number),
+        "seg": value,
+        "added": 1,
+    }
 
 
 RECORDS = [
@@ -242,6 +249,16 @@ def test_the_table_pairs_by_seed():
     assert lines[0] == "| annotated frames | random | border | border − random |"
     assert lines[3] == "| 3 | 0.300 ± 0.141 | 0.400 ± 0.141 | +0.100 ± 0.283 (1/2 better) |"
     assert lines[4] == "| 4 |  | 0.600 |  |"
+
+
+def test_the_rows_come_by_seed_strategy_and_round_though_ten_sorts_before_two(tmp_path):
+    files, text = write_report([record(1, "border", 10, 0.7), *reversed(RECORDS)], tmp_path)
+    assert [file.name for file in files] == ["results.csv", "summary.md", "curve.png", "curve.svg"]
+    rows = [row.split(",")[:4] for row in files[0].read_text().splitlines()[1:]]
+    assert [row[1:3] for row in rows if row[0] == "1"] == [
+        *(["start", "0"], ["random", "1"], ["border", "1"], ["border", "2"], ["border", "10"])
+    ]
+    assert files[1].read_text() == text
 
 
 def test_the_curves_show_every_seed_and_the_means():

@@ -37,7 +37,8 @@ def write_report(records: Sequence[Mapping[str, Any]], folder: Path) -> tuple[li
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    for record in sorted(records, key=lambda r: (r["seed"], STRATEGIES.index(r["strategy"]) + 1 if r["round"] else 0)):
+    order = (START, *STRATEGIES)
+    for record in sorted(records, key=lambda r: (r["seed"], order.index(r["strategy"]), r["round"])):
         added = record["frames"][-record["added"] :]
         row = {**record, "annotated": len(record["frames"]), "seg": f"{record['seg']:.6g}", "added": " ".join(added)}
         writer.writerow([row.get(column, "") for column in _COLUMNS])
