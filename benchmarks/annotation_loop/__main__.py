@@ -1,0 +1,88 @@
+"""``python -m benchmarks.annotation_loop --dataset_dir DIR``: run the loop, or go on with it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.annotation_loop.loop import Loop
+from benchmarks.annotation_loop.plan import STRATEGIES, Settings, keep_settings, read_film
+from benchmarks.annotation_loop.report import write_report
+from bundle.studies.processes import CommandError, Processes, exclusive
+
+_HELP = {
+    "dataset_dir": "data set in the Cell Tracking Challenge's layout",
+    "sequence": "whose silver truth is the annotator and whose gold truth is the test",
+    "fold": "gold frames of this stretch of the film are the test; no frame of it can be annotated",
+    "folds": "stretches of the film",
+    "start": "frames annotated at first, drawn by seed",
+    "add": "frames annotated in each further round",
+    "steps": "of training, every round",
+    "base_channels": "of the network",
+    "tile_size": "px, of training",
+    "passes": "with dropout, for each epistemic score",
+}
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.annotation_loop",
+        description="Train, annotate what a strategy chooses, train on: SEG over the number of annotated frames. What "
+        "is done is not done again: the same command goes on after an interruption, and so do more seeds or rounds.",
+    )
+    for field in dataclasses.fields(Settings):
+        if field.name in _HELP:
+            required = field.default is dataclasses.MISSING
+            kind = str if required else type(field.default)
+            text = _HELP[field.name] if required else f"{_HELP[field.name]} (default {field.default})"
+            parser.add_argument(f"--{field.name}", type=kind, required=required, default=field.default, help=text)
+    parser.add_argument("--config_files", nargs="+", default=(), help="overlays on top of configs/train.json")
+    parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=STRATEGIES)
+    parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2), help="each with other first frames")
+    parser.add_argument("--rounds", type=int, default=5, help="after the first one (default 5)")
+    parser.add_argument("--output_dir", type=Path, default=Path("output/annotation_loop"))
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line.
+
+    Returns:
+        0; 1 when a training failed; 2 when nothing could be run; 130 when interrupted.
+    """
+    own = arguments(argv)
+    values = {field.name: getattr(own, field.name) for field in dataclasses.fields(Settings)}
+    try:
+        settings = Settings(**values | {"config_files": tuple(own.config_files)})
+        film = read_film(settings, own.rounds)
+        with exclusive(own.output_dir / ".lock") as lock:
+            keep_settings(own.output_dir / "settings.json", settings, film)
+            processes = Processes(lock)
+            loop = Loop(settings, film, own.output_dir, processes.call, lambda text: print(text, flush=True))
+            print(f"pool: {len(film.pool)} frames; test: {', '.join(film.test)}", flush=True)
+            try:
+                for seed in own.seeds:
+                    loop.run(seed, own.strategies, own.rounds)
+            finally:
+                processes.stop()
+                if records := loop.records():
+                    files, text = write_report(records, own.output_dir)
+                    print(text, *files, sep="\n")
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on", file=sys.stderr)
+        return 130
+    except CommandError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

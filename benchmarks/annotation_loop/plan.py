@@ -1,0 +1,113 @@
+"""What the loop is run with, and which frames of the film it may see."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bundle import atomic
+from bundle.data import ctc
+from bundle.data.splits import split
+
+__all__ = ["STRATEGIES", "Film", "Settings", "keep_settings", "read_film"]
+
+#: how the next frames are chosen; the first is what the others are compared with
+STRATEGIES = ("random", "epistemic", "border")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What must not change from one round to the next.
+
+    Attributes:
+        dataset_dir: in the Cell Tracking Challenge's layout.
+        sequence: whose silver truth is the annotator and whose gold truth is the test.
+        fold, folds: the gold frames of this stretch of the film are the test; no frame of it is in the pool.
+        start: frames annotated at first.
+        add: frames annotated in each further round.
+        steps: of training, every round.
+        base_channels, tile_size: of the network and its training.
+        passes: with dropout, for each epistemic score.
+        config_files: overlays on top of ``configs/train.json``.
+    """
+
+    dataset_dir: str
+    sequence: str = "01"
+    fold: int = 0
+    folds: int = 3
+    start: int = 2
+    add: int = 1
+    steps: int = 400
+    base_channels: int = 8
+    tile_size: int = 444
+    passes: int = 8
+    config_files: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, least in {"start": 1, "add": 1, "steps": 1, "base_channels": 1, "passes": 2}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least} ({least} is the nearest), got {getattr(self, name)}")
+
+    @property
+    def split(self) -> dict[str, Any]:
+        return {"fold": self.fold, "folds": self.folds, "blocks": True}
+
+
+@dataclass(frozen=True)
+class Film:
+    """Frames by name.
+
+    Attributes:
+        pool: of the film but for one stretch, with silver truth: what can be annotated.
+        test: names of that stretch's frames with gold truth: what is measured.
+    """
+
+    pool: dict[str, dict]
+    test: tuple[str, ...]
+
+    def start(self, count: int, seed: int) -> list[str]:
+        """The frames annotated at first, spread over the pool; the seed draws them."""
+        chosen = split(list(self.pool.values()), validation=count, seed=seed, part="validation")
+        return [item["name"] for item in chosen]
+
+
+def read_film(settings: Settings, rounds: int) -> Film:
+    """Find the frames of both parts.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`bundle.data.ctc.datalist` and :func:`bundle.data.splits.split`, or when
+            the pool is used up before the last round.
+    """
+    silver = ctc.datalist(settings.dataset_dir, [settings.sequence], labels="silver")
+    gold = ctc.datalist(settings.dataset_dir, [settings.sequence])
+    pool = {item["name"]: item for item in split(silver, part="training", **settings.split)}
+    needed = settings.start + settings.add * rounds
+    if needed > len(pool):
+        raise ValueError(
+            f"{rounds} rounds of {settings.add} after {settings.start} need {needed} frames, the pool has {len(pool)}: "
+            f"rounds can be {max(0, len(pool) - settings.start) // settings.add} at most"
+        )
+    return Film(pool, tuple(item["name"] for item in split(gold, part="validation", **settings.split)))
+
+
+def keep_settings(path: Path, settings: Settings, film: Film) -> None:
+    """Write down what the loop is run with, or check that it is what it was begun with.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    kept = json.loads(json.dumps(asdict(settings) | {"pool": list(film.pool), "test": film.test}))
+    del kept["dataset_dir"]  # a folder may move
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = [
+            f"{name} {kept.get(name)} instead of {value}" for name, value in before.items() if kept[name] != value
+        ]
+        if changed:
+            raise ValueError(
+                f"{path.parent} was begun with other settings ({', '.join(changed)}): restore them, or choose another "
+                "output_dir"
+            )
+    atomic.write_text(path, json.dumps(kept, indent=4) + "\n")
