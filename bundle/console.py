@@ -64,28 +64,33 @@ def _raised_here(error: BaseException) -> bool:
 
 
 def require_known_options(arguments: Sequence[str] | None = None) -> None:
-    """Check that the options of ``monai.bundle run`` name entries of its config files.
+    """Check that the options of ``monai.bundle run`` name entries of its config files, and that MONAI uses them.
 
     MONAI adds an unknown option to the config, where nobody reads it: ``--max_epoch 3`` would train for the default
-    number of epochs without a word.
+    number of epochs without a word. It also leaves out an option whose value is None: ``--network_def#norm None``
+    would train with the norm of the config.
 
     Args:
         arguments: of the command line; None takes this process's. Without ``--config_file`` nothing is checked.
 
     Raises:
-        ValueError: naming the option and the nearest known ones.
+        ValueError: naming the option and the nearest known ones, or how None is written.
     """
     words = sys.argv[1:] if arguments is None else arguments
     options = {
-        word.lstrip("-").partition("=")[0]: word.partition("=")[2] for word in words if re.match(r"--?[^\W\d]", word)
+        word.lstrip("-").partition("=")[0]: word.partition("=")[2] or following
+        for word, following in zip(words, [*words[1:], ""], strict=True)
+        if re.match(r"--?[^\W\d]", word)
     }
     if "config_file" not in options:
         return
-    files = options["config_file"] or words[list(words).index("--config_file") + 1]
-    config = ConfigParser.load_config_files(DefaultParseValue(files))  # a list is read as monai.bundle reads it
+    # a list is read as monai.bundle reads it
+    config = ConfigParser.load_config_files(DefaultParseValue(options["config_file"]))
     own = {re.split("#|::", key)[0] for key in config}
-    for name in options:
+    for name, value in options.items():
         if re.split("#|::", name)[0] in own or name in inspect.signature(run).parameters:
+            if DefaultParseValue(value) is None:
+                raise ValueError(f"MONAI ignores an option whose value is None: write --{name} '$None'")
             continue
         near = difflib.get_close_matches(name, own, n=3)
         hint = f"did you mean --{' or --'.join(near)}?" if near else f"known are {', '.join(sorted(own))}"

@@ -191,6 +191,10 @@ def test_options_of_monai_and_of_nested_entries_are_known():
     require_known_options(["-q", "--durations=5"])
     with pytest.raises(ValueError, match=r"unknown option --lr: known are .*optimizer"):
         require_known_options([*files, "--lr", "0.1"])
+    require_known_options([*files, "--network_def#norm", "$None"])
+    for none in (["--network_def#norm", "None"], ["--network_def#norm=None", "--seed", "1"]):
+        with pytest.raises(ValueError, match=r"value is None: write --network_def#norm '\$None'$"):
+            require_known_options([*files, *none])
 
 
 def test_a_programming_error_keeps_its_traceback(bundle_run, cells, tmp_path):

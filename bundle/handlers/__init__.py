@@ -1,5 +1,6 @@
 """Ignite handlers of a training run: seeding, checkpoints, progress, tracking, pictures."""
 
+from bundle.handlers.batch_norm import FreezeBatchNorm
 from bundle.handlers.cell_choice import ChooseCells
 from bundle.handlers.checkpoint import SaveRun
 from bundle.handlers.description import DescribeRun
@@ -17,6 +18,7 @@ from bundle.handlers.tracking import MLflowTracker, earlier_run_id
 __all__ = [
     "ChooseCells",
     "DescribeRun",
+    "FreezeBatchNorm",
     "LoadNetwork",
     "MLflowTracker",
     "MetricTables",

@@ -42,7 +42,12 @@ class Command:
 
 
 def argument(value: Any) -> str:
-    """A value as one word of the command line, from which ``fire`` reads the same value again."""
+    """A value as one word of the command line, from which ``fire`` reads the same value again.
+
+    None becomes the expression ``$None``: MONAI leaves out an option whose value is None.
+    """
+    if value is None:
+        return "$None"
     if isinstance(value, str) and not value.startswith("-") and DefaultParseValue(value) == value:
         return value
     text = json.dumps(value)  # its quotes need no others in a shell; but true and null are no words of Python

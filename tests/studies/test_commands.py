@@ -5,6 +5,7 @@ from pathlib import Path
 from fire.parser import DefaultParseValue
 from hypothesis import given
 from hypothesis import strategies as st
+from monai.bundle import ConfigParser
 
 from bundle.console import require_known_options
 from bundle.studies.commands import argument, evaluation, training
@@ -12,15 +13,19 @@ from bundle.studies.places import Places
 from bundle.studies.study_file import read_study
 
 PLACES = Places("tiny", Path("runs"), "data")
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+SCALARS = st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 
 
-@given(SCALARS | st.lists(SCALARS) | st.dictionaries(st.text(), SCALARS))
+@given(SCALARS | st.lists(SCALARS | st.none()) | st.dictionaries(st.text(), SCALARS | st.none()))
 def test_every_value_survives_the_command_line(value):
     read = DefaultParseValue(argument(value))
     assert read == value
     assert type(read) is type(value)
     assert not argument(value).startswith("--")
+
+
+def test_none_is_an_expression_for_monai_leaves_out_none():
+    assert ConfigParser({"norm": DefaultParseValue(argument(None))}).get_parsed_content("norm") is None
 
 
 def test_what_a_variant_says_comes_last(study_file):
