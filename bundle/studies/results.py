@@ -13,10 +13,10 @@ import numpy as np
 
 from bundle.handlers import earlier_run_id
 from bundle.metrics.selection import lower_is_better
-from bundle.studies.definition import Run, Study
+from bundle.studies.definition import Grid, Run, Study
 from bundle.studies.places import Places
 
-__all__ = ["Row", "Summary", "collect", "contrast", "read_rows", "summarise"]
+__all__ = ["Row", "Summary", "collect", "contrast", "read_rows", "summarise", "with_recorded"]
 
 
 class Row(NamedTuple):
@@ -81,6 +81,17 @@ def collect(study: Study, places: Places) -> list[Row]:
         (row for row in rows if row.variant in order),
         key=lambda row: (order.index(row.variant), row.seed, row.fold or 0, row.part, row.averaging),
     )
+
+
+def with_recorded(study: Study, places: Places) -> Study:
+    """The study with those values of its grid that earlier commands gave it."""
+    if study.grid is None:
+        return study
+    files = sorted((places.folder / "records").glob("*.json"))
+    names = dict.fromkeys(json.loads(file.read_text(encoding="utf-8"))["variant"] for file in files)
+    values = [Grid.value_of(name) for name in names if name not in study.variants]
+    further = [value for value in values if value is not None]
+    return study.with_values(further) if further else study
 
 
 def read_rows(path: Path) -> list[Row]:
