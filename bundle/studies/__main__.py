@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fire.parser import DefaultParseValue
 
-from bundle.studies.definition import Run, Study
+from bundle.studies.definition import Run, Study, options_of
 from bundle.studies.places import Places
 from bundle.studies.report import write_report, write_rows
 from bundle.studies.results import collect, read_rows, with_recorded
@@ -53,15 +53,10 @@ def arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, di
     own, rest = parser.parse_known_args(argv)
     if own.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {own.jobs}")
-    options = {}
-    words = iter(rest)
-    for word in words:
-        name, given, text = word.removeprefix("--").partition("=")
-        value = text if given else next(words, None)
-        if not word.startswith("--") or value is None:
-            parser.error(f"an option and its value are expected at {word!r}")
-        options[name] = DefaultParseValue(value)
-    return own, options
+    try:
+        return own, options_of(rest)
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def main(argv: Sequence[str] | None = None, launcher: Sequence[str] = ()) -> int:

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-__all__ = ["Grid", "Run", "Study", "Variant", "check_numbers", "check_options", "nearest"]
+from fire.parser import DefaultParseValue
+
+__all__ = ["Grid", "Run", "Study", "Variant", "check_numbers", "check_options", "nearest", "options_of"]
 
 #: options that the study gives its runs itself
 _OWN = (
@@ -185,6 +187,23 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"{f'did you mean {near[0]!r}? ' if near else ''}known are {', '.join(known)}"
+
+
+def options_of(words: Sequence[str]) -> dict[str, Any]:
+    """``--name value`` or ``--name=value`` of a command line, values read as ``fire`` reads them.
+
+    Raises:
+        ValueError: naming the word at which an option or its value is missing.
+    """
+    options = {}
+    rest = iter(words)
+    for word in rest:
+        name, given, text = word.removeprefix("--").partition("=")
+        value = text if given else next(rest, None)
+        if not word.startswith("--") or value is None:
+            raise ValueError(f"an option and its value are expected at {word!r}")
+        options[name] = DefaultParseValue(value)
+    return options
 
 
 def check_options(options: Any, where: str) -> None:
