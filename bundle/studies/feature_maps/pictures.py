@@ -10,9 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bundle.feature_maps.maps import RunMaps, TuningImage
 from bundle.pictures import stretch
 from bundle.studies.definition import Study
+from bundle.studies.feature_maps.maps import RunMaps, TuningImage
 
 __all__ = ["colour_scales", "draw_run", "draw_sheet"]
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bundle.feature_maps.maps import SUM, RunMaps
 from bundle.metrics.selection import lower_is_better
 from bundle.studies.definition import Run, Study
+from bundle.studies.feature_maps.maps import SUM, RunMaps
 from bundle.studies.results import Row
 
 __all__ = ["Pair", "branch_contrasts", "pairs", "values_of", "weakest"]

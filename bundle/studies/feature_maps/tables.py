@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from bundle.feature_maps.maps import SUM, RunMaps
-from bundle.feature_maps.rule import Pair, branch_contrasts, weakest
 from bundle.networks.dcn import STRIDES
 from bundle.studies.definition import Study
+from bundle.studies.feature_maps.maps import SUM, RunMaps
+from bundle.studies.feature_maps.rule import Pair, branch_contrasts, weakest
 from bundle.studies.report import write_csv
 
 __all__ = ["rule_text", "write_contrasts", "write_pairs"]

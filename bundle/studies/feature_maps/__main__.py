@@ -1,4 +1,4 @@
-"""``python -m bundle.feature_maps --study FILE --dataset_dir DIR``: the maps of a study's runs that are complete."""
+"""``python -m bundle.studies.feature_maps --study FILE --dataset_dir DIR``: the maps of the runs that are complete."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 
 from bundle.atomic import write_text
 from bundle.console import own_cause
-from bundle.feature_maps.maps import RunMaps, maps_of, tuning_images
-from bundle.feature_maps.pictures import colour_scales, draw_run, draw_sheet
-from bundle.feature_maps.rule import pairs
-from bundle.feature_maps.tables import rule_text, write_contrasts, write_pairs
 from bundle.handlers import earlier_run_id, sqlite_uri
 from bundle.handlers.store import log_artifact, reason
 from bundle.studies.definition import Study, options_of
+from bundle.studies.feature_maps.maps import RunMaps, maps_of, tuning_images
+from bundle.studies.feature_maps.pictures import colour_scales, draw_run, draw_sheet
+from bundle.studies.feature_maps.rule import pairs
+from bundle.studies.feature_maps.tables import rule_text, write_contrasts, write_pairs
 from bundle.studies.places import Places
 from bundle.studies.results import collect, recorded_runs, with_recorded
 from bundle.studies.study_file import read_study
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0; 2 when there is nothing to be shown.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m bundle.feature_maps",
+        prog="python -m bundle.studies.feature_maps",
         allow_abbrev=False,
         description="Score maps of the DCN's branches on the validation images: pictures, contrasts, and how often the "
         "rule 'shrink the kernel of the weakest branch' was right. May be repeated while the study goes on.",
@@ -72,7 +72,7 @@ def show_maps(study: Study, places: Places, count: int) -> str:
 
     Raises:
         FileNotFoundError: when no run is complete.
-        ValueError: as :func:`bundle.feature_maps.maps.maps_of` and :func:`~bundle.feature_maps.maps.tuning_images`.
+        ValueError: as :func:`maps_of` and :func:`tuning_images`.
     """
     order = list(study.variants)
     runs = [run for run in recorded_runs(places) if run.variant in order and places.model_file(run).is_file()]
