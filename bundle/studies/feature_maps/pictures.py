@@ -17,7 +17,7 @@ from bundle.studies.feature_maps.maps import RunMaps, TuningImage
 __all__ = ["colour_scales", "draw_run", "draw_sheet"]
 
 _INCH, _DPI = 1.75, 120
-#: low is background, high is cell; told apart with any kind of colour vision
+#: from orange, background, to violet, cell; told apart with any kind of colour vision
 _COLOURS = "PuOr"
 
 
@@ -44,7 +44,7 @@ def draw_run(run: RunMaps, label: str, images: Sequence[TuningImage], scales: Ma
         _gray(row[1], (image.truth > 0).astype(np.float32), "truth")
         for axes, name in zip(row[2:], names, strict=True):
             _map(axes, run.maps[name][number], scales[name])
-            axes.set_title(f"{name}  {run.contrasts[name].difference:.2f} (±{scales[name]:.1f})", fontsize=7)
+            axes.set_title(f"{name}  {run.contrasts[name].difference:.2f} (±{scales[name]:.1f})", fontsize=7, pad=2)
     return figure
 
 
@@ -58,7 +58,10 @@ def draw_sheet(
     variants = [variant for variant in study.variants if any(run.run.variant == variant for run in found)]
     names = list(scales)
     ends = ", ".join(f"{name} ±{scales[name]:.1f}" for name in names)
-    title = f"{study.title}\n{images[0].name}. Numbers: contrast, mean over repeats. Colours end at {ends} logits"
+    title = (
+        f"{study.title}\n{images[0].name}. Orange: background, violet: cell. Numbers: contrast, mean over repeats.\n"
+        f"Colours end at {ends} logits"
+    )
     figure, shelf = _shelf(1 + len(variants), max(2, len(names)), title)
     _gray(shelf[0][0], images[0].image, "image")
     _gray(shelf[0][1], (images[0].truth > 0).astype(np.float32), "truth")
@@ -77,7 +80,7 @@ def draw_sheet(
 def _shelf(rows: int, columns: int, title: str) -> tuple[Figure, NDArray]:
     figure = Figure(figsize=(_INCH * columns + 0.3, (_INCH + 0.18) * rows + 0.5), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=8.5, fontweight="bold", color="#222222")
+    figure.suptitle(title, fontsize=8, fontweight="bold", color="#222222")
     shelf = figure.subplots(rows, columns, squeeze=False)
     for axes in shelf.flat:
         axes.set_xticks([])
