@@ -20,7 +20,15 @@ from tqdm import tqdm
 
 from bundle.backends import BackendNetwork
 from bundle.cost import TileCost, free_memory, parse_bytes
-from bundle.geometry import Geometry, PaddedGeometry, Tile, TilePlan, ValidGeometry, mirror_indices
+from bundle.geometry import (
+    Geometry,
+    PaddedGeometry,
+    Tile,
+    TilePlan,
+    ValidGeometry,
+    WindowGeometry,
+    mirror_indices,
+)
 from bundle.precision import autocast, resolve_precision
 
 __all__ = ["OverlapTileInferer"]
@@ -279,14 +287,16 @@ def _geometry_of(network: Any) -> Geometry:
     if isinstance(geometry, Geometry):
         return geometry
     # TorchScript keeps plain numbers and text only
-    depth, step = getattr(network, "depth", None), getattr(network, "step", None)
+    depth, step, window = (getattr(network, name, None) for name in ("depth", "step", "window"))
     if getattr(network, "padding", None) == "same" and isinstance(step, int):
         return PaddedGeometry(step)
+    if isinstance(window, int):
+        return WindowGeometry(window)
     if isinstance(depth, int):
         return ValidGeometry(depth)
     raise ValueError(
-        f"network {type(network).__name__} has no geometry: pass geometry=ValidGeometry(depth) or "
-        "PaddedGeometry(stride) to the inferer"
+        f"network {type(network).__name__} has no geometry: pass geometry=ValidGeometry(depth), "
+        "PaddedGeometry(stride) or WindowGeometry(window) to the inferer"
     )
 
 

@@ -5,6 +5,8 @@ import shutil
 import numpy as np
 import pytest
 import tifffile
+import torch
+from monai.transforms import Compose
 from PIL import Image
 
 from bundle import checkpoints
@@ -43,6 +45,7 @@ def colours(root):
 
 EXPERIMENTS = {
     "em": (stack, 5),
+    "dcn_kernels": (stack, 5),
     "dic_hela": (film, 2),
     "phc_u373": (film, 2),
     "nuclei": (colours, 2),
@@ -64,6 +67,31 @@ def test_it_trains_and_keeps_what_is_held_out(name, workflow, tmp_path):
     assert len(every) - len(used) == held_out
     flow.run()
     assert checkpoints.read(tmp_path / "model.pt")
+
+
+def test_the_kernel_study_augments_by_one_of_six_turns_and_mirrorings(workflow, tmp_path):
+    stack(tmp_path / "data")
+    options = {"dataset_dir": str(tmp_path / "data"), "samples_per_epoch": 40}
+    files = ("networks/dcn.json", "experiments/dcn_kernels.json")
+    parsed = workflow(*files, **options, **{"augment#0#sigma": 0.0}).parser.get_parsed_content
+    source = {key: torch.arange(60 * 60).reshape(1, 60, 60).float() for key in ("image", "label")}
+    turn, found = parsed("augment")[1].set_random_state(0), set()
+    for _ in range(60):
+        made = turn(dict(source))
+        assert torch.equal(made["image"], made["label"])
+        found.add(np.asarray(made["image"]).tobytes())
+    square = source["image"].numpy()
+    turned = [np.rot90(square, k, (1, 2)) for k in range(4)]
+    assert found == {array.tobytes() for array in (*turned, square[:, ::-1], square[:, :, ::-1])}
+    # nothing else changes a tile: its values are those of its image, neither mixed nor mapped to others
+    load = Compose(parsed("load"))
+    values = {value for item in parsed("train#items") for value in load(item)["image"].unique().tolist()}
+    for number in range(4):
+        sample, again = (parsed("train#dataset")[number] for _ in range(2))
+        assert sample["image"].shape == sample["label"].shape == (1, 64, 64)
+        assert set(sample["image"].unique().tolist()) <= values
+        assert set(sample["weight"].unique().tolist()) == {1.0}
+        assert torch.equal(sample["image"], again["image"])  # the seed decides which turn
 
 
 def test_the_folds_of_a_film_are_blocks(workflow, tmp_path):

@@ -11,7 +11,7 @@ from torch import nn
 from bundle.backends import prepare_network
 from bundle.geometry import PaddedGeometry, ValidGeometry
 from bundle.inferers import OverlapTileInferer
-from bundle.networks import UNet
+from bundle.networks import DCN, FCN, MultiLevel, UNet, WindowCNN
 
 
 def one_pass(image: torch.Tensor, network: nn.Module) -> torch.Tensor:
@@ -188,11 +188,27 @@ def test_metadata_survives():
     assert not found.requires_grad
 
 
-def test_scripted_networks_know_their_depth():
-    network = unet()
-    image = torch.rand(1, 1, 50, 30)
-    scripted = torch.jit.script(network)
-    torch.testing.assert_close(OverlapTileInferer()(image, scripted), OverlapTileInferer()(image, network))
+@pytest.mark.parametrize(
+    ("make", "tile"),
+    [
+        (lambda: unet(), 60),
+        (lambda: UNet(2, 1, 2, base_channels=2, depth=3, padding="same"), 80),
+        (lambda: DCN(2, 1, 2, base_channels=2), 80),
+        (lambda: DCN(2, 1, 2, base_channels=2, branches=(True, True, False)), 76),
+        (lambda: FCN(2, 1, 2, base_channels=2, stride=8), 96),
+        (lambda: MultiLevel(2, 1, 2, base_channels=2), 80),
+        (lambda: WindowCNN(1, 2, window=65, base_channels=2, hidden_units=4), 100),
+    ],
+)
+def test_scripted_networks_know_their_sizes(make, tile, tmp_path):
+    torch.manual_seed(0)
+    network = make().eval()
+    torch.jit.save(torch.jit.script(network), tmp_path / "network.ts")
+    scripted = torch.jit.load(tmp_path / "network.ts")
+    image = torch.rand(1, 1, 76, 70)
+    for tile_size in (None, tile):
+        inferer = OverlapTileInferer(tile_size=tile_size)
+        torch.testing.assert_close(inferer(image, scripted), inferer(image, network), atol=1e-5, rtol=1e-4)
 
 
 def test_any_callable_with_a_geometry():
@@ -257,7 +273,7 @@ def test_bad_calls():
         OverlapTileInferer(tile_size=50)(torch.zeros(1, 1, 30, 30), network)
     with pytest.raises(ValueError, match=r"3 spatial axes.*needs stack_axis"):
         OverlapTileInferer()(torch.zeros(1, 1, 30, 30, 4), network)
-    with pytest.raises(ValueError, match=r"has no geometry: pass geometry=.*PaddedGeometry\(stride\)"):
+    with pytest.raises(ValueError, match=r"has no geometry: pass geometry=.*PaddedGeometry\(stride\) or WindowG"):
         OverlapTileInferer()(torch.zeros(1, 1, 30, 30), nn.Conv2d(1, 2, 3))
     padded = nn.Conv2d(1, 2, 3, padding=1)
     with pytest.raises(ValueError, match="is that another network's geometry, or another padding's"):

@@ -64,6 +64,7 @@ def test_mlflow_has_one_run_with_everything(trained):
     (run,) = runs
     assert run.info.status == "FINISHED"
     assert run.data.params["seed"] == "0"
+    assert run.data.params["network"] == "UNet"
     assert run.data.params["base_channels"] == "2"
     assert run.data.params["provenance.data_fingerprint"]
     assert run.data.params["provenance.package.torch"] == torch.__version__

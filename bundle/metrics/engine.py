@@ -42,6 +42,10 @@ def _iou_rows(truth: NDArray, mask: NDArray) -> NDArray[np.float64]:
     return np.array([(cell & found).sum(), (cell | found).sum()], dtype=np.float64)
 
 
+def _background_iou_rows(truth: NDArray, mask: NDArray) -> NDArray[np.float64]:
+    return _iou_rows(np.where(truth < 0, truth, truth == 0), mask == 0)
+
+
 def _ratio(counts: NDArray[np.float64]) -> float:
     part, whole = counts
     return float(part / whole) if whole else float("nan")
@@ -52,6 +56,7 @@ METRICS: dict[str, tuple[Rows, Value]] = {
     **{name: _of_stack(measure) for name, measure in isbi2012.MEASURES.items()},
     "seg": (_seg_rows, _ratio),
     "iou": (_iou_rows, _ratio),
+    "background_iou": (_background_iou_rows, _ratio),
 }
 _POOLED = "pooled"
 _REDUCTIONS = (_POOLED, *(str(reduction.value) for reduction in MetricReduction))
@@ -63,14 +68,14 @@ class ChallengeMetric(CumulativeIterationMetric):
     Args:
         name: of :data:`METRICS`. "pixel_error", "rand_error", "warping_error", "v_rand" and "v_info": see
             :mod:`bundle.metrics.isbi2012`; "seg": see :func:`bundle.metrics.ctc.seg`; "iou": intersection over union
-            of the foreground.
+            of the foreground; "background_iou": of the rest, in EM the membranes.
         reduction: "pooled" takes all images as one stack, as the challenges do; else one of MONAI's reductions of
             the values of single images ("mean", "sum", "none", ...), where images without a value (SEG without a
             reference object) do not count.
 
     Shape:
-        y_pred: B1HW[D], axes (x, y[, slices]) as MONAI reads them; for "seg" the numbered cells, for "iou" the mask,
-            else the probability of cell in 0..1.
+        y_pred: B1HW[D], axes (x, y[, slices]) as MONAI reads them; for "seg" the numbered cells, for "iou" and
+            "background_iou" the mask, else the probability of cell in 0..1.
         y: B1HW[D] instances: 0 background, 1.. cells, below 0 where nobody annotated. Such pixels never count as
             wrong; for "seg" they are no reference object.
 

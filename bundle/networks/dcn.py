@@ -10,11 +10,11 @@ from torch import nn
 
 from bundle.networks.padded import PaddedNetwork, convolutions
 
-__all__ = ["DCN"]
+__all__ = ["DCN", "STRIDES"]
 
 #: convolutions of each level, and its channels in multiples of the first one's
 _TRUNK = ((2, 1), (2, 2), (3, 4), (3, 8))
-_STRIDES = (2, 4, 8)
+STRIDES = (2, 4, 8)
 
 
 class DCN(PaddedNetwork):
@@ -74,7 +74,7 @@ class DCN(PaddedNetwork):
         auxiliary: bool = False,
     ) -> None:
         _require_kernels(kernels)
-        if len(branches) != len(_STRIDES) or not all(isinstance(there, bool) for there in branches):
+        if len(branches) != len(STRIDES) or not all(isinstance(there, bool) for there in branches):
             raise ValueError(f"branches must be three of true and false, for strides 2, 4 and 8, got {branches!r}")
         if not any(branches):
             raise ValueError("branches must keep at least one of the three, got none")
@@ -89,7 +89,7 @@ class DCN(PaddedNetwork):
             self.trunk.append(convolutions(spatial_dims, before, width, count, norm))
             before = width
             if level and branches[level - 1]:
-                kernel, stride = kernels[level - 1], _STRIDES[level - 1]
+                kernel, stride = kernels[level - 1], STRIDES[level - 1]
                 up = Conv[Conv.CONVTRANS, spatial_dims](
                     width, base_channels, kernel, stride=stride, padding=(kernel - stride) // 2
                 )
@@ -129,9 +129,9 @@ class DCN(PaddedNetwork):
 
 
 def _require_kernels(kernels: Sequence[int]) -> None:
-    if not isinstance(kernels, Sequence) or isinstance(kernels, str) or len(kernels) != len(_STRIDES):
+    if not isinstance(kernels, Sequence) or isinstance(kernels, str) or len(kernels) != len(STRIDES):
         raise ValueError(f"kernels must be three sizes in px, for strides 2, 4 and 8, got {kernels!r}")
-    for name, kernel, stride in zip(("F1", "F2", "F3"), kernels, _STRIDES, strict=True):
+    for name, kernel, stride in zip(("F1", "F2", "F3"), kernels, STRIDES, strict=True):
         allowed = f"allowed are {stride}, {stride + 2}, {stride + 4}, ... px"
         if isinstance(kernel, bool) or not isinstance(kernel, int):
             raise ValueError(f"kernels of {name} must be an integer, got {kernel!r}; {allowed}")

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from fire.parser import DefaultParseValue
 
-from bundle.studies.definition import Run, Study
+from bundle.studies.definition import Run, Study, options_of
 from bundle.studies.places import Places
 from bundle.studies.report import write_report, write_rows
-from bundle.studies.results import collect, read_rows
+from bundle.studies.results import collect, read_rows, with_recorded
 from bundle.studies.study_file import read_study
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, di
         description="Train variants several times each, measure them, and draw what came out. What is done is not done "
         "again: the same command goes on after an interruption.",
         epilog="All other options go to every training and evaluation: --max_epochs 5 --network_def#norm None. What a "
-        "variant says comes after them.",
+        "variant says comes after them. A study with a grid takes values of it by the grid's name, and then runs the "
+        'reference and those: --kernels "[[4,8,10],[2,6,12]]".',
     )
     parser.add_argument("--study", type=Path, required=True, help="JSON file, such as configs/studies/em_ablation.json")
     parser.add_argument("--dataset_dir", help="default: what the config says")
@@ -52,15 +53,10 @@ def arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, di
     own, rest = parser.parse_known_args(argv)
     if own.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {own.jobs}")
-    options = {}
-    words = iter(rest)
-    for word in words:
-        name, given, text = word.removeprefix("--").partition("=")
-        value = text if given else next(words, None)
-        if not word.startswith("--") or value is None:
-            parser.error(f"an option and its value are expected at {word!r}")
-        options[name] = DefaultParseValue(value)
-    return own, options
+    try:
+        return own, options_of(rest)
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def main(argv: Sequence[str] | None = None, launcher: Sequence[str] = ()) -> int:
@@ -71,9 +67,16 @@ def main(argv: Sequence[str] | None = None, launcher: Sequence[str] = ()) -> int
     """
     own, options = arguments(argv)
     try:
-        study = read_study(own.study).with_options(options)
+        study = read_study(own.study)
         study = dataclasses.replace(study, part=own.part or study.part)
         places = Places(study.name, own.output_dir, own.dataset_dir, own.tracking_uri)
+        study = with_recorded(study, places)
+        grid = study.grid
+        if grid is not None and grid.name in options:
+            values = options.pop(grid.name)
+            study = study.with_values(values)
+            own.variants = [study.reference, *map(grid.name_of, values), *(own.variants or [])]
+        study = study.with_options(options)
         if own.report_only:
             files, text = write_report(study, read_rows(places.table), places.folder)
             print(text, *files, sep="\n")

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-__all__ = ["Run", "Study", "Variant", "check_numbers", "check_options", "nearest"]
+from fire.parser import DefaultParseValue
+
+__all__ = ["Grid", "Run", "Study", "Variant", "check_numbers", "check_options", "nearest", "options_of"]
 
 #: options that the study gives its runs itself
 _OWN = (
@@ -32,6 +34,52 @@ class Variant:
     label: str
     config_files: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Variants that differ in the value of one option, a list of whole numbers.
+
+    Attributes:
+        name: of the values: in the labels, and the option of the command line that gives further ones.
+        option: which the value is given to, ``"network_def#kernels"``.
+        values: ``((4, 8, 16), (4, 8, 10))``; the variants are named ``4-8-16`` and ``4-8-10``.
+    """
+
+    name: str
+    option: str
+    values: tuple[tuple[int, ...], ...]
+
+    @staticmethod
+    def name_of(value: Iterable[int]) -> str:
+        return "-".join(map(str, value))
+
+    @staticmethod
+    def value_of(variant: str) -> tuple[int, ...] | None:
+        """The value that a variant's name stands for; None when the variant is of no grid."""
+        numbers = variant.split("-")
+        return tuple(map(int, numbers)) if all(map(str.isdecimal, numbers)) else None
+
+    def with_values(self, values: Any) -> Grid:
+        """With further values, each once.
+
+        Raises:
+            ValueError: for what is no list of lists of integers of at least 1.
+        """
+        lists = isinstance(values, Sequence) and all(isinstance(value, Sequence) and value for value in values)
+        if not lists or not values or any(type(number) is not int or number < 1 for v in values for number in v):
+            raise ValueError(
+                f"{self.name} must be a list of lists of integers of at least 1, such as [[4, 8, 16]], got {values!r}"
+            )
+        return replace(self, values=tuple(dict.fromkeys([*self.values, *map(tuple, values)])))
+
+    def variants(self) -> dict[str, Variant]:
+        return {
+            self.name_of(value): Variant(
+                self.name_of(value), f"{self.name} {', '.join(map(str, value))}", options={self.option: list(value)}
+            )
+            for value in self.values
+        }
 
 
 @dataclass(frozen=True)
@@ -67,6 +115,7 @@ class Study:
         averaging: at test time, of every variant.
         reference_averaging: of the reference, which may have more, in this order.
         metrics: name -> label.
+        grid: which of the variants were made from a list of values; None: each is written out.
     """
 
     name: str
@@ -82,6 +131,7 @@ class Study:
     averaging: tuple[str, ...]
     reference_averaging: tuple[str, ...]
     metrics: Mapping[str, str]
+    grid: Grid | None = None
 
     @property
     def reference(self) -> str:
@@ -106,6 +156,16 @@ class Study:
         check_options(options, f"study {self.name}")
         return replace(self, options={**self.options, **options})
 
+    def with_values(self, values: Any) -> Study:
+        """The study with further values of its grid, whose variants come after those of the file's values.
+
+        Raises:
+            ValueError: as :meth:`Grid.with_values`.
+        """
+        assert self.grid is not None  # for those who have seen that there is one
+        grid = self.grid.with_values(values)
+        return replace(self, grid=grid, variants={**grid.variants(), **self.variants})
+
     def choose(self, variants: Iterable[str] | None = None, seeds: Sequence[int] | None = None) -> list[Run]:
         """The trainings of some variants, or with other seeds; None leaves what the study says.
 
@@ -127,6 +187,23 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"{f'did you mean {near[0]!r}? ' if near else ''}known are {', '.join(known)}"
+
+
+def options_of(words: Sequence[str]) -> dict[str, Any]:
+    """``--name value`` or ``--name=value`` of a command line, values read as ``fire`` reads them.
+
+    Raises:
+        ValueError: naming the word at which an option or its value is missing.
+    """
+    options = {}
+    rest = iter(words)
+    for word in rest:
+        name, given, text = word.removeprefix("--").partition("=")
+        value = text if given else next(rest, None)
+        if not word.startswith("--") or value is None:
+            raise ValueError(f"an option and its value are expected at {word!r}")
+        options[name] = DefaultParseValue(value)
+    return options
 
 
 def check_options(options: Any, where: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from bundle.atomic import write_text
 from bundle.studies.chart import draw, save
@@ -15,12 +15,12 @@ from bundle.studies.definition import Study
 from bundle.studies.results import Row, Summary, summarise
 from bundle.studies.tables import markdown
 
-__all__ = ["write_report", "write_rows"]
+__all__ = ["write_csv", "write_report", "write_rows"]
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> Path:
     """Write ``study.csv``: one line for every value."""
-    return _write(path, Row._fields, rows)
+    return write_csv(path, Row._fields, rows)
 
 
 def write_report(study: Study, rows: Sequence[Row], folder: Path) -> tuple[list[Path], str]:
@@ -32,13 +32,14 @@ def write_report(study: Study, rows: Sequence[Row], folder: Path) -> tuple[list[
     summaries = summarise(study, rows)
     text = markdown(study, rows, summaries)
     write_text(folder / "summary.md", text)
-    files = [_write(folder / "summary.csv", Summary._fields, summaries), folder / "summary.md"]
+    files = [write_csv(folder / "summary.csv", Summary._fields, summaries), folder / "summary.md"]
     if summaries:
         files += save(draw(study, rows), folder / "chart")
     return files, text
 
 
-def _write(path: Path, head: Sequence[str], rows: Sequence[NamedTuple]) -> Path:
+def write_csv(path: Path, head: Sequence[str], rows: Iterable[Iterable[Any]]) -> Path:
+    """Write a table; numbers have six digits, what is None or NaN stays empty."""
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows([head, *([_text(cell) for cell in row] for row in rows)])
     write_text(path, stream.getvalue())

@@ -13,10 +13,10 @@ import numpy as np
 
 from bundle.handlers import earlier_run_id
 from bundle.metrics.selection import lower_is_better
-from bundle.studies.definition import Run, Study
+from bundle.studies.definition import Grid, Run, Study
 from bundle.studies.places import Places
 
-__all__ = ["Row", "Summary", "collect", "contrast", "read_rows", "summarise"]
+__all__ = ["Row", "Summary", "collect", "contrast", "read_rows", "recorded_runs", "summarise", "with_recorded"]
 
 
 class Row(NamedTuple):
@@ -63,9 +63,7 @@ class Summary(NamedTuple):
 def collect(study: Study, places: Places) -> list[Row]:
     """Read the values of all evaluations that are there, also of seeds and parts that are not asked for now."""
     rows: list[Row] = []
-    for file in sorted((places.folder / "records").glob("*.json")):
-        record = json.loads(file.read_text(encoding="utf-8"))
-        run = Run(study.name, record["variant"], record["seed"], record["fold"])
+    for run in recorded_runs(places):
         folders = (places.run_dir(run) / "evaluation").glob("*-*")
         minutes = _minutes(places.run_dir(run) / "history.csv")
         for folder in sorted(folder for folder in folders if (folder / "summary.csv").is_file()):
@@ -81,6 +79,22 @@ def collect(study: Study, places: Places) -> list[Row]:
         (row for row in rows if row.variant in order),
         key=lambda row: (order.index(row.variant), row.seed, row.fold or 0, row.part, row.averaging),
     )
+
+
+def recorded_runs(places: Places) -> list[Run]:
+    """All trainings that were begun, also of seeds and variants that are not asked for now."""
+    files = sorted((places.folder / "records").glob("*.json"))
+    records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return [Run(places.study, record["variant"], record["seed"], record["fold"]) for record in records]
+
+
+def with_recorded(study: Study, places: Places) -> Study:
+    """The study with those values of its grid that earlier commands gave it."""
+    if study.grid is None:
+        return study
+    names = dict.fromkeys(run.variant for run in recorded_runs(places) if run.variant not in study.variants)
+    values = [value for name in names if (value := Grid.value_of(name)) is not None]
+    return study.with_values(values) if values else study
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bundle.studies.definition import Study, Variant, check_numbers, check_options, nearest
+from bundle.studies.definition import Grid, Study, Variant, check_numbers, check_options, nearest
 
 __all__ = ["read_study"]
 
-_KEYS = ("_desc_", "title", "config_files", "options", "seeds", "folds", "variants", "evaluation", "metrics")
+_KEYS = ("_desc_", "title", "config_files", "options", "seeds", "folds", "grid", "variants", "evaluation", "metrics")
+_GRID_KEYS = ("name", "option", "values")
 _VARIANT_KEYS = ("label", "config_files", "options")
 _EVALUATION_KEYS = ("config_files", "part", "averaging", "reference_averaging")
 
@@ -23,7 +24,8 @@ def read_study(path: str | os.PathLike[str]) -> Study:
 
     Its entries are those of :class:`bundle.studies.definition.Study`, with ``_desc_`` for the description and what
     belongs to the evaluation under ``evaluation``. A variant has ``label``, ``config_files`` and ``options``, none of
-    which must be there.
+    which must be there. A ``grid`` of ``name``, ``option`` and ``values`` makes one for each of its values, which stand
+    before the others: the first of them is the reference.
 
     Raises:
         FileNotFoundError: when there is none; the message names the studies beside it.
@@ -39,16 +41,22 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         raise ValueError(f"study {path} is not JSON: {error}") from None
     where = f"study {path.stem}"
     _check_name(path.stem, "study")
-    _check_keys(content, _KEYS, ("config_files", "seeds", "variants", "evaluation", "metrics"), where)
+    grid = _grid(content["grid"], where) if isinstance(content, dict) and "grid" in content else None
+    needed = ("config_files", "seeds", *(() if grid else ("variants",)), "evaluation", "metrics")
+    _check_keys(content, _KEYS, needed, where)
     evaluation, options, folds = content["evaluation"], content.get("options", {}), content.get("folds")
     _check_keys(evaluation, _EVALUATION_KEYS, ("config_files", "part", "averaging"), f"evaluation of {where}")
     check_options(options, where)
     check_numbers(content["seeds"], f"seeds of {where}")
     if folds is not None:
         check_numbers(folds, f"folds of {where}")
-    for name in ("variants", "metrics"):
-        if not isinstance(content[name], dict) or not content[name]:
-            raise ValueError(f"{name} of {where} must be a mapping with at least one entry, got {content[name]!r}")
+    made, written = grid.variants() if grid else {}, content.get("variants", {})
+    for name, entry, there in (("variants", written, made), ("metrics", content["metrics"], {})):
+        if not isinstance(entry, dict) or not (entry or there):
+            raise ValueError(f"{name} of {where} must be a mapping with at least one entry, got {entry!r}")
+    for name in made:
+        if name in written:
+            raise ValueError(f"variants of {where} has {name!r}, which is also a value of its grid: remove one")
     averaging = _texts(evaluation["averaging"], f"averaging of {where}")
     also = _texts(evaluation.get("reference_averaging", []), f"reference_averaging of {where}", or_none=True)
     return Study(
@@ -59,13 +67,25 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         options=options,
         seeds=tuple(content["seeds"]),
         folds=None if folds is None else tuple(folds),
-        variants={name: _variant(name, entry, where) for name, entry in content["variants"].items()},
+        variants=made | {name: _variant(name, entry, where) for name, entry in written.items()},
         evaluation_files=_texts(evaluation["config_files"], f"evaluation's config_files of {where}"),
         part=evaluation["part"],
         averaging=averaging,
         reference_averaging=tuple(dict.fromkeys([*averaging, *also])),
         metrics=content["metrics"],
+        grid=grid,
     )
+
+
+def _grid(content: Any, study: str) -> Grid:
+    where = f"grid of {study}"
+    _check_keys(content, _GRID_KEYS, _GRID_KEYS, where)
+    name, option = content["name"], content["option"]
+    for text in (name, option):
+        if not isinstance(text, str) or not text:
+            raise ValueError(f"name and option of {where} must be texts, got {name!r} and {option!r}")
+    check_options({option: None}, where)
+    return Grid(name, option, ()).with_values(content["values"])
 
 
 def _variant(name: str, content: Any, study: str) -> Variant:

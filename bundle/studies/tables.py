@@ -11,7 +11,7 @@ from bundle.metrics.selection import lower_is_better
 from bundle.studies.definition import Study
 from bundle.studies.results import Row, Summary, contrast
 
-__all__ = ["markdown"]
+__all__ = ["digits_of", "markdown", "with_spread"]
 
 
 def markdown(study: Study, rows: Sequence[Row], summaries: Sequence[Summary]) -> str:
@@ -21,7 +21,7 @@ def markdown(study: Study, rows: Sequence[Row], summaries: Sequence[Summary]) ->
     if not lines:
         return f"**{study.title}**: nothing has been measured on part {study.part} yet.\n"
     digits = {
-        metric: _digits([summary for summary in summaries if summary.metric == metric]) for metric in study.metrics
+        metric: digits_of([summary for summary in summaries if summary.metric == metric]) for metric in study.metrics
     }
     head = [f"{label} {'↓' if lower_is_better(metric) else '↑'}" for metric, label in study.metrics.items()]
     repeats = "seeds and folds" if study.folds else "seeds"
@@ -66,7 +66,7 @@ def _minutes(rows: Sequence[Row], variant: str) -> str:
 def _cells(study: Study, found: _Found, line: tuple[str, str], digits: dict[str, int]) -> Iterator[str]:
     for metric in study.metrics:
         summary = found.get((*line, metric))
-        yield "" if summary is None else _with_spread(summary.mean, summary.std, f".{digits[metric]}f")
+        yield "" if summary is None else with_spread(summary.mean, summary.std, f".{digits[metric]}f")
 
 
 def _differences(study: Study, found: _Found, line: tuple[str, str], digits: dict[str, int]) -> Iterator[str]:
@@ -75,16 +75,17 @@ def _differences(study: Study, found: _Found, line: tuple[str, str], digits: dic
         if summary is None or summary.pairs == 0:
             yield ""
             continue
-        spread = _with_spread(summary.difference, summary.difference_std, f".{digits[metric]}f", sign="+")
+        spread = with_spread(summary.difference, summary.difference_std, f".{digits[metric]}f", sign="+")
         yield f"{spread} ({summary.worse}/{summary.pairs} worse)"
 
 
-def _with_spread(mean: float, std: float, form: str, sign: str = "") -> str:
+def with_spread(mean: float, std: float, form: str, sign: str = "") -> str:
+    """``0.123 ± 0.004``; without a spread, when that is NaN."""
     spread = "" if math.isnan(std) else f" ± {std:{form}}"
     return f"{mean:{sign}{form}}{spread}".replace("-", "−")
 
 
-def _digits(summaries: Sequence[Summary]) -> int:
+def digits_of(summaries: Sequence[Summary]) -> int:
     """Decimals that show two significant digits of the usual spread; without any, four of the largest mean."""
     spreads = [summary.std for summary in summaries if summary.std > 0]
     if spreads:

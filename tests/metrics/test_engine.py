@@ -54,7 +54,7 @@ def test_a_volume_is_a_stack_along_its_last_axis(name):
     assert metric.aggregate().item() == pytest.approx(isbi2012.MEASURES[name](TRUTH, PROPOSAL), abs=1e-12)
 
 
-@pytest.mark.parametrize("name", [*STACK_MEASURES, "iou"])
+@pytest.mark.parametrize("name", [*STACK_MEASURES, "iou", "background_iou"])
 def test_what_nobody_annotated_cannot_be_wrong(name):
     truth = TRUTH[:1].astype(np.int64)
     truth[..., :30] = -1
@@ -62,7 +62,7 @@ def test_what_nobody_annotated_cannot_be_wrong(name):
     for guess in (0.0, 1.0, np.random.RandomState(0).rand(80, 30)):
         proposal = PROPOSAL[:1].copy()
         proposal[..., :30] = guess
-        if name == "iou":
+        if "iou" in name:
             proposal = proposal > 0.5
         values.append(fed(ChallengeMetric(name), truth, proposal).aggregate().item())
     assert values[0] == values[1] == values[2]
@@ -127,3 +127,9 @@ def test_bad_input():
         ChallengeMetric("iou")(torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4))
     with pytest.raises(ValueError, match="no image was seen: v_rand"):
         ChallengeMetric("v_rand").aggregate()
+
+
+def test_the_background_s_iou_is_that_of_the_inverted_maps():
+    inverted = fed(ChallengeMetric("iou"), ~TRUTH, PROPOSAL <= 0.5).aggregate().item()
+    assert fed(ChallengeMetric("background_iou"), TRUTH, PROPOSAL > 0.5).aggregate().item() == inverted
+    assert inverted != fed(ChallengeMetric("iou"), TRUTH, PROPOSAL > 0.5).aggregate().item()

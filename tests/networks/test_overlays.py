@@ -104,4 +104,5 @@ def test_the_tracker_is_told_what_the_network_is(workflow):
     for name, depth in (("dcn", 3), ("fcn8s", 5), ("multilevel", 4), ("unet_same", 2)):
         params = workflow(f"networks/{name}.json").parser.get_parsed_content("tracker").params
         expected = {"depth": depth, "padding": "same", "dropout": 0.5, "norm": "batch", "base_channels": 2}
+        expected["network"] = OVERLAYS[name][0]
         assert params.items() >= expected.items()

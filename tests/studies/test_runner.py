@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -213,3 +214,39 @@ def test_an_option_may_not_take_back_what_makes_a_variant(run, tmp_path):
         code, printed, _ = run(variants=variants, options={**STUDY["options"], **option})
         assert code == 2
         assert "takes back 'network_def#dropout'" in printed
+
+
+KERNELS = {
+    "config_files": ["configs/train.json", "configs/networks/dcn.json"],
+    "grid": {"name": "kernels", "option": "network_def#kernels", "values": [[4, 8, 16], [2, 8, 16]]},
+    "variants": {"no_F3": {"options": {"network_def#branches": [True, True, False]}}},
+    "seeds": [0],
+}
+
+
+def test_values_of_a_grid_from_the_command_line_join_those_of_the_file(run, tmp_path):
+    code, _, journal = run("--kernels", "[[4,8,10]]", **KERNELS)
+    assert code == 0
+    assert [line for line in journal if "training" in line] == ["training tiny-4-8-16-s0", "training tiny-4-8-10-s0"]
+    config = json.loads((tmp_path / "runs/tiny/records/tiny-4-8-10-s0.json").read_text())["config"]
+    assert config["network_def"]["kernels"] == [4, 8, 10]
+    code, printed, journal = run(**KERNELS)  # which were not named again, and stay in the tables
+    assert [line for line in journal if "training" in line] == ["training tiny-2-8-16-s0", "training tiny-no_F3-s0"]
+    assert "| kernels 4, 8, 10 | none | 1 |" in printed
+    assert "| kernels 4, 8, 10 | none | 1 |" in run("--report_only", **KERNELS)[1]
+
+
+@pytest.mark.parametrize(
+    ("kernels", "message"),
+    [
+        ("[[4,8,11]]", "run tiny-4-8-11-s0: kernels of F3 is 11 px at stride 8: .* the nearest are 10 and 12"),
+        ("[[4,8,10],[4,2,16]]", "run tiny-4-2-16-s0: kernels of F2 is 2 px, smaller than its stride of 4"),
+        ("[[4,8]]", "run tiny-4-8-s0: kernels must be three sizes in px"),
+        ("[4,8,10]", r"kernels must be a list of lists of integers of at least 1, such as \[\[4, 8, 16\]\]"),
+    ],
+)
+def test_a_bad_value_of_a_grid_is_said_before_anything_is_trained(kernels, message, run, tmp_path):
+    code, printed, journal = run("--kernels", kernels, **KERNELS)
+    assert (code, journal) == (2, [])
+    assert re.search(message, printed)
+    assert not (tmp_path / "runs" / "tiny").exists()

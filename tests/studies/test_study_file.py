@@ -8,6 +8,19 @@ from bundle.studies.study_file import read_study
 from tests.conftest import ROOT
 from tests.studies.conftest import STUDY
 
+GRID = {"name": "kernels", "option": "network_def#kernels", "values": [[4, 8], [2, 8]]}
+
+
+def test_a_grid_makes_a_variant_of_each_value_and_the_first_is_the_reference(study_file):
+    study = read_study(study_file(grid=GRID, seeds=[0]))
+    assert [run.name for run in study.runs()] == ["tiny-4-8-s0", "tiny-2-8-s0", "tiny-all-s0", "tiny-border-s0"]
+    assert study.reference == "4-8"
+    assert study.variants["2-8"].options == {"network_def#kernels": [2, 8]}
+    assert study.variants["2-8"].label == "kernels 2, 8"
+    assert list(read_study(study_file(grid=GRID, variants=None)).variants) == ["4-8", "2-8"]
+    more = study.with_values([[6, 8], [2, 8]])
+    assert list(more.variants) == ["4-8", "2-8", "6-8", "all", "border"]
+
 
 def test_the_variants_alternate_and_the_seeds_follow_one_another(study_file):
     names = [run.name for run in read_study(study_file()).runs()]
@@ -49,6 +62,13 @@ def test_only_the_reference_has_further_averagings(study_file):
         ({"variants": {"all": {"options": {"tags": {}}}}}, "option 'tags' cannot be one of variant all of study tiny"),
         ({"config_files": "configs/train.json"}, "config_files of study tiny must be a list of texts"),
         ({"evaluation": {"part": "all"}}, "evaluation of study tiny lacks config_files, averaging"),
+        ({"variants": None}, "study tiny lacks variants"),
+        ({"grid": {"name": "k"}}, "grid of study tiny lacks option, values"),
+        ({"grid": {**GRID, "values": [4, 8]}}, r"kernels must be a list of lists of integers.*got \[4, 8\]"),
+        ({"grid": {**GRID, "values": [[4, 0]]}}, "kernels must be a list of lists of integers of at least 1"),
+        ({"grid": {**GRID, "values": []}}, "kernels must be a list of lists of integers"),
+        ({"grid": {**GRID, "option": "seed"}}, "option 'seed' cannot be one of grid of study tiny"),
+        ({"grid": GRID, "variants": {"4-8": {}}}, "has '4-8', which is also a value of its grid"),
     ],
 )
 def test_what_is_refused(entries, message, study_file):

@@ -1,0 +1,126 @@
+"""``python -m benchmarks.network_table``: what the networks of a study cost beside what they reach, in one table.
+
+Metrics and minutes of training are the study's (``study.csv``); parameters and the time of an image are of the
+checkpoints that it left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from benchmarks.__main__ import machine, set_threads
+from benchmarks.timing import Options, Table, Timing, digits, interleave, require
+from bundle import checkpoints
+from bundle.architecture import build_network
+from bundle.atomic import write_text
+from bundle.inferers import OverlapTileInferer
+from bundle.precision import resolve_precision
+from bundle.studies.definition import Run, Study
+from bundle.studies.places import Places
+from bundle.studies.results import Row, read_rows, summarise, with_recorded
+from bundle.studies.study_file import read_study
+from bundle.studies.tables import digits_of, with_spread
+
+__all__ = ["main", "networks_of", "table", "time_networks"]
+
+
+def networks_of(study: Study, places: Places, rows: Sequence[Row]) -> dict[str, nn.Module]:
+    """variant -> the trained network of its first repeat, for the variants that were measured."""
+    found: dict[str, nn.Module] = {}
+    for row in rows:
+        if row.variant not in found and row.part == study.part:
+            path = places.run_dir(Run(study.name, row.variant, row.seed, row.fold)) / "best.pt"
+            network = checkpoints.load_network(build_network(path), path).eval()
+            found[row.variant] = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return found
+
+
+def time_networks(
+    networks: Mapping[str, nn.Module], options: Options, size: int = 512, precision: str = "auto"
+) -> dict[str, Timing]:
+    """Seconds that each network takes for one image of ``size`` x ``size`` px, side by side through the inferer."""
+    image = torch.rand(1, 1, size, size, generator=torch.Generator().manual_seed(options.seed)).to(options.device)
+    calls: dict[str, Callable[[], torch.Tensor]] = {}
+    for name, network in networks.items():
+        network, inferer = network.to(options.device), OverlapTileInferer(precision=precision)
+        inferer.choose_tile((size, size), 1, network, options.device)  # once, and not within the time
+        calls[name] = lambda inferer=inferer, network=network: inferer(image, network)  # type: ignore[misc]
+        require(calls[name]().shape == (1, 2, size, size), f"{name} gives no map of two classes of {size} x {size} px")
+    return interleave(calls, options.repeats, options.device, warm_up=False)
+
+
+def table(
+    study: Study, rows: Sequence[Row], networks: Mapping[str, nn.Module], timings: Mapping[str, Timing], size: int
+) -> Table:
+    """A line for each variant, with its first averaging: cost, then mean and standard deviation over repeats."""
+    averaging = study.averaging[0]
+    summaries = [each for each in summarise(study, rows) if each.averaging == averaging]
+    places = {metric: digits_of([each for each in summaries if each.metric == metric]) for metric in study.metrics}
+    cells: dict[str, list[str]] = {}
+    for variant, network in networks.items():
+        minutes = {(row.seed, row.fold): row.minutes for row in rows if row.variant == variant}
+        known = [value for value in minutes.values() if not math.isnan(value)]
+        values = {each.metric: each for each in summaries if each.variant == variant}
+        cells[variant] = [
+            study.variants[variant].label,
+            f"{sum(parameter.numel() for parameter in network.parameters()):,}",
+            f"{sum(known) / len(known):.1f}" if known else "",
+            digits(1000 * timings[variant].median),
+            digits(timings[variant].ratio),
+            str(max((each.n for each in values.values()), default=0)),
+            *(
+                with_spread(values[metric].mean, values[metric].std, f".{places[metric]}f") if metric in values else ""
+                for metric in study.metrics
+            ),
+        ]
+    columns = ["", "parameters", "minutes of training", f"ms for {size} x {size} px", "ratio", "runs"]
+    title = f"{study.title}, part {study.part}, averaging {averaging}: mean ± standard deviation over repeats"
+    return Table(title, [*columns, *study.metrics.values()], list(cells.values()))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; 0, or 2 when there is nothing to be timed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.network_table", description=__doc__.split("\n")[0])
+    parser.add_argument("--study", type=Path, default=Path("configs/studies/networks.json"), help="(%(default)s)")
+    parser.add_argument("--output_dir", type=Path, default=Path("runs"), help="folder of all runs (%(default)s)")
+    parser.add_argument("--size", type=int, default=512, help="side of the image, px (%(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="(%(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="timed rounds (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the image (%(default)s)")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="(%(default)s)")
+    chosen = parser.parse_args(argv)
+    for option in ("size", "threads", "repeats"):
+        if getattr(chosen, option) < 1:
+            parser.error(f"--{option} must be at least 1, got {getattr(chosen, option)}")
+    set_threads(chosen.threads)
+    try:
+        places = Places(chosen.study.stem, chosen.output_dir)
+        study = with_recorded(read_study(chosen.study), places)
+        rows = read_rows(places.table)
+        networks = networks_of(study, places, rows)
+        if not networks:
+            raise ValueError(f"nothing has been measured on part {study.part} of study {study.name} yet")
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    options = Options(repeats=chosen.repeats, seed=chosen.seed)
+    timings = time_networks(networks, options, chosen.size, chosen.precision)
+    precision = resolve_precision(chosen.precision, "cpu")
+    text = (
+        f"{table(study, rows, networks, timings, chosen.size)}\n\nTimes of an image: {precision}, "
+        f"{chosen.repeats} rounds side by side, {machine(chosen.threads)}; seed {chosen.seed}\n"
+    )
+    print(text)
+    write_text(places.folder / "networks.md", text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""What each branch of a trained DCN says about the tuning images, and how much."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from monai.transforms import Compose
+from numpy.typing import NDArray
+
+from bundle import checkpoints
+from bundle.about import read_about, require_unseen
+from bundle.architecture import build_network
+from bundle.inferers import OverlapTileInferer
+from bundle.networks import DCN
+from bundle.studies import commands
+from bundle.studies.definition import Run, Study
+from bundle.studies.places import Places
+
+__all__ = ["SUM", "Contrast", "RunMaps", "TuningImage", "contrast", "difference_maps", "maps_of", "tuning_images"]
+
+#: name of the map that a network decides by, the sum of those of its branches
+SUM = "sum"
+
+
+class TuningImage(NamedTuple):
+    """A validation image: ``image`` HW, standardized; ``truth`` HW integers, 0 background, below 0 not annotated."""
+
+    name: str
+    image: NDArray[np.float32]
+    truth: NDArray[np.int64]
+    item: dict[str, Any]
+
+
+class Contrast(NamedTuple):
+    """How much a map tells the classes apart, over all tuning images.
+
+    Attributes:
+        difference: mean of the map over cells less its mean over background, in logits.
+        std: standard deviation of the map over all annotated pixels, in logits.
+    """
+
+    difference: float
+    std: float
+
+
+@dataclasses.dataclass(frozen=True)
+class RunMaps:
+    """Of one training.
+
+    Attributes:
+        kernels: in px, of the three branches.
+        maps: name -> for each tuning image HW float16, logit of cell less that of background, less the map's mean
+            over the tuning images: only the sum of the branches' offsets means anything.
+        contrasts: name -> contrast. Those of the branches add up to that of their sum.
+    """
+
+    run: Run
+    kernels: tuple[int, ...]
+    maps: dict[str, list[NDArray[np.float16]]]
+    contrasts: dict[str, Contrast]
+
+
+def tuning_images(study: Study, run: Run, places: Places, count: int) -> list[TuningImage]:
+    """The first ``count`` validation images, loaded as the evaluation of ``run`` loads them.
+
+    Raises:
+        ValueError: when the config keeps no validation images, or ``count`` is below 1.
+    """
+    if count < 1:
+        raise ValueError(f"images must be at least 1, got {count}")
+    validation = dataclasses.replace(study, part="validation")
+    parser = commands.evaluation(validation, run, study.averaging[0], places).parser()
+    items = parser.get_parsed_content("validate#items")[:count]
+    load = Compose(parser.get_parsed_content("load"))
+    found = []
+    for item in items:
+        loaded = load(item)
+        image, truth = (np.asarray(loaded[key])[0].T for key in ("image", "label"))  # (x, y) to rows and columns
+        found.append(TuningImage(item["name"], image.astype(np.float32), truth.astype(np.int64), item))
+    return found
+
+
+def maps_of(run: Run, places: Places, images: Sequence[TuningImage]) -> RunMaps:
+    """The maps of a training that is complete.
+
+    Raises:
+        ValueError: when its network is no DCN with two classes, or was trained on one of the images.
+    """
+    checkpoint = places.run_dir(run) / "best.pt"
+    require_unseen([image.item for image in images], "validation", checkpoint)
+    network = checkpoints.load_network(build_network(checkpoint), checkpoint).eval()
+    if not isinstance(network, DCN):
+        raise ValueError(f"run {run.name} has a {type(network).__name__}: only a DCN has a score map for each branch")
+    found = [difference_maps(network, image.image) for image in images]
+    maps, contrasts = {}, {}
+    for name in found[0]:
+        own = [each[name] for each in found]
+        contrasts[name] = contrast(own, [image.truth for image in images])
+        mean = np.mean([each.mean(dtype=np.float64) for each in own])
+        maps[name] = [(each - mean).astype(np.float16) for each in own]
+    return RunMaps(run, tuple(read_about(checkpoint)["network"]["kernels"]), maps, contrasts)
+
+
+def difference_maps(network: DCN, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Logit of class 1 less that of class 0, for each branch and their :data:`SUM`, HW as the image.
+
+    Raises:
+        ValueError: for another number of classes than 2.
+    """
+    tensor = torch.from_numpy(np.ascontiguousarray(image.T))[None, None]
+    inferer = OverlapTileInferer(geometry=network.geometry)
+    scores = inferer(tensor, lambda tile: torch.cat(network.scores(tile), dim=1))[0]
+    names = list(network.branches)
+    if len(scores) != 2 * len(names):
+        raise ValueError(f"the maps of two classes are needed, the network has {len(scores) // len(names)}")
+    maps = {name: (scores[2 * k + 1] - scores[2 * k]).numpy().T for k, name in enumerate(names)}
+    return {**maps, SUM: sum(maps.values(), np.zeros(image.shape, np.float32))}
+
+
+def contrast(maps: Sequence[NDArray], truths: Sequence[NDArray]) -> Contrast:
+    """The contrast of one map over several images; NaN where a class is absent.
+
+    The difference of the class means needs no knowledge of a map's offset, has the unit in which branches are added,
+    and is additive as they are. A standard deviation would also count what a branch says beside the point.
+    """
+    values, truth = (np.concatenate([np.asarray(each).ravel() for each in arrays]) for arrays in (maps, truths))
+    values = values.astype(np.float64)
+    cell, background = values[truth > 0], values[truth == 0]
+    if not len(cell) or not len(background):
+        return Contrast(math.nan, math.nan)
+    return Contrast(float(cell.mean() - background.mean()), float(values[truth >= 0].std()))

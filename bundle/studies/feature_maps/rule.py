@@ -1,0 +1,124 @@
+"""The rule of Takaya et al. (2018): look at the maps, and shrink the kernel of the branch that does too little.
+
+Their one run a triple could not tell whether that beats any other change of a kernel. Here every two triples that
+differ in one kernel are a trial of it, with the mean over seeds on both sides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from bundle.metrics.selection import lower_is_better
+from bundle.studies.definition import Run, Study
+from bundle.studies.feature_maps.maps import SUM, RunMaps
+from bundle.studies.results import Row
+
+__all__ = ["Pair", "branch_contrasts", "pairs", "values_of", "weakest"]
+
+_Repeat = tuple[int, int | None]
+
+
+class Pair(NamedTuple):
+    """One variant and another that differs in one kernel only, the smaller one.
+
+    Attributes:
+        larger, smaller: names of the variants.
+        branch: whose kernel differs.
+        from_kernel, to_kernel: px.
+        weakest: the branch of the least contrast in ``larger``: the rule asks for this pair's step when it is
+            ``branch``, and says nothing of it otherwise.
+        contrast_change: of ``branch``'s map, smaller less larger, mean over common repeats.
+        metric_changes: metric -> change of each common repeat, smaller less larger.
+    """
+
+    larger: str
+    smaller: str
+    branch: str
+    from_kernel: int
+    to_kernel: int
+    weakest: str
+    contrast_change: float
+    metric_changes: Mapping[str, tuple[float, ...]]
+
+    @property
+    def asked(self) -> bool:
+        return self.branch == self.weakest
+
+    def better(self, metric: str) -> bool | None:
+        """Whether the smaller kernel is better in the mean; None without a common repeat."""
+        changes = self.metric_changes[metric]
+        return _better(metric, float(np.mean(changes))) if changes else None
+
+    def agreed(self, metric: str) -> bool:
+        """Whether every repeat says what the mean says."""
+        return len({_better(metric, change) for change in self.metric_changes[metric]}) == 1
+
+
+def branch_contrasts(found: Sequence[RunMaps], variant: str) -> dict[str, float]:
+    """Contrast of each branch, the mean over the variant's repeats."""
+    runs = [run for run in found if run.run.variant == variant]
+    names = [name for name in runs[0].contrasts if name != SUM] if runs else []
+    return {name: float(np.mean([run.contrasts[name].difference for run in runs])) for name in names}
+
+
+def weakest(contrasts: Mapping[str, float]) -> str:
+    """The branch of the least contrast."""
+    return min(contrasts, key=lambda name: contrasts[name])
+
+
+def pairs(study: Study, found: Sequence[RunMaps], rows: Sequence[Row]) -> list[Pair]:
+    """All pairs of variants that have all branches and differ in exactly one kernel."""
+    kernels = {run.run.variant: run.kernels for run in found if len(run.contrasts) == len(run.kernels) + 1}
+    contrasts = {variant: branch_contrasts(found, variant) for variant in kernels}
+    by_run = {_key(run.run): run.contrasts for run in found}
+    trials = []
+    for one, other in combinations([variant for variant in study.variants if variant in kernels], 2):
+        differing = [k for k, (a, b) in enumerate(zip(kernels[one], kernels[other], strict=True)) if a != b]
+        if len(differing) != 1:
+            continue
+        (place,) = differing
+        larger, smaller = (one, other) if kernels[one][place] > kernels[other][place] else (other, one)
+        branch = list(contrasts[larger])[place]
+        common = [repeat for variant, repeat in by_run if variant == larger and (smaller, repeat) in by_run]
+        changes = [
+            by_run[smaller, repeat][branch].difference - by_run[larger, repeat][branch].difference for repeat in common
+        ]
+        values = {metric: values_of(study, rows, metric) for metric in study.metrics}
+        trials.append(
+            Pair(
+                *(larger, smaller, branch, kernels[larger][place], kernels[smaller][place]),
+                *(weakest(contrasts[larger]), float(np.mean(changes)) if changes else math.nan),
+                {
+                    metric: tuple(
+                        of[smaller, repeat] - of[larger, repeat]
+                        for variant, repeat in of
+                        if variant == larger and (smaller, repeat) in of
+                    )
+                    for metric, of in values.items()
+                },
+            )
+        )
+    return trials
+
+
+def values_of(study: Study, rows: Sequence[Row], metric: str) -> dict[tuple[str, _Repeat], float]:
+    """(variant, (seed, fold)) -> value of the study's part at its first averaging."""
+    wanted = (study.part, study.averaging[0], metric)
+    return {
+        (row.variant, (row.seed, row.fold)): row.value
+        for row in rows
+        if (row.part, row.averaging, row.metric) == wanted and not math.isnan(row.value)
+    }
+
+
+def _key(run: Run) -> tuple[str, _Repeat]:
+    return run.variant, (run.seed, run.fold)
+
+
+def _better(metric: str, change: float) -> bool:
+    return change < 0 if lower_is_better(metric) else change > 0

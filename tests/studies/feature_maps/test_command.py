@@ -1,0 +1,122 @@
+"""The command on runs of a study that are complete, made by hand: as often as one likes, whatever is missing."""
+
+import csv
+import json
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bundle import checkpoints
+from bundle.data import datalist
+from bundle.data.fingerprint import image_fingerprints
+from bundle.handlers import sqlite_uri
+from bundle.networks import DCN
+from bundle.studies.definition import Run
+from bundle.studies.feature_maps.__main__ import main
+from bundle.studies.feature_maps.maps import RunMaps
+from bundle.studies.feature_maps.pictures import colour_scales
+from tests.studies.conftest import STUDY
+
+KERNELS = {
+    "config_files": ["configs/train.json", "configs/networks/dcn.json"],
+    "options": {**STUDY["options"], "validation": 2},
+    "grid": {"name": "kernels", "option": "network_def#kernels", "values": [[4, 8, 16], [2, 8, 16], [4, 8, 10]]},
+    "variants": {"no_F3": {"label": "without F3", "options": {"network_def#branches": [True, True, False]}}},
+}
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """Writes what a study leaves of a run; ``network`` are arguments of its DCN."""
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    client = mlflow.MlflowClient(sqlite_uri(runs))
+    experiment = client.create_experiment("tiny", artifact_location=(runs / "mlartifacts").as_uri())
+
+    def tracked(folder):
+        folder.mkdir(parents=True)
+        run = client.create_run(experiment, run_name=folder.name)
+        (folder / "mlflow_run_id.txt").write_text(run.info.run_id)
+        return run.info.run_id
+
+    def write(variant, seed, iou, trained_on=(), **network):
+        folder = runs / f"tiny-{variant}-s{seed}"
+        run_id = tracked(folder)
+        torch.manual_seed(seed)
+        arguments = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_channels": 2, **network}
+        checkpoints.write(folder / "best.pt", DCN(**arguments).state_dict())
+        (folder / "model.pt").touch()
+        about = {"network": {"_target_": "bundle.networks.DCN", **arguments}, "data": {"trained_on": dict(trained_on)}}
+        (folder / "about.json").write_text(json.dumps(about))
+        (folder / "evaluation" / "held_out-none").mkdir(parents=True)
+        (folder / "evaluation" / "held_out-none" / "summary.csv").write_text(f"metric,value\niou,{iou}\n")
+        records = runs / "tiny" / "records"
+        records.mkdir(exist_ok=True)
+        record = {"variant": variant, "seed": seed, "fold": None}
+        (records / f"tiny-{variant}-s{seed}.json").write_text(json.dumps(record))
+        return run_id
+
+    write.parent = tracked(runs / "tiny")
+    write.client = client
+    return write
+
+
+def test_pictures_and_tables_of_whatever_is_complete(finished, study_file, cells, tmp_path, capsys):
+    runs, path = tmp_path / "runs", study_file(**KERNELS)
+    command = ["--study", str(path), "--dataset_dir", str(cells), "--output_dir", str(runs), "--images", "2"]
+    assert main(command) == 2
+    assert "no run of study tiny in" in capsys.readouterr().err
+
+    first = finished("4-8-16", 0, 0.5, kernels=[4, 8, 16])
+    assert main(command) == 0
+    alone = capsys.readouterr().out
+    assert "| kernels 4, 8, 16 |" in alone
+    assert "The rule of Takaya et al., read from *kernels 4, 8, 16*: F" in alone
+
+    finished("2-8-16", 0, 0.6, kernels=[2, 8, 16])
+    finished("no_F3", 1, 0.4, kernels=[4, 8, 16], branches=[True, True, False])
+    finished("6-8-16", 0, 0.7, kernels=[6, 8, 16])  # which the study file does not name
+    (runs / "tiny-2-8-16-s0" / "last.pt").touch()
+    finished("4-8-10", 0, 0.7, kernels=[4, 8, 10])
+    (runs / "tiny-4-8-10-s0" / "model.pt").unlink()  # still in training
+    for _ in range(2):
+        assert main([*command, "--kernels", "[[6,8,16]]"]) == 0
+        printed = capsys.readouterr().out
+    assert "| any branch | 3 |  | 1/3 (1) |" in printed  # 6 > 4 > 2: better twice with the larger one
+    folder = runs / "tiny" / "feature_maps"
+    lines = list(csv.DictReader((folder / "contrasts.csv").open()))
+    assert [(line["variant"], line["map"]) for line in lines] == [
+        *[(variant, name) for variant in ("4-8-16", "2-8-16", "6-8-16") for name in ("F1", "F2", "F3", "sum")],
+        *[("no_F3", name) for name in ("F1", "F2", "sum")],
+    ]
+    for file in (
+        folder / "sheet.png",
+        *(runs / f"tiny-{name}" / "feature_maps" / "maps.png" for name in ("no_F3-s1",)),
+    ):
+        assert np.asarray(Image.open(file)).std() > 10
+
+    metrics = finished.client.get_run(first).data.metrics
+    assert metrics["feature_maps/contrast_F2"] == pytest.approx(float(lines[1]["contrast"]), rel=1e-5)
+    assert len(finished.client.get_metric_history(first, "feature_maps/contrast_F2")) == 1  # said once
+    assert [file.path for file in finished.client.list_artifacts(first, "feature_maps")] == ["feature_maps/maps.png"]
+    collected = {file.path for file in finished.client.list_artifacts(finished.parent, "feature_maps")}
+    assert collected == {f"feature_maps/{name}" for name in ("sheet.png", "rule.md", "contrasts.csv", "pairs.csv")}
+
+    # a network that was trained on a tuning image has nothing to show there
+    seen = image_fingerprints(datalist(cells))
+    finished("4-8-16", 5, 0.5, trained_on=seen, kernels=[4, 8, 16])
+    assert main(command) == 2
+    assert "has seen" in capsys.readouterr().err
+
+
+def test_a_map_has_one_scale_of_colours_in_all_runs():
+    def run(variant, **maps):
+        named = {name: [np.full((20, 20), value, np.float16)] for name, value in maps.items()}
+        return RunMaps(Run("tiny", variant, 0), (4, 8, 16), named, {})
+
+    scales = colour_scales([run("a", F1=-3.0, sum=1.0), run("b", F1=1.0, F2=0.0, sum=2.0)])
+    assert scales == {"F1": 3.0, "F2": 1.0, "sum": 2.0}
+    assert list(scales) == ["F1", "F2", "sum"]

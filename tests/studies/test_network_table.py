@@ -1,0 +1,107 @@
+"""The table of all networks: what a study measured, and what its checkpoints cost."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+from benchmarks.network_table import main, networks_of, table, time_networks
+from benchmarks.timing import CheckError, Options, Timing
+from bundle import checkpoints
+from bundle.networks import DCN, UNet, WindowCNN
+from bundle.studies.places import Places
+from bundle.studies.results import Row, read_rows
+from bundle.studies.study_file import read_study
+from tests.conftest import ROOT
+
+NETWORKS = {
+    "unet": ("UNet", {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_channels": 2, "depth": 2}),
+    "dcn": ("DCN", {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_channels": 2, "norm": "batch"}),
+    "window": ("WindowCNN", {"in_channels": 1, "out_channels": 2, "window": 65, "base_channels": 2}),
+}
+CLASSES = {"UNet": UNet, "DCN": DCN, "WindowCNN": WindowCNN}
+
+
+@pytest.fixture
+def measured(study_file, tmp_path):
+    """A study of three networks and two seeds, as it is when one evaluation is missing."""
+    variants = {name: {"label": f"the {name}", "options": {"a": name}} for name in (*NETWORKS, "unmeasured")}
+    path = study_file(variants=variants)
+    rows = []
+    for place, (variant, (target, arguments)) in enumerate(NETWORKS.items()):
+        for seed in (0, 1):
+            folder = tmp_path / f"tiny-{variant}-s{seed}"
+            folder.mkdir()
+            about = {"network": {"_target_": f"bundle.networks.{target}", **arguments}}
+            (folder / "about.json").write_text(json.dumps(about))
+            checkpoints.write(folder / "best.pt", CLASSES[target](**arguments).state_dict())
+            for metric, value in (("pixel_error", 0.1 * place + 0.02 * seed), ("iou", 0.9)):
+                if (variant, seed) != ("dcn", 1):
+                    rows.append(Row(variant, seed, None, "held_out", "none", metric, value, 3.0 + seed, "id"))
+                    rows.append(Row(variant, seed, None, "validation", "none", metric, 9.0, 3.0 + seed, "id"))
+    (tmp_path / "tiny").mkdir()
+    with (tmp_path / "tiny" / "study.csv").open("w") as file:
+        csv.writer(file).writerows([Row._fields, *(["" if cell is None else cell for cell in row] for row in rows)])
+    return path, Places("tiny", tmp_path)
+
+
+def test_a_line_has_what_was_measured_and_what_it_costs(measured):
+    path, places = measured
+    study, rows = read_study(path), read_rows(places.table)
+    networks = networks_of(study, places, rows)
+    assert {name: type(network).__name__ for name, network in networks.items()} == {
+        name: target for name, (target, _) in NETWORKS.items()
+    }
+    timings = {name: Timing(0.1 * (k + 1), 0, 0, k + 1.0) for k, name in enumerate(networks)}
+    made = table(study, rows, networks, timings, 512)
+    count = sum(parameter.numel() for parameter in UNet(**NETWORKS["unet"][1]).parameters())
+    assert list(made.rows[0]) == [
+        "the unet",
+        f"{count:,}",
+        "3.5",
+        "100",
+        "1.00",
+        "2",
+        "0.010 ± 0.014",
+        "0.9000 ± 0.0000",
+    ]
+    assert list(made.rows[1])[2:] == ["3.0", "200", "2.00", "1", "0.100", "0.9000"]
+    assert [column for column in made.columns if "512" in column] == ["ms for 512 x 512 px"]
+
+
+def test_every_network_is_timed_on_the_whole_image(measured):
+    path, places = measured
+    networks = networks_of(read_study(path), places, read_rows(places.table))
+    assert not any(network.training for network in networks.values())
+    timings = time_networks(networks, Options(repeats=1), size=70)
+    assert list(timings) == list(NETWORKS)
+    assert timings["unet"].ratio == 1
+    assert all(timing.median > 0 for timing in timings.values())
+    with pytest.raises(CheckError, match="three gives no map of two classes of 70 x 70 px"):
+        time_networks({"three": UNet(2, 1, 3, base_channels=2, depth=2).eval()}, Options(repeats=1), size=70)
+
+
+def test_the_command_writes_the_table_beside_the_study(measured, tmp_path, capsys):
+    path, _ = measured
+    threads = torch.get_num_threads()
+    try:
+        command = ["--study", str(path), "--output_dir", str(tmp_path), "--size", "70", "--repeats", "1"]
+        assert main(command) == 0
+        assert main(["--study", str(path), "--output_dir", str(tmp_path / "elsewhere")]) == 2
+    finally:
+        torch.set_num_threads(threads)
+    printed = capsys.readouterr()
+    assert "run the study first" in printed.err
+    text = (tmp_path / "tiny" / "networks.md").read_text()
+    assert text in printed.out
+    assert "1 rounds side by side" in text
+    assert "| the window" in text
+    assert "the unmeasured" not in text
+
+
+def test_the_shipped_study_has_every_overlay():
+    study = read_study(ROOT / "configs" / "studies" / "networks.json")
+    files = {file for variant in study.variants.values() for file in variant.config_files}
+    assert files == {f"configs/networks/{path.name}" for path in (ROOT / "configs" / "networks").glob("*.json")}
+    assert study.reference == "unet"
