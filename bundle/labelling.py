@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import MapTransform
-from monai.utils import MetaKeys, TransformBackends, convert_to_tensor
+from monai.utils import TransformBackends, convert_to_tensor
 
 __all__ = ["LabelMapd"]
 
@@ -23,15 +22,14 @@ class LabelMapd(MapTransform):
     """The label map that MONAI Label returns for an image; the last of the ``post_transforms``.
 
     MONAI Label writes what it finds under ``keys`` in the format of the image and the geometry in its meta data. So
-    the map has no channel (a 2D one with its channel would be written as a row of pixels), the affine has as many axes
-    as the map, and the writer's own parameters are set where the image's format or the type asked for cannot hold
-    labels: ``result_extension`` becomes ``.png`` for JPEG and BMP, ``result_dtype`` the smallest unsigned type.
+    the map has no channel (a 2D one with its channel would be written as a row of pixels), and the writer's own
+    parameters are set where the image's format or the type asked for cannot hold labels: ``result_extension`` becomes
+    ``.png`` for JPEG and BMP, ``result_dtype`` the smallest unsigned type.
 
     Args:
         keys: where the map goes, one key.
         probability_key: 1HW[D], probability of "cell".
         instances_key: 1HW[D] integers, the cells.
-        image_key: the MetaTensor that was segmented.
         separate: one number for each cell, 1..N; False: 1 where the probability is above ``threshold``.
         threshold: at least 0 and below 1.
 
@@ -49,7 +47,6 @@ class LabelMapd(MapTransform):
         keys: KeysCollection = "pred",
         probability_key: str = "pred_cell",
         instances_key: str = "instances",
-        image_key: str = "image",
         separate: bool = False,
         threshold: float = 0.5,
         allow_missing_keys: bool = False,
@@ -63,7 +60,6 @@ class LabelMapd(MapTransform):
             raise ValueError(f"threshold must be at least 0 and below 1 (0.5 is usual), got {threshold!r}")
         self.probability_key = probability_key
         self.instances_key = instances_key
-        self.image_key = image_key
         self.separate = separate
         self.threshold = threshold
 
@@ -79,8 +75,6 @@ class LabelMapd(MapTransform):
         extension = d.get("result_extension") or Path(str(d.get("image_path", ""))).suffix
         if extension.lower() in _NO_LABELS:
             d["result_extension"] = ".png"
-        if isinstance(d[self.image_key], MetaTensor):
-            _reduce_affine(d[self.image_key].meta, labels.ndim)
         return d
 
 
@@ -89,12 +83,3 @@ def _fitting(wanted: str | None, largest: int) -> str:
     if wanted is not None and np.dtype(wanted).kind in "iu" and np.iinfo(wanted).max >= largest:
         return str(np.dtype(wanted))
     return str(np.min_scalar_type(largest))
-
-
-def _reduce_affine(meta: dict, axes: int) -> None:
-    """NIfTI has three axes in its affine even for a 2D image, of which ITK would write two."""
-    affine = meta.get(MetaKeys.ORIGINAL_AFFINE)
-    if affine is not None and len(affine) > axes + 1:
-        affine = convert_to_tensor(affine, dtype=torch.float64, track_meta=False).numpy()
-        keep = [*range(axes), len(affine) - 1]
-        meta[MetaKeys.ORIGINAL_AFFINE] = affine[np.ix_(keep, keep)]

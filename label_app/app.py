@@ -7,12 +7,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from fastapi import HTTPException
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.main import Main
 
+from bundle.console import own_cause
 from label_app.doubt import DoubtScoring, MostDoubtful
+from label_app.inference import InferTask
 from label_app.store import CheckedStore
 from label_app.training import TrainTask
 
@@ -37,7 +40,8 @@ class LabelApp(_stock().MyApp, MONAILabelApp):
     - a datastore that refuses labels which could not be trained on (:class:`label_app.store.CheckedStore`),
     - trainings of slices, of partly annotated images, and with options (:class:`label_app.training.TrainTask`),
     - the strategies and scoring methods "epistemic" and "border" (:mod:`label_app.doubt`),
-    - 404 instead of 500 for a model, strategy or image that does not exist.
+    - 404 instead of 500 for a model, strategy or image that does not exist, 422 for an image that cannot be read,
+    - inference of all images on a machine without a GPU.
     """
 
     def init_datastore(self) -> Any:
@@ -49,6 +53,10 @@ class LabelApp(_stock().MyApp, MONAILabelApp):
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )
+
+    def init_infers(self) -> dict[str, Any]:
+        own = {name: InferTask(path, self.conf) for name, path in self.models.items()}
+        return {**super().init_infers(), **{name: task for name, task in own.items() if task.is_valid()}}
 
     def init_trainers(self) -> dict[str, Any]:
         tasks = {name: TrainTask(self.models[name], self.conf) for name in super().init_trainers()}
@@ -70,7 +78,19 @@ class LabelApp(_stock().MyApp, MONAILabelApp):
         store, image = datastore or self.datastore(), request.get("image")
         if isinstance(image, str) and not Path(image).is_file() and not store.get_image_uri(image):
             raise HTTPException(404, f"image {image!r} is not in the studies; GET /datastore?output=all lists them")
-        return super().infer(request, datastore)
+        try:
+            return super().infer(request, datastore)
+        except (ValueError, TypeError) as error:  # of the request's parameters, or of the image
+            raise HTTPException(422, str(own_cause(error) or error)) from error
+
+    def batch_infer(self, request: dict, datastore: Any = None) -> dict:
+        if not torch.cuda.is_available():
+            request = {**request, "multi_gpu": False}  # the default, True, would divide by the number of GPUs
+        return super().batch_infer(request, datastore)
+
+    def scoring(self, request: dict, datastore: Any = None) -> dict:
+        self._require(request.get("method"), self._scoring_methods, "scoring method")
+        return super().scoring(request, datastore)
 
     def next_sample(self, request: dict) -> dict:
         self._require(request.get("strategy") or "random", self._strategies, "strategy")

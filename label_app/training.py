@@ -36,6 +36,8 @@ class TrainTask(BundleTrainTask):
         for image_id in datastore.get_labeled_images():
             tag = DefaultLabelTag.FINAL
             label = datastore.get_label_uri(image_id, tag)
+            if not label:
+                continue  # removed a moment ago
             ignored = ignored_value(datastore.get_label_info(image_id, tag))
             own = {"label": label} if ignored is None else {"label": label, "not_annotated": ignored}
             items += [{**part, **own} for part in pages(Path(datastore.get_image_uri(image_id)))]
