@@ -80,8 +80,11 @@ class LabelApp(_stock().MyApp, MONAILabelApp):
             raise HTTPException(404, f"image {image!r} is not in the studies; GET /datastore?output=all lists them")
         try:
             return super().infer(request, datastore)
-        except (ValueError, TypeError) as error:  # of the request's parameters, or of the image
-            raise HTTPException(422, str(own_cause(error) or error)) from error
+        except Exception as error:
+            cause = own_cause(error)  # ours tell of the image or of a parameter
+            if cause is None:
+                raise
+            raise HTTPException(422, str(cause)) from error
 
     def batch_infer(self, request: dict, datastore: Any = None) -> dict:
         if not torch.cuda.is_available():

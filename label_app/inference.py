@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import nibabel as nib
 from monailabel.tasks.infer.bundle import BundleInferTask
-from monailabel.transform.writer import Writer
 
 __all__ = ["InferTask"]
 
 
 class InferTask(BundleInferTask):
-    """The stock inference of a bundle; a NIfTI file of two axes gets its affine, which MONAI Label else drops."""
+    """The stock inference of a bundle; a NIfTI mask of two axes gets its image's affine, which MONAI Label drops."""
 
     def writer(self, data: dict, extension: str | None = None, dtype: Any = None) -> tuple[Any, Any]:
-        given = {"result_extension": extension, "result_dtype": dtype}
-        data.update({key: value for key, value in given.items() if value is not None})
-        plane = data[self.output_label_key].ndim == 2
-        return Writer(label=self.output_label_key, json=self.output_json_key, nibabel=plane)(data)
+        file, result = super().writer(data, extension, dtype)
+        labels = data[self.output_label_key]
+        affine = data.get(f"{self.output_label_key}_meta_dict", {}).get("affine")
+        if labels.ndim == 2 and affine is not None and str(file).endswith((".nii", ".nii.gz")):
+            nib.save(nib.Nifti1Image(labels.numpy().astype(data["result_dtype"]), affine), file)
+        return file, result

@@ -38,7 +38,7 @@ def network():
 def run(path, network, **params):
     before, after = transforms_of(**params)
     data = before({"image": str(path), "image_path": str(path), **params})
-    data["pred"] = OverlapTileInferer()(data["image"][None], network)[0]
+    data["pred"] = OverlapTileInferer(stack_axis=-1)(data["image"][None], network)[0]
     return after(data)
 
 
