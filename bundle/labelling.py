@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import TransformBackends, convert_to_tensor
 
@@ -37,7 +38,7 @@ class LabelMapd(MapTransform):
         ValueError: for several keys, a ``separate`` that is no truth value, or a threshold out of range.
 
     Shape:
-        output: HW[D], uint8 or, of separate cells, int32.
+        output: HW[D], a MetaTensor of uint8 or, of separate cells, int32.
     """
 
     backend = [TransformBackends.TORCH]  # noqa: RUF012 - MONAI's convention
@@ -70,7 +71,7 @@ class LabelMapd(MapTransform):
         else:
             probability = convert_to_tensor(d[self.probability_key], track_meta=False)[0]
             labels = (probability > self.threshold).to(torch.uint8)
-        d[self.keys[0]] = labels.cpu()
+        d[self.keys[0]] = MetaTensor(labels.cpu())  # MONAI Label's scoring sums it by numpy, which refuses a plain one
         d["result_dtype"] = _fitting(d.get("result_dtype"), int(labels.max()))
         extension = d.get("result_extension") or Path(str(d.get("image_path", ""))).suffix
         if extension.lower() in _NO_LABELS:

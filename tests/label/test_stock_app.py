@@ -54,8 +54,15 @@ def test_a_training_on_one_label_changes_the_answers(server, cells, gray, tmp_pa
     np.testing.assert_array_equal(mask, images.direct(server.model, gray[1]["png"], False))
 
 
-def test_what_it_answers_to_what_does_not_exist(server):
-    """As the documentation says; our app does better."""
+def test_what_it_answers_to_what_is_wrong(server, tmp_path):
+    """As docs/monailabel.md says; our app does better."""
     assert server.infer("png", model="nobody").status_code == 500
     assert server.infer("nowhere").status_code == 500
+    assert server.infer("png", instances="yes").status_code == 500
     assert server.post("/activelearning/wild").status_code == 500
+    assert server.post("/batch/infer/cells", run_sync="true").status_code == 500
+    tifffile.imwrite(tmp_path / "small.tif", np.zeros((9, 9), np.uint8))
+    assert server.upload("nowhere", tmp_path / "small.tif").status_code == 500
+    assert server.upload("png", tmp_path / "small.tif").status_code == 200
+    assert server.train(max_epochs=1).status_code == 500
+    assert "the sizes (x, y) of one item differ" in server.log.read_text()
