@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help install quickstart test lint format bench mlflow report figures clean
+.PHONY: help install quickstart test lint format bench mlflow report figures label label-install test-label clean
 
 help:
 	@echo "make quickstart   install, train on synthetic cells (4 minutes on two cores), segment new images"
@@ -13,6 +13,8 @@ help:
 	@echo "make mlflow       open the page that compares runs, on http://127.0.0.1:5000"
 	@echo "make report       compare the runs on one page, report/index.html"
 	@echo "make bench        what each hot part costs beside its peers"
+	@echo "make label        start MONAI Label on http://127.0.0.1:8000 over the images of STUDIES=DIR"
+	@echo "make test-label   install MONAI Label beside it all, and ask its real server everything"
 	@echo "make figures      draw the pictures of docs/images again"
 
 # torch comes first and pinned, so that nothing that follows replaces it; which build of it, CPU or CUDA, is for pip's
@@ -67,5 +69,32 @@ report: install
 figures: install
 	$(BIN)/python docs/make_transform_figures.py
 
+# MONAI Label needs numpy 1, and so an environment of its own
+LABEL_VENV ?= .venv-label
+LABEL_PORT ?= 8000
+LABEL_APP  ?= .label
+STUDIES    ?= studies
+LABEL_BIN  := $(LABEL_VENV)/bin
+
+$(LABEL_VENV)/.installed: pyproject.toml constraints-label.txt
+	$(PYTHON) -m venv $(LABEL_VENV)
+	$(LABEL_BIN)/python -m pip install -q -c constraints-label.txt torch
+	$(LABEL_BIN)/python -m pip install -q -c constraints-label.txt -e ".[label]"
+	@touch $@
+
+label-install: $(LABEL_VENV)/.installed
+
+# nothing is fetched; scores are computed when asked for, not after every sample
+label: label-install
+	$(LABEL_BIN)/python -m label_app.prepare --app $(LABEL_APP) $(LABEL_OPTIONS)
+	MONAI_LABEL_AUTO_UPDATE_SCORING=false \
+	MONAI_LABEL_DATASTORE_FILE_EXT='["*.nii.gz", "*.nii", "*.png", "*.jpg", "*.jpeg", "*.bmp", "*.tif", "*.tiff"]' \
+	$(LABEL_BIN)/python -m monailabel.main start_server --app $(LABEL_APP) --studies $(STUDIES) \
+		--host 127.0.0.1 --port $(LABEL_PORT) --conf models cells --conf zoo_source local --conf sam2 false
+
+# the tests run in .venv, the server in .venv-label
+test-label: install label-install
+	LABEL_PYTHON=$(abspath $(LABEL_BIN)/python) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/label
+
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(LABEL_VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info

@@ -18,7 +18,7 @@ from bundle import checkpoints, networks
 from bundle.about import about_file, read_about
 from bundle.provenance import running_parser
 
-__all__ = ["build_network", "network_entry", "require_known_network"]
+__all__ = ["build_network", "network_entry", "network_of", "require_known_network"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,9 @@ def network_entry(parser: ConfigParser | None, entry: str = "network_def") -> di
         return None
 
 
-def build_network(checkpoint: str | os.PathLike[str], defaults: Mapping[str, Any] | None = None) -> nn.Module:
+def build_network(
+    checkpoint: str | os.PathLike[str], defaults: Mapping[str, Any] | None = None, dropout: float | None = None
+) -> nn.Module:
     """The network that a checkpoint belongs to, with new weights.
 
     The JSON beside a checkpoint names its network and the arguments (:class:`bundle.handlers.DescribeRun`). Where there
@@ -53,20 +55,29 @@ def build_network(checkpoint: str | os.PathLike[str], defaults: Mapping[str, Any
         checkpoint: a model file or a training checkpoint.
         defaults: arguments of the :class:`bundle.networks.UNet` that is made where there is no such file yet; None
             makes that an error.
+        dropout: its probability, for passes that are to differ (MONAI Label sets it); None leaves the network's own.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`bundle.checkpoints.read`.
         ValueError: for a network that is not known (naming the nearest), arguments that it does not take, and a
             checkpoint that is not a U-Net's with nothing beside it.
     """
+    target, arguments, source = network_of(checkpoint, defaults)
+    return _make(target, arguments if dropout is None else {**arguments, "dropout": dropout}, source)
+
+
+def network_of(
+    checkpoint: str | os.PathLike[str], defaults: Mapping[str, Any] | None = None
+) -> tuple[str, dict[str, Any], str]:
+    """Name and arguments of the network that a checkpoint belongs to, and the file that told; see `build_network`."""
     described, source = read_about(checkpoint).get("network"), about_file(checkpoint)
     if described is not None:
         if not isinstance(described, Mapping) or not isinstance(described.get("_target_"), str):
             raise ValueError(f'"network" in {source} must be an object with a "_target_", got {described!r}')
         arguments = {name: value for name, value in described.items() if name != "_target_"}
-        return _make(described["_target_"], arguments, str(source))
+        return described["_target_"], arguments, str(source)
     if defaults is not None and not Path(checkpoint).is_file():
-        return networks.UNet(**defaults)
+        return f"{_PACKAGE}UNet", dict(defaults), "the defaults"
     weights = checkpoints.network_weights(checkpoints.read(checkpoint))
     found = checkpoints.unet_arguments(weights, defaults={})
     if not found:
@@ -74,7 +85,7 @@ def build_network(checkpoint: str | os.PathLike[str], defaults: Mapping[str, Any
             f"checkpoint {checkpoint} is not a U-Net's (its tensors begin with {', '.join(list(weights)[:3])}), and "
             f"nothing beside it says what it is: put the JSON that its training wrote there, as {source}"
         )
-    return networks.UNet(**found)
+    return f"{_PACKAGE}UNet", found, str(checkpoint)
 
 
 def require_known_network(entry: str = "network_def") -> None:

@@ -158,7 +158,16 @@ class LabelToInstances(Transform):
 
 
 class LabelToInstancesd(MapTransform):
-    """Dictionary form of :class:`LabelToInstances`."""
+    """Dictionary form of :class:`LabelToInstances`.
+
+    An item may name the value of its own label's pixels that nobody annotated; it is removed, for collation would miss
+    it in the items that do not.
+
+    Args:
+        keys, kind, connectivity: see :class:`LabelToInstances`.
+        ignore_value: for items without a value of their own.
+        ignore_key: of that value in an item.
+    """
 
     backend = LabelToInstances.backend
 
@@ -168,15 +177,20 @@ class LabelToInstancesd(MapTransform):
         kind: str = "auto",
         ignore_value: float | None = None,
         connectivity: int = 1,
+        ignore_key: str = "not_annotated",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.to_instances = LabelToInstances(kind, ignore_value, connectivity)
+        self.ignore_key = ignore_key
 
-    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
+        own = d.pop(self.ignore_key, None)
+        shared = self.to_instances
+        convert = shared if own is None else LabelToInstances(shared.kind, own, shared.connectivity)
         for key in self.key_iterator(d):
-            d[key] = self.to_instances(d[key])
+            d[key] = convert(d[key])
         return d
 
 

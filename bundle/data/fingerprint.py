@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-__all__ = ["fingerprint", "image_fingerprints"]
+__all__ = ["fingerprint", "image_fingerprints", "run_fingerprint"]
 
 #: keys of a datalist that hold paths
 _FILES = ("image", "label", "markers", "silver")
@@ -41,10 +41,27 @@ def fingerprint(items: Iterable[dict]) -> str:
     return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:16]
 
 
+def run_fingerprint(labelled: Sequence[dict], *parts: Sequence[dict]) -> str:
+    """The fingerprint of the data behind a run: of the whole data set, what it holds out included.
+
+    MONAI Label puts datalists of its own in place of a run's parts. What it feeds is then all there is.
+
+    Args:
+        labelled: datalist of the data set.
+        parts: datalists that the run uses.
+
+    Raises:
+        FileNotFoundError: when a file is missing.
+    """
+    known = {(item["image"], item.get("label")) for item in labelled}
+    used = [item for part in parts for item in part]
+    return fingerprint(labelled if all((item["image"], item.get("label")) in known for item in used) else used)
+
+
 def image_fingerprints(items: Iterable[dict]) -> dict[str, str]:
     """The content of every image of a datalist, without its labels: name -> 16 hexadecimal digits.
 
-    Slices of one file differ by their number. Each file is read once.
+    Slices of one file differ by their number. Each file is read once. Items without a name get their file's.
 
     Raises:
         FileNotFoundError: when a file is missing.
@@ -55,7 +72,7 @@ def image_fingerprints(items: Iterable[dict]) -> dict[str, str]:
         if item["image"] not in contents:
             contents[item["image"]] = _sha256(Path(item["image"]))
         text = f"{contents[item['image']]} {item.get('slice')}"
-        digests[item["name"]] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        digests[item.get("name", Path(item["image"]).name)] = hashlib.sha256(text.encode()).hexdigest()[:16]
     return digests
 
 

@@ -1,0 +1,121 @@
+"""MONAI Label's stock app for bundles, extended."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from fastapi import HTTPException
+from monailabel.config import settings
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.main import Main
+
+from bundle.console import own_cause
+from label_app.doubt import DoubtScoring, MostDoubtful
+from label_app.inference import InferTask
+from label_app.store import CheckedStore
+from label_app.training import TrainTask
+
+__all__ = ["LabelApp"]
+
+
+def _stock() -> ModuleType:
+    """The module of the stock app ``monaibundle``, which MONAI Label ships as a file and not as a package."""
+    file = Path(Main()._get_installed_dir(None, "sample-apps")) / "monaibundle" / "main.py"
+    spec = importlib.util.spec_from_file_location("monaibundle_main", file)
+    assert spec is not None  # a file ending in .py always has a loader
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# MONAI Label finds an app by the name of its direct base: hence the second one
+class LabelApp(_stock().MyApp, MONAILabelApp):
+    """The stock app with
+
+    - a datastore that refuses labels which could not be trained on (:class:`label_app.store.CheckedStore`),
+    - trainings of slices, of partly annotated images, and with options (:class:`label_app.training.TrainTask`),
+    - the strategies and scoring methods "epistemic" and "border" (:mod:`label_app.doubt`),
+    - 404 instead of 500 for a model, strategy or image that does not exist, 422 for an image that cannot be read,
+    - inference of all images on a machine without a GPU.
+    """
+
+    def init_datastore(self) -> Any:
+        if self.studies.startswith(("http://", "https://")):
+            return super().init_datastore()
+        return CheckedStore(
+            self.studies,
+            extensions=settings.MONAI_LABEL_DATASTORE_FILE_EXT,
+            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
+        )
+
+    def init_infers(self) -> dict[str, Any]:
+        own = {name: InferTask(path, self.conf) for name, path in self.models.items()}
+        return {**super().init_infers(), **{name: task for name, task in own.items() if task.is_valid()}}
+
+    def init_trainers(self) -> dict[str, Any]:
+        tasks = {name: TrainTask(self.models[name], self.conf) for name in super().init_trainers()}
+        return {name: task for name, task in tasks.items() if task.is_valid()}
+
+    def init_strategies(self) -> dict[str, Any]:
+        return {**super().init_strategies(), **{name: MostDoubtful(way) for name, way in self._doubts().items()}}
+
+    def init_scoring_methods(self) -> dict[str, Any]:
+        return {**super().init_scoring_methods(), **self._doubts()}
+
+    def _doubts(self) -> dict[str, DoubtScoring]:
+        """One scoring method for each kind of doubt, of the first model that can segment."""
+        tasks = [task for task in self._infers.values() if task.is_valid() and hasattr(task, "bundle_path")]
+        return {kind: DoubtScoring(kind, tasks[0]) for kind in DoubtScoring.KINDS} if tasks else {}
+
+    def infer(self, request: dict, datastore: Any = None) -> dict:
+        self._require(request.get("model"), self._infers, "model")
+        store, image = datastore or self.datastore(), request.get("image")
+        if isinstance(image, str) and not Path(image).is_file() and not store.get_image_uri(image):
+            raise HTTPException(404, f"image {image!r} is not in the studies; GET /datastore?output=all lists them")
+        try:
+            return super().infer(request, datastore)
+        except Exception as error:
+            cause = own_cause(error)  # ours tell of the image or of a parameter
+            if cause is None:
+                raise
+            raise HTTPException(422, str(cause)) from error
+
+    def batch_infer(self, request: dict, datastore: Any = None) -> dict:
+        if not torch.cuda.is_available():
+            request = {**request, "multi_gpu": False}  # the default, True, would divide by the number of GPUs
+        return super().batch_infer(request, datastore)
+
+    def scoring(self, request: dict, datastore: Any = None) -> dict:
+        self._require(request.get("method"), self._scoring_methods, "scoring method")
+        return super().scoring(request, datastore)
+
+    def next_sample(self, request: dict) -> dict:
+        self._require(request.get("strategy") or "random", self._strategies, "strategy")
+        return super().next_sample(request)
+
+    def bundle_path(self, model: str | None) -> str | None:
+        """Asked for before every background task, and so the moment to refuse a model that does not exist."""
+        if model is not None:
+            self._require(model, self._trainers or self._infers, "model")
+        return super().bundle_path(model)
+
+    def on_save_label(self, image_id: str, label_id: str) -> dict:
+        """What the answer to an upload says of the label."""
+        super().on_save_label(image_id, label_id)
+        infos = [self.datastore().get_label_info(label_id, tag) for tag in self._tags(image_id)]
+        newest = max(infos, key=lambda info: info.get("ts", 0), default={})
+        return {key: newest[key] for key in CheckedStore.FOUND if key in newest}
+
+    def _tags(self, image_id: str) -> list[str]:
+        return list(self.datastore().get_labels_by_image_id(image_id))
+
+    @staticmethod
+    def _require(name: Any, known: dict, what: str) -> None:
+        if name not in known:
+            raise HTTPException(404, f"there is no {what} {name!r}; known are {', '.join(sorted(known))}")

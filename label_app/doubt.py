@@ -1,0 +1,102 @@
+"""Which image to annotate next: the one of which the network is least sure."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import torch
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.utils.others.generic import name_to_device
+
+from bundle import active_learning
+from bundle.data.errors import image_error
+
+__all__ = ["DoubtScoring", "MostDoubtful"]
+
+logger = logging.getLogger(__name__)
+
+
+class DoubtScoring(ScoringMethod):
+    """Scores every image without a label, and notes in its info score and model: nothing is scored twice.
+
+    Args:
+        kind: "epistemic", the disagreement of passes with dropout, or "border", the doubt between touching cells; see
+            :mod:`bundle.active_learning`.
+        task: the inference task of the bundle.
+
+    Requests may have ``max_images`` (so many at most are scored anew, in the order of their names; None for all),
+    ``passes`` (of "epistemic", 8), ``seed`` and ``device``.
+    """
+
+    KINDS = ("epistemic", "border")
+
+    def __init__(self, kind: str, task: Any) -> None:
+        super().__init__(f"the network's doubt, {kind}")
+        self.kind = kind
+        self.task = task
+
+    def __call__(self, request: dict, datastore: Any) -> dict[str, float]:
+        """Scores by image; higher is more doubtful."""
+        model = self._model()
+        scores, fresh = {}, 0
+        most = request.get("max_images")
+        for image_id in sorted(datastore.get_unlabeled_images()):
+            info = datastore.get_image_info(image_id)
+            known = info.get(self.kind, {})
+            if known.get("model") != model:
+                if most is not None and fresh >= most:
+                    continue
+                fresh += 1
+                known = {"model": model, "score": self._score(info["path"], request)}
+                datastore.update_image_info(image_id, {self.kind: known})
+            if known["score"] is not None:
+                scores[image_id] = known["score"]
+        logger.info("%s: %d images, %d scored anew", self.kind, len(scores), fresh)
+        return scores
+
+    def _model(self) -> str:
+        """What changes with the weights."""
+        status = os.stat(self.task.get_path())
+        return f"{status.st_mtime_ns}-{status.st_size}"
+
+    def _score(self, path: str, request: dict) -> float | None:
+        """None for a file that cannot be read: it must not keep the others from being scored."""
+        device = name_to_device(request.get("device"))
+        data = {**self.task.config(), "image": path, "image_path": path, "device": device}
+        try:
+            data = self.task.run_pre_transforms(data, self.task.pre_transforms(data))
+        except Exception as error:
+            if image_error(error) is None:
+                raise
+            logger.warning("not scored: %s", error)
+            return None
+        network, inferer = self.task._get_network(device, data), self.task.inferer(data)
+        image = data["image"].to(torch.device(device))
+        if self.kind == "epistemic":
+            passes = active_learning.dropout_passes(
+                network, inferer, image, request.get("passes", 8), request.get("seed", 0)
+            )
+            return active_learning.epistemic_score(passes)
+        probability = active_learning.foreground_probability(network, inferer, image)
+        planes = probability.unbind(-1) if probability.dim() == 3 else [probability]  # the slices of a stack
+        return sum(map(active_learning.border_score, planes)) / len(planes)
+
+
+class MostDoubtful(Strategy):
+    """The unlabelled image with the highest score, the same one until it has a label or the model changes.
+
+    Images that are not scored yet are scored now, ``max_images`` of them at most (16): of a large folder, POST
+    /scoring/KIND first.
+    """
+
+    def __init__(self, scoring: DoubtScoring) -> None:
+        super().__init__(f"{scoring.description}: the image with the most of it")
+        self.scoring = scoring
+
+    def __call__(self, request: dict, datastore: Any) -> dict[str, Any] | None:
+        scores = self.scoring({"max_images": 16, **request}, datastore)
+        ranked = active_learning.rank(scores)
+        return {"id": ranked[0], "score": scores[ranked[0]]} if ranked else None

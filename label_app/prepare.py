@@ -1,0 +1,148 @@
+"""The folder that MONAI Label starts from: ``python -m label_app.prepare --app DIR``.
+
+An app's folder holds ``main.py`` and, under ``model/NAME``, a bundle. Code is linked, so that it stays one; configs are
+copied and adapted; the model is copied, since training writes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from bundle import checkpoints
+from bundle.about import about_file
+from bundle.architecture import network_of
+
+__all__ = ["adapted", "prepare"]
+
+logger = logging.getLogger(__name__)
+
+_ROOT = Path(__file__).resolve().parent.parent
+_COPIED = ("metadata.json", "inference.json", "logging.conf", "multi_gpu_train.json")
+#: MONAI Label takes the type of task from the name of the folder
+_TYPES = ("deepedit", "deepgrow", "detection", "classification")
+
+
+def prepare(
+    app: str | os.PathLike[str],
+    name: str = "cells",
+    model: str | os.PathLike[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    main: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Make or renew the folder of an app. A model that is there stays, and so do its runs.
+
+    Args:
+        app: folder of the app; made if absent.
+        name: of the bundle in it, and of the model in MONAI Label.
+        model: network to begin with; None takes this bundle's ``models/model.pt``, else the shipped one.
+        options: entries of ``train.json``, by name.
+        main: the app's ``main.py``; None takes ours.
+
+    Returns:
+        the folder of the bundle.
+
+    Raises:
+        ValueError: for a name that MONAI Label would misunderstand, an option that ``train.json`` does not have, or a
+            model that is no U-Net.
+        FileNotFoundError: when there is no such model.
+    """
+    if not name.replace("-", "").replace("_", "").isalnum() or any(word in name.lower() for word in _TYPES):
+        raise ValueError(f"name must be letters, digits, - and _ without {', '.join(_TYPES)}, got {name!r}")
+    folder = Path(app) / "model" / name
+    for part in ("configs", "models"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    own = folder / "models" / "model.pt"
+    if not own.is_file():
+        source = Path(checkpoints.default_model(_ROOT / "models") if model is None else model)
+        checkpoints.write(own, checkpoints.network_weights(checkpoints.read(source)))
+        if about_file(source).is_file():
+            about = json.loads(about_file(source).read_text(encoding="utf-8"))
+            about.pop("sha256", None)  # of the other file
+            own.with_suffix(".json").write_text(json.dumps(about, indent=4) + "\n", encoding="utf-8")
+    config = adapted(json.loads((_ROOT / "configs" / "train.json").read_text(encoding="utf-8")), own, name, options)
+    (folder / "configs" / "train.json").write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
+    for file in _COPIED:
+        shutil.copyfile(_ROOT / "configs" / file, folder / "configs" / file)
+    for package in ("bundle", "transforms"):
+        _link(_ROOT / package, folder / package)
+    shutil.copyfile(main or _ROOT / "label_app" / "main.py", Path(app) / "main.py")
+    return folder
+
+
+def adapted(
+    config: Mapping[str, Any],
+    model: str | os.PathLike[str],
+    experiment_name: str,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """``train.json`` for MONAI Label: it goes on with the network of ``model``, on what has been annotated.
+
+    MONAI Label loads the weights of ``model`` and feeds the datalists itself, so there is no data set to look for.
+
+    Raises:
+        ValueError: as :func:`prepare`.
+    """
+    target, arguments, source = network_of(model)
+    parser = ConfigParser(copy.deepcopy(dict(config)))
+    if target != parser["network_def#_target_"]:
+        raise ValueError(
+            f"{source} is a {target}; MONAI Label trains with configs/train.json, whose network is a U-Net"
+        )
+    for key, value in arguments.items():
+        parser[key if key in parser else f"network_def#{key}"] = value
+    parser["labelled"] = "$@train#dataset#data + @validate#dataset#data"
+    parser["validate#items"] = []
+    parser["experiment_name"] = experiment_name
+    for key, value in (options or {}).items():
+        if key not in parser:
+            raise ValueError(f"option {key!r} is no entry of train.json")
+        parser[key] = value
+    return parser.config
+
+
+def _link(source: Path, target: Path) -> None:
+    if target.is_symlink():
+        target.unlink()
+    if target.is_dir():
+        shutil.rmtree(target)
+    try:
+        target.symlink_to(source, target_is_directory=True)
+    except OSError:  # Windows, without the right to make links
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m label_app.prepare", description=__doc__.splitlines()[0])
+    parser.add_argument("--app", required=True, help="folder of the app, made if absent")
+    parser.add_argument("--name", default="cells", help="of the model in MONAI Label")
+    parser.add_argument("--model", help="network to begin with, if the folder has none yet")
+    parser.add_argument("--main", help="another app's main.py, such as that of the stock monaibundle")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an entry of train.json")
+    given = parser.parse_args()
+    options = {key: _value(text) for key, _, text in (option.partition("=") for option in given.option)}
+    try:
+        print(prepare(given.app, given.name, given.model, options, given.main))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+if __name__ == "__main__":
+    _main()

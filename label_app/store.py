@@ -1,0 +1,99 @@
+"""Labels are checked when they come in: hours later, in the middle of a training, nobody is there to correct them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from fastapi import HTTPException
+from monailabel.datastore.local import LocalDatastore
+
+from bundle.data.errors import ImageError
+from bundle.data.loading import LoadSlice
+from transforms import IGNORE, LabelToInstances
+
+__all__ = ["CheckedStore", "ignored_value"]
+
+#: name of the class, or segment, of pixels that nobody annotated
+NOT_ANNOTATED = "not annotated"
+
+
+class CheckedStore(LocalDatastore):
+    """A folder of images whose labels fit them.
+
+    A label that cannot be read, is of another size than its image, holds anything but whole numbers, or nothing that
+    is annotated is refused with status 422; one that was there before stays. What an accepted one holds is noted in
+    its info (:data:`FOUND`).
+    """
+
+    #: number of cells, px that nobody annotated, their value in the file, and what looks wrong but may be meant
+    FOUND = ("cells", "not_annotated_px", "not_annotated", "warning")
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        image = self.get_image_uri(image_id)
+        if not image:
+            raise HTTPException(404, f"image {image_id!r} is not in the studies")
+        info = dict(label_info or {})
+        try:
+            info |= _examine(image, label_filename, ignored_value(info))
+        except ImageError as error:
+            raise HTTPException(422, f"the label of image {image_id!r} was not saved: {error.reason}") from error
+        except (TypeError, ValueError) as error:
+            raise HTTPException(422, f"the label of image {image_id!r} was not saved: {error}") from error
+        return super().save_label(image_id, label_filename, label_tag, info)
+
+
+def ignored_value(info: Mapping[str, Any]) -> int | None:
+    """The value of pixels that nobody annotated in a label's file, from what came with its upload.
+
+    Args:
+        info: "not_annotated", the value; or "label_info", as 3D Slicer sends it: names and values of the segments, one
+            of which may be called "not annotated". Without either, only -1 means that.
+
+    Raises:
+        ValueError: when the value is no whole number.
+    """
+    value = info.get("not_annotated")
+    if value is None:
+        segments = info.get("label_info")
+        for segment in segments if isinstance(segments, Sequence) and not isinstance(segments, str) else ():
+            if str(segment.get("name", "")).strip().lower().replace("_", " ") == NOT_ANNOTATED:
+                value = segment.get("idx")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"not_annotated must be the whole number of those pixels in the file, got {value!r}")
+    return value
+
+
+def _examine(image: str, label: str, ignored: int | None) -> dict[str, Any]:
+    """Read both; what the label holds.
+
+    Raises:
+        ImageError, ValueError: when it does not fit.
+    """
+    pixels = LoadSlice(label=True, spatial_dims=None)(label)
+    size, wanted = _size(pixels.shape[1:]), _size(LoadSlice(rgb="luminance", spatial_dims=None)(image).shape[1:])
+    if size != wanted:
+        raise ValueError(f"its size (x, y) is {size} px, that of the image {wanted}")
+    cells = np.asarray(LabelToInstances(ignore_value=ignored)(pixels.numpy()))
+    unknown = int((cells == IGNORE).sum())
+    found: dict[str, Any] = {"cells": len(np.unique(cells[cells > 0])), "not_annotated_px": unknown}
+    if ignored is not None:
+        found["not_annotated"] = ignored
+    if unknown == cells.size:
+        raise ValueError("none of its pixels is annotated")
+    if not found["cells"]:
+        found["warning"] = "it has no cell: training will take all its annotated pixels for background"
+    elif found["cells"] and not (cells == 0).any():
+        found["warning"] = "it has no background: is it inverted?"
+    return found
+
+
+def _size(shape: Sequence[int]) -> tuple[int, ...]:
+    """Without the single slice that NIfTI adds to a plane."""
+    size = tuple(int(side) for side in shape)
+    while len(size) > 2 and size[-1] == 1:
+        size = size[:-1]
+    return size
