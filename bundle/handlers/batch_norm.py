@@ -44,12 +44,13 @@ class FreezeBatchNorm:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        last = self.start * engine.state.max_epochs * engine.state.epoch_length
+        state: Any = engine.state
+        last = self.start * state.max_epochs * state.epoch_length
 
         def prepare(network: nn.Module, inputs: Any) -> None:
             if not network.training:
                 return
-            step = engine.state.iteration
+            step = state.iteration
             for layer in self.layers:
                 layer.momentum = max(self.momentum, 1 / max(step, 1))
                 layer.train(step <= last)
