@@ -79,7 +79,7 @@ def require_known_options(arguments: Sequence[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     options = {
         word.lstrip("-").partition("=")[0]: word.partition("=")[2] or following
-        for word, following in zip(words, [*words[1:], ""], strict=True)
+        for word, following in zip(words, [*words[1:], ""], strict=False)  # an empty line has none
         if re.match(r"--?[^\W\d]", word)
     }
     if "config_file" not in options:

@@ -66,7 +66,8 @@ def test_every_ablation_is_tested():
     assert {path.stem for path in (ROOT / "configs" / "ablation").glob("*.json")} == set(CHANGES)
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+# the study of kernels has neither deformation nor weights to leave out
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name != "dcn_kernels"])
 @pytest.mark.parametrize("name", CHANGES)
 def test_it_changes_what_it_says_and_nothing_else(name, experiment):
     common = ("train.json", f"experiments/{experiment}.json")
