@@ -43,6 +43,10 @@ class TrainTask(BundleTrainTask):
             items += [{**part, **own} for part in pages(Path(datastore.get_image_uri(image_id)))]
         return items
 
+    def run_single_gpu(self, request: dict, overrides: dict) -> None:
+        # within the server the bundle's logging.conf would silence the server's own errors from then on
+        super().run_single_gpu(request, {**overrides, "logging_file": False})
+
     def _update_overrides(self, overrides: dict) -> dict:
         overrides.update(self._options)
         return overrides
