@@ -92,6 +92,8 @@ def test_bad_parameters_and_images_are_named(server):
 
 def test_training_without_labels_says_so(server):
     assert server.post("/train/cells", {"max_epochs": 1}).json()["status"] == "SUBMITTED"
+    # submitted is not yet running, and until then a second one is queued
+    server.wait_for(lambda: server.get("/train/").json()["status"] == "RUNNING")
     assert server.post("/train/cells", {"max_epochs": 1}).status_code == 429
     server.wait_for(lambda: server.get("/train/").json()["status"] not in ("SUBMITTED", "RUNNING"))
     task = server.get("/train/").json()
