@@ -18,25 +18,13 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type
 from tqdm import tqdm
 
+from bundle.averaging import averaged, require_averaging
 from bundle.backends import BackendNetwork
 from bundle.cost import TileCost, free_memory, parse_bytes
-from bundle.geometry import (
-    Geometry,
-    PaddedGeometry,
-    Tile,
-    TilePlan,
-    ValidGeometry,
-    WindowGeometry,
-    mirror_indices,
-)
+from bundle.geometry import Geometry, Tile, TilePlan, geometry_of, mirror_indices
 from bundle.precision import autocast, resolve_precision
 
 __all__ = ["OverlapTileInferer"]
-
-#: (quarter turns, mirrored) of the members of the dihedral group, the identity first. "paper7" leaves out the
-#: last one: the paper averages "7 rotated versions" and does not say which.
-_DIHEDRAL = [(turns, mirrored) for mirrored in (False, True) for turns in range(4)]
-_AVERAGING = {"none": _DIHEDRAL[:1], "paper7": _DIHEDRAL[:7], "d4": _DIHEDRAL}
 
 #: counted activations -> what a convolution library really takes beside them (re-ordered copies, scratch space)
 _HEADROOM = 1.3
@@ -86,8 +74,7 @@ class OverlapTileInferer(Inferer):
         progress: bool = False,
     ) -> None:
         super().__init__()
-        if averaging not in _AVERAGING:
-            raise ValueError(f"averaging must be one of {', '.join(_AVERAGING)}, got {averaging!r}")
+        require_averaging(averaging)
         resolve_precision(precision, "cpu")
         self.tile_size = tile_size
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
@@ -118,7 +105,7 @@ class OverlapTileInferer(Inferer):
                 padded network, smaller than the image, or an output that does not fit the geometry.
             MemoryError: when not even the smallest tile fits ``max_memory``; for a padded network, the whole image.
         """
-        geometry = self.geometry or _geometry_of(network)
+        geometry = self.geometry or geometry_of(network)
         image = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         axes = getattr(network, "spatial_dims", None)
         spatial = image.dim() - 2
@@ -129,10 +116,13 @@ class OverlapTileInferer(Inferer):
                 logits = network(tile, *args, **kwargs)
             return logits if logits.dtype == torch.float64 else logits.float()
 
+        def segment(images: torch.Tensor) -> torch.Tensor:
+            return averaged(images, lambda turned: self._tiles(turned, network, run, geometry), self.averaging)
+
         if axes is not None and spatial == axes + 1 and self.stack_axis is not None:
             axis = range(2, image.dim())[self.stack_axis]
             slices = image.movedim(axis, 1)  # a stack is a batch of slices
-            logits = self._average(slices.flatten(0, 1), network, run, geometry)
+            logits = segment(slices.flatten(0, 1))
             logits = logits.unflatten(0, slices.shape[:2]).movedim(1, axis)
         elif spatial < 1 or (axes is not None and spatial != axes):
             hint = "; a stack of slices needs stack_axis" if axes is not None and spatial == axes + 1 else ""
@@ -140,7 +130,7 @@ class OverlapTileInferer(Inferer):
                 f"inputs have {spatial} spatial axes {tuple(image.shape)}, the network works on {axes}{hint}"
             )
         else:
-            logits = self._average(image, network, run, geometry)
+            logits = segment(image)
         return convert_to_dst_type(logits, inputs, dtype=logits.dtype)[0] if image is not inputs else logits
 
     def choose_tile(
@@ -163,7 +153,7 @@ class OverlapTileInferer(Inferer):
         Raises:
             MemoryError: when no tile fits; the message names the bound and what the smallest one needs.
         """
-        geometry = self.geometry or _geometry_of(network)
+        geometry = self.geometry or geometry_of(network)
         cost = self._cost(network, geometry, channels, len(image_size), device)
         bound = self.max_memory if self.max_memory is not None else free_memory(device) / 2
 
@@ -197,23 +187,6 @@ class OverlapTileInferer(Inferer):
         if key not in self._costs:
             self._costs = {key: TileCost(network, geometry, channels, axes, dtype)}
         return self._costs[key]
-
-    def _average(
-        self,
-        image: torch.Tensor,
-        network: Callable[..., Any],
-        run: Callable[[torch.Tensor], torch.Tensor],
-        geometry: Geometry,
-    ) -> torch.Tensor:
-        members = _AVERAGING[self.averaging]
-        if len(members) > 1 and image.dim() < 4:
-            raise ValueError(f"averaging {self.averaging!r} rotates two axes, the image has {image.dim() - 2}")
-        total: torch.Tensor | None = None
-        for turns, mirrored in members:
-            logits = _turn_back(self._tiles(_turn(image, turns, mirrored), network, run, geometry), turns, mirrored)
-            total = logits if total is None else total.add_(logits)
-        assert total is not None  # every averaging has a member
-        return total / len(members) if len(members) > 1 else total
 
     def _tiles(
         self,
@@ -267,37 +240,6 @@ def _inside(image: torch.Tensor, spans: Sequence[tuple[int, int]]) -> torch.Tens
     for axis, (start, stop) in enumerate(spans, start=1):
         image = image.narrow(axis, start, stop - start)
     return image
-
-
-def _turn(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
-    if mirrored:
-        image = image.flip(2)
-    return torch.rot90(image, turns, dims=(2, 3)) if turns else image
-
-
-def _turn_back(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
-    if turns:
-        image = torch.rot90(image, -turns, dims=(2, 3))
-    return image.flip(2) if mirrored else image
-
-
-def _geometry_of(network: Any) -> Geometry:
-    network = getattr(network, "module", network)  # DataParallel, DistributedDataParallel
-    geometry = getattr(network, "geometry", None)
-    if isinstance(geometry, Geometry):
-        return geometry
-    # TorchScript keeps plain numbers and text only
-    depth, step, window = (getattr(network, name, None) for name in ("depth", "step", "window"))
-    if getattr(network, "padding", None) == "same" and isinstance(step, int):
-        return PaddedGeometry(step)
-    if isinstance(window, int):
-        return WindowGeometry(window)
-    if isinstance(depth, int):
-        return ValidGeometry(depth)
-    raise ValueError(
-        f"network {type(network).__name__} has no geometry: pass geometry=ValidGeometry(depth), "
-        "PaddedGeometry(stride) or WindowGeometry(window) to the inferer"
-    )
 
 
 def _parameters(network: Any) -> Iterator[torch.Tensor]:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-import math
-from typing import Any, TypeVar
-
-import torch
 from monai.networks.layers.factories import Conv, Norm, Pool
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from bundle.geometry import Geometry, PaddedGeometry
+from bundle.geometry import PaddedGeometry
 from bundle.networks.arguments import require_counts
+from bundle.networks.sized import SizedNetwork
 
 __all__ = ["PaddedNetwork", "convolutions"]
 
-_Network = TypeVar("_Network", bound="PaddedNetwork")
 
-
-class PaddedNetwork(nn.Module):
+class PaddedNetwork(SizedNetwork):
     """Base of the networks whose output is as large as their input.
 
     What is predicted near the edge of a tile depends on the zeros around it, so that the inferer gives such a network
@@ -35,8 +28,7 @@ class PaddedNetwork(nn.Module):
         norm: None or "batch".
 
     Attributes:
-        geometry: sizes that go in and come out.
-        depth, padding, step: numbers and text that TorchScript keeps and the inferer reads.
+        depth, padding: number and text that TorchScript keeps and the inferer reads.
 
     Raises:
         ValueError: for arguments outside what is allowed.
@@ -52,7 +44,6 @@ class PaddedNetwork(nn.Module):
         dropout: float,
         norm: str | None,
     ) -> None:
-        super().__init__()
         if spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
         require_counts(in_channels=in_channels, out_channels=out_channels, base_channels=base_channels)
@@ -60,65 +51,10 @@ class PaddedNetwork(nn.Module):
             raise ValueError(f"dropout must lie in [0, 1), got {dropout!r}; none is 0")
         if norm not in (None, "batch"):
             raise ValueError(f"norm must be None or 'batch', got {norm!r}")
-        self.geometry: Geometry = PaddedGeometry(2**depth)
-        self.spatial_dims = spatial_dims
-        self.in_channels = in_channels
+        super().__init__(spatial_dims, in_channels, PaddedGeometry(2**depth))
         self.depth = depth
         self.padding = "same"
-        self.step = self.geometry.step
-        self.size_rule = self.geometry.rule
         self.pool = Pool[Pool.MAX, spatial_dims](kernel_size=2, stride=2)
-
-    def reset_parameters(self) -> None:
-        """Draw all weights anew: Gaussian with std sqrt(2 / N) as those of our U-Net, biases 0.
-
-        N is the number of incoming nodes of one neuron: of a transposed convolution of kernel k and stride s each
-        output pixel sees k / s taps along an axis.
-        """
-        for module in self.modules():
-            if isinstance(module, (nn.Conv2d, nn.Conv3d)):
-                incoming: float = module.in_channels * math.prod(module.kernel_size)
-            elif isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d)):
-                incoming = module.in_channels * math.prod(module.kernel_size) / math.prod(module.stride)
-            else:
-                continue
-            nn.init.normal_(module.weight, std=math.sqrt(2 / incoming))
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-
-    def fold_batch_norm(self: _Network) -> _Network:
-        """A copy in evaluation mode with every batch normalisation merged into the convolution before it.
-
-        The same function with fewer operations: equal outputs up to rounding.
-        """
-        folded = copy.deepcopy(self).eval()
-        for block in folded.modules():
-            if isinstance(block, nn.Sequential):
-                for index, layer in enumerate(block):
-                    if isinstance(layer, (nn.BatchNorm2d, nn.BatchNorm3d)):
-                        before: Any = block[index - 1]
-                        block[index - 1] = fuse_conv_bn_eval(before, layer, isinstance(before, _TRANSPOSED))
-                        block[index] = nn.Identity()
-        return folded
-
-    def _check_input(self, x: torch.Tensor) -> None:
-        if x.dim() != self.spatial_dims + 2:
-            raise ValueError(
-                f"input must have {self.spatial_dims + 2} axes (batch, channel and {self.spatial_dims} spatial), "
-                f"got {x.dim()}: {list(x.shape)}"
-            )
-        if x.shape[1] != self.in_channels:
-            raise ValueError(f"input must have in_channels = {self.in_channels} channels, got {x.shape[1]}")
-        for n in x.shape[2:]:
-            if n < self.step or n % self.step != 0:
-                # what Geometry.require_valid says, in the words of TorchScript
-                below = max(self.step, n - n % self.step)
-                raise ValueError(
-                    f"input size {n} px is not valid {self.size_rule}; the nearest are {below} and {below + self.step}"
-                )
-
-
-_TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def convolutions(

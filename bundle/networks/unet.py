@@ -7,17 +7,13 @@ convolutions is there as the control.
 
 from __future__ import annotations
 
-import copy
-import math
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from bundle.geometry import Geometry, PaddedGeometry, ValidGeometry
+from bundle.geometry import PaddedGeometry, ValidGeometry
 from bundle.networks.arguments import require_counts
+from bundle.networks.sized import SizedNetwork
 
 __all__ = ["UNet"]
 
@@ -27,7 +23,7 @@ _POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
-class UNet(nn.Module):
+class UNet(SizedNetwork):
     """U-Net with valid 3x3 convolutions, in 2D or 3D; with same padding as a control.
 
     Each level is (convolution, ReLU) twice, then a 2x2 max-pooling on the way down; on the way up a 2x2
@@ -86,7 +82,6 @@ class UNet(nn.Module):
         wide_last_up: bool = False,
         padding: str = "valid",
     ) -> None:
-        super().__init__()
         if spatial_dims not in _CONV:
             raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
         require_counts(in_channels=in_channels, out_channels=out_channels, base_channels=base_channels)
@@ -96,15 +91,10 @@ class UNet(nn.Module):
         if padding not in ("valid", "same"):
             raise ValueError(f"padding must be 'valid' (the paper's) or 'same', got {padding!r}")
         valid = ValidGeometry(depth)
-        self.geometry: Geometry = valid if padding == "valid" else PaddedGeometry(valid.step)
-        self.spatial_dims = spatial_dims
-        self.in_channels = in_channels
+        super().__init__(spatial_dims, in_channels, valid if padding == "valid" else PaddedGeometry(valid.step))
+        # number and text, which TorchScript keeps
         self.depth = depth
-        # plain numbers and text, which TorchScript keeps
         self.padding = padding
-        self.step = self.geometry.step
-        self.smallest_input = self.geometry.smallest_input
-        self.size_rule = self.geometry.rule
         if padding == "same":
             self.register_buffer("same_padding", torch.tensor(True))
         border = 1 if padding == "same" else 0
@@ -127,19 +117,6 @@ class UNet(nn.Module):
         self.classify = _CONV[spatial_dims](base_channels, out_channels, kernel_size=1)
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draw all weights anew as the paper does: Gaussian with std sqrt(2 / N), biases 0."""
-        for module in self.modules():
-            if isinstance(module, (nn.Conv2d, nn.Conv3d)):
-                incoming = module.in_channels * math.prod(module.kernel_size)
-            elif isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d)):
-                incoming = module.in_channels  # kernel 2 at stride 2: every output pixel sees one tap
-            else:
-                continue
-            nn.init.normal_(module.weight, std=math.sqrt(2 / incoming))
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self._check_input(x)
         skips: list[torch.Tensor] = []
@@ -155,39 +132,6 @@ class UNet(nn.Module):
                 skip = _centre_crop(skip, x, self.training)
             x = merge(torch.cat([x, skip], dim=1))
         return self.classify(x)
-
-    def _check_input(self, x: torch.Tensor) -> None:
-        if x.dim() != self.spatial_dims + 2:
-            raise ValueError(
-                f"input must have {self.spatial_dims + 2} axes (batch, channel and {self.spatial_dims} spatial), "
-                f"got {x.dim()}: {list(x.shape)}"
-            )
-        if x.shape[1] != self.in_channels:
-            raise ValueError(f"input must have in_channels = {self.in_channels} channels, got {x.shape[1]}")
-        for n in x.shape[2:]:
-            if n < self.smallest_input or (n - self.smallest_input) % self.step != 0:
-                # what Geometry.require_valid says, in the words of TorchScript
-                below = max(self.smallest_input, n - (n - self.smallest_input) % self.step)
-                raise ValueError(
-                    f"input size {n} px is not valid {self.size_rule}; the nearest are {below} and {below + self.step}"
-                )
-
-    def fold_batch_norm(self) -> UNet:
-        """A copy in evaluation mode with every batch normalisation merged into the convolution before it.
-
-        The same function with fewer operations: equal outputs up to rounding.
-        """
-        folded = copy.deepcopy(self).eval()
-        for blocks in (folded.down, folded.merge):
-            for index, block in enumerate(blocks):
-                layers: list[Any] = []
-                for layer in block.children():
-                    if isinstance(layer, (nn.BatchNorm2d, nn.BatchNorm3d)):
-                        layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
-                    else:
-                        layers.append(layer)
-                blocks[index] = nn.Sequential(*layers)
-        return folded
 
 
 def _require_tile_exact(norm: str | None) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 
 from bundle.geometry import WindowGeometry, mirror_indices
 from bundle.networks.arguments import require_counts
+from bundle.networks.sized import SizedNetwork
 
 __all__ = ["WINDOWS", "WindowCNN", "per_pixel"]
 
@@ -24,7 +25,7 @@ __all__ = ["WINDOWS", "WindowCNN", "per_pixel"]
 WINDOWS = {65: (4, 4, 5), 95: (4, 5, 4, 4)}
 
 
-class WindowCNN(nn.Module):
+class WindowCNN(SizedNetwork):
     """Stages of (valid convolution, ReLU, 2x2 max-pooling), a hidden layer of fully connected units, one logit a class.
 
     A window goes through as the paper has it, with pooling of stride 2. A larger image gives the same classifier's
@@ -69,18 +70,13 @@ class WindowCNN(nn.Module):
         base_channels: int = 48,
         hidden_units: int = 200,
     ) -> None:
-        super().__init__()
         require_counts(
             in_channels=in_channels, out_channels=out_channels, base_channels=base_channels, hidden_units=hidden_units
         )
         if window not in WINDOWS:
             raise ValueError(_unknown_window(window))
-        self.geometry = WindowGeometry(window)
-        self.spatial_dims = 2
-        # plain numbers and text, which TorchScript keeps
-        self.in_channels = in_channels
+        super().__init__(2, in_channels, WindowGeometry(window))
         self.window = window
-        self.size_rule = self.geometry.rule
 
         kernels = WINDOWS[window]
         channels = [in_channels] + [base_channels] * len(kernels)
@@ -95,15 +91,6 @@ class WindowCNN(nn.Module):
         self.classify = nn.Conv2d(hidden_units, out_channels, kernel_size=1)
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draw all weights anew: Gaussian with std sqrt(2 / N), N incoming nodes of a neuron; biases 0."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                incoming = module.in_channels * math.prod(module.kernel_size)
-                nn.init.normal_(module.weight, std=math.sqrt(2 / incoming))
-                assert module.bias is not None  # every layer here has one
-                nn.init.zeros_(module.bias)
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self._check_input(x)
         windows = x.shape[2] == self.window and x.shape[3] == self.window
@@ -117,18 +104,6 @@ class WindowCNN(nn.Module):
                 dilation *= 2
         x = F.relu(F.conv2d(x, self.hidden.weight, self.hidden.bias, dilation=dilation), inplace=True)
         return self.classify(x)
-
-    def _check_input(self, x: torch.Tensor) -> None:
-        if x.dim() != 4:
-            raise ValueError(f"input must have 4 axes (batch, channel and 2 spatial), got {x.dim()}: {list(x.shape)}")
-        if x.shape[1] != self.in_channels:
-            raise ValueError(f"input must have in_channels = {self.in_channels} channels, got {x.shape[1]}")
-        for n in x.shape[2:]:
-            if n < self.window:
-                raise ValueError(
-                    f"input size {n} px is not valid {self.size_rule}; the nearest are {self.window} and "
-                    f"{self.window + 1}"
-                )
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bundle.geometry import Geometry
+    from bundle.geometry.base import Geometry
 
 __all__ = ["Tile", "TilePlan"]
 

@@ -1,0 +1,26 @@
+"""Every size of a network: margins, valid inputs, outputs, tile plans, mirrored indices.
+
+This package is the only home of that arithmetic, and needs nothing but the standard library. The networks, the
+inferer, the crops, the configs and the error messages ask it.
+
+A network has a :class:`ValidGeometry` when none of its convolutions is padded, and a :class:`PaddedGeometry` when
+zeros keep every map at its size. Only the first can be tiled without seams, and so can a :class:`WindowGeometry`, of a
+network that classifies one pixel a window.
+"""
+
+from bundle.geometry.base import Geometry
+from bundle.geometry.kinds import PaddedGeometry, ValidGeometry, WindowGeometry
+from bundle.geometry.mirror import mirror_indices
+from bundle.geometry.networks import geometry_of
+from bundle.geometry.tiles import Tile, TilePlan
+
+__all__ = [
+    "Geometry",
+    "PaddedGeometry",
+    "Tile",
+    "TilePlan",
+    "ValidGeometry",
+    "WindowGeometry",
+    "geometry_of",
+    "mirror_indices",
+]

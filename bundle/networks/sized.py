@@ -1,0 +1,92 @@
+"""What all networks here have in common: their sizes, the paper's initial weights, folding, the check of an input."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from bundle.geometry import Geometry
+
+__all__ = ["SizedNetwork"]
+
+_Network = TypeVar("_Network", bound="SizedNetwork")
+
+_CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
+_BATCH_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class SizedNetwork(nn.Module):
+    """Base of a network that knows which sizes go in and come out.
+
+    Args:
+        spatial_dims: number of spatial axes.
+        in_channels: channels of the image.
+        geometry: its sizes.
+
+    Attributes:
+        geometry: for the inferer, the crops and the configs.
+        spatial_dims, in_channels, step, smallest_input, size_rule: numbers and text, which TorchScript keeps.
+    """
+
+    def __init__(self, spatial_dims: int, in_channels: int, geometry: Geometry) -> None:
+        super().__init__()
+        self.geometry = geometry
+        self.spatial_dims = spatial_dims
+        self.in_channels = in_channels
+        self.step = geometry.step
+        self.smallest_input = geometry.smallest_input
+        self.size_rule = geometry.rule
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew: Gaussian with std sqrt(2 / N), biases 0 (section 3 of the U-Net paper).
+
+        N is the number of incoming nodes of one neuron: ``in_channels`` times the size of the kernel, and of a
+        transposed convolution of kernel k and stride s the k / s taps that an output pixel sees along each axis.
+        """
+        for module in self.modules():
+            if isinstance(module, _CONVOLUTIONS):
+                incoming: float = module.in_channels * math.prod(module.kernel_size)
+            elif isinstance(module, _TRANSPOSED):
+                incoming = module.in_channels * math.prod(module.kernel_size) / math.prod(module.stride)
+            else:
+                continue
+            nn.init.normal_(module.weight, std=math.sqrt(2 / incoming))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def fold_batch_norm(self: _Network) -> _Network:
+        """A copy in evaluation mode with every batch normalisation merged into the convolution before it.
+
+        The same function with fewer operations: equal outputs up to rounding.
+        """
+        folded = copy.deepcopy(self).eval()
+        for block in folded.modules():
+            if isinstance(block, nn.Sequential):
+                for index, layer in enumerate(block):
+                    if isinstance(layer, _BATCH_NORMS):
+                        before: Any = block[index - 1]
+                        block[index - 1] = fuse_conv_bn_eval(before, layer, isinstance(before, _TRANSPOSED))
+                        block[index] = nn.Identity()
+        return folded
+
+    def _check_input(self, x: torch.Tensor) -> None:
+        if x.dim() != self.spatial_dims + 2:
+            raise ValueError(
+                f"input must have {self.spatial_dims + 2} axes (batch, channel and {self.spatial_dims} spatial), "
+                f"got {x.dim()}: {list(x.shape)}"
+            )
+        if x.shape[1] != self.in_channels:
+            raise ValueError(f"input must have in_channels = {self.in_channels} channels, got {x.shape[1]}")
+        for n in x.shape[2:]:
+            if n < self.smallest_input or (n - self.smallest_input) % self.step != 0:
+                # what Geometry.require_valid says, in the words of TorchScript
+                below = max(self.smallest_input, n - (n - self.smallest_input) % self.step)
+                raise ValueError(
+                    f"input size {n} px is not valid {self.size_rule}; the nearest are {below} and {below + self.step}"
+                )
