@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.annotation_loop.loop import Loop
 from benchmarks.annotation_loop.plan import STRATEGIES, Settings, keep_settings, read_film
 from benchmarks.annotation_loop.report import write_report
-from bundle.studies.processes import CommandError, Processes, exclusive
+from bundle.studies.processes import CommandError, Processes, exclusive, sigterm_as_interrupt
 
 _HELP = {
     "dataset_dir": "data set in the Cell Tracking Challenge's layout",
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = Settings(**values | {"config_files": tuple(own.config_files)})
         film = read_film(settings, own.rounds)
-        with exclusive(own.output_dir / ".lock") as lock:
+        with sigterm_as_interrupt(), exclusive(own.output_dir / ".lock") as lock:
             keep_settings(own.output_dir / "settings.json", settings, film)
             processes = Processes(lock)
             loop = Loop(settings, film, own.output_dir, processes.call, lambda text: print(text, flush=True))

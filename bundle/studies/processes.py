@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["CommandError", "Processes", "StoppedError", "exclusive"]
+__all__ = ["CommandError", "Processes", "StoppedError", "exclusive", "sigterm_as_interrupt"]
 
 
 class CommandError(RuntimeError):
@@ -110,3 +110,17 @@ def exclusive(file: Path) -> Iterator[int]:
                 f"{file.parent} is in use: another process runs this study, or a training that it left behind"
             ) from None
         yield opened.fileno()
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Within, SIGTERM is what Ctrl-C is: what was begun gets ended."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from typing import Any
 
 from bundle.handlers import earlier_run_id
 from bundle.studies import commands
 from bundle.studies.definition import Run, Study
 from bundle.studies.places import Places
-from bundle.studies.processes import CommandError, Processes
+from bundle.studies.processes import CommandError, Processes, sigterm_as_interrupt
 
 __all__ = ["StudyRunner"]
 
@@ -70,7 +68,7 @@ class StudyRunner:
             KeyboardInterrupt: on Ctrl-C or SIGTERM, after the commands in work have ended.
         """
         failed, left = [], []
-        with _sigterm_as_interrupt(), ThreadPoolExecutor(self.jobs) as pool:
+        with sigterm_as_interrupt(), ThreadPoolExecutor(self.jobs) as pool:
             numbers = {run: f"[{number}/{len(runs)}] {run.name}" for number, run in enumerate(runs, 1)}
             futures: dict[Future[bool], Run] = {pool.submit(self._complete, run, numbers[run]): run for run in runs}
             waiting = set(futures)
@@ -120,17 +118,3 @@ class StudyRunner:
         start = time.monotonic()
         self.processes.call(words, self.places.log(run))
         self.say(f"{title}: done in {(time.monotonic() - start) / 60:.1f} min")
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Within, SIGTERM is what Ctrl-C is."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,13 +1,14 @@
 """Commands in processes of their own, all ended together."""
 
 import os
+import signal
 import sys
 import threading
 import time
 
 import pytest
 
-from bundle.studies.processes import CommandError, Processes, StoppedError, exclusive
+from bundle.studies.processes import CommandError, Processes, StoppedError, exclusive, sigterm_as_interrupt
 
 DEAF = (
     "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
@@ -63,3 +64,23 @@ def test_a_command_that_fails_shows_the_end_of_its_log(tmp_path):
     ):
         Processes(lock).call([sys.executable, "-c", program], tmp_path / "log", tail=3)
     assert (tmp_path / "log").read_text().startswith(f"$ {os.fsdecode(sys.executable)} -c")
+
+
+def test_sigterm_ends_what_was_begun_as_ctrl_c_does(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    begun = "import time; time.sleep(60)"
+    program = f"import os, signal; os.kill({os.getpid()}, signal.SIGTERM)"
+
+    def call():
+        with exclusive(tmp_path / ".lock") as lock, sigterm_as_interrupt():
+            processes = Processes(lock)
+            try:
+                processes.call([sys.executable, "-c", f"{program}; {begun}"], tmp_path / "log")
+            finally:
+                processes.stop()
+
+    with pytest.raises(KeyboardInterrupt):
+        call()
+    assert signal.getsignal(signal.SIGTERM) == before
+    with exclusive(tmp_path / ".lock"):  # which the command would hold still
+        pass
