@@ -18,7 +18,7 @@ from typing import Any
 from bundle import atomic
 from bundle.data.fingerprint import image_fingerprints
 
-__all__ = ["about_file", "cell_options", "evaluation_folder", "read_about", "require_unseen", "write_about"]
+__all__ = ["about_file", "cell_options", "evaluation_folder", "origin", "read_about", "require_unseen", "write_about"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,23 @@ def read_about(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
         logger.warning("%s describes another file than %s that lies beside it, and is left out", path, checkpoint)
         return {}
     return about
+
+
+def origin(checkpoint: str | os.PathLike[str]) -> str:
+    """Where a network comes from, for a person: its experiment, and what it was trained on.
+
+    Example:
+        >>> origin("models/em_membranes.pt")
+        'em-membranes, trained on 20 images: train-00, train-01, train-02, ...'
+    """
+    about = read_about(checkpoint)
+    config, data = about.get("config", {}), about.get("data", {})
+    names = list(data.get("trained_on", {}))
+    if not names:
+        return "of unknown training"
+    experiment = config.get("experiment_name") or "no experiment" if isinstance(config, dict) else "no experiment"
+    shown = ", ".join([*names[:3], "..."] if len(names) > 3 else names)
+    return f"{experiment}, trained on {len(names)} image{'s' if len(names) > 1 else ''}: {shown}"
 
 
 def cell_options(checkpoint: str | os.PathLike[str], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
-from bundle.about import about_file, cell_options, evaluation_folder, read_about, require_unseen, write_about
+from bundle.about import about_file, cell_options, evaluation_folder, origin, read_about, require_unseen, write_about
 from bundle.data.fingerprint import image_fingerprints
 
 
@@ -61,6 +62,13 @@ def test_cells_are_read_off_as_the_training_was_configured(tmp_path):
     cells = {"threshold": 0.65, "min_size": "$10 * 20", "outline": 0.3, "of_an_older_version": 1}
     write_about(tmp_path / "model.json", {"config": {"cells": cells}})
     assert cell_options(model, defaults) == {"threshold": 0.65, "min_size": 20, "outline": 0.3}
+
+
+def test_a_network_says_where_it_comes_from(checkpoint, tmp_path):
+    assert origin(tmp_path / "nothing.pt") == "of unknown training"
+    assert origin(checkpoint) == "no experiment, trained on 2 images: s0, s1"
+    shipped = Path(__file__).parents[1] / "models/em_membranes.pt"
+    assert origin(shipped) == "em-membranes, trained on 20 images: train-00, train-01, train-02, ..."
 
 
 def test_images_are_known_by_their_content_and_slice(items, tmp_path):

@@ -10,6 +10,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from bundle import checkpoints
+from bundle.about import origin
 
 __all__ = ["LoadNetwork"]
 
@@ -34,4 +35,4 @@ class LoadNetwork:
     def __call__(self, engine: Engine) -> None:
         with torch.no_grad():
             checkpoints.load_network(self.network, self.path)
-        logger.info("loaded %s", self.path)
+        logger.info("loaded %s (%s)", self.path, origin(self.path))
