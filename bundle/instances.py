@@ -74,7 +74,7 @@ def probability_to_instances(
     if fill_holes:
         cells = regions.fill_holes(cells, count, connectivity)
     if seeds is not None and cells.any():
-        cells = regions.split_touching(cells, probability, seeds, seed_distance)
+        cells = regions.split_touching(cells, probability, seeds, seed_distance, connectivity)
     cells[np.bincount(cells.ravel())[cells] < min_size] = 0
     if outline is not None and cells.any():
         cells = regions.extend(cells, probability, outline, connectivity)

@@ -31,8 +31,10 @@ def fill_holes(cells: np.ndarray, count: int, connectivity: int) -> np.ndarray:
     return cells + owner[gaps[inner]].astype(cells.dtype)
 
 
-def split_touching(cells: np.ndarray, probability: np.ndarray, seeds: str, seed_distance: float) -> np.ndarray:
-    """Watershed of every component from seeds at least ``seed_distance`` px apart."""
+def split_touching(
+    cells: np.ndarray, probability: np.ndarray, seeds: str, seed_distance: float, connectivity: int
+) -> np.ndarray:
+    """Watershed of every component, as ``connectivity`` has them, from seeds at least ``seed_distance`` px apart."""
     foreground = cells > 0
     # without any background there is no distance to it: then the edge of the image counts as background
     edge = int(foreground.all())
@@ -52,7 +54,8 @@ def split_touching(cells: np.ndarray, probability: np.ndarray, seeds: str, seed_
     ridges[tuple(lone.T)] = ridges.max() + 1 + np.arange(len(lone))
     numbers = np.unique(ridges[tuple(peaks.T)])
     markers = np.where(np.isin(ridges, numbers), np.searchsorted(numbers, ridges) + 1, 0)
-    return watershed(-relief, markers, mask=foreground)
+    # with fewer neighbours than the components have, what hangs on by a corner would get lost
+    return watershed(-relief, markers, mask=foreground, connectivity=connectivity)
 
 
 def extend(cells: np.ndarray, probability: np.ndarray, outline: float, connectivity: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from monai.data import MetaTensor
@@ -263,6 +263,8 @@ class TestStacks:
             count += alone.max()
 
 
+HANGING_ON_BY_A_CORNER = np.ones((14, 3), np.float32)
+HANGING_ON_BY_A_CORNER[[12, 13], [0, 1]] = 0
 MAPS = arrays(np.float32, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.floats(0, 1, width=16))
 
 
@@ -274,6 +276,7 @@ MAPS = arrays(np.float32, st.tuples(st.integers(1, 14), st.integers(1, 14)), ele
     st.sampled_from([1, 2]),
     st.booleans(),
 )
+@example(HANGING_ON_BY_A_CORNER, 0, 0, "distance", 2, False)
 def test_properties(probability, min_size, grow, seeds, connectivity, fill_holes):
     options = {"seeds": seeds, "connectivity": connectivity, "fill_holes": fill_holes, "seed_distance": 3}
     cells = probability_to_instances(probability, min_size=min_size, grow=grow, **options)
