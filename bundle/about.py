@@ -87,7 +87,7 @@ def origin(checkpoint: str | os.PathLike[str]) -> str:
     names = list(data.get("trained_on", {}))
     if not names:
         return "of unknown training"
-    experiment = config.get("experiment_name") or "no experiment" if isinstance(config, dict) else "no experiment"
+    experiment = (isinstance(config, dict) and config.get("experiment_name")) or "no experiment"
     shown = ", ".join([*names[:3], "..."] if len(names) > 3 else names)
     return f"{experiment}, trained on {len(names)} image{'s' if len(names) > 1 else ''}: {shown}"
 
