@@ -18,7 +18,16 @@ from typing import Any
 from bundle import atomic
 from bundle.data.fingerprint import image_fingerprints
 
-__all__ = ["about_file", "cell_options", "evaluation_folder", "origin", "read_about", "require_unseen", "write_about"]
+__all__ = [
+    "about_file",
+    "cell_options",
+    "evaluation_folder",
+    "evaluation_name",
+    "origin",
+    "read_about",
+    "require_unseen",
+    "write_about",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +47,20 @@ def evaluation_folder(root: str, checkpoint: str | os.PathLike[str], part: str, 
 
     In the folder of a run it is the run's for ``best.pt``, and ``RUN-last`` for ``last.pt``.
     """
+    return str(Path(root, _network_name(checkpoint), part if averaging == "none" else f"{part}-{averaging}"))
+
+
+def evaluation_name(checkpoint: str | os.PathLike[str], part: str, averaging: str = "none") -> str:
+    """Name of an evaluation's run in MLflow: ``NAME-part-averaging``, with the NAME of its folder."""
+    return f"{_network_name(checkpoint)}-{part}-{averaging}"
+
+
+def _network_name(checkpoint: str | os.PathLike[str]) -> str:
     path = Path(checkpoint)
     name, run = path.stem, path.resolve().parent
     if (run / "about.json").is_file() or name in ("best", "last"):
-        name = run.name if name == "best" else f"{run.name}-{name}"
-    return str(Path(root, name, part if averaging == "none" else f"{part}-{averaging}"))
+        return run.name if name == "best" else f"{run.name}-{name}"
+    return name
 
 
 def write_about(

@@ -14,16 +14,19 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
 
 from bundle import checkpoints
-from bundle.about import about_file
+from bundle.about import about_file, origin
 from bundle.architecture import network_of
 
-__all__ = ["adapted", "prepare"]
+__all__ = ["adapted", "prepare", "require_torchvision"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,10 +69,13 @@ def prepare(
     if not own.is_file():
         source = Path(checkpoints.default_model(_ROOT / "models") if model is None else model)
         checkpoints.write(own, checkpoints.network_weights(checkpoints.read(source)))
+        logger.info("it begins with a copy of %s: %s", source, origin(source))
         if about_file(source).is_file():
             about = json.loads(about_file(source).read_text(encoding="utf-8"))
             about.pop("sha256", None)  # of the other file
             own.with_suffix(".json").write_text(json.dumps(about, indent=4) + "\n", encoding="utf-8")
+    else:
+        logger.info("it goes on with %s, which was there: %s; remove %s to begin anew", own, origin(own), app)
     config = adapted(json.loads((_ROOT / "configs" / "train.json").read_text(encoding="utf-8")), own, name, options)
     (folder / "configs" / "train.json").write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
     for file in _COPIED:
@@ -111,6 +117,24 @@ def adapted(
     return parser.config
 
 
+def require_torchvision() -> None:
+    """MONAI Label imports torchvision, which cannot be imported beside a torch of another build (CPU, CUDA).
+
+    Raises:
+        RuntimeError: with the command that mends it.
+    """
+    if find_spec("torchvision") is None:
+        return
+    try:
+        import_module("torchvision")
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"torchvision {version('torchvision')} is no match for torch {version('torch')} ({error}): install both "
+            f"from one index: {sys.executable} -m pip install --force-reinstall -c constraints-label.txt torch "
+            "torchvision, with --index-url as pytorch.org has it for your machine"
+        ) from error
+
+
 def _link(source: Path, target: Path) -> None:
     if target.is_symlink():
         target.unlink()
@@ -130,10 +154,12 @@ def _main() -> None:
     parser.add_argument("--main", help="another app's main.py, such as that of the stock monaibundle")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an entry of train.json")
     given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = {key: _value(text) for key, _, text in (option.partition("=") for option in given.option)}
     try:
+        require_torchvision()
         print(prepare(given.app, given.name, given.model, options, given.main))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"error: {error}")
 
 

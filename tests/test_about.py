@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 import tifffile
 
-from bundle.about import about_file, cell_options, evaluation_folder, origin, read_about, require_unseen, write_about
+from bundle.about import (
+    about_file,
+    cell_options,
+    evaluation_folder,
+    evaluation_name,
+    origin,
+    read_about,
+    require_unseen,
+    write_about,
+)
 from bundle.data.fingerprint import image_fingerprints
 
 
@@ -121,6 +130,8 @@ def test_evaluations_of_different_networks_have_different_folders(tmp_path):
     folders = [evaluation_folder("out", tmp_path / name, "held_out") for name in names]
     assert folders == [f"out/{name}/held_out" for name in ("model", "a", "a-last", "a-model", "b", "b-last")]
     assert evaluation_folder("out", "x/net.pt", "all", "d4") == "out/net/all-d4"
+    names = [evaluation_name(tmp_path / name, "held_out", "d4") for name in names]
+    assert names == [f"{name}-held_out-d4" for name in ("model", "a", "a-last", "a-model", "b", "b-last")]
 
 
 def test_validation_may_have_chosen_the_checkpoint_but_not_trained_it(items, checkpoint):

@@ -26,6 +26,8 @@ __all__ = ["ChooseCells"]
 logger = logging.getLogger(__name__)
 
 _SCORES = ("seg", "f1")
+#: scores that differ by no more are taken for equal
+_EQUAL = 0.002
 
 
 class ChooseCells:
@@ -33,8 +35,8 @@ class ChooseCells:
 
     Every combination of ``grid`` is measured on all images. ``choice.csv`` lists all of them, the best first, with SEG,
     F1 at an intersection over union of 0.5, and the cells found, missed and invented; ``cells.json`` holds the best as
-    an overlay for the configs: {"cells": {...}}. Among equals, to three digits, the one that invents the fewest cells
-    wins, then the smallest ``min_size``: SEG itself does not see invented cells.
+    an overlay for the configs: {"cells": {...}}. Of those within 0.002 of the best score the one that invents the
+    fewest cells wins, then the smallest ``min_size``: SEG itself does not see invented cells.
 
     Args:
         folder: where both go; made if absent.
@@ -109,7 +111,13 @@ class ChooseCells:
         if not counts[0, 1]:
             raise ValueError(f"part {self.part!r} has no annotated cell: nothing can be chosen on it")
         rows = [self._row(setting, row) for setting, row in zip(self.settings, counts, strict=True)]
-        rows.sort(key=lambda row: (-round(row[self.by], 3), row["false"], row.get("min_size", 0)))
+        enough = max(row[self.by] for row in rows) - _EQUAL
+
+        def order(row: Mapping[str, Any]) -> tuple[float, ...]:
+            equal = row[self.by] >= enough
+            return not equal, *((row["false"], row.get("min_size", 0)) if equal else ()), -row[self.by]
+
+        rows.sort(key=order)
         self._write(rows)
         best = rows[0]
         logger.info(

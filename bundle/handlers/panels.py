@@ -95,8 +95,10 @@ class PanelHandler:
         if self._drawn >= self.count:
             return
         try:
+            driver = self._driver(engine)
+            of_epoch = "" if driver is engine else f", epoch {driver.state.epoch}"  # an evaluation has but one
             for item in _items(engine.state.batch, engine.state.output)[: self.count - self._drawn]:
-                self._draw(item, self._epoch(engine))
+                self._draw(item, driver.state.epoch, of_epoch)
                 self._drawn += 1
         except Exception as error:
             if not self._warned:
@@ -104,11 +106,11 @@ class PanelHandler:
                 self._warned = True
             self._drawn = self.count
 
-    def _epoch(self, engine: Engine) -> int:
-        driver = self.tracker.engine if self.tracker is not None and self.tracker.engine is not None else engine
-        return driver.state.epoch
+    def _driver(self, engine: Engine) -> Engine:
+        """The trainer, if the tracker knows one; else the validator itself."""
+        return self.tracker.engine if self.tracker is not None and self.tracker.engine is not None else engine
 
-    def _draw(self, item: Mapping[str, Any], epoch: int) -> None:
+    def _draw(self, item: Mapping[str, Any], epoch: int, of_epoch: str) -> None:
         probability = self._plane(_probability(item[CommonKeys.PRED]))[0]
         size = probability.shape
         image = _centre(self._plane(item[CommonKeys.IMAGE]), size)
@@ -124,7 +126,7 @@ class PanelHandler:
             weight,
             probability,
             probability_to_instances(probability, **self.options),
-            title=f"{name}, epoch {epoch}",
+            title=name + of_epoch,
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{name}_{epoch:04d}.png"

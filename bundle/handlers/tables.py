@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from bundle import atomic
 from bundle.handlers.tracking import MLflowTracker
 
 __all__ = ["MetricTables"]
+
+logger = logging.getLogger(__name__)
 
 _STATISTICS: dict[str, Callable[[np.ndarray], float]] = {
     "mean": np.mean,
@@ -79,6 +82,7 @@ class MetricTables:
         self._write("images.csv", ["image", *values], images)
         summary = [[name, _text(value), *_spread(values.get(name), order)] for name, value in state.metrics.items()]
         self._write("summary.csv", ["metric", "value", *_STATISTICS, "images"], summary)
+        logger.info("%d images measured: %s, images.csv beside it", len(order), self.folder / "summary.csv")
 
     def _write(self, name: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

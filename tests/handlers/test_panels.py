@@ -147,7 +147,7 @@ def test_arrays_are_turned_into_rows_and_columns(tmp_path, drawn):
     np.testing.assert_array_equal(weight, 1 + BAR[0].T)  # the second channel of the target
     np.testing.assert_allclose(probability, BAR[0].T, atol=1e-6)  # softmax of the logits, class 1
     np.testing.assert_array_equal(cells, BAR[0].T)
-    assert title == "image00, epoch 1"
+    assert title == "image00"  # no training: no epoch
     validate(PanelHandler(tmp_path, transpose=False), [[item]])
     np.testing.assert_array_equal(drawn[1][0], BAR[0])
 
