@@ -85,11 +85,11 @@ def make_loop(film_dir, tmp_path, monkeypatch):
 
 
 def test_no_frame_of_the_tests_stretch_can_be_annotated(film_dir):
-    film = read_film(Settings(str(film_dir)), rounds=2)
+    film = read_film(Settings(str(film_dir), truth="gold"), rounds=2)
     assert film.test == TEST
     assert tuple(film.pool) == POOL
     assert all("_ST" in item["label"] for item in film.pool.values())
-    other = read_film(Settings(str(film_dir), fold=1), rounds=2)
+    other = read_film(Settings(str(film_dir), truth="gold", fold=1), rounds=2)
     assert other.test == ("01-006",)
     assert tuple(other.pool) == tuple(f"01-{frame:03d}" for frame in (0, 1, 2, 3, 8, 9, 10, 11))
 
@@ -174,8 +174,8 @@ def test_a_training_sees_the_annotated_frames_and_begins_with_the_network_before
     )
 
 
-def test_the_test_is_measured_on_gold_and_refused_where_it_was_trained_on(make_loop):
-    loop = make_loop()
+def test_the_test_is_measured_on_its_truth_and_refused_where_it_was_trained_on(make_loop):
+    loop = make_loop(truth="gold")
     name = loop.round(0, "start", 0, ["01-005"], before=None)["name"]
     model = loop.model_file(name)
     network = untrained()
@@ -204,6 +204,9 @@ def test_the_test_is_measured_on_gold_and_refused_where_it_was_trained_on(make_l
 def test_settings_stay_and_mistakes_are_named(film_dir, tmp_path, capsys):
     settings = Settings(str(film_dir))
     film = read_film(settings, 2)
+    assert film.test == tuple(f"01-{frame:03d}" for frame in range(4))  # silver truth, of every frame
+    with pytest.raises(ValueError, match="truth must be one of silver, gold, got 'lead'"):
+        Settings(str(film_dir), truth="lead")
     keep_settings(tmp_path / "settings.json", settings, film)
     keep_settings(tmp_path / "settings.json", Settings(str(film_dir)), film)
     with pytest.raises(ValueError, match=r"begun with other settings \(steps 5 instead of 400\): restore them"):
@@ -245,14 +248,14 @@ def test_the_table_pairs_by_seed():
         "random": {2: {0: 0.1, 1: 0.3}, 3: {0: 0.2, 1: 0.4}},
         "border": {2: {0: 0.1, 1: 0.3}, 3: {0: 0.5, 1: 0.3}, 4: {1: 0.6}},
     }
-    lines = markdown(found).splitlines()[2:]
+    lines = markdown(found, "gold").splitlines()[2:]
     assert lines[0] == "| annotated frames | random | border | border − random |"
     assert lines[3] == "| 3 | 0.300 ± 0.141 | 0.400 ± 0.141 | +0.100 ± 0.283 (1/2 better) |"
     assert lines[4] == "| 4 |  | 0.600 |  |"
 
 
 def test_the_rows_come_by_seed_strategy_and_round_though_ten_sorts_before_two(tmp_path):
-    files, text = write_report([record(1, "border", 10, 0.7), *reversed(RECORDS)], tmp_path)
+    files, text = write_report([record(1, "border", 10, 0.7), *reversed(RECORDS)], tmp_path, "gold")
     assert [file.name for file in files] == ["results.csv", "summary.md", "curve.png", "curve.svg"]
     rows = [row.split(",")[:4] for row in files[0].read_text().splitlines()[1:]]
     assert [row[1:3] for row in rows if row[0] == "1"] == [
@@ -262,7 +265,7 @@ def test_the_rows_come_by_seed_strategy_and_round_though_ten_sorts_before_two(tm
 
 
 def test_the_curves_show_every_seed_and_the_means():
-    (axes,) = draw(curves(RECORDS)).axes
+    (axes,) = draw(curves(RECORDS), "gold").axes
     assert [label.get_text() for label in axes.get_legend().get_texts()] == ["random", "border"]
     assert axes.lines[1].get_ydata() == pytest.approx([0.2, 0.4, 0.6])
     assert sorted(axes.collections[1].get_offsets()[:, 1]) == pytest.approx([0.1, 0.3, 0.3, 0.5, 0.6])

@@ -15,8 +15,9 @@ from bundle.studies.processes import CommandError, Processes, exclusive, sigterm
 
 _HELP = {
     "dataset_dir": "data set in the Cell Tracking Challenge's layout",
-    "sequence": "whose silver truth is the annotator and whose gold truth is the test",
-    "fold": "gold frames of this stretch of the film are the test; no frame of it can be annotated",
+    "sequence": "whose silver truth is the annotator",
+    "truth": "the test's: silver, of every frame, or gold, of few",
+    "fold": "frames of this stretch of the film are the test; none of them can be annotated",
     "folds": "stretches of the film",
     "start": "frames annotated at first, drawn by seed",
     "add": "frames annotated in each further round",
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             finally:
                 processes.stop()
                 if records := loop.records():
-                    files, text = write_report(records, own.output_dir)
+                    files, text = write_report(records, own.output_dir, settings.truth)
                     print(text, *files, sep="\n")
     except KeyboardInterrupt:
         print("interrupted: the same command goes on", file=sys.stderr)

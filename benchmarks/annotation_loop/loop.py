@@ -152,9 +152,9 @@ class Loop:
         return Command("training", self._files(), options | ({"resume": True} if resume else {}))
 
     def measure(self, name: str) -> float:
-        """SEG on the gold frames of the test, as ``evaluating`` measures it; refused if one was trained on."""
+        """SEG on the frames of the test, as ``evaluating`` measures it; refused if one was trained on."""
         options = {
-            **self._data("gold"),
+            **self._data(self.settings.truth),
             **self.settings.split,
             **{"part": "held_out", "checkpoint": str(self.model_file(name)), "best_by": "seg"},
         }

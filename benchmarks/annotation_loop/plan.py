@@ -11,10 +11,11 @@ from bundle import atomic
 from bundle.data import ctc
 from bundle.data.splits import split
 
-__all__ = ["STRATEGIES", "Film", "Settings", "keep_settings", "read_film"]
+__all__ = ["STRATEGIES", "TRUTHS", "Film", "Settings", "keep_settings", "read_film"]
 
 #: how the next frames are chosen; the first is what the others are compared with
 STRATEGIES = ("random", "epistemic", "border")
+TRUTHS = ("silver", "gold")
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,9 @@ class Settings:
 
     Attributes:
         dataset_dir: in the Cell Tracking Challenge's layout.
-        sequence: whose silver truth is the annotator and whose gold truth is the test.
-        fold, folds: the gold frames of this stretch of the film are the test; no frame of it is in the pool.
+        sequence: whose silver truth is the annotator.
+        truth: the test's, "silver" (of every frame) or "gold" (of few, drawn by people).
+        fold, folds: the frames of this stretch of the film are the test; none of them is in the pool.
         start: frames annotated at first.
         add: frames annotated in each further round.
         steps: of training, every round.
@@ -35,6 +37,7 @@ class Settings:
 
     dataset_dir: str
     sequence: str = "01"
+    truth: str = "silver"
     fold: int = 0
     folds: int = 3
     start: int = 2
@@ -46,6 +49,8 @@ class Settings:
     config_files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.truth not in TRUTHS:
+            raise ValueError(f"truth must be one of {', '.join(TRUTHS)}, got {self.truth!r}")
         for name, least in {"start": 1, "add": 1, "steps": 1, "base_channels": 1, "passes": 2}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least} ({least} is the nearest), got {getattr(self, name)}")
@@ -61,7 +66,7 @@ class Film:
 
     Attributes:
         pool: of the film but for one stretch, with silver truth: what can be annotated.
-        test: names of that stretch's frames with gold truth: what is measured.
+        test: names of that stretch's frames that have the test's truth: what is measured.
     """
 
     pool: dict[str, dict]
@@ -81,7 +86,7 @@ def read_film(settings: Settings, rounds: int) -> Film:
             the pool is used up before the last round.
     """
     silver = ctc.datalist(settings.dataset_dir, [settings.sequence], labels="silver")
-    gold = ctc.datalist(settings.dataset_dir, [settings.sequence])
+    truth = ctc.datalist(settings.dataset_dir, [settings.sequence], labels=settings.truth)
     pool = {item["name"]: item for item in split(silver, part="training", **settings.split)}
     needed = settings.start + settings.add * rounds
     if needed > len(pool):
@@ -89,7 +94,7 @@ def read_film(settings: Settings, rounds: int) -> Film:
             f"{rounds} rounds of {settings.add} after {settings.start} need {needed} frames, the pool has {len(pool)}: "
             f"rounds can be {max(0, len(pool) - settings.start) // settings.add} at most"
         )
-    return Film(pool, tuple(item["name"] for item in split(gold, part="validation", **settings.split)))
+    return Film(pool, tuple(item["name"] for item in split(truth, part="validation", **settings.split)))
 
 
 def keep_settings(path: Path, settings: Settings, film: Film) -> None:

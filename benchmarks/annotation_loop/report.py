@@ -28,8 +28,8 @@ _COLUMNS = ("seed", "strategy", "round", "annotated", "seg", "added", "train_sec
 Curves = Mapping[str, Mapping[int, Mapping[int, float]]]
 
 
-def write_report(records: Sequence[Mapping[str, Any]], folder: Path) -> tuple[list[Path], str]:
-    """Write ``results.csv``, ``summary.md``, ``curve.png`` and ``curve.svg``.
+def write_report(records: Sequence[Mapping[str, Any]], folder: Path, truth: str) -> tuple[list[Path], str]:
+    """Write ``results.csv``, ``summary.md``, ``curve.png`` and ``curve.svg``; ``truth`` is what SEG was measured on.
 
     Returns:
         the files, and the table in Markdown.
@@ -44,9 +44,9 @@ def write_report(records: Sequence[Mapping[str, Any]], folder: Path) -> tuple[li
         writer.writerow([row.get(column, "") for column in _COLUMNS])
     atomic.write_text(folder / "results.csv", stream.getvalue())
     found = curves(records)
-    text = markdown(found)
+    text = markdown(found, truth)
     atomic.write_text(folder / "summary.md", text)
-    return [folder / "results.csv", folder / "summary.md", *save(draw(found), folder / "curve")], text
+    return [folder / "results.csv", folder / "summary.md", *save(draw(found, truth), folder / "curve")], text
 
 
 def curves(records: Sequence[Mapping[str, Any]]) -> Curves:
@@ -59,7 +59,7 @@ def curves(records: Sequence[Mapping[str, Any]]) -> Curves:
     return {name: dict(sorted(values.items())) for name, values in found.items()}
 
 
-def markdown(found: Curves) -> str:
+def markdown(found: Curves, truth: str) -> str:
     """Mean and standard deviation over the seeds, and paired differences from the first strategy."""
     first, *others = found
     head = ["annotated frames", *found, *(f"{name} − {first}" for name in others)]
@@ -76,12 +76,12 @@ def markdown(found: Curves) -> str:
     seeds = sorted({seed for values in found.values() for by_seed in values.values() for seed in by_seed})
     numbers = ", ".join(map(str, seeds))
     return (
-        f"SEG on the held-out gold frames, mean ± standard deviation over seeds {numbers}; differences are paired by "
-        f"seed. With the fewest frames all strategies are the same network.\n\n{table}\n"
+        f"SEG on held-out frames by {truth} truth, mean ± standard deviation over seeds {numbers}; differences are "
+        f"paired by seed. With the fewest frames all strategies are the same network.\n\n{table}\n"
     )
 
 
-def draw(found: Curves) -> Figure:
+def draw(found: Curves, truth: str) -> Figure:
     """SEG over the number of annotated frames: a dot a seed, a line through the means."""
     figure = Figure(figsize=(5.6, 3.6), dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
@@ -96,7 +96,7 @@ def draw(found: Curves) -> Figure:
         dots = [(at, value) for at, by_seed in zip(x, values.values(), strict=True) for value in by_seed.values()]
         drawn = axes.scatter(*zip(*dots, strict=True), s=18, c=colour, marker=mark, alpha=0.75, zorder=3, label=name)
         drawn.set(edgecolor="white", linewidth=0.5)
-    axes.set_title("SEG on held-out gold frames", loc="left", fontsize=10, fontweight="bold", color="#111111")
+    axes.set_title(f"SEG on held-out frames ({truth})", loc="left", fontsize=10, fontweight="bold", color="#111111")
     axes.set_title("higher is better", loc="right", fontsize=8, color=_GREY)
     axes.set_xlabel("annotated frames; dots: seeds, lines: means", fontsize=8, color=_GREY)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
