@@ -82,7 +82,9 @@ def prepare(
         shutil.copyfile(_ROOT / "configs" / file, folder / "configs" / file)
     for package in ("bundle", "transforms"):
         _link(_ROOT / package, folder / package)
-    shutil.copyfile(main or _ROOT / "label_app" / "main.py", Path(app) / "main.py")
+    source, target = Path(main or _ROOT / "label_app" / "main.py"), Path(app) / "main.py"
+    if not (target.exists() and source.samefile(target)):
+        shutil.copyfile(source, target)
     return folder
 
 

@@ -26,7 +26,7 @@ from bundle.data.fingerprint import image_fingerprints
 @pytest.fixture
 def items(tmp_path):
     pages = np.random.RandomState(0).randint(0, 255, (4, 8, 8), np.uint8)
-    tifffile.imwrite(tmp_path / "stack.tif", pages)
+    tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack")
     return [{"image": str(tmp_path / "stack.tif"), "name": f"s{i}", "slice": i} for i in range(4)]
 
 

@@ -8,6 +8,11 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from bundle.data.errors import ImageError
+from bundle.data.loading import LoadSlice
+
 __all__ = ["fingerprint", "image_fingerprints", "run_fingerprint"]
 
 #: keys of a datalist that hold paths
@@ -59,21 +64,26 @@ def run_fingerprint(labelled: Sequence[dict], *parts: Sequence[dict]) -> str:
 
 
 def image_fingerprints(items: Iterable[dict]) -> dict[str, str]:
-    """The content of every image of a datalist, without its labels: name -> 16 hexadecimal digits.
+    """The pixels of every image of a datalist, without its labels: name -> 16 hexadecimal digits.
 
-    Slices of one file differ by their number. Each file is read once. Items without a name get their file's.
+    What counts are the grey values that a network would see. An image therefore keeps its digits under another name,
+    saved anew without loss, and as a page of another stack. A file that cannot be read counts by its bytes. Items
+    without a name get their file's.
 
     Raises:
         FileNotFoundError: when a file is missing.
     """
-    contents: dict[str, str] = {}
-    digests = {}
-    for item in items:
-        if item["image"] not in contents:
-            contents[item["image"]] = _sha256(Path(item["image"]))
-        text = f"{contents[item['image']]} {item.get('slice')}"
-        digests[item.get("name", Path(item["image"]).name)] = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return digests
+    return {item.get("name", Path(item["image"]).name): _pixels(item["image"], item.get("slice")) for item in items}
+
+
+def _pixels(path: str, index: int | None) -> str:
+    try:
+        array = np.asarray(LoadSlice(rgb="luminance", spatial_dims=None)(path, index)).squeeze()
+    except ImageError:
+        return hashlib.sha256(f"{_sha256(Path(path))} {index}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps(array.shape).encode())
+    digest.update(np.ascontiguousarray(array, dtype="<f4"))
+    return digest.hexdigest()[:16]
 
 
 def _sha256(path: Path) -> str:

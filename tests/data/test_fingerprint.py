@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import shutil
 
+import itk
+import nibabel
+import numpy as np
 import pytest
+import tifffile
 
 from bundle.data import fingerprint as module
 from bundle.data.fingerprint import fingerprint, image_fingerprints
@@ -67,6 +71,34 @@ def test_pixels_beside_a_header_count(pixels, tmp_path):
     assert image_fingerprints(items) != before[1]
 
 
+def test_an_image_is_known_by_its_pixels_wherever_they_are(tmp_path):
+    pages = np.random.RandomState(0).randint(0, 60000, (5, 9, 12), np.uint16)
+    tifffile.imwrite(tmp_path / "five.tif", pages)
+    tifffile.imwrite(tmp_path / "eight.tif", np.concatenate([pages[2:], 1 + pages]), compression="zlib")
+    tifffile.imwrite(tmp_path / "one.tif", pages[2])
+    tifffile.imwrite(tmp_path / "turned.tif", pages[2].T)
+    itk.imwrite(itk.image_from_array(pages[2]), tmp_path / "one.png")
+    nibabel.save(nibabel.Nifti1Image(pages[2].T[..., None].astype(np.int32), np.eye(4)), tmp_path / "one.nii.gz")
+
+    def digest(name, index=None):
+        item = {"image": str(tmp_path / name)} | ({} if index is None else {"slice": index})
+        return image_fingerprints([item])[name]
+
+    same = {digest("five.tif", 2), digest("eight.tif", 0), *map(digest, ("one.tif", "one.png", "one.nii.gz"))}
+    assert len(same) == 1
+    others = {digest("five.tif", 0), digest("five.tif", 3), digest("eight.tif", 2), digest("turned.tif"), *same}
+    assert len(others) == 5
+
+
+def test_what_cannot_be_read_counts_by_its_bytes(items, tmp_path):
+    digits = image_fingerprints(items)
+    assert len(set(digits.values())) == 2
+    shutil.copy(items[0]["image"], tmp_path / "c.tif")
+    assert image_fingerprints([{"image": str(tmp_path / "c.tif"), "name": "c"}])["c"] == digits["a"]
+
+
 def test_missing_file(items, tmp_path):
     with pytest.raises(FileNotFoundError, match="gone"):
         fingerprint([{"image": str(tmp_path / "gone.tif"), "name": "gone"}])
+    with pytest.raises(FileNotFoundError, match="gone"):
+        image_fingerprints([{"image": str(tmp_path / "gone.tif"), "name": "gone"}])
