@@ -82,7 +82,7 @@ def _pixels(path: str, index: int | None) -> str:
     except ImageError:
         return hashlib.sha256(f"{_sha256(Path(path))} {index}".encode()).hexdigest()[:16]
     digest = hashlib.sha256(json.dumps(array.shape).encode())
-    digest.update(np.ascontiguousarray(array, dtype="<f4"))
+    digest.update(array.astype("<f4").tobytes())
     return digest.hexdigest()[:16]
 
 
