@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle import atomic
-from bundle.data.fingerprint import image_fingerprints
+from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 
 __all__ = [
     "about_file",
@@ -149,8 +149,13 @@ def require_unseen(items: Sequence[dict], part: str, checkpoint: str | os.PathLi
     """
     about = read_about(checkpoint)
     data = about.get("data", {})
-    if "trained_on" not in data:
-        logger.warning("nothing beside %s tells which images it was trained on: part %s is on trust", checkpoint, part)
+    if "trained_on" not in data or data.get("images_by") != IMAGES_BY:
+        logger.warning(
+            "nothing beside %s tells the %s of the images that trained it: part %s is on trust",
+            checkpoint,
+            IMAGES_BY,
+            part,
+        )
         return list(items)
     seen = dict.fromkeys(data["trained_on"].values(), "trained on")
     if part != "validation":

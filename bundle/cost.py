@@ -158,9 +158,18 @@ def free_memory(device: torch.device | str) -> float:
     free = float(psutil.virtual_memory().available)
     limit, used = (Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
     try:  # a container or a batch system may allow less than the machine has
-        return min(free, float(limit.read_text()) - float(used.read_text()))
+        taken = float(used.read_text()) - _reclaimable(used.with_name("memory.stat"))
+        return min(free, max(float(limit.read_text()) - taken, 0.0))
     except (OSError, ValueError):  # no such limit, or "max"
         return free
+
+
+def _reclaimable(statistics: Path) -> float:
+    """Bytes of files read before, which count as used until somebody needs the memory."""
+    if not statistics.is_file():
+        return 0.0
+    rows = dict(line.split() for line in statistics.read_text().splitlines())
+    return float(rows.get("inactive_file", 0))
 
 
 def parse_bytes(value: float | str, name: str = "max_memory") -> float:

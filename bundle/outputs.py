@@ -75,10 +75,10 @@ class SegmentationWriter(Transform):
         overlays: bool = True,
     ) -> None:
         self.output_dir = _writable(Path(output_dir))
-        self.input_dir = None if input_dir is None else Path(input_dir).resolve()
+        self.input_dir = None if input_dir is None else _absolute(input_dir)
         if self.input_dir is not None and self.input_dir.is_file():
             self.input_dir = self.input_dir.parent
-        if self.output_dir == self.input_dir:
+        if self.input_dir is not None and self.output_dir == self.input_dir.resolve():
             raise _own_folder_error(self.output_dir)
         self.image_key = image_key
         self.probability_key = probability_key
@@ -102,7 +102,7 @@ class SegmentationWriter(Transform):
             for key in (self.image_key, self.probability_key, self.instances_key)
         )
         _check_grid(str(source), meta, image, probability, cells)
-        path = Path(str(source)).resolve()
+        path = _absolute(source)  # not resolved: a link has the name that a person gave it
         base = self._base(path, meta.get(ImageMetaKey.PATCH_INDEX))
         written = self._write(base, path, meta, image, probability[0], cells[0])
         self._summarise(path, base, cells[0])
@@ -118,7 +118,7 @@ class SegmentationWriter(Transform):
         folder = self.output_dir
         if self.input_dir is not None and source.is_relative_to(self.input_dir):
             folder = self.output_dir / source.parent.relative_to(self.input_dir)
-        if folder == source.parent:
+        if folder.resolve() in (source.parent.resolve(), source.resolve().parent):
             raise _own_folder_error(folder)
         folder.mkdir(parents=True, exist_ok=True)
         names = [stem, f"{stem}_{suffix.lstrip('.').replace('.', '_')}"]
@@ -188,7 +188,13 @@ class SegmentationWriter(Transform):
             f"{foreground / count:.2f}" if count else "",
             base.relative_to(self.output_dir).as_posix(),
         )
-        with open(self.output_dir / "summary.csv", "a" if self._summary_begun else "w", newline="") as stream:
+        with open(
+            self.output_dir / "summary.csv",
+            "a" if self._summary_begun else "w",
+            newline="",
+            encoding="utf-8",
+            errors="surrogateescape",
+        ) as stream:
             writer = csv.writer(stream)
             if not self._summary_begun:
                 writer.writerow(_COLUMNS)
@@ -209,6 +215,10 @@ def _writable(folder: Path) -> Path:
             f"for instance {str(Path.cwd() / 'segmentation')!r}"
         ) from error
     return folder.resolve()
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    return Path(os.path.abspath(path))
 
 
 def _own_folder_error(folder: Path) -> ValueError:

@@ -20,7 +20,7 @@ from bundle.about import (
     require_unseen,
     write_about,
 )
-from bundle.data.fingerprint import image_fingerprints
+from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 
 
 @pytest.fixture
@@ -32,7 +32,11 @@ def items(tmp_path):
 
 @pytest.fixture
 def checkpoint(items, tmp_path):
-    data = {"trained_on": image_fingerprints(items[:2]), "validated_on": image_fingerprints(items[2:3])}
+    data = {
+        "images_by": IMAGES_BY,
+        "trained_on": image_fingerprints(items[:2]),
+        "validated_on": image_fingerprints(items[2:3]),
+    }
     split = {"data": "ab", "held_out": 1, "fold": None, "split_seed": 5}
     write_about(tmp_path / "model.json", {"data": data, "split": split})
     return tmp_path / "model.pt"

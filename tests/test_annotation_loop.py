@@ -196,7 +196,9 @@ def test_the_test_is_measured_on_its_truth_and_refused_where_it_was_trained_on(m
     assert loop.measure(name) == pytest.approx(seg(truth, cells), rel=0.01)  # bf16 rounds by the tile
 
     seen = image_fingerprints([make_loop(fold=2).film.pool["01-002"]])
-    model.with_name("about.json").write_text(json.dumps({"data": {"trained_on": seen, "validated_on": {}}}))
+    model.with_name("about.json").write_text(
+        json.dumps({"data": {"images_by": "pixels", "trained_on": seen, "validated_on": {}}})
+    )
     with pytest.raises(ValueError, match=r"measuring s0-start: .* has 1 of 3 images that .* has seen: 01-002"):
         loop.measure(name)
 

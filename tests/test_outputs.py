@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import itk
@@ -13,6 +14,7 @@ import tifffile
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 from PIL import Image
 
+from bundle import outputs
 from bundle.data.loading import LoadSliced
 from bundle.instances import ProbabilityToInstancesd
 from bundle.outputs import SegmentationWriter
@@ -276,3 +278,32 @@ def test_errors_name_what_is_wrong(tmp_path):
     good["image"].meta["filename_or_obj"] = "a.dcm"
     with pytest.raises(ValueError, match=r"a\.dcm.*must be one of \.png"):
         writer(good)
+
+
+def test_a_link_gives_its_own_name_to_the_results(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "store/9f86d0", np.zeros((24, 30), np.uint8))  # a store by content has no suffixes
+    for name in ("cellA.tif", "cellB.tif"):
+        (tmp_path / "in" / name).symlink_to(tmp_path / "store/9f86d0")
+    (tmp_path / "shown").symlink_to(tmp_path / "in")
+    write = SegmentationWriter(tmp_path / "out", input_dir=tmp_path / "shown", overlays=False)
+    for name in ("cellA.tif", "cellB.tif"):
+        image = LoadSliced(keys="image")({"image": str(tmp_path / "shown" / name)})["image"]
+        write({"image": image, "probability": np.zeros((1, 30, 24)), "instances": np.zeros((1, 30, 24), np.int32)})
+    names = {f"{name}_{kind}.tif" for name in ("cellA", "cellB") for kind in ("cells", "probability")}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*names, "summary.csv"}
+    rows = list(csv.DictReader((tmp_path / "out/summary.csv").open()))
+    assert [row["file"] if "file" in row else next(iter(row.values())) for row in rows] == ["cellA.tif", "cellB.tif"]
+    with pytest.raises(ValueError, match="is the folder of the input images"):
+        SegmentationWriter(tmp_path / "in", input_dir=tmp_path / "shown")
+
+
+def test_a_name_that_is_no_text_is_written_as_it_came(tmp_path, monkeypatch):
+    monkeypatch.setattr(outputs._logger, "disabled", True)  # pytest-xdist cannot send such a name
+    source = tmp_path / os.fsdecode(b"Zelle_\xfc.tif")
+    tifffile.imwrite(source, np.arange(720, dtype=np.uint16).reshape(24, 30))
+    image = LoadSliced(keys="image")({"image": str(source)})["image"]
+    write = SegmentationWriter(tmp_path / "out", overlays=False)
+    write({"image": image, "probability": np.zeros((1, 30, 24)), "instances": np.zeros((1, 30, 24), np.int32)})
+    assert b"Zelle_\xfc.tif" in (tmp_path / "out/summary.csv").read_bytes()

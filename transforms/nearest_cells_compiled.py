@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from transforms.compiling import compiled
 
 __all__ = ["ABSENT", "along_columns", "along_rows"]
 
@@ -11,7 +12,7 @@ __all__ = ["ABSENT", "along_columns", "along_rows"]
 ABSENT = int(np.iinfo(np.int32).max)
 
 
-@njit(cache=True)
+@compiled()
 def along_columns(cells):  # pragma: no cover - compiled
     """Two nearest cells within every column, from one sweep down and one sweep up."""
     n, columns = cells.shape
@@ -64,7 +65,7 @@ def along_columns(cells):  # pragma: no cover - compiled
     return label1, square1, label2, square2
 
 
-@njit(cache=True)
+@compiled()
 def along_rows(label1, square1, label2, square2):  # pragma: no cover - compiled
     """Replace the two nearest cells of every pixel by the two nearest over its whole row, in place."""
     lines, n = label1.shape
@@ -105,7 +106,7 @@ def along_rows(label1, square1, label2, square2):  # pragma: no cover - compiled
         l1[:], s1[:], l2[:], s2[:] = name1, best1, name2, best2
 
 
-@njit(cache=True)
+@compiled()
 def _add_parabola(x, square, name, count, site, start, height, label):  # pragma: no cover - compiled
     """Add the parabola at ``x`` to the envelope; ``start`` is where it becomes the lowest. Returns the count.
 
@@ -125,7 +126,7 @@ def _add_parabola(x, square, name, count, site, start, height, label):  # pragma
     return count + 1
 
 
-@njit(cache=True)
+@compiled()
 def _walk(first, stop, count, site, start, height, label, best, name):  # pragma: no cover - compiled
     """Read the envelope at the pixels ``first`` .. ``stop``: lowest squared distance and whose it is."""
     if count == 0:

@@ -42,7 +42,8 @@ class Standardize(Transform):
         axes = tuple(range(self.spatial_dims + 1))
         mean = image.mean(dim=axes, keepdim=True)
         std = image.std(dim=axes, keepdim=True, correction=0)
-        return (image - mean) / torch.where(std > 0, std, torch.ones_like(std))
+        flat = image.amax(dim=axes, keepdim=True) == image.amin(dim=axes, keepdim=True)  # where rounding leaves a std
+        return torch.where(flat, torch.zeros_like(image), (image - mean) / torch.where(std > 0, std, 1))
 
 
 class Standardized(MapTransform):

@@ -7,14 +7,15 @@ as long, most of it for the memory of what it computes on the way.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from transforms.compiling import compiled
 
 __all__ = ["nearest_index", "normalised_grid", "smallest_determinant"]
 
 ONE = np.float32(1)
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def normalised_grid(displacement, matrix, centre, image_size):  # pragma: no cover - compiled
     """(H, W, 2) float32 for torch's grid_sample: last axis first, mirrored into -1..1, the image's edges.
 
@@ -37,7 +38,7 @@ def normalised_grid(displacement, matrix, centre, image_size):  # pragma: no cov
     return grid
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def nearest_index(displacement, matrix, centre, image_size):  # pragma: no cover - compiled
     """(H, W) int32: position in the flattened image of the pixel nearest to where each one is read, mirrored.
 
@@ -59,7 +60,7 @@ def nearest_index(displacement, matrix, centre, image_size):  # pragma: no cover
     return index
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _lower_along_row(u0, u1, v0, v1, low):  # pragma: no cover - compiled
     """One minimum a column: a single one would make every pixel wait for the one before, seven times as long."""
     for j in range(low.shape[0]):
@@ -73,7 +74,7 @@ def _lower_along_row(u0, u1, v0, v1, low):  # pragma: no cover - compiled
         low[j] = min(low[j], min(upper, lower))
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def smallest_determinant(displacement):  # pragma: no cover - compiled
     """What :func:`transforms.displacement.smallest_jacobian` defines, for (2, H, W) float32 with both sides above 1."""
     _, height, width = displacement.shape

@@ -72,7 +72,7 @@ class ChallengeWriter(Transform):
         meta = getattr(d[self.image_key], "meta", {})
         if not meta.get("filename_or_obj"):
             raise ValueError(f"{self.image_key!r} has no filename_or_obj: load it with MONAI's LoadImaged")
-        source = Path(str(meta["filename_or_obj"])).resolve()
+        source = Path(os.path.abspath(str(meta["filename_or_obj"])))  # not resolved: a link has its own frame
         cells: np.ndarray = convert_data_type(d[self.instances_key], np.ndarray)[0]
         _check(source, meta, cells, tuple(d[self.image_key].shape[1:]))
         target = self._target(source)
@@ -90,7 +90,7 @@ class ChallengeWriter(Transform):
         folder = self.output_dir
         if not folder.name.endswith(_SUFFIX):
             folder = folder / f"{source.parent.name}{_SUFFIX}"
-        if folder == source.parent:
+        if folder.resolve() in (source.parent.resolve(), source.resolve().parent):
             raise ValueError(f"output_dir {str(folder)!r} is the folder of the images, where masks could replace them")
         earlier = self._claimed.setdefault((folder, int(number[0])), source)
         if earlier != source:

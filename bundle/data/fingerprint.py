@@ -13,8 +13,10 @@ import numpy as np
 from bundle.data.errors import ImageError
 from bundle.data.loading import LoadSlice
 
-__all__ = ["fingerprint", "image_fingerprints", "run_fingerprint"]
+__all__ = ["IMAGES_BY", "fingerprint", "image_fingerprints", "run_fingerprint"]
 
+#: what :func:`image_fingerprints` goes by; digits of another kind cannot be compared with its own
+IMAGES_BY = "pixels"
 #: keys of a datalist that hold paths
 _FILES = ("image", "label", "markers", "silver")
 

@@ -105,7 +105,12 @@ def _slice_count(file: Path) -> int:
 
 
 def _readable(folder: Path) -> Iterable[Path]:
-    return (file for file in folder.iterdir() if file.is_file() and extension(file) is not None)
+    # a link to nothing is kept, so that whoever reads it says so
+    return (
+        file
+        for file in folder.iterdir()
+        if extension(file) is not None and (file.is_file() or (file.is_symlink() and not file.exists()))
+    )
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

@@ -61,7 +61,7 @@ def spatial_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
     kind = extension(path)
     try:
         if kind in TIFF:
-            with tifffile.TiffFile(path) as file:
+            with open_tiff(path) as file:
                 series = tiff_series(file)
                 shape = tuple(_product(series.shape[axis] for axis in axes) for axes in tiff_axes(series)[:3])
         elif kind in NIFTI:
@@ -94,6 +94,11 @@ def require_file(path: str | os.PathLike[str]) -> None:
         raise UnreadableImageError(path, "it does not exist" if not Path(path).exists() else "it is not a file")
     if Path(path).stat().st_size == 0:
         raise UnreadableImageError(path, "it is empty (0 bytes)")
+
+
+def open_tiff(path: str | os.PathLike[str]) -> tifffile.TiffFile:
+    """One file, without those that its OME-XML calls parts of the same series: they are images of their own."""
+    return tifffile.TiffFile(path, _multifile=False)
 
 
 def tiff_series(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:

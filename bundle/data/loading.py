@@ -15,6 +15,7 @@ from monai.utils import MetaKeys, TransformBackends
 from torch.utils.data import get_worker_info
 
 from bundle.data.errors import ImageError, UnreadableImageError, image_error
+from bundle.data.formats import PLANAR, extension
 from bundle.data.readers import read_image
 from transforms.labels import IGNORE
 
@@ -24,6 +25,8 @@ _LOG = logging.getLogger(__name__)
 #: ITU-R BT.601, as "L" in most programs
 _LUMINANCE = (0.299, 0.587, 0.114)
 _RGB = ("refuse", "luminance")
+#: extensions of formats that change pixels
+_LOSSY = (".jpg", ".jpeg")
 #: read as; float64 holds every label number exactly
 _IMAGE, _LABEL = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -81,6 +84,8 @@ class LoadSlice(Transform):
         stored = read_image(path, _LABEL if self.label else _IMAGE, keep=index is not None)
         array = self._spatial(path, stored if index is None else _take(path, stored, index))
         array = self._channels(path, array)
+        if self.label and extension(path) in _LOSSY:
+            _refuse_lossy(path, array)
         # MetaTensor all the way: indexing and arithmetic keep its type, which torch's annotations do not know
         return cast(MetaTensor, self._integers(path, array) if self.label else _finite(path, array))
 
@@ -104,7 +109,7 @@ class LoadSlice(Transform):
 
     def _channels(self, path: str, array: torch.Tensor) -> torch.Tensor:
         found = array.shape[0]
-        if found == 4 and self.channels != 4:
+        if found == 4 and self.channels != 4 and extension(path) in PLANAR:  # TiffReader knows opacity when it sees it
             array, found = array[:3], 3
         if found == self.channels:
             return array
@@ -138,6 +143,17 @@ class LoadSlice(Transform):
                 path, f"its smallest label is {int(labels.min())}; allowed are {IGNORE} (not annotated), 0, 1, 2, ..."
             )
         return labels
+
+
+def _refuse_lossy(path: str, labels: torch.Tensor) -> None:
+    """Compression invents numbers around every edge, each of which would count as a cell."""
+    count = len(torch.unique(labels))
+    if count > 2:
+        raise ImageError(
+            path,
+            f"JPEG has changed its label numbers, there are {count} of them now; save labels as PNG or TIFF (a black "
+            "and white mask is rescued by a threshold at half of its maximum)",
+        )
 
 
 class LoadSliced(MapTransform):

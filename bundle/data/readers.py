@@ -26,6 +26,7 @@ from bundle.data.formats import (
     TIFF,
     extension,
     one_line,
+    open_tiff,
     require_file,
     tiff_axes,
     tiff_series,
@@ -62,7 +63,7 @@ class TiffReader(ImageReader):
         names = ensure_tuple(data)
         if len(names) != 1:
             raise ValueError(f"TiffReader reads one file at a time, got {len(names)}: {names}")
-        with tifffile.TiffFile(names[0]) as file:
+        with open_tiff(names[0]) as file:
             series = tiff_series(file)
             groups = tiff_axes(series)
             array = series.asarray().transpose([axis for group in groups for axis in group])

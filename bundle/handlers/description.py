@@ -13,7 +13,7 @@ from monai.engines import Workflow
 
 from bundle.about import write_about
 from bundle.architecture import network_entry
-from bundle.data.fingerprint import image_fingerprints
+from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.handlers.tracking import earlier_run_id
 from bundle.provenance import executed_config, provenance, running_parser
 
@@ -71,6 +71,7 @@ class DescribeRun:
             "split": self.identity,
             "data": {
                 "fingerprint": self.data_fingerprint,
+                "images_by": IMAGES_BY,
                 "trained_on": image_fingerprints(self.trained_on),
                 "validated_on": image_fingerprints(self.validated_on),
             },

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from transforms.compiling import compiled
 
 __all__ = ["Overlap", "Regions", "components", "overlap"]
 
@@ -62,7 +63,7 @@ def overlap(truth: Regions, proposed: Regions) -> Overlap:
     return Overlap(shared, sizes, claimed, int(sizes.sum() - claimed.sum()))
 
 
-@njit(cache=True)
+@compiled()
 def _changes(words):  # pragma: no cover - compiled
     """Where a line of bytes 0 and 1 changes, eight of them to a little-endian word: most words hold no change."""
     positions = np.empty(8 * len(words) + 1, np.int64)
@@ -78,7 +79,7 @@ def _changes(words):  # pragma: no cover - compiled
     return positions[:count].copy()
 
 
-@njit(cache=True)
+@compiled()
 def _number(runs, width):  # pragma: no cover - compiled
     """Union of the runs that touch a run one row above: the number of each run's component, and how many."""
     parent = np.arange(len(runs))
@@ -107,7 +108,7 @@ def _number(runs, width):  # pragma: no cover - compiled
     return numbers, count
 
 
-@njit(cache=True)
+@compiled()
 def _overlap(runs, numbers, count, other_runs, other_numbers, other_count):  # pragma: no cover - compiled
     """Shared pixels of every overlapping pair, all pixels of the first set's regions, and the second's in the first."""
     size, claimed = np.zeros(count + 1, np.int64), np.zeros(other_count + 1, np.int64)

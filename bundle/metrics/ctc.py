@@ -17,10 +17,13 @@ import tifffile
 from numpy.typing import ArrayLike, NDArray
 
 from bundle.data.ctc_names import RESULT, SEGMENTATION, frames_in
-from bundle.data.formats import natural_key, one_line
+from bundle.data.formats import TIFF, extension, natural_key, one_line, stem
 from bundle.metrics.contingency import contingency
+from transforms.labels import LabelToInstances
 
 __all__ = ["jaccard_indices", "seg"]
+
+_FRAME = "frame "
 
 
 def jaccard_indices(truth: ArrayLike, result: ArrayLike) -> NDArray[np.float64]:
@@ -92,10 +95,12 @@ def _pairs(truth: Path, result: Path, names: Sequence[str] | None) -> dict[str, 
         masks = frames_in(result, RESULT)
         wanted = [_frame(name, references) for name in names] if names else list(references)
         missing = [f"{result / RESULT}{_digits(references[n])}.tif" for n in wanted if n not in masks]
-        files = {f"frame {n}": (references[n], masks[n]) for n in wanted if n in masks}
+        files = {f"{_FRAME}{n}": (references[n], masks[n]) for n in wanted if n in masks}
     else:
-        stems = names or [path.stem for path in sorted(truth.glob("*.tif"), key=natural_key)]
-        files = {name: (truth / f"{name}.tif", result / f"{name}_cells.tif") for name in stems}
+        files_there = sorted(truth.iterdir(), key=natural_key) if truth.is_dir() else []
+        there = {stem(path): path for path in files_there if extension(path) in TIFF}
+        stems = names or list(there)
+        files = {name: (there.get(name, truth / f"{name}.tif"), result / f"{name}_cells.tif") for name in stems}
         missing = [str(path) for pair in files.values() for path in pair if not path.is_file()]
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
@@ -122,6 +127,12 @@ def _read(path: Path) -> np.ndarray:
         raise ValueError(f"{path} cannot be read ({one_line(error)})") from error
 
 
+def _instances(truth: np.ndarray, name: str) -> np.ndarray:
+    """Numbered cells; a mask of one number is told apart, as in training. The challenge's own are numbered."""
+    numbered = name.startswith(_FRAME) or not truth.any()
+    return truth if numbered else np.asarray(LabelToInstances()(truth[None]))[0]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print SEG of the label maps in one folder, and of what was found in another."""
     parser = argparse.ArgumentParser(prog="python -m bundle.metrics.ctc", description=(__doc__ or "").split("\n")[0])
@@ -134,8 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pooled, found = [], 0
     try:
         for name, (truth, result) in _pairs(options.truth, options.result, options.names).items():
-            reference, cells = _read(truth), _read(result)
+            cells = _read(result)
             try:
+                reference = _instances(_read(truth), name)
                 pooled.append(jaccard_indices(reference, cells))
             except ValueError as error:
                 raise ValueError(f"{name}, {truth} and {result}: {error}") from error

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bundle.metrics.components import Regions, components
+from transforms.compiling import compiled
 
 __all__ = ["thinned"]
 
@@ -47,7 +47,7 @@ def thinned(cells: NDArray[np.bool_]) -> Regions:
     return Regions(runs - (width + 1), line[runs[:, 0]].astype(np.int64), cores.total)
 
 
-@njit(cache=True)
+@compiled()
 def _flood(line, runs, numbers, width):  # pragma: no cover - compiled
     """Replace what is dry in ``line`` by the number of its basin, or by a dam, in place."""
     dry = len(line)

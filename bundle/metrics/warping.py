@@ -21,9 +21,10 @@ from __future__ import annotations
 from enum import IntEnum
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import label
+
+from transforms.compiling import compiled
 
 __all__ = ["Mismatch", "warping_counts", "warping_curve", "warping_mismatches"]
 
@@ -128,7 +129,7 @@ def _mismatches(
     return left, _classify(warped, left)
 
 
-@njit(cache=True)
+@compiled()
 def _neighbourhood(regions, y, x):  # pragma: no cover - compiled
     code = 0
     for k in range(8):
@@ -137,7 +138,7 @@ def _neighbourhood(regions, y, x):  # pragma: no cover - compiled
     return code
 
 
-@njit(cache=True)
+@compiled()
 def _warp(regions, queue):  # pragma: no cover - compiled
     """Flip the simple points of ``queue`` in place until none is left; returns what remains of it.
 
@@ -167,7 +168,7 @@ def _warp(regions, queue):  # pragma: no cover - compiled
         count = kept
 
 
-@njit(cache=True)
+@compiled()
 def _classify(regions, places):  # pragma: no cover - compiled
     height, width = regions.shape[0] - 2, regions.shape[1] - 2
     kinds = np.empty(len(places), np.int8)

@@ -157,3 +157,9 @@ def test_another_layout_takes_one_line(tmp_path, monkeypatch):
     own = Layout(lambda root, scale=1: found * scale, lambda root: (root / "here.mark").exists(), "here.mark")
     monkeypatch.setitem(LAYOUTS, "own", own)
     assert datalist(tmp_path, "own", scale=2) == found * 2
+
+
+def test_a_link_to_nothing_is_in_the_list_so_that_its_reader_says_so(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 8), np.uint8))
+    (tmp_path / "b.tif").symlink_to(tmp_path / "gone" / "b.tif")
+    assert [item["name"] for item in folder.images(tmp_path, slices=False)] == ["a", "b"]

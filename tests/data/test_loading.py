@@ -258,3 +258,21 @@ def test_workers_would_lose_the_notes(mixed):
     dataset = ReadableItems(folder.images(mixed), LoadSliced("image"))
     with pytest.raises(ValueError, match="set num_workers to 0"):
         list(torch.utils.data.DataLoader(dataset, num_workers=1, collate_fn=default_collate))
+
+
+@pytest.mark.parametrize("quality", [75, 95])
+def test_a_label_that_jpeg_has_changed_is_refused(quality, tmp_path):
+    x, y = np.mgrid[:40, :40]
+    mask = np.where(np.hypot(x - 20, y - 20) < 9, 255, 0).astype(np.uint8)
+    Image.fromarray(mask).save(tmp_path / "m.jpg", quality=quality)
+    with pytest.raises(ImageError, match=r"m\.jpg.*JPEG has changed its label numbers.*save labels as PNG or TIFF"):
+        LoadSlice(label=True)(str(tmp_path / "m.jpg"))
+    Image.fromarray(0 * mask).save(tmp_path / "none.jpg")
+    assert int(LoadSlice(label=True)(str(tmp_path / "none.jpg")).max()) == 0
+
+
+def test_a_fourth_channel_of_fluorescence_is_no_opacity(tmp_path):
+    channels = np.random.RandomState(0).randint(0, 9, (4, 30, 40), np.uint16)
+    tifffile.imwrite(tmp_path / "a.ome.tif", channels, metadata={"axes": "CYX"}, photometric="minisblack")
+    with pytest.raises(ImageError, match="it has 4 channels, 1 expected"):
+        LoadSlice(rgb="luminance")(str(tmp_path / "a.ome.tif"))

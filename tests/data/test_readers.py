@@ -251,3 +251,23 @@ def test_nothing_is_warned_about(stack):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read_image(str(stack), F32)
+
+
+def test_a_file_of_an_ome_series_is_its_own_pages(tmp_path):
+    pages = np.random.RandomState(0).randint(1, 255, (3, 20, 30), np.uint8)
+    uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{i}" for i in range(3)]
+    planes = "".join(
+        f'<TiffData FirstT="{i}" IFD="0" PlaneCount="1"><UUID FileName="p{i}.ome.tif">{uuid}</UUID></TiffData>'
+        for i, uuid in enumerate(uuids)
+    )
+    for page, uuid, i in zip(pages, uuids, range(3), strict=True):
+        xml = (
+            f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{uuid}"><Image ID="Image:0"><Pixels '
+            f'ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="30" SizeY="20" SizeZ="1" SizeC="1" SizeT="3">'
+            f"{planes}</Pixels></Image></OME>"
+        )
+        tifffile.imwrite(tmp_path / f"p{i}.ome.tif", page, description=xml, metadata=None)
+    assert tifffile.imread(tmp_path / "p0.ome.tif").shape == (3, 20, 30)  # what tifffile makes of it
+    for i in range(3):
+        assert spatial_shape(tmp_path / f"p{i}.ome.tif") == (30, 20)
+        np.testing.assert_array_equal(read_image(str(tmp_path / f"p{i}.ome.tif"), np.dtype(np.float32))[0].T, pages[i])

@@ -239,3 +239,16 @@ def test_nothing_to_measure(tmp_path):
     (tmp_path / "truth").mkdir()
     with pytest.raises(SystemExit, match=r"no \.tif in .*truth"):
         run(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".TIF", ".tiff"])
+def test_the_command_tells_cells_of_a_mask_apart_and_finds_every_tiff(suffix, tmp_path, capsys):
+    cells = np.zeros((20, 30), np.uint8)
+    cells[2:10, 2:10], cells[12:18, 15:28] = 1, 2
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "found").mkdir()
+    tifffile.imwrite(tmp_path / f"truth/a{suffix}", np.where(cells > 0, 255, 0).astype(np.uint8))
+    tifffile.imwrite(tmp_path / "truth/._b.tif", cells)  # of another system, no image
+    tifffile.imwrite(tmp_path / "found/a_cells.tif", cells)
+    main(["--truth", str(tmp_path / "truth"), "--result", str(tmp_path / "found")])
+    assert capsys.readouterr().out == "SEG 1.0000 over 2 cells in 1 images; 2 cells found\n"

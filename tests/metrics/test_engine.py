@@ -133,3 +133,19 @@ def test_the_background_s_iou_is_that_of_the_inverted_maps():
     inverted = fed(ChallengeMetric("iou"), ~TRUTH, PROPOSAL <= 0.5).aggregate().item()
     assert fed(ChallengeMetric("background_iou"), TRUTH, PROPOSAL > 0.5).aggregate().item() == inverted
     assert inverted != fed(ChallengeMetric("iou"), TRUTH, PROPOSAL > 0.5).aggregate().item()
+
+
+def test_cells_that_touch_are_two_to_the_measures_of_regions():
+    truth = torch.zeros(1, 1, 40, 40, dtype=torch.int32)
+    truth[..., 5:35, 5:20], truth[..., 5:35, 20:35] = 1, 2
+    merged = (truth > 0).float()
+    parted = merged.clone()
+    parted[..., 19:21] = 0
+    for name, best, worse in (("rand_error", 0.0, 0.3), ("v_rand", 1.0, 0.7), ("warping_error", 0.0, 1 / 1600)):
+        values = []
+        for proposal in (parted, merged):
+            metric = ChallengeMetric(name)
+            metric(proposal, truth)
+            values.append(float(metric.aggregate()))
+        assert values[0] == pytest.approx(best, abs=0.05), name  # the ridge takes its pixels
+        assert abs(values[1] - best) >= abs(worse - best), name

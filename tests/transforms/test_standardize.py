@@ -1,0 +1,31 @@
+"""Grey values to zero mean and unit variance."""
+
+import numpy as np
+import pytest
+import torch
+
+from transforms import Standardize
+from transforms.compiling import compiled
+
+
+@pytest.mark.parametrize(("value", "size"), [(255.0, 333), (1000.0, 700), (65535.0, 1000), (37.3, 512), (0.0, 8)])
+def test_a_constant_slice_becomes_0_whatever_rounding_makes_of_its_mean(value, size):
+    stack = torch.full((1, size, size, 2), value)
+    stack[..., 1] = torch.arange(size)
+    found = Standardize()(stack)
+    assert float(found[..., 0].abs().max()) == 0
+    np.testing.assert_allclose([found[..., 1].mean(), found[..., 1].std(correction=0)], [0, 1], atol=1e-5)
+
+
+def test_without_a_place_for_its_cache_code_is_compiled_all_the_same(tmp_path, monkeypatch):
+    from transforms import compiling
+
+    original = compiling.njit
+
+    def nowhere(cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return original(**options)
+
+    monkeypatch.setattr(compiling, "njit", nowhere)
+    assert compiled(fastmath=True)(lambda x: x + 1)(2.0) == 3.0
