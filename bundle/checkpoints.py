@@ -14,15 +14,27 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from bundle.atomic import replacing
 
-__all__ = ["SHIPPED", "DiskFullError", "default_model", "load_network", "read", "unet_arguments", "write"]
+__all__ = [
+    "SHIPPED",
+    "DiskFullError",
+    "default_model",
+    "load_network",
+    "read",
+    "require_same_optimizer",
+    "unet_arguments",
+    "write",
+]
 
 logger = logging.getLogger(__name__)
 
 #: the network that comes with the repository, in its folder models/
 SHIPPED = "em_membranes.pt"
+#: settings in the groups of an optimizer that a person chooses, but for the rate
+_OPTIMIZER = ("momentum", "betas", "weight_decay", "nesterov", "dampening")
 
 
 class DiskFullError(OSError):
@@ -183,3 +195,26 @@ def unet_arguments(
         "wide_last_up": last_up.shape[1] == last_up.shape[0],
         "padding": "same" if "same_padding" in weights else "valid",
     }
+
+
+def require_same_optimizer(fresh: Optimizer, state: Mapping[str, Any], path: Path) -> None:
+    """Check that an optimizer has the settings of its state in the checkpoint ``path``, which would replace them.
+
+    Raises:
+        ValueError: naming those that differ.
+    """
+    for group, kept in zip(fresh.param_groups, state["param_groups"], strict=False):
+        # a schedule moves the rate, and some the momentum, away from where they began
+        now = {"lr": group.get("initial_lr", group["lr"])} | {name: group[name] for name in _OPTIMIZER if name in group}
+        before = {**kept, "lr": kept.get("initial_lr", kept["lr"])}
+        scheduled = ("momentum", "betas") if "max_momentum" in kept else ()
+        changed = [
+            f"{name} {value} instead of {before[name]}"
+            for name, value in now.items()
+            if name in before and name not in scheduled and before[name] != value
+        ]
+        if changed:
+            raise ValueError(
+                f"{path} belongs to a run whose optimizer has other settings ({', '.join(changed)}): repeat its "
+                "command and add --resume true, or start a new run"
+            )

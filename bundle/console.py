@@ -8,9 +8,10 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
+from typing import Any
 
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
@@ -85,15 +86,33 @@ def require_known_options(arguments: Sequence[str] | None = None) -> None:
     if "config_file" not in options:
         return
     # a list is read as monai.bundle reads it
-    config = ConfigParser.load_config_files(DefaultParseValue(options["config_file"]))
-    own = {re.split("#|::", key)[0] for key in config}
+    config = ConfigParser()
+    config.read_config(DefaultParseValue(options["config_file"]))
+    own = set(config.get())
     for name, value in options.items():
         if re.split("#|::", name)[0] in own or name in inspect.signature(run).parameters:
             if DefaultParseValue(value) is None:
                 raise ValueError(f"MONAI ignores an option whose value is None: write --{name} '$None'")
+            _require_known_within(config, name, DefaultParseValue(value))
             continue
         near = difflib.get_close_matches(name, own, n=3)
         hint = f"did you mean --{' or --'.join(near)}?" if near else f"known are {', '.join(sorted(own))}"
+        raise ValueError(f"unknown option --{name}: {hint}")
+
+
+def _require_known_within(config: ConfigParser, name: str, value: Any) -> None:
+    """Of ``cells#threshold`` the last part; a component takes any argument, and a mapping is a new entry, not a value.
+
+    Raises:
+        ValueError: naming the option and what there is.
+    """
+    parent, _, last = name.replace("::", "#").rpartition("#")
+    if not parent or isinstance(value, Mapping):
+        return
+    there = config.get(parent, {})
+    if isinstance(there, Mapping) and "_target_" not in there and last not in there:
+        near = difflib.get_close_matches(last, there, n=3)
+        hint = f"did you mean --{parent}#{' or '.join(near)}?" if near else f"known are {', '.join(there) or 'none'}"
         raise ValueError(f"unknown option --{name}: {hint}")
 
 

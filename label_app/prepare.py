@@ -23,7 +23,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from bundle import checkpoints
-from bundle.about import about_file, origin
+from bundle.about import cell_options, origin, read_about, write_about
 from bundle.architecture import network_of
 
 __all__ = ["adapted", "prepare", "require_torchvision"]
@@ -63,20 +63,20 @@ def prepare(
     if not name.replace("-", "").replace("_", "").isalnum() or any(word in name.lower() for word in _TYPES):
         raise ValueError(f"name must be letters, digits, - and _ without {', '.join(_TYPES)}, got {name!r}")
     folder = Path(app) / "model" / name
+    own = folder / "models" / "model.pt"
+    source = own if own.is_file() else Path(checkpoints.default_model(_ROOT / "models") if model is None else model)
+    # a model or an option that is refused is so before anything is written
+    config = adapted(json.loads((_ROOT / "configs" / "train.json").read_text(encoding="utf-8")), source, name, options)
     for part in ("configs", "models"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    own = folder / "models" / "model.pt"
-    if not own.is_file():
-        source = Path(checkpoints.default_model(_ROOT / "models") if model is None else model)
-        checkpoints.write(own, checkpoints.network_weights(checkpoints.read(source)))
-        logger.info("it begins with a copy of %s: %s", source, origin(source))
-        if about_file(source).is_file():
-            about = json.loads(about_file(source).read_text(encoding="utf-8"))
-            about.pop("sha256", None)  # of the other file
-            own.with_suffix(".json").write_text(json.dumps(about, indent=4) + "\n", encoding="utf-8")
-    else:
+    if source == own:
         logger.info("it goes on with %s, which was there: %s; remove %s to begin anew", own, origin(own), app)
-    config = adapted(json.loads((_ROOT / "configs" / "train.json").read_text(encoding="utf-8")), own, name, options)
+    else:
+        checkpoints.write(own, checkpoints.network_weights(checkpoints.read(source)))
+        about = {key: value for key, value in read_about(source).items() if key != "sha256"}  # that is the other file's
+        if about:
+            write_about(own.with_suffix(".json"), about, of=own)
+        logger.info("it begins with a copy of %s: %s", source, origin(source))
     (folder / "configs" / "train.json").write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
     for file in _COPIED:
         shutil.copyfile(_ROOT / "configs" / file, folder / "configs" / file)
@@ -112,6 +112,8 @@ def adapted(
     parser["labelled"] = "$@train#dataset#data + @validate#dataset#data"
     parser["validate#items"] = []
     parser["experiment_name"] = experiment_name
+    parser["cells"] = cell_options(model, parser["cells"])
+    parser["rgb"] = "luminance"  # as inference and the check of uploads
     for key, value in (options or {}).items():
         if key not in parser:
             raise ValueError(f"option {key!r} is no entry of train.json")

@@ -57,7 +57,8 @@ def ignored_value(info: Mapping[str, Any]) -> int | None:
     value = info.get("not_annotated")
     if value is None:
         segments = info.get("label_info")
-        for segment in segments if isinstance(segments, Sequence) and not isinstance(segments, str) else ():
+        named = segments if isinstance(segments, Sequence) and not isinstance(segments, str) else ()
+        for segment in (segment for segment in named if isinstance(segment, Mapping)):
             if str(segment.get("name", "")).strip().lower().replace("_", " ") == NOT_ANNOTATED:
                 value = segment.get("idx")
     if value is None:

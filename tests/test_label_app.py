@@ -1,5 +1,6 @@
 """The folder that MONAI Label starts from, made without MONAI Label; tests/label asks the real server."""
 
+import json
 import logging
 import os
 import subprocess
@@ -9,7 +10,8 @@ import pytest
 import torch
 
 from bundle import checkpoints
-from bundle.networks import UNet
+from bundle.about import read_about, write_about
+from bundle.networks import DCN, UNet
 from label_app.prepare import prepare
 from tests.conftest import ROOT
 
@@ -49,3 +51,41 @@ def test_torchvision_of_another_build_is_said_before_the_server_fails(tmp_path, 
     assert done.stderr.startswith("error: torchvision 0.28.0 is no match for torch")
     assert "pip install --force-reinstall" in done.stderr
     assert not (tmp_path / "app").exists()
+
+
+def entries(folder):
+    return json.loads((folder / "configs" / "train.json").read_text())
+
+
+def test_what_the_network_was_trained_with_goes_on(tmp_path, model):
+    write_about(model.with_suffix(".json"), {"config": {"cells": {"threshold": 0.8, "min_size": 300}}}, of=model)
+    folder = prepare(tmp_path / "app", model=model)
+    assert (entries(folder)["cells"]["threshold"], entries(folder)["cells"]["min_size"]) == (0.8, 300)
+    assert entries(folder)["rgb"] == "luminance"
+    assert read_about(folder / "models" / "model.pt")["config"]["cells"]["min_size"] == 300
+
+
+def test_what_describes_another_network_does_not_come_along(tmp_path, model):
+    write_about(model.with_suffix(".json"), {"config": {"cells": {"threshold": 0.8}}}, of=model)
+    checkpoints.write(model, UNet(2, 1, 2, base_channels=4, depth=2, norm="batch").state_dict())
+    folder = prepare(tmp_path / "app", model=model)
+    assert not (folder / "models" / "model.json").exists()
+    assert entries(folder)["cells"]["threshold"] == 0.5
+    assert entries(folder)["base_channels"] == 4
+
+
+def test_a_model_that_is_refused_leaves_nothing_behind(tmp_path, model):
+    checkpoints.write(tmp_path / "dcn.pt", DCN(2, 1, 2, base_channels=2).state_dict())
+    write_about(tmp_path / "dcn.json", {"network": {"_target_": "bundle.networks.DCN", "base_channels": 2}})
+    with pytest.raises(ValueError, match="DCN"):
+        prepare(tmp_path / "app", model=tmp_path / "dcn.pt")
+    assert not (tmp_path / "app").exists()
+    assert prepare(tmp_path / "app", model=model).is_dir()
+
+
+def test_the_apps_own_main_may_be_given(tmp_path, model):
+    prepare(tmp_path / "app", model=model)
+    own = tmp_path / "app" / "main.py"
+    own.write_text("# mine")
+    prepare(tmp_path / "app", model=model, main=own)
+    assert own.read_text() == "# mine"

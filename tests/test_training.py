@@ -118,13 +118,17 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(workflow, tmp_path):
     assert runs["broken"].info.status == "FINISHED"
 
 
-@pytest.mark.parametrize("option", [{"samples_per_epoch": 3}, {"seed": 5}, {"held_out": 1}])
+@pytest.mark.parametrize(
+    "option",
+    [{"samples_per_epoch": 3}, {"seed": 5}, {"held_out": 1}, {"optimizer#lr": 0.0001}, {"optimizer#momentum": 0.5}],
+)
 def test_resuming_with_other_settings_is_refused(option, workflow, tmp_path):
     workflow(run_name="mine", max_epochs=1).run()
     before = (tmp_path / "runs" / "mine" / "last.pt").read_bytes()
     with pytest.raises(RuntimeError) as caught:
         workflow(run_name="mine", resume="true", max_epochs=2, **option).run()
-    assert f"{next(iter(option))} {next(iter(option.values()))} instead of" in str(own_cause(caught.value))
+    ((name, value),) = option.items()
+    assert f"{name.removeprefix('optimizer#')} {value} instead of" in str(own_cause(caught.value))
     assert (tmp_path / "runs" / "mine" / "last.pt").read_bytes() == before
 
 

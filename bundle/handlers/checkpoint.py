@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 from ignite.metrics import Metric
 from monai.engines import Workflow
 from torch import nn
+from torch.optim import Optimizer
 
 from bundle import atomic, checkpoints
 from bundle.data.remaining import Remaining
@@ -120,6 +121,8 @@ class SaveRun:
         steps = self._require_same(trainer, content, path)
         checkpoints.load_network(self.network, path)
         for name, thing in self.states.items():
+            if isinstance(thing, Optimizer):
+                checkpoints.require_same_optimizer(thing, content[name], path)
             thing.load_state_dict(content[name])
         trainer.state.epoch = content["epoch"]
         trainer.state.iteration = content["iteration"]

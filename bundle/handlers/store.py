@@ -144,10 +144,7 @@ def legal(entries: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Names and values as MLflow takes them: forbidden characters replaced, too long ones cut, every name unique."""
     found: dict[str, str] = {}
     for given, value in entries:
-        name = re.sub(r"[^\w\-. :/]", "_", given)
-        if name.startswith("/") or posixpath.normpath(name) != name:  # MLflow wants a path that means itself
-            name = name.replace("/", "_")
-        stem, number = name, 1
+        stem, number = _legal(given), 1
         name = stem[:_NAME_CHARACTERS]
         while name in found:
             number += 1
@@ -155,6 +152,12 @@ def legal(entries: Iterable[tuple[str, str]]) -> dict[str, str]:
             name = stem[: _NAME_CHARACTERS - len(end)] + end
         found[name] = value[:VALUE_CHARACTERS]
     return found
+
+
+def _legal(name: str) -> str:
+    name = re.sub(r"[^\w\-. :/]", "_", name)
+    # MLflow wants a path that means itself
+    return name.replace("/", "_") if name.startswith("/") or posixpath.normpath(name) != name else name
 
 
 def log_artifact(client: Any, run_id: str, path: Path, folder: str | None) -> None:
@@ -195,6 +198,8 @@ class Writer(threading.Thread):
         for rows, place in ((self._rows, self._uri), (self._unwritten, self._history)):
             if rows:
                 logger.warning("%d values did not reach %s", len(rows), place)
+        if self._client is not None and (self.is_alive() or self._calls or self.queue):
+            logger.warning("the end of the run, or files of it, did not reach %s", self._uri)
 
     def run(self) -> None:
         last = False
@@ -234,7 +239,7 @@ class Writer(threading.Thread):
         try:
             while self._rows:
                 batch = self._rows[:_METRICS_A_BATCH]
-                metrics = [Metric(row.name, row.value, int(row.time * 1000), row.iteration) for row in batch]
+                metrics = [Metric(_legal(row.name), row.value, int(row.time * 1000), row.iteration) for row in batch]
                 self._client.log_batch(self._run_id, metrics=metrics)
                 del self._rows[: len(batch)]
         except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,8 @@ from bundle.report.settings import measured_images
 from bundle.report.store import Run, Store
 
 __all__ = ["Panel", "SharedImage", "ordered_images", "shared_images"]
+
+logger = logging.getLogger(__name__)
 
 _MANY = 8  # runs; where there are more, panels are smaller
 _WIDTHS = 520, 320  # px of a panel, which is drawn 520 px high; the second where there are many
@@ -116,9 +119,13 @@ def ordered_images(
 def _add(image: SharedImage, run: Run, content: bytes | None, value: float | None, width: int) -> None:
     if content is None:
         return
-    with Image.open(io.BytesIO(content)) as opened:
-        boxes = json.loads(getattr(opened, "text", {}).get(BOXES, "{}"))
-        picture = opened.convert("RGB")
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            boxes = json.loads(getattr(opened, "text", {}).get(BOXES, "{}"))
+            picture = opened.convert("RGB")
+    except OSError as error:
+        logger.warning("the picture of %s by run %s is left out: %s", image.name, run.name, error)
+        return
     steps = {title.partition(":")[0]: (title.partition(":")[2].strip(), box) for title, box in boxes.items()}
     if "found" not in steps:  # of an earlier version, which did not note where the steps lie
         image.panels.append(Panel(run, _data_uri(picture, 1600), value=value, whole=True))

@@ -65,8 +65,13 @@ def differing(all_settings: Sequence[dict[str, str]]) -> list[str]:
 def measured_images(run: Run) -> tuple[str | None, ...]:
     """Equal for runs whose metrics are of the same images: the data's fingerprint, and how they were split."""
     names = {"all": (), "held_out": _SPLIT[:-1]}.get(run.part or "", _SPLIT)
-    split = (run.params.get(_CONFIG + name, run.params.get(name)) for name in names)
-    return run.params.get(FINGERPRINT), run.part, *split
+    return run.params.get(FINGERPRINT), run.part, *(_value(run, name) for name in names)
+
+
+def _value(run: Run, name: str) -> str | None:
+    """An entry of the config as one text; a list is logged by its items."""
+    items = [f"{key}={value}" for key, value in run.params.items() if key.startswith(f"{_CONFIG}{name}.")]
+    return ", ".join(sorted(items)) or run.params.get(_CONFIG + name, run.params.get(name))
 
 
 def provenance(runs: Sequence[Run]) -> dict[str, dict[str, list[str]]]:

@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None, launcher: Sequence[str] = ()) -> int
 def _run(study: Study, runs: Sequence[Run], places: Places, own: argparse.Namespace, launcher: Sequence[str]) -> int:
     # only now: a report needs neither torch nor MONAI
     from bundle import atomic
-    from bundle.studies.checks import check_earlier_runs, check_study, with_earlier
+    from bundle.studies.checks import check_earlier_runs, check_other_seeds, check_study, with_earlier
     from bundle.studies.parent import ParentRun
     from bundle.studies.processes import Processes, exclusive
     from bundle.studies.runner import StudyRunner
@@ -106,6 +106,7 @@ def _run(study: Study, runs: Sequence[Run], places: Places, own: argparse.Namesp
     with exclusive(places.folder / ".lock") as lock:
         if not own.accept_changes:
             check_earlier_runs(runs, records, places)
+            check_other_seeds(records, places)
         for run in runs:
             record = with_earlier(records[run.name], places.record(run))
             atomic.write_text(places.record(run), json.dumps(record, indent=4) + "\n")

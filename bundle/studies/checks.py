@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
@@ -18,7 +18,7 @@ from bundle.studies import commands
 from bundle.studies.definition import Run, Study, Variant, nearest
 from bundle.studies.places import Places
 
-__all__ = ["check_earlier_runs", "check_study", "with_earlier"]
+__all__ = ["check_earlier_runs", "check_other_seeds", "check_study", "with_earlier"]
 
 # where a run lies, not what it is
 _PLACES = ("dataset_dir", "output_dir", "model_file", "tracking_uri", "run_name", "resume", "tracker")
@@ -110,6 +110,37 @@ def check_earlier_runs(runs: Sequence[Run], records: dict[str, dict[str, Any]], 
                 )
 
 
+def check_other_seeds(records: Mapping[str, dict[str, Any]], places: Places) -> None:
+    """Check that recorded runs which are not asked for now have the settings of those of their variant that are.
+
+    Tables and chart have both, as one mean.
+
+    Raises:
+        FileExistsError: otherwise; the message names what differs.
+    """
+    asked = {record["variant"]: record for record in records.values()}
+    for file in sorted((places.folder / "records").glob("*.json")):
+        before = json.loads(file.read_text("utf-8"))
+        if file.stem in records or before["variant"] not in asked or not (places.output_dir / file.stem).exists():
+            continue
+        earlier, now = (_but_for_repeats(record) for record in (before, asked[before["variant"]]))
+        changed = [
+            f"{name} {now.get(name, 'absent')} instead of {earlier.get(name, 'absent')}"
+            for name in {**earlier, **now}
+            if earlier.get(name) != now.get(name)
+        ]
+        if changed:
+            raise FileExistsError(
+                f"run {file.stem}, which the same mean would have, was begun with other settings "
+                f"({', '.join(changed[:5])}): restore them, move {places.output_dir / file.stem} and {file} away, or "
+                "choose another output_dir; --accept_changes goes on nevertheless"
+            )
+
+
+def _but_for_repeats(record: dict[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in _settings(record).items() if name not in ("seed", "fold")}
+
+
 def with_earlier(record: dict[str, Any], file: Path) -> dict[str, Any]:
     """The record of a run with the evaluations of other parts that an earlier one, in ``file``, tells of."""
     earlier = json.loads(file.read_text("utf-8")).get("evaluations", {}) if file.is_file() else {}
@@ -155,8 +186,7 @@ def _require_kept(study: Study, variant: Variant) -> None:
     for file in variant.config_files:
         for entry in ConfigParser.load_config_file(file):
             for option in study.options:
-                one, other = (f"{name.removeprefix('+').replace('::', '#')}#" for name in (entry, option))
-                if one.startswith(other) or other.startswith(one):
+                if commands.overlap(entry, option):
                     raise ValueError(
                         f"option {option!r} of study {study.name} takes back {entry!r} of {file}, which makes variant "
                         f"{variant.name}: put it into a config file of the study, which come before those of a variant"

@@ -70,16 +70,13 @@ def training(study: Study, run: Run, places: Places, parent: str | None = None, 
 def evaluation(study: Study, run: Run, averaging: str, places: Places, parent: str | None = None) -> Command:
     """One evaluation of a training; ``parent`` is the id of the training's run in MLflow.
 
-    Options that concern an entry which the evaluation replaces as a whole (``network_def``: the checkpoint tells what
-    the network is) are left out.
+    Options that concern an entry which the evaluation's files set (``network_def``: the checkpoint tells what the
+    network is; ``labelled#labels`` of gold truth) are left out.
     """
     files = study.evaluation_files
-    replaced = {entry for file in files for entry in ConfigParser.load_config_file(file)}
-    inherited = {
-        name: value
-        for name, value in _options(study, run, places).items()
-        if name.replace("::", "#").split("#")[0] not in replaced
-    }
+    entries = {entry for file in files for entry in ConfigParser.load_config_file(file)}
+    given = _options(study, run, places)
+    inherited = {name: value for name, value in given.items() if not any(overlap(name, entry) for entry in entries)}
     options = inherited | {
         "checkpoint": str(places.run_dir(run) / "best.pt"),
         "part": study.part,
@@ -89,6 +86,12 @@ def evaluation(study: Study, run: Run, averaging: str, places: Places, parent: s
         "tracker#tags": _tags(run, "evaluation", parent, averaging=averaging),
     }
     return Command("evaluating", (*study.config_files, *study.variants[run.variant].config_files, *files), options)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two entries of a config are the same, or one lies within the other."""
+    first, second = (f"{name.removeprefix('+').replace('::', '#')}#" for name in (one, other))
+    return first.startswith(second) or second.startswith(first)
 
 
 def _options(study: Study, run: Run, places: Places) -> dict[str, Any]:

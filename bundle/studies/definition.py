@@ -172,7 +172,7 @@ class Study:
         Raises:
             ValueError: for a variant that is not in the study, and what is no seed.
         """
-        wanted = list(self.variants if variants is None else variants)
+        wanted = list(map(str, self.variants if variants is None else variants))
         for name in wanted:
             if name not in self.variants:
                 raise ValueError(f"study {self.name} has no variant {name!r}: {nearest(name, self.variants)}")

@@ -168,5 +168,6 @@ def _minutes(history: Path) -> float:
     if not history.is_file():
         return math.nan
     with open(history, newline="", encoding="utf-8") as stream:
-        steps = [float(row["value"]) for row in csv.DictReader(stream) if row["name"].startswith("train/seconds_")]
+        rows = [row for row in csv.DictReader(stream) if row["value"]]  # a run may be writing its last one
+        steps = [float(row["value"]) for row in rows if row["name"].startswith("train/seconds_")]
     return round(sum(steps) / 60, 3) if steps else math.nan

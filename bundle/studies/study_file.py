@@ -57,6 +57,10 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     for name in made:
         if name in written:
             raise ValueError(f"variants of {where} has {name!r}, which is also a value of its grid: remove one")
+    for key in ("title", "_desc_"):
+        _check_text(content.get(key, ""), f"{key} of {where}")
+    for metric, label in content["metrics"].items():
+        _check_text(label, f"label of metric {metric} of {where}")
     averaging = _texts(evaluation["averaging"], f"averaging of {where}")
     also = _texts(evaluation.get("reference_averaging", []), f"reference_averaging of {where}", or_none=True)
     return Study(
@@ -95,7 +99,14 @@ def _variant(name: str, content: Any, study: str) -> Variant:
     options = content.get("options", {})
     check_options(options, where)
     files = _texts(content.get("config_files", []), f"config_files of {where}", or_none=True)
-    return Variant(name, content.get("label", name.replace("_", " ")), files, options)
+    label = content.get("label", name.replace("_", " "))
+    _check_text(label, f"label of {where}")
+    return Variant(name, label, files, options)
+
+
+def _check_text(value: Any, what: str) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"{what} must be a text, got {value!r}: put it into quotes")
 
 
 def _check_keys(content: Any, known: Sequence[str], needed: Sequence[str], where: str) -> None:

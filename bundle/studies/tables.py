@@ -87,10 +87,10 @@ def with_spread(mean: float, std: float, form: str, sign: str = "") -> str:
 
 def digits_of(summaries: Sequence[Summary]) -> int:
     """Decimals that show two significant digits of the usual spread; without any, four of the largest mean."""
-    spreads = [summary.std for summary in summaries if summary.std > 0]
+    spreads = [summary.std for summary in summaries if summary.std > 0 and math.isfinite(summary.std)]
     if spreads:
         return max(0, 1 - math.floor(math.log10(float(np.median(spreads)))))
-    largest = max((abs(summary.mean) for summary in summaries), default=0)
+    largest = max((abs(summary.mean) for summary in summaries if math.isfinite(summary.mean)), default=0)
     return max(0, 3 - math.floor(math.log10(largest))) if largest > 0 else 4
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.utils.validation import _validate_length_limit, _validate_param_name
 
-from bundle.handlers.store import describe, legal, new_run, open_run, sqlite_uri
+from bundle.handlers.rows import Row
+from bundle.handlers.store import Writer, describe, legal, new_run, open_run, sqlite_uri
 
 
 def test_names_become_legal_and_stay_apart():
@@ -51,3 +54,24 @@ def test_any_number_of_parameters_is_logged_and_on_resuming_of_changed_ones(uri,
     assert run.data.params == {f"p{i}": "old" for i in range(count)}
     assert {f"resumed.p{i}": "new" for i in range(count)}.items() <= run.data.tags.items()
     assert run.data.tags["who"] == "me"
+
+
+def test_one_name_that_mlflow_refuses_does_not_lose_the_others(tmp_path):
+    uri = sqlite_uri(tmp_path)
+    client, run = open_run(uri, "e", "r", new_run())
+    writer = Writer(tmp_path / "history.csv", client, run, uri)
+    writer.queue.extend(Row(1.0, step, 1, name, 0.5) for step, name in enumerate(("train/loss", "val/dice (%)", "b")))
+    writer.start()
+    writer.stop()
+    assert set(client.get_run(run).data.metrics) == {"train/loss", "val/dice ___", "b"}
+
+
+def test_an_end_that_did_not_reach_the_store_is_said(tmp_path, caplog):
+    uri = sqlite_uri(tmp_path)
+    client, run = open_run(uri, "e", "r", new_run())
+    writer = Writer(tmp_path / "history.csv", client, run, uri)
+    writer.queue.append(lambda client, run_id: 1 / 0)
+    writer.start()
+    with caplog.at_level(logging.WARNING):
+        writer.stop()
+    assert "the end of the run, or files of it, did not reach" in caplog.text

@@ -241,9 +241,10 @@ class TestStoreFails:
 
         engine.run(range(3), max_epochs=4)
         told = [r.message for r in caplog.records if r.levelno >= logging.WARNING and r.name == store_of.__name__]
-        assert len(told) == 2, told
+        assert len(told) == 3, told
         assert told[0].startswith(f"tracking_uri {one.tracking_uri!r} fails: server is gone; training goes on")
         assert "values did not reach" in told[1]
+        assert "the end of the run, or files of it, did not reach" in told[2]
         assert rows(tmp_path / "run", "train/loss") == [(i, i / 10) for i in range(1, 13)]
 
     def test_for_a_while_nothing_is_lost(self, tracker, store, monkeypatch):

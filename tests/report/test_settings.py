@@ -95,3 +95,11 @@ def test_provenance_that_differs():
     one = run("a", provenance__package__torch="2.6", provenance__python="3.11", provenance__config_sha256="1")
     other = run("b", provenance__package__torch="2.7", provenance__python="3.11", provenance__config_sha256="2")
     assert provenance([one, other]) == {"torch": {"2.6": ["a"], "2.7": ["b"]}}
+
+
+def test_images_named_in_a_list_are_told_apart():
+    def seen(*names: str) -> tuple[str | None, ...]:
+        return measured_images(run(**{f"config__validation__{i}": name for i, name in enumerate(names)}))
+
+    assert seen("a", "b") == seen("a", "b")
+    assert seen("a", "b") != seen("c", "d")

@@ -11,6 +11,7 @@ from bundle.console import require_known_options
 from bundle.studies.commands import argument, evaluation, training
 from bundle.studies.places import Places
 from bundle.studies.study_file import read_study
+from tests.studies.conftest import STUDY
 
 PLACES = Places("tiny", Path("runs"), "data")
 SCALARS = st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -59,3 +60,17 @@ def test_an_evaluation_measures_the_training(study_file):
     # the checkpoint tells what the network is: an option of it would be refused
     assert isinstance(config["network_def"], str)
     require_known_options(command.words("run"))
+
+
+def test_what_the_evaluations_files_say_is_not_taken_back(study_file, tmp_path):
+    gold = tmp_path / "gold.json"
+    gold.write_text('{"cells#threshold": 0.7}')
+    files = ["configs/evaluate.json", str(gold)]
+    options = {**STUDY["options"], "cells#threshold": 0.3, "cells#min_size": 9}
+    study = read_study(
+        study_file(options=options, evaluation={"config_files": files, "part": "held_out", "averaging": ["none"]})
+    )
+    run = study.runs()[0]
+    config = evaluation(study, run, "none", PLACES).parser()
+    assert (config["cells#threshold"], config["cells#min_size"]) == (0.7, 9)
+    assert training(study, run, PLACES).parser()["cells#threshold"] == 0.3

@@ -162,7 +162,9 @@ def test_collecting_finds_what_is_there(study, tmp_path):
         (folder / "mlflow_run_id.txt").write_text("an id\n")
         if run.variant == "border":
             (folder / "summary.csv").write_text(f"metric,value,mean\npixel_error,0.{run.seed},7\niou,,\nloss,1,7\n")
-    places.run_dir(run).joinpath("history.csv").write_text("name,value\ntrain/seconds_step,90\ntrain/loss,1000\n")
+    places.run_dir(run).joinpath("history.csv").write_text(
+        "name,value\ntrain/seconds_step,90\ntrain/loss,1000\ntrain/sec"  # the last row is being written
+    )
     rows = collect(study, places)
     assert [row[:6] for row in rows] == [
         ("border", seed, None, "held_out", "none", metric) for seed in (0, 9) for metric in ("pixel_error", "iou")

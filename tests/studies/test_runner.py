@@ -169,6 +169,16 @@ def test_other_settings_are_not_mixed_with_those_of_before(run, tmp_path):
     assert "tiny-all-s3 was not made by study tiny" in printed
 
 
+def test_other_settings_are_not_mixed_with_those_of_other_seeds(run):
+    run(seeds=[0])
+    code, printed, journal = run("--optimizer#lr", "0.5", "--seeds", "[1]", seeds=[0])
+    assert (code, journal) == (2, [])
+    assert "run tiny-all-s0, which the same mean would have, was begun with other settings" in printed
+    assert "(optimizer.lr 0.5 instead of 0.02)" in printed
+    code, _, journal = run("--seeds", "[1]", seeds=[0])
+    assert (code, len(journal)) == (0, 4)
+
+
 def test_other_evaluations_are_not_mixed_with_those_of_before(run, tmp_path):
     run(seeds=[0])
     strict = tmp_path / "strict.json"

@@ -68,6 +68,9 @@ def test_only_the_reference_has_further_averagings(study_file):
         ({"grid": {**GRID, "values": [[4, 0]]}}, "kernels must be a list of lists of integers of at least 1"),
         ({"grid": {**GRID, "values": []}}, "kernels must be a list of lists of integers"),
         ({"grid": {**GRID, "option": "seed"}}, "option 'seed' cannot be one of grid of study tiny"),
+        ({"variants": {"all": {"label": 16}}}, "label of variant all of study tiny must be a text, got 16"),
+        ({"_desc_": ["two", "lines"]}, "_desc_ of study tiny must be a text"),
+        ({"metrics": {"iou": 1}}, "label of metric iou of study tiny must be a text"),
         ({"grid": GRID, "variants": {"4-8": {}}}, "has '4-8', which is also a value of its grid"),
     ],
 )
