@@ -111,6 +111,7 @@ def adapted(
         parser[key if key in parser else f"network_def#{key}"] = value
     parser["labelled"] = "$@train#dataset#data + @validate#dataset#data"
     parser["validate#items"] = []
+    parser["pretrained"] = "@model_file"  # what it has seen stays in the record
     parser["experiment_name"] = experiment_name
     parser["cells"] = cell_options(model, parser["cells"])
     parser["rgb"] = "luminance"  # as inference and the check of uploads

@@ -135,15 +135,13 @@ class Loop:
         self, name: str, seed: int, number: int, frames: list[str], before: str | None, resume: bool = False
     ) -> Command:
         """The command that trains on these frames, from the network of the round ``before``."""
-        network = "@network_def.to(device=@device, memory_format=torch.channels_last)"
-        if before is not None:
-            network = f"bundle.checkpoints.load_network({network}, {str(self.model_file(before))!r})"
         options = {
             **self._data("silver"),
             # the frames that are named, and no others
             **{"items#validation": frames, "items#part": "validation", "items#fold": None, "items#folds": None},
             **{"validation": 0, "max_epochs": 1, "samples_per_epoch": self.settings.steps},
-            **{"seed": 1000 * seed + number, "network": f"${network}"},
+            **{"seed": 1000 * seed + number},
+            **({} if before is None else {"pretrained": str(self.model_file(before))}),
             **{"base_channels": self.settings.base_channels, "tile_size": self.settings.tile_size},
             **{"output_dir": str(self.folder / "runs"), "run_name": name, "model_file": str(self.model_file(name))},
             **{"tracking_uri": sqlite_uri(self.folder), "experiment_name": "annotation-loop"},

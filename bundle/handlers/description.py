@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.engines import Workflow
 
-from bundle.about import write_about
+from bundle.about import read_about, write_about
 from bundle.architecture import network_entry
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.handlers.tracking import earlier_run_id
 from bundle.provenance import executed_config, provenance, running_parser
 
 __all__ = ["DescribeRun"]
+
+logger = logging.getLogger(__name__)
 
 
 class DescribeRun:
@@ -35,6 +38,7 @@ class DescribeRun:
         identity: what fixes the run: split, seeds.
         evaluator: the engine of the validation.
         model_file: where the network is published; None for nowhere.
+        pretrained: the network that this one begins with; what it has seen, this one has seen, too.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class DescribeRun:
         identity: Mapping[str, Any] | None = None,
         evaluator: Workflow | None = None,
         model_file: str | os.PathLike[str] | None = None,
+        pretrained: str | os.PathLike[str] | None = None,
     ) -> None:
         self.run_dir = Path(run_dir)
         self.trained_on = trained_on
@@ -54,6 +59,7 @@ class DescribeRun:
         self.identity = dict(identity or {})
         self.evaluator = evaluator
         self.model_file = model_file
+        self.pretrained = pretrained
         self._about: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -69,17 +75,30 @@ class DescribeRun:
             config.pop("tracking_uri", None)  # may hold a password; this file goes where the network goes
         self._about = {
             "split": self.identity,
-            "data": {
-                "fingerprint": self.data_fingerprint,
-                "images_by": IMAGES_BY,
-                "trained_on": image_fingerprints(self.trained_on),
-                "validated_on": image_fingerprints(self.validated_on),
-            },
+            "data": self._data(),
             "provenance": provenance(config, self.data_fingerprint),
             "network": network_entry(parser),
             "config": config,
         }
         write_about(self.run_dir / "about.json", self._about)
+
+    def _data(self) -> dict[str, Any]:
+        """What trains and validates, and what did so in the network that this one begins with."""
+        data: dict[str, Any] = {
+            "fingerprint": self.data_fingerprint,
+            "images_by": IMAGES_BY,
+            "trained_on": image_fingerprints(self.trained_on),
+            "validated_on": image_fingerprints(self.validated_on),
+        }
+        if self.pretrained is None:
+            return data
+        before = read_about(self.pretrained).get("data", {})
+        if before.get("images_by") != IMAGES_BY:
+            logger.warning("nothing tells what %s has seen: no evaluation can vouch for its images", self.pretrained)
+            return data | {"images_by": "unknown"}
+        for part in ("trained_on", "validated_on"):
+            data[part] = _merged(data[part], before.get(part, {}))
+        return data
 
     def conclude(self, trainer: Engine) -> None:
         """Add what came out, and leave a copy beside the published network."""
@@ -93,3 +112,12 @@ class DescribeRun:
         published = Path(self.model_file) if self.model_file is not None else None
         if published is not None and published.is_file() and filecmp.cmp(best, published, shallow=False):
             write_about(published.with_suffix(".json"), about, of=published)  # and it is no later run's
+
+
+def _merged(own: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
+    """Both, by content: an earlier image keeps its name, unless another one has it now."""
+    found = dict(own)
+    for name, digest in before.items():
+        if digest not in found.values():
+            found[name if name not in found else f"{name} ({digest})"] = digest
+    return found

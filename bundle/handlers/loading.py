@@ -1,4 +1,4 @@
-"""A trained network for an evaluator."""
+"""A trained network for an evaluator, or for a trainer to begin with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class LoadNetwork:
-    """Loads a model file into the network before an evaluator starts; clear errors for one that does not fit.
+    """Loads a model file into the network before an engine starts; clear errors for one that does not fit.
 
     Args:
         path: a model file or a training checkpoint.

@@ -90,12 +90,7 @@ def check_earlier_runs(runs: Sequence[Run], records: dict[str, dict[str, Any]], 
         if not file.is_file():
             raise FileExistsError(f"{folder} was not made by study {run.study}: move it, or choose another output_dir")
         before = json.loads(file.read_text("utf-8"))
-        earlier, now = _settings(before), _settings(records[run.name])
-        changed = [
-            f"{name} {now.get(name, 'absent')} instead of {earlier.get(name, 'absent')}"
-            for name in {**earlier, **now}
-            if earlier.get(name) != now.get(name)
-        ]
+        changed = _changed(before, records[run.name])
         if changed:
             raise FileExistsError(
                 f"run {run.name} was begun with other settings ({', '.join(changed[:5])}): restore them, move {folder} "
@@ -123,12 +118,7 @@ def check_other_seeds(records: Mapping[str, dict[str, Any]], places: Places) -> 
         before = json.loads(file.read_text("utf-8"))
         if file.stem in records or before["variant"] not in asked or not (places.output_dir / file.stem).exists():
             continue
-        earlier, now = (_but_for_repeats(record) for record in (before, asked[before["variant"]]))
-        changed = [
-            f"{name} {now.get(name, 'absent')} instead of {earlier.get(name, 'absent')}"
-            for name in {**earlier, **now}
-            if earlier.get(name) != now.get(name)
-        ]
+        changed = _changed(before, asked[before["variant"]], but_for=("seed", "fold"))
         if changed:
             raise FileExistsError(
                 f"run {file.stem}, which the same mean would have, was begun with other settings "
@@ -137,8 +127,14 @@ def check_other_seeds(records: Mapping[str, dict[str, Any]], places: Places) -> 
             )
 
 
-def _but_for_repeats(record: dict[str, Any]) -> dict[str, str]:
-    return {name: value for name, value in _settings(record).items() if name not in ("seed", "fold")}
+def _changed(before: dict[str, Any], record: dict[str, Any], but_for: Sequence[str] = ()) -> list[str]:
+    """What differs between the settings of two records, for a person."""
+    earlier, now = _settings(before), _settings(record)
+    return [
+        f"{name} {now.get(name, 'absent')} instead of {earlier.get(name, 'absent')}"
+        for name in {**earlier, **now}
+        if earlier.get(name) != now.get(name) and name not in but_for
+    ]
 
 
 def with_earlier(record: dict[str, Any], file: Path) -> dict[str, Any]:

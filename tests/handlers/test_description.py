@@ -1,0 +1,49 @@
+"""What is written beside a network, when it begins with another one."""
+
+import json
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tifffile
+
+from bundle.about import require_unseen, write_about
+from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
+from bundle.handlers import DescribeRun
+
+
+@pytest.fixture
+def items(tmp_path):
+    for i in range(4):
+        tifffile.imwrite(tmp_path / f"i{i}.tif", np.random.RandomState(i).randint(0, 255, (8, 9), np.uint8))
+    return [{"image": str(tmp_path / f"i{i}.tif"), "name": f"i{i}"} for i in range(4)]
+
+
+def data_of(tmp_path, items, pretrained):
+    run = DescribeRun(tmp_path / "run", items, pretrained=pretrained)
+    (tmp_path / "run").mkdir(exist_ok=True)
+    run.describe(SimpleNamespace())
+    return json.loads((tmp_path / "run" / "about.json").read_text())["data"]
+
+
+def test_what_the_first_network_has_seen_the_second_has_seen(tmp_path, items):
+    first = {"images_by": IMAGES_BY, "trained_on": image_fingerprints(items[:2]), "validated_on": {}}
+    write_about(tmp_path / "first.json", {"data": first})
+    renamed = [{**items[2], "name": "i0"}, items[1]]  # a name of the first's, for another image; and one of its images
+    data = data_of(tmp_path, renamed, tmp_path / "first.pt")
+    assert len(data["trained_on"]) == 3
+    for item in items[:3]:
+        with pytest.raises(ValueError, match="has seen"):
+            require_unseen([item], "held_out", tmp_path / "run" / "best.pt")
+    assert require_unseen(items[3:], "held_out", tmp_path / "run" / "best.pt") == items[3:]
+
+
+def test_where_nothing_tells_what_the_first_has_seen_nothing_vouches(tmp_path, items, caplog):
+    with caplog.at_level(logging.WARNING):
+        data = data_of(tmp_path, items[:1], tmp_path / "stray.pt")
+        assert "nothing tells what" in caplog.text
+        caplog.clear()
+        assert require_unseen(items[1:], "held_out", tmp_path / "run" / "best.pt") == items[1:]
+    assert data["images_by"] == "unknown"
+    assert "part held_out is on trust" in caplog.text
