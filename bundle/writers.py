@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import itk
 import nibabel as nib
 import numpy as np
 import tifffile
@@ -89,6 +88,8 @@ def write_nifti(path: Path, array: np.ndarray, source: Path, meta: Mapping[str, 
 
 def write_itk(path: Path, array: np.ndarray, meta: Mapping[str, Any]) -> None:
     """(x, y[, z]) with spacing, origin and direction of the affine of ``meta``."""
+    import itk  # only MHA needs it
+
     n = array.ndim
     affine = np.asarray(meta["affine"], dtype=float)
     if meta.get(MetaKeys.SPACE, SpaceKeys.RAS) == SpaceKeys.RAS:  # ITK counts x and y to the left and back

@@ -47,12 +47,18 @@ def bundle_run() -> Command:
     """``python -m monai.bundle run ID --config_file ... --key value``, from the bundle's folder unless said."""
 
     def run(
-        run_id: str, config: str | list[str], *, cwd: Path = ROOT, launcher: tuple[str, ...] = (), **options: object
+        run_id: str,
+        config: str | list[str],
+        *,
+        cwd: Path = ROOT,
+        launcher: tuple[str, ...] = (),
+        gpu: bool = False,
+        **options: object,
     ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *launcher, "-m", "monai.bundle", "run", run_id, "--config_file", str(config)]
         for name, value in options.items():
             command += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **({} if gpu else {"CUDA_VISIBLE_DEVICES": ""})}
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
     return run
