@@ -18,5 +18,5 @@ class InferTask(BundleInferTask):
         labels = data[self.output_label_key]
         affine = data.get(f"{self.output_label_key}_meta_dict", {}).get("affine")
         if labels.ndim == 2 and affine is not None and str(file).endswith((".nii", ".nii.gz")):
-            nib.save(nib.Nifti1Image(labels.numpy().astype(data["result_dtype"]), affine), file)
+            nib.save(nib.Nifti1Image(labels.cpu().numpy().astype(data["result_dtype"]), affine), file)
         return file, result

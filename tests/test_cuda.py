@@ -14,6 +14,7 @@ from bundle.architecture import build_network
 from bundle.inferers import OverlapTileInferer
 from bundle.networks import DCN, FCN, MultiLevel, UNet, WindowCNN
 from bundle.provenance import provenance
+from tests.conftest import TINY
 from tests.test_inferers import one_pass
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
@@ -113,6 +114,25 @@ def test_the_command_line_with_what_it_chooses_on_a_gpu(bundle_run, cells, tmp_p
     for name in files:
         found, expected = (tifffile.imread(tmp_path / place / name).astype(float) for place in ("gpu", "cpu"))
         assert np.abs(found - expected).max() < 0.02 * max(1.0, np.abs(expected).max())  # TF32, and 8 bits of the file
+
+
+def test_an_evaluation_measures_what_the_cpu_measures(bundle_run, cells, tmp_path):
+    place = {"dataset_dir": str(cells), "output_dir": str(tmp_path / "runs"), "model_file": str(tmp_path / "model.pt")}
+    options = {**TINY, "validation": 2, "best_by": "seg"}
+    trained = bundle_run("training", "configs/train.json", run_name="small", gpu=True, **place, **options)
+    assert trained.returncode == 0, trained.stderr
+    tables = []
+    for name, gpu in (("gpu", True), ("cpu", False)):
+        files = ["configs/train.json", "configs/evaluate.json"]
+        folder = tmp_path / name
+        result = bundle_run("evaluating", files, gpu=gpu, evaluation_dir=str(folder), **place, **options)
+        assert result.returncode == 0, result.stderr
+        assert list((folder / "pictures").glob("*.png"))
+        rows = list(csv.DictReader((folder / "summary.csv").open()))
+        tables.append({row["metric"]: float(row["value"] or "nan") for row in rows})
+    found, expected = tables
+    assert found == pytest.approx(expected, abs=0.02, nan_ok=True)  # TF32 moves a pixel here and there
+    assert {"loss", "seg", "rand_error"} <= set(found)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -11,6 +11,7 @@ from typing import Any
 
 import ignite.distributed as idist
 import numpy as np
+import torch
 from ignite.engine import Engine, Events
 from monai.utils import string_list_all_gather
 
@@ -74,8 +75,11 @@ class MetricTables:
         if idist.get_rank() > 0:
             return
         state: Any = engine.state
-        details = {metric: np.asarray(detail, dtype=float) for metric, detail in state.metric_details.items()}
-        values = {metric: detail.ravel() for metric, detail in details.items() if detail.size == len(names)}
+        # those of MONAI's own metrics are on the device that computed them
+        details = {name: torch.as_tensor(detail).detach().cpu() for name, detail in state.metric_details.items()}
+        values = {
+            name: detail.double().flatten().numpy() for name, detail in details.items() if detail.numel() == len(names)
+        }
         # where there are fewer images than processes, each process measures them all
         order = [names.index(name) for name in sorted(set(names))]
         images = [[names[i], *(_text(column[i]) for column in values.values())] for i in order]

@@ -46,6 +46,13 @@ def test_tables(tmp_path):
     assert tracker.logged == ["images.csv", "summary.csv"]
 
 
+def test_details_that_numpy_cannot_take_as_they_are(tmp_path):
+    """MONAI leaves those of a loss where they were computed: on the GPU, or with a gradient."""
+    losses = torch.tensor([[0.1], [0.2]], dtype=torch.bfloat16, requires_grad=True)
+    images, _ = evaluate(tmp_path, [{"name": ["b", "a"]}], {"loss": losses}, {"loss": 0.15})
+    assert [(name, round(float(loss), 3)) for name, loss in images[1:]] == [("a", 0.2), ("b", 0.1)]
+
+
 def test_batches_that_were_not_taken_apart(tmp_path):
     images, _ = evaluate(tmp_path, [{"name": ["b", "a"]}], {"iou": torch.tensor([0.1, 0.2])}, {"iou": 0.15})
     assert images[1:] == [["a", "0.2"], ["b", "0.1"]]
