@@ -1,14 +1,14 @@
 """``python -m benchmarks.network_table``: what the networks of a study cost beside what they reach, in one table.
 
-Metrics and minutes of training are the study's (``study.csv``); parameters and the time of an image are of the
-checkpoints that it left.
+Metrics are the study's (``study.csv``), whatever machines it ran on. Parameters and times are of this machine, measured
+side by side in this process: a training step by the study's own configs, and an image of the networks that it trained.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from benchmarks.__main__ import machine, set_threads
+from benchmarks.steps import ConfiguredTrainer
 from benchmarks.timing import Options, Table, Timing, digits, interleave, require
-from bundle import checkpoints
 from bundle.architecture import build_network
 from bundle.atomic import write_text
 from bundle.inferers import OverlapTileInferer
@@ -28,18 +28,33 @@ from bundle.studies.results import Row, read_rows, summarise, with_recorded
 from bundle.studies.study_file import read_study
 from bundle.studies.tables import digits_of, with_spread
 
-__all__ = ["main", "networks_of", "table", "time_networks"]
+__all__ = ["main", "networks_of", "table", "time_networks", "time_steps"]
 
 
 def networks_of(study: Study, places: Places, rows: Sequence[Row]) -> dict[str, nn.Module]:
-    """variant -> the trained network of its first repeat, for the variants that were measured."""
+    """variant -> the network of its first repeat, for those that were measured; with new weights, as good here."""
     found: dict[str, nn.Module] = {}
     for row in rows:
         if row.variant not in found and row.part == study.part:
             path = places.run_dir(Run(study.name, row.variant, row.seed, row.fold)) / "best.pt"
-            network = checkpoints.load_network(build_network(path), path).eval()
+            network = build_network(path).eval()  # by the JSON beside it; the weights may be elsewhere
             found[row.variant] = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return found
+
+
+def time_steps(study: Study, variants: Sequence[str], options: Options) -> dict[str, Timing]:
+    """Seconds of a training step of each variant by its own configs, side by side; making the sample is left out."""
+    trainers: dict[str, ConfiguredTrainer] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            for name in variants:
+                variant = study.variants[name]
+                files, settings = (*study.config_files, *variant.config_files), {**study.options, **variant.options}
+                trainers[name] = ConfiguredTrainer(Path(folder) / name, options, False, files, **settings)
+            return interleave(trainers, options.repeats, options.device)
+        finally:
+            for trainer in trainers.values():
+                trainer.close()
 
 
 def time_networks(
@@ -57,7 +72,12 @@ def time_networks(
 
 
 def table(
-    study: Study, rows: Sequence[Row], networks: Mapping[str, nn.Module], timings: Mapping[str, Timing], size: int
+    study: Study,
+    rows: Sequence[Row],
+    networks: Mapping[str, nn.Module],
+    steps: Mapping[str, Timing],
+    images: Mapping[str, Timing],
+    size: int,
 ) -> Table:
     """A line for each variant, with its first averaging: cost, then mean and standard deviation over repeats."""
     averaging = study.averaging[0]
@@ -65,22 +85,21 @@ def table(
     places = {metric: digits_of([each for each in summaries if each.metric == metric]) for metric in study.metrics}
     cells: dict[str, list[str]] = {}
     for variant, network in networks.items():
-        minutes = {(row.seed, row.fold): row.minutes for row in rows if row.variant == variant}
-        known = [value for value in minutes.values() if not math.isnan(value)]
         values = {each.metric: each for each in summaries if each.variant == variant}
         cells[variant] = [
             study.variants[variant].label,
             f"{sum(parameter.numel() for parameter in network.parameters()):,}",
-            f"{sum(known) / len(known):.1f}" if known else "",
-            digits(1000 * timings[variant].median),
-            digits(timings[variant].ratio),
+            digits(1000 * steps[variant].median),
+            digits(steps[variant].ratio),
+            digits(1000 * images[variant].median),
+            digits(images[variant].ratio),
             str(max((each.n for each in values.values()), default=0)),
             *(
                 with_spread(values[metric].mean, values[metric].std, f".{places[metric]}f") if metric in values else ""
                 for metric in study.metrics
             ),
         ]
-    columns = ["", "parameters", "minutes of training", f"ms for {size} x {size} px", "ratio", "runs"]
+    columns = ["", "parameters", "ms a training step", "ratio", f"ms for {size} x {size} px", "ratio", "runs"]
     title = f"{study.title}, part {study.part}, averaging {averaging}: mean ± standard deviation over repeats"
     return Table(title, [*columns, *study.metrics.values()], list(cells.values()))
 
@@ -111,10 +130,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     options = Options(repeats=chosen.repeats, seed=chosen.seed)
-    timings = time_networks(networks, options, chosen.size, chosen.precision)
+    images = time_networks(networks, options, chosen.size, chosen.precision)
+    steps = time_steps(study, list(networks), options)
     precision = resolve_precision(chosen.precision, "cpu")
     text = (
-        f"{table(study, rows, networks, timings, chosen.size)}\n\nTimes of an image: {precision}, "
+        f"{table(study, rows, networks, steps, images, chosen.size)}\n\nTimes: {precision}, "
         f"{chosen.repeats} rounds side by side, {machine(chosen.threads)}; seed {chosen.seed}\n"
     )
     print(text)

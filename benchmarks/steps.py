@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +25,29 @@ CONFIG = Path(__file__).resolve().parent.parent / "configs" / "train.json"
 Step = Callable[[], torch.Tensor]
 
 
-def parser_of(folder: Path, options: Options, tracked: bool = True, **settings: Any) -> ConfigParser:
+def parser_of(
+    folder: Path, options: Options, tracked: bool = True, files: Sequence[str | Path] = (CONFIG,), **settings: Any
+) -> ConfigParser:
     """The config of training on a small synthetic data set in ``folder``, without the validation.
 
     Args:
         folder: takes data set and run.
         options: seed and device.
         tracked: False leaves MLflow out.
+        files: configs/train.json and overlays.
         settings: entries of the config to be replaced.
     """
-    config = ConfigParser.load_config_file(CONFIG)
+    parser = ConfigParser()
+    parser.read_config([str(file) for file in files])
     left_out = {"ValidationHandler"} if tracked else {"ValidationHandler", "bundle.handlers.TrackTraining"}
-    config["train"]["handlers"] = [each for each in config["train"]["handlers"] if each["_target_"] not in left_out]
-    parser = ConfigParser(config)
+    kept = [each for each in parser["train"]["handlers"] if isinstance(each, str) or each["_target_"] not in left_out]
+    parser["train"]["handlers"] = kept  # those of an overlay may be references
     parser.update(
         {
             "device": torch.device(options.device),
             "seed": options.seed,
+            "layout": "auto",
+            "held_out": 0,
             "dataset_dir": make_dataset(folder / "data", count=4, seed=options.seed),
             "output_dir": str(folder / "runs"),
             "model_file": None,
@@ -58,15 +64,23 @@ class ConfiguredTrainer:
     The sample is made beforehand: what making it costs is another benchmark's. The run has one epoch without end.
 
     Args:
-        folder, options, tracked, settings: see :func:`parser_of`.
+        folder, options, tracked, files, settings: see :func:`parser_of`.
 
     Attributes:
         network: in training.
         batch: (image, target) as the loss takes them.
     """
 
-    def __init__(self, folder: Path, options: Options, tracked: bool = True, **settings: Any) -> None:
-        parser = parser_of(folder, options, tracked, max_epochs=1, samples_per_epoch=100_000, **settings)
+    def __init__(
+        self,
+        folder: Path,
+        options: Options,
+        tracked: bool = True,
+        files: Sequence[str | Path] = (CONFIG,),
+        **settings: Any,
+    ) -> None:
+        endless = {"max_epochs": 1, "samples_per_epoch": 100_000}
+        parser = parser_of(folder, options, tracked, files, **{**settings, **endless})
         self.trainer = parser.get_parsed_content("train#trainer")
         self.network: nn.Module = parser.get_parsed_content("network")
         self.seed = options.seed

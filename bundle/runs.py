@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import hashlib
 import logging
 import os
 import re
@@ -9,12 +11,30 @@ import secrets
 import tempfile
 import time
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import torch.distributed as dist
+from filelock import FileLock, Timeout
 
 __all__ = ["open_run", "switch"]
 
 logger = logging.getLogger(__name__)
+
+#: of the runs that this process works on, by their folders
+_locks: WeakValueDictionary[Path, FileLock] = WeakValueDictionary()
+#: seconds that the worker processes of a training that was killed may need to notice
+_PATIENCE = 10.0
+
+
+class _RunDir(str):
+    """The path of a run's folder, which is this process's for as long as this object lives."""
+
+    lock: FileLock
+
+    def __new__(cls, folder: Path, lock: FileLock) -> _RunDir:
+        path = super().__new__(cls, folder)
+        path.lock = lock
+        return path
 
 
 def switch(value: bool | str, name: str = "resume") -> bool:
@@ -44,11 +64,12 @@ def open_run(output_dir: str | os.PathLike[str], run_name: str | None = None, re
             had a folder begins, with a warning, for the name may be mistyped.
 
     Returns:
-        the folder's path.
+        the folder's path; while that object lives, no other process of this machine can open the run.
 
     Raises:
         ValueError: for a name that is no plain folder name, or ``resume`` without a name.
         FileExistsError: when the run exists and is not to be resumed: nothing is written over.
+        BlockingIOError: when another process is at work on the run: two would write over each other's checkpoints.
         PermissionError, NotADirectoryError: when the folder cannot be written.
     """
     several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
@@ -89,7 +110,27 @@ def _open(output_dir: Path, run_name: str | None, resume: bool) -> str:
         tempfile.TemporaryFile(dir=path if begun else output_dir).close()
     except OSError as error:
         raise type(error)(f"output_dir {output_dir} cannot be written ({error.strerror}): choose another") from None
-    return str(path)
+    return _RunDir(path, _lock(path))
+
+
+def _lock(folder: Path) -> FileLock:
+    """Keeps other processes of this machine out until it is dropped; one that is killed lets go.
+
+    The file is not in the folder, which is made later, by the first who writes into it.
+    """
+    folder = folder.resolve()
+    locks = Path(tempfile.gettempdir()) / f"seamless-unet-{getpass.getuser()}"
+    locks.mkdir(exist_ok=True)
+    file = locks / f"{hashlib.sha256(bytes(folder)).hexdigest()[:16]}.lock"
+    lock = _locks.setdefault(folder, FileLock(file))
+    try:
+        if not lock.is_locked:
+            lock.acquire(timeout=_PATIENCE, poll_interval=0.1)
+    except Timeout:
+        raise BlockingIOError(
+            f"run {folder} is being trained by another process: wait for it, end it, or choose another run_name"
+        ) from None
+    return lock
 
 
 def _known(output_dir: Path) -> str:

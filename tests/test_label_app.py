@@ -8,10 +8,13 @@ import sys
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bundle import checkpoints
 from bundle.about import read_about, write_about
 from bundle.networks import DCN, UNet
+from label_app.partition import partition
 from label_app.prepare import prepare
 from tests.conftest import ROOT
 
@@ -89,3 +92,28 @@ def test_the_apps_own_main_may_be_given(tmp_path, model):
     own.write_text("# mine")
     prepare(tmp_path / "app", model=model, main=own)
     assert own.read_text() == "# mine"
+
+
+names = st.lists(st.text("abcdefgh0123456789", min_size=1, max_size=6), min_size=2, max_size=30, unique=True)
+
+
+@given(names, names, st.floats(0.01, 0.99))
+def test_an_image_that_was_trained_on_never_chooses_a_later_checkpoint(first, more, share):
+    before = [{"image": f"studies/{name}.tif"} for name in first]
+    after = [{"image": f"moved/{name}.tif"} for name in sorted({*first, *more})]
+    trained, kept = partition(before, share)
+    _, chooses = partition(after, share)
+    assert sorted(item["image"] for item in [*trained, *kept]) == sorted(item["image"] for item in before)
+    assert trained
+    assert kept
+    trained_names = {item["image"].split("/")[1] for item in trained}
+    if len(trained) > 1:  # of a single one it cannot be said: one at least is trained on
+        assert not trained_names & {item["image"].split("/")[1] for item in chooses}
+
+
+def test_the_share_of_many_images_and_of_slices():
+    items = [{"image": "a.tif", "slice": number} for number in range(1000)]
+    trained, kept = partition(items, 0.2)
+    assert 150 < len(kept) < 250
+    assert len(trained) + len(kept) == 1000
+    assert max(item["slice"] for item in kept) - min(item["slice"] for item in kept) > 900

@@ -1,8 +1,13 @@
 """A run's folder: unique, never written over, found again to resume."""
 
+import subprocess
+import sys
+
 import pytest
 
+from bundle import runs
 from bundle.runs import open_run, switch
+from tests.conftest import ROOT
 
 
 def test_names_are_unique(tmp_path):
@@ -24,6 +29,28 @@ def test_a_run_that_ended_before_its_first_checkpoint(tmp_path):
 def test_nothing_is_left_of_a_training_that_is_refused(tmp_path):
     assert open_run(tmp_path, "first") == open_run(tmp_path, "first")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_do_not_train_one_run(tmp_path, monkeypatch):
+    """Both may have said --resume true, as queues do; the second gets the run when the first has been killed."""
+    monkeypatch.setattr(runs, "_PATIENCE", 0.2)
+    code = "import sys; from bundle.runs import open_run; run = open_run(sys.argv[1], 'one', True); print('open')"
+    command = [sys.executable, "-c", f"{code}; sys.stdout.flush(); sys.stdin.read()", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(BlockingIOError, match="one is being trained by another process: wait for it, end it, or"):
+            open_run(tmp_path, "one", resume=True)
+        assert open_run(tmp_path, "two", resume=True) == str(tmp_path / "two")
+        other.kill()
+        other.wait()
+        mine = open_run(tmp_path, "one", resume=True)
+        assert mine == open_run(tmp_path, "one", resume=True) == str(tmp_path / "one")  # to this process it is open
+    again = [sys.executable, "-c", code, str(tmp_path)]
+    later = {"cwd": ROOT, "capture_output": True, "text": True}
+    refused = subprocess.run([*again[:2], f"from bundle import runs; runs._PATIENCE = 0; {code}", again[3]], **later)
+    assert "BlockingIOError" in refused.stderr
+    del mine  # as when a training within a server ends
+    assert subprocess.run(again, **later).stdout == "open\n"
 
 
 @pytest.mark.parametrize(("value", "expected"), [(True, True), ("true", True), ("False", False), (False, False)])

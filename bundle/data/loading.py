@@ -14,6 +14,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import MetaKeys, TransformBackends
 from torch.utils.data import get_worker_info
 
+from bundle.data.axes import require_same_axes
 from bundle.data.errors import ImageError, UnreadableImageError, image_error
 from bundle.data.formats import PLANAR, extension
 from bundle.data.readers import read_image
@@ -169,7 +170,8 @@ class LoadSliced(MapTransform):
         allow_missing_keys: for items without a label.
 
     Raises:
-        ImageError: besides what :class:`LoadSlice` raises, when the files of one item differ in size.
+        ImageError: besides what :class:`LoadSlice` raises, when the files of one item differ in size, or in the
+            directions of their axes where both have a format that tells them (NIfTI, MHA, NRRD).
     """
 
     backend = LoadSlice.backend
@@ -198,6 +200,8 @@ class LoadSliced(MapTransform):
             if item[key].shape[1:] != item[first].shape[1:]:
                 sizes = " and ".join(f"{k} {tuple(item[k].shape[1:])}" for k in (first, key))
                 raise ImageError(data[key], f"the sizes (x, y) of one item differ: {sizes} of {data[first]}")
+            if key != first:
+                require_same_axes(str(data[first]), item[first], str(data[key]), item[key])
         return item
 
 

@@ -276,3 +276,22 @@ def test_a_fourth_channel_of_fluorescence_is_no_opacity(tmp_path):
     tifffile.imwrite(tmp_path / "a.ome.tif", channels, metadata={"axes": "CYX"}, photometric="minisblack")
     with pytest.raises(ImageError, match="it has 4 channels, 1 expected"):
         LoadSlice(rgb="luminance")(str(tmp_path / "a.ome.tif"))
+
+
+@pytest.mark.parametrize("slices", [1, 3])
+def test_axes_of_image_and_label_that_run_apart(tmp_path, slices, caplog):
+    pixels = np.arange(5 * 4 * slices, dtype=np.int16).reshape(5, 4, slices)
+    flipped = np.diag([-2.0, 2.0, 3.0, 1.0])
+    for name, affine in {"image": np.diag([2.0, 2.0, 3.0, 1.0]), "flipped": flipped, "unknown": np.eye(4)}.items():
+        nibabel.save(nibabel.Nifti1Image(pixels, affine), tmp_path / f"{name}.nii.gz")
+    load = LoadSliced(("image", "label"), spatial_dims=3 if slices > 1 else 2)
+    image = str(tmp_path / "image.nii.gz")
+    with pytest.raises(ImageError, match=r"axes run to LAS .* those of .*image.nii.gz to RAS: the same pixel"):
+        load({"image": image, "label": str(tmp_path / "flipped.nii.gz")})
+    assert caplog.text == ""
+    loaded = load({"image": str(tmp_path / "flipped.nii.gz"), "label": str(tmp_path / "unknown.nii.gz")})
+    np.testing.assert_array_equal(loaded["label"], loaded["image"])
+    assert "one affine is the identity and tells nothing" in caplog.text
+    tiff(tmp_path / "label.tif", pixels[..., 0].T)  # a format that tells no directions goes with any
+    if slices == 1:
+        load({"image": str(tmp_path / "flipped.nii.gz"), "label": str(tmp_path / "label.tif")})

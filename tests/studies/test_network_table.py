@@ -6,21 +6,19 @@ import json
 import pytest
 import torch
 
-from benchmarks.network_table import main, networks_of, table, time_networks
+from benchmarks.network_table import main, networks_of, table, time_networks, time_steps
 from benchmarks.timing import CheckError, Options, Timing
-from bundle import checkpoints
-from bundle.networks import DCN, UNet, WindowCNN
+from bundle.networks import UNet
 from bundle.studies.places import Places
 from bundle.studies.results import Row, read_rows
 from bundle.studies.study_file import read_study
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TINY
 
 NETWORKS = {
     "unet": ("UNet", {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_channels": 2, "depth": 2}),
     "dcn": ("DCN", {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_channels": 2, "norm": "batch"}),
     "window": ("WindowCNN", {"in_channels": 1, "out_channels": 2, "window": 65, "base_channels": 2}),
 }
-CLASSES = {"UNet": UNet, "DCN": DCN, "WindowCNN": WindowCNN}
 
 
 @pytest.fixture
@@ -35,7 +33,6 @@ def measured(study_file, tmp_path):
             folder.mkdir()
             about = {"network": {"_target_": f"bundle.networks.{target}", **arguments}}
             (folder / "about.json").write_text(json.dumps(about))
-            checkpoints.write(folder / "best.pt", CLASSES[target](**arguments).state_dict())
             for metric, value in (("pixel_error", 0.1 * place + 0.02 * seed), ("iou", 0.9)):
                 if (variant, seed) != ("dcn", 1):
                     rows.append(Row(variant, seed, None, "held_out", "none", metric, value, 3.0 + seed, "id"))
@@ -54,19 +51,21 @@ def test_a_line_has_what_was_measured_and_what_it_costs(measured):
         name: target for name, (target, _) in NETWORKS.items()
     }
     timings = {name: Timing(0.1 * (k + 1), 0, 0, k + 1.0) for k, name in enumerate(networks)}
-    made = table(study, rows, networks, timings, 512)
+    steps = {name: Timing(0.5 * (k + 1), 0, 0, k + 1.0) for k, name in enumerate(networks)}
+    made = table(study, rows, networks, steps, timings, 512)
     count = sum(parameter.numel() for parameter in UNet(**NETWORKS["unet"][1]).parameters())
     assert list(made.rows[0]) == [
         "the unet",
         f"{count:,}",
-        "3.5",
+        "500",
+        "1.00",
         "100",
         "1.00",
         "2",
         "0.010 ± 0.014",
         "0.9000 ± 0.0000",
     ]
-    assert list(made.rows[1])[2:] == ["3.0", "200", "2.00", "1", "0.100", "0.9000"]
+    assert list(made.rows[1])[2:] == ["1000", "2.00", "200", "2.00", "1", "0.100", "0.9000"]
     assert [column for column in made.columns if "512" in column] == ["ms for 512 x 512 px"]
 
 
@@ -80,6 +79,21 @@ def test_every_network_is_timed_on_the_whole_image(measured):
     assert all(timing.median > 0 for timing in timings.values())
     with pytest.raises(CheckError, match="three gives no map of two classes of 70 x 70 px"):
         time_networks({"three": UNet(2, 1, 3, base_channels=2, depth=2).eval()}, Options(repeats=1), size=70)
+
+
+def test_a_step_of_every_variant_is_timed_by_its_own_configs(study_file):
+    overlays = [f"configs/networks/{name}.json" for name in ("dcn", "window_cnn")]
+    path = study_file(
+        options={**TINY, "tile_size": 124},
+        variants={
+            "unet": {"label": "a U-Net"},
+            **{file[17:-5]: {"label": file, "config_files": [file]} for file in overlays},
+        },
+    )
+    timings = time_steps(read_study(path), ["unet", "window_cnn", "dcn"], Options(repeats=1))
+    assert list(timings) == ["unet", "window_cnn", "dcn"]
+    assert timings["unet"].ratio == 1
+    assert timings["window_cnn"].ratio > 1  # 64 windows against one small tile
 
 
 def test_the_command_writes_the_table_beside_the_study(measured, tmp_path, capsys):
