@@ -9,6 +9,7 @@ import numpy as np
 from fastapi import HTTPException
 from monailabel.datastore.local import LocalDatastore
 
+from bundle.data.axes import require_same_axes
 from bundle.data.errors import ImageError
 from bundle.data.loading import LoadSlice
 from transforms import IGNORE, LabelToInstances
@@ -22,9 +23,9 @@ NOT_ANNOTATED = "not annotated"
 class CheckedStore(LocalDatastore):
     """A folder of images whose labels fit them.
 
-    A label that cannot be read, is of another size than its image, holds anything but whole numbers, or nothing that
-    is annotated is refused with status 422; one that was there before stays. What an accepted one holds is noted in
-    its info (:data:`FOUND`).
+    A label that cannot be read, is of another size than its image, has axes that run another way, holds anything but
+    whole numbers, or nothing that is annotated is refused with status 422; one that was there before stays. What an
+    accepted one holds is noted in its info (:data:`FOUND`).
     """
 
     #: number of cells, px that nobody annotated, their value in the file, and what looks wrong but may be meant
@@ -75,9 +76,11 @@ def _examine(image: str, label: str, ignored: int | None) -> dict[str, Any]:
         ImageError, ValueError: when it does not fit.
     """
     pixels = LoadSlice(label=True, spatial_dims=None)(label)
-    size, wanted = _size(pixels.shape[1:]), _size(LoadSlice(rgb="luminance", spatial_dims=None)(image).shape[1:])
+    shown = LoadSlice(rgb="luminance", spatial_dims=None)(image)
+    size, wanted = _size(pixels.shape[1:]), _size(shown.shape[1:])
     if size != wanted:
         raise ValueError(f"its size (x, y) is {size} px, that of the image {wanted}")
+    require_same_axes(image, shown, label, pixels)
     cells = np.asarray(LabelToInstances(ignore_value=ignored)(pixels.numpy()))
     unknown = int((cells == IGNORE).sum())
     found: dict[str, Any] = {"cells": len(np.unique(cells[cells > 0])), "not_annotated_px": unknown}

@@ -119,6 +119,14 @@ def test_labels_that_cannot_be_used_are_refused(content, reason, server, tmp_pat
     assert server.get("/info/").json()["datastore"]["completed"] == 0
 
 
+def test_a_label_whose_axes_run_another_way_is_refused(server, tmp_path):
+    flipped = images.AFFINE @ np.diag([-1.0, 1.0, 1.0, 1.0])
+    nib.save(nib.Nifti1Image(np.ones((70, 90), np.uint8), flipped), tmp_path / "label.nii.gz")
+    answer = server.upload("plane", tmp_path / "label.nii.gz")
+    assert answer.status_code == 422
+    assert "the same pixel is another place" in answer.json()["detail"]
+
+
 def test_an_empty_label_is_taken_with_a_warning(server, tmp_path):
     tifffile.imwrite(tmp_path / "label.tif", np.zeros((90, 70), np.uint8))
     answer = server.upload("tif16", tmp_path / "label.tif").json()
