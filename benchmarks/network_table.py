@@ -42,15 +42,24 @@ def networks_of(study: Study, places: Places, rows: Sequence[Row]) -> dict[str, 
     return found
 
 
-def time_steps(study: Study, variants: Sequence[str], options: Options) -> dict[str, Timing]:
-    """Seconds of a training step of each variant by its own configs, side by side; making the sample is left out."""
+def time_steps(
+    study: Study, networks: Mapping[str, nn.Module], options: Options, precision: str = "auto"
+) -> dict[str, Timing]:
+    """Seconds of a training step of each variant by its own configs, side by side; making the sample is left out.
+
+    Raises:
+        CheckError: when the study's file says another network than was trained, as after an option of the command line.
+    """
     trainers: dict[str, ConfiguredTrainer] = {}
     with tempfile.TemporaryDirectory() as folder:
         try:
-            for name in variants:
+            for name, network in networks.items():
                 variant = study.variants[name]
-                files, settings = (*study.config_files, *variant.config_files), {**study.options, **variant.options}
+                files = (*study.config_files, *variant.config_files)
+                settings = {**study.options, **variant.options, "precision": precision}
                 trainers[name] = ConfiguredTrainer(Path(folder) / name, options, False, files, **settings)
+                said, trained = (count(each) for each in (trainers[name].network, network))
+                require(said == trained, f"{name} has {said:,} weights in {study.name}, {trained:,} were trained")
             return interleave(trainers, options.repeats, options.device)
         finally:
             for trainer in trainers.values():
@@ -71,6 +80,11 @@ def time_networks(
     return interleave(calls, options.repeats, options.device, warm_up=False)
 
 
+def count(network: nn.Module) -> int:
+    """Number of weights."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 def table(
     study: Study,
     rows: Sequence[Row],
@@ -88,7 +102,7 @@ def table(
         values = {each.metric: each for each in summaries if each.variant == variant}
         cells[variant] = [
             study.variants[variant].label,
-            f"{sum(parameter.numel() for parameter in network.parameters()):,}",
+            f"{count(network):,}",
             digits(1000 * steps[variant].median),
             digits(steps[variant].ratio),
             digits(1000 * images[variant].median),
@@ -131,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     options = Options(repeats=chosen.repeats, seed=chosen.seed)
     images = time_networks(networks, options, chosen.size, chosen.precision)
-    steps = time_steps(study, list(networks), options)
+    steps = time_steps(study, networks, options, chosen.precision)
     precision = resolve_precision(chosen.precision, "cpu")
     text = (
         f"{table(study, rows, networks, steps, images, chosen.size)}\n\nTimes: {precision}, "

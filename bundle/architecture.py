@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 from monai.bundle import ConfigComponent, ConfigParser
@@ -88,16 +89,23 @@ def network_of(
     return f"{_PACKAGE}UNet", found, str(checkpoint)
 
 
-def require_known_network(entry: str = "network_def") -> None:
-    """Check that the network which the running config names is one, if it says that it is one of this bundle.
+def require_known_network(entry: str = "network_def", parser: ConfigParser | None = None) -> None:
+    """Check that a config's network is one: of this bundle, of MONAI, or of whatever can be imported.
+
+    Args:
+        entry: of the network.
+        parser: its config; None takes that of the command line that is running.
 
     Raises:
         ValueError: naming the nearest and all that are allowed.
     """
-    parser = running_parser()
+    parser = parser or running_parser()
     config = parser.get(entry) if parser is not None else None
     target = config.get("_target_") if isinstance(config, Mapping) else None
-    if isinstance(target, str) and target.startswith(_PACKAGE):
+    if not isinstance(target, str):
+        return
+    path = str(ConfigComponent(config=config, id=entry).resolve_module_name())
+    if path.startswith(_PACKAGE) or locate(path) is None:
         _network_class(target, entry)
 
 

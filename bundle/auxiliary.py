@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from ignite.engine import Engine, Events
 from monai.losses import DeepSupervisionLoss
@@ -45,8 +47,8 @@ class AuxiliaryLoss(nn.Module):
 
     def __init__(self, loss: nn.Module, weight: float = 1.0, half_life: float = 1000) -> None:
         super().__init__()
-        if not weight >= 0:
-            raise ValueError(f"weight must be at least 0 (0 is the nearest), got {weight!r}")
+        if not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
+            raise ValueError(f"weight must be a number of at least 0 (0 is the nearest), got {weight!r}")
         if not half_life > 0:
             raise ValueError(f"half_life must be above 0 steps, got {half_life!r}")
         self.loss = loss

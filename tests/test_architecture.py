@@ -168,7 +168,7 @@ def test_export_to_torchscript(checkpoint, tmp_path):
         torch.testing.assert_close(found, OverlapTileInferer()(image, network))
 
 
-@pytest.mark.parametrize("target", ["bundle.networks.DNC", "bundle.networks.dcn"])
+@pytest.mark.parametrize("target", ["bundle.networks.DNC", "bundle.networks.dcn", "bundle.network.DCN", "DCN"])
 def test_a_config_of_an_unknown_network(target, workflow):
     check = {
         "import_architecture": "$import bundle.architecture as architecture",

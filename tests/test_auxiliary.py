@@ -56,8 +56,10 @@ def test_the_weight_halves_every_half_life_of_the_trainers_steps(maps):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"weight": -0.1}, r"weight must be at least 0 \(0 is the nearest\), got -0.1"),
-        ({"weight": float("nan")}, "weight must be at least 0"),
+        ({"weight": -0.1}, r"weight must be a number of at least 0 \(0 is the nearest\), got -0.1"),
+        ({"weight": float("nan")}, "weight must be a number of at least 0"),
+        ({"weight": "1"}, "weight must be a number of at least 0 .* got '1'"),
+        ({"weight": float("inf")}, "weight must be a number of at least 0"),
         ({"half_life": 0}, "half_life must be above 0 steps, got 0"),
     ],
 )

@@ -95,7 +95,9 @@ def test_inference_is_one_window_a_pixel_of_the_mirrored_image(trained, bundle_r
     ("option", "message"),
     [
         ({"window": 71}, "window must be 65 or 95 px, got 71; the nearest is 65"),
-        ({"tile_size": 60}, r"window 65 px is larger than the image of \(60, 60\) px: .* up to 59 px"),
+        ({"window": 64}, "window must be 65 or 95 px, got 64; the nearest is 65"),
+        ({"window": 65.0}, "window must be 65 or 95 px, got 65.0; the nearest is 65"),
+        ({"tile_size": 60}, r"window 65 px is larger than the image of \(60, 60\) px: the smallest .* tile_size"),
         ({"windows_a_step": 5}, "num_samples must be an even integer"),
     ],
 )

@@ -121,10 +121,10 @@ class RandBalancedWindows(RandomizableTransform, MultiSampleTrait):
         if len(size) != 2:
             raise ValueError(f"windows are cut out of 2D images CHW, the label has spatial size {tuple(size)}")
         if min(size) < self.window:
-            largest = min(size) - (min(size) + 1) % 2
+            tile = "; in training this image is the tile, whose size is tile_size" if self.border == "inside" else ""
             raise ValueError(
-                f"window {self.window} px is larger than the image of {tuple(size)} px: allowed here are windows of up "
-                f"to {largest} px, or images of at least {self.window} px along both axes"
+                f"window {self.window} px is larger than the image of {tuple(size)} px: the smallest image is "
+                f"{self.window} px along both axes{tile}"
             )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["require_counts"]
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["require_counts", "require_dropout", "require_switch", "sequence_of"]
 
 
 def require_counts(**counts: int) -> None:
@@ -14,3 +17,29 @@ def require_counts(**counts: int) -> None:
     for name, value in counts.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be an integer of at least 1 (1 is the nearest), got {value!r}")
+
+
+def require_dropout(dropout: float) -> None:
+    """Check that a probability of dropout is one.
+
+    Raises:
+        ValueError: for what is no number, or outside of [0, 1).
+    """
+    number = isinstance(dropout, (int, float)) and not isinstance(dropout, bool)
+    if not number or not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be a number in [0, 1), got {dropout!r}; the paper's is 0.5, none is 0")
+
+
+def require_switch(name: str, value: bool) -> None:
+    """Check that a switch is one: the command line hands ``false`` over as text, which counts as true.
+
+    Raises:
+        ValueError: for anything but True and False.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, with a capital on the command line, too, got {value!r}")
+
+
+def sequence_of(value: Any) -> list[Any]:
+    """The elements of a list or tuple; nothing for what is neither, which no check of elements then lets pass."""
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []

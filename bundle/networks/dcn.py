@@ -8,6 +8,7 @@ import torch
 from monai.networks.layers.factories import Conv, Norm
 from torch import nn
 
+from bundle.networks.arguments import require_switch, sequence_of
 from bundle.networks.padded import PaddedNetwork, convolutions
 
 __all__ = ["DCN", "STRIDES"]
@@ -74,8 +75,13 @@ class DCN(PaddedNetwork):
         auxiliary: bool = False,
     ) -> None:
         _require_kernels(kernels)
-        if len(branches) != len(STRIDES) or not all(isinstance(there, bool) for there in branches):
-            raise ValueError(f"branches must be three of true and false, for strides 2, 4 and 8, got {branches!r}")
+        switches = sequence_of(branches)
+        if len(switches) != len(STRIDES) or not all(isinstance(there, bool) for there in switches):
+            raise ValueError(
+                "branches must be three of True and False, for strides 2, 4 and 8, as in [True,True,False], got "
+                f"{branches!r}"
+            )
+        require_switch("auxiliary", auxiliary)
         if not any(branches):
             raise ValueError("branches must keep at least one of the three, got none")
         depth = max(level for level, there in enumerate(branches, start=1) if there)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from monai.networks.layers.factories import Conv
 from torch import nn
@@ -65,8 +67,9 @@ class FCN(PaddedNetwork):
         dropout: float = 0.5,
         norm: str | None = None,
     ) -> None:
-        if stride not in _UPSAMPLING:
-            nearest = min(_UPSAMPLING, key=lambda known: abs(known - stride)) if isinstance(stride, int) else 8
+        if not isinstance(stride, int) or stride not in _UPSAMPLING:
+            numeric = isinstance(stride, (int, float)) and math.isfinite(stride)
+            nearest = min(_UPSAMPLING, key=lambda known: abs(known - stride)) if numeric else 8
             raise ValueError(f"stride must be 32, 16 or 8, got {stride!r}; the nearest is {nearest}")
         super().__init__(spatial_dims, in_channels, out_channels, base_channels, len(_TRUNK), dropout, norm)
         convolution = Conv[Conv.CONV, spatial_dims]

@@ -9,6 +9,7 @@ from monai.networks.layers.factories import Conv
 from torch import nn
 from torch.nn import functional as F
 
+from bundle.networks.arguments import sequence_of
 from bundle.networks.padded import PaddedNetwork, convolutions
 
 __all__ = ["MultiLevel"]
@@ -65,9 +66,12 @@ class MultiLevel(PaddedNetwork):
         dropout: float = 0.5,
         norm: str | None = None,
     ) -> None:
-        known = range(len(_TRUNK))
-        if not levels or sorted(set(levels)) != list(levels) or any(level not in known for level in levels):
-            raise ValueError(f"levels must be one or more of 0, 1, 2, 3 and 4, in this order, got {list(levels)}")
+        given, known = sequence_of(levels), range(len(_TRUNK))
+        whole = [level for level in given if isinstance(level, int) and not isinstance(level, bool)]
+        allowed = sorted({min(max(level, known[0]), known[-1]) for level in whole})
+        if not given or allowed != given:
+            nearest = f"; the nearest are {allowed}" if allowed else ""
+            raise ValueError(f"levels must be one or more of 0, 1, 2, 3 and 4, in this order, got {levels!r}{nearest}")
         super().__init__(spatial_dims, in_channels, out_channels, base_channels, levels[-1], dropout, norm)
         self.trunk = nn.ModuleList()
         self.scores = nn.ModuleDict()

@@ -6,7 +6,7 @@ from monai.networks.layers.factories import Conv, Norm, Pool
 from torch import nn
 
 from bundle.geometry import PaddedGeometry
-from bundle.networks.arguments import require_counts
+from bundle.networks.arguments import require_counts, require_dropout
 from bundle.networks.sized import SizedNetwork
 
 __all__ = ["PaddedNetwork", "convolutions"]
@@ -44,11 +44,10 @@ class PaddedNetwork(SizedNetwork):
         dropout: float,
         norm: str | None,
     ) -> None:
-        if spatial_dims not in (2, 3):
+        if spatial_dims not in (2, 3) or not isinstance(spatial_dims, int):
             raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
         require_counts(in_channels=in_channels, out_channels=out_channels, base_channels=base_channels)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {dropout!r}; none is 0")
+        require_dropout(dropout)
         if norm not in (None, "batch"):
             raise ValueError(f"norm must be None or 'batch', got {norm!r}")
         super().__init__(spatial_dims, in_channels, PaddedGeometry(2**depth))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bundle.geometry import PaddedGeometry, ValidGeometry
-from bundle.networks.arguments import require_counts
+from bundle.networks.arguments import require_counts, require_dropout
 from bundle.networks.sized import SizedNetwork
 
 __all__ = ["UNet"]
@@ -85,8 +85,7 @@ class UNet(SizedNetwork):
         if spatial_dims not in _CONV:
             raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
         require_counts(in_channels=in_channels, out_channels=out_channels, base_channels=base_channels)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {dropout!r}; the paper's is 0.5, none is 0")
+        require_dropout(dropout)
         _require_tile_exact(norm)
         if padding not in ("valid", "same"):
             raise ValueError(f"padding must be 'valid' (the paper's) or 'same', got {padding!r}")

@@ -73,7 +73,7 @@ class WindowCNN(SizedNetwork):
         require_counts(
             in_channels=in_channels, out_channels=out_channels, base_channels=base_channels, hidden_units=hidden_units
         )
-        if window not in WINDOWS:
+        if not isinstance(window, int) or window not in WINDOWS:
             raise ValueError(_unknown_window(window))
         super().__init__(2, in_channels, WindowGeometry(window))
         self.window = window
@@ -131,13 +131,15 @@ def per_pixel(
         ValueError: for a window larger than the image, a region that is empty or reaches beyond the image, or a
             ``batch_size`` below 1.
     """
+    if image.dim() != 4:
+        raise ValueError(f"image must have the axes BCHW, got shape {tuple(image.shape)}")
     size = tuple(image.shape[2:])
     if min(size) < network.window:
         raise ValueError(
             f"window {network.window} px is larger than the image of {size} px: allowed are images of at least "
             f"{network.window} px along both axes{_smaller_window(min(size))}"
         )
-    if batch_size < 1:
+    if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be at least 1 window, got {batch_size}")
     spans = [(0, n) for n in size] if region is None else list(region)
     if len(spans) != 2 or any(not 0 <= start < stop <= n for (start, stop), n in zip(spans, size, strict=True)):

@@ -126,6 +126,10 @@ def _run(study: Study, runs: Sequence[Run], places: Places, own: argparse.Namesp
             )
             failed, left = runner.run(runs, after=report_now_and_then)
             status = "FAILED" if failed else "SCHEDULED" if left else "FINISHED"
+            if study.afterwards == "feature_maps" and len(failed) + len(left) < len(runs):
+                from bundle.studies.feature_maps.__main__ import show_maps
+
+                print(show_maps(study, places))
         finally:
             print(_report(study, places, parent))
             parent.end(status)

@@ -11,6 +11,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from bundle.architecture import require_known_network
 from bundle.console import own_cause, require_known_options
 from bundle.data.splits import pick
 from bundle.provenance import executed_config, flat_config
@@ -52,18 +53,14 @@ def check_study(study: Study, runs: Sequence[Run], places: Places) -> dict[str, 
         with _naming(f"run {run.name}"):
             require_known_options(command.words("run"))
             parser = command.parser()
+            require_known_network(parser=parser)
             for entry in _PARTS if run is first else _SPLITS:
                 parser.get_parsed_content(entry)
             records[run.name] = {
                 **{"variant": run.variant, "seed": run.seed, "fold": run.fold},
                 "data": parser.get_parsed_content("data_fingerprint") if run is first else records[first.name]["data"],
                 "config": _without_places(parser),
-                "evaluations": {
-                    f"{study.part}-{averaging}": _without_places(
-                        commands.evaluation(study, run, averaging, places).parser()
-                    )
-                    for averaging in study.averaging_of(run.variant)
-                },
+                "evaluations": _evaluations(study, run, places),
             }
         if run is first:
             _check_evaluations(study, run, places)

@@ -10,8 +10,10 @@ from typing import Any
 
 from fire.parser import DefaultParseValue
 
-__all__ = ["Grid", "Run", "Study", "Variant", "check_numbers", "check_options", "nearest", "options_of"]
+__all__ = ["AFTERWARDS", "Grid", "Run", "Study", "Variant", "check_numbers", "check_options", "nearest", "options_of"]
 
+#: what a study can end with: the maps of its DCNs
+AFTERWARDS = ("feature_maps",)
 #: options that the study gives its runs itself
 _OWN = (
     *("run_name", "output_dir", "model_file", "dataset_dir", "seed", "fold", "resume", "tags", "experiment_name"),
@@ -116,6 +118,7 @@ class Study:
         reference_averaging: of the reference, which may have more, in this order.
         metrics: name -> label.
         grid: which of the variants were made from a list of values; None: each is written out.
+        afterwards: what is made of the runs that are complete, one of :data:`AFTERWARDS`; None: tables and chart only.
     """
 
     name: str
@@ -132,6 +135,7 @@ class Study:
     reference_averaging: tuple[str, ...]
     metrics: Mapping[str, str]
     grid: Grid | None = None
+    afterwards: str | None = None
 
     @property
     def reference(self) -> str:

@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bundle.studies.definition import Grid, Study, Variant, check_numbers, check_options, nearest
+from bundle.studies.definition import AFTERWARDS, Grid, Study, Variant, check_numbers, check_options, nearest
 
 __all__ = ["read_study"]
 
-_KEYS = ("_desc_", "title", "config_files", "options", "seeds", "folds", "grid", "variants", "evaluation", "metrics")
+_KEYS = (
+    *("_desc_", "title", "config_files", "options", "seeds", "folds", "grid", "variants", "evaluation", "metrics"),
+    "afterwards",
+)
 _GRID_KEYS = ("name", "option", "values")
 _VARIANT_KEYS = ("label", "config_files", "options")
 _EVALUATION_KEYS = ("config_files", "part", "averaging", "reference_averaging")
@@ -61,6 +64,9 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         _check_text(content.get(key, ""), f"{key} of {where}")
     for metric, label in content["metrics"].items():
         _check_text(label, f"label of metric {metric} of {where}")
+    afterwards = content.get("afterwards")
+    if afterwards not in (None, *AFTERWARDS):
+        raise ValueError(f"afterwards of {where} is {afterwards!r}: {nearest(str(afterwards), AFTERWARDS)}")
     averaging = _texts(evaluation["averaging"], f"averaging of {where}")
     also = _texts(evaluation.get("reference_averaging", []), f"reference_averaging of {where}", or_none=True)
     return Study(
@@ -78,6 +84,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         reference_averaging=tuple(dict.fromkeys([*averaging, *also])),
         metrics=content["metrics"],
         grid=grid,
+        afterwards=afterwards,
     )
 
 

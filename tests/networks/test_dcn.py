@@ -123,10 +123,17 @@ def test_bad_kernels(kernels: object, message: str) -> None:
     ("branches", "message"),
     [
         ((False, False, False), "at least one of the three, got none"),
-        ((True, True), r"three of true and false, for strides 2, 4 and 8, got \(True, True\)"),
-        (("F1", "F2", "F3"), "three of true and false"),
+        ((True, True), r"three of True and False, for strides 2, 4 and 8, .* got \(True, True\)"),
+        (("F1", "F2", "F3"), "three of True and False"),
+        (["true", "true", "false"], r"as in \[True,True,False\], got \['true', 'true', 'false'\]"),
+        (None, "three of True and False, .* got None"),
     ],
 )
 def test_bad_branches(branches: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         peer("dcn", branches=branches)
+
+
+def test_a_switch_that_came_as_text_is_not_taken_for_true() -> None:
+    with pytest.raises(ValueError, match=r"auxiliary must be True or False, .* got 'false'"):
+        peer("dcn", auxiliary="false")

@@ -88,7 +88,9 @@ def test_the_last_up_sampling_is_fixed_and_the_others_learn() -> None:
     assert not any(torch.equal(after[f"up.{n}.weight"], before[f"up.{n}.weight"]) for n in (0, 1))
 
 
-@pytest.mark.parametrize(("stride", "nearest"), [(4, 8), (31, 32), (20, 16), ("8s", 8)])
+@pytest.mark.parametrize(
+    ("stride", "nearest"), [(4, 8), (31, 32), (20, 16), ("8s", 8), (31.5, 32), (8.0, 8), ([8], 8), (None, 8)]
+)
 def test_another_stride_names_the_nearest(stride: object, nearest: int) -> None:
     with pytest.raises(ValueError, match=f"stride must be 32, 16 or 8, got .*; the nearest is {nearest}"):
         peer("fcn8s", stride=stride)

@@ -48,7 +48,24 @@ def test_the_layers_of_vgg() -> None:
     assert sum(p.numel() for p in network.parameters()) == 14_714_688 + sum(channels) * 2 + 2
 
 
-@pytest.mark.parametrize("levels", [(), (0, 5), (2, 1), (1, 1), (-1, 0)])
-def test_bad_levels(levels: tuple) -> None:
-    with pytest.raises(ValueError, match="levels must be one or more of 0, 1, 2, 3 and 4, in this order, got"):
+@pytest.mark.parametrize(
+    ("levels", "nearest"),
+    [
+        ((), None),
+        (3, None),
+        (None, None),
+        ("01", None),
+        ((0, 5), [0, 4]),
+        ((2, 1), [1, 2]),
+        ((1, 1), [1]),
+        ((-1, 0), [0]),
+        ((0, 4.0), [0]),
+        ((0, True), [0]),
+    ],
+)
+def test_bad_levels(levels: object, nearest: list[int] | None) -> None:
+    with pytest.raises(
+        ValueError, match="levels must be one or more of 0, 1, 2, 3 and 4, in this order, got"
+    ) as caught:
         peer("multilevel", levels=levels)
+    assert str(caught.value).endswith(f"{levels!r}; the nearest are {nearest}" if nearest else f"{levels!r}")

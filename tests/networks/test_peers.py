@@ -111,7 +111,9 @@ def test_learns_one_image_by_heart(name: str) -> None:
         ({"in_channels": 0}, "in_channels must be an integer of at least 1"),
         ({"out_channels": True}, "out_channels must be an integer of at least 1"),
         ({"base_channels": 2.5}, "base_channels must be an integer"),
-        ({"dropout": 1.0}, r"dropout must lie in \[0, 1\)"),
+        ({"dropout": "0.5"}, "dropout must be a number in .* got '0.5'"),
+        ({"spatial_dims": 2.0}, "spatial_dims must be 2 or 3, got 2.0"),
+        ({"dropout": 1.0}, r"dropout must be a number in \[0, 1\)"),
         ({"norm": "bath"}, "norm must be None or 'batch', got 'bath'"),
     ],
 )

@@ -137,7 +137,7 @@ def test_norms_that_depend_on_the_tile_are_refused(norm):
         ({"spatial_dims": 1}, "spatial_dims must be 2 or 3, got 1"),
         ({"in_channels": 0}, "in_channels must be an integer of at least 1"),
         ({"base_channels": 2.5}, "base_channels must be an integer"),
-        ({"dropout": 1.0}, r"dropout must lie in \[0, 1\)"),
+        ({"dropout": 1.0}, r"dropout must be a number in \[0, 1\)"),
         ({"norm": "bath"}, "norm must be None or 'batch', got 'bath'"),
         ({"depth": 0}, "depth must be an integer of at least 1"),
     ],
@@ -162,14 +162,29 @@ def test_bad_inputs(small, shape, message):
 
 
 @pytest.mark.parametrize("norm", [None, "batch"])
-def test_learns_one_image_by_heart(norm):
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_learns_one_image_by_heart(norm, padding):
     torch.manual_seed(0)
-    network = UNet(2, 1, 2, base_channels=8, depth=1, dropout=0, norm=norm)
+    network = UNet(2, 1, 2, base_channels=8, depth=1, dropout=0, norm=norm, padding=padding)
     image = torch.rand(1, 1, 30, 30)
-    target = (image[:, 0, 8:-8, 8:-8] > 0.5).long()
+    margin = network.geometry.margin
+    target = (image[:, 0, margin : 30 - margin, margin : 30 - margin] > 0.5).long()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     for _ in range(60):
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(image), target).backward()
         optimizer.step()
     assert (network(image).argmax(1) == target).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_every_weight_gets_a_gradient(padding):
+    torch.manual_seed(0)
+    network = UNet(2, 1, 2, base_channels=3, depth=2, norm="batch", padding=padding)
+    n = network.geometry.input_size(16)
+    logits = network(torch.randn(2, 1, n, n))
+    nn.functional.cross_entropy(logits, torch.randint(2, logits[:, 0].shape)).backward()
+    for name, weight in network.named_parameters():
+        assert weight.grad is not None, name
+        if not name.endswith("bias"):  # batch norm takes away what a bias before it adds
+            assert weight.grad.abs().max() > 1e-8, name

@@ -8,24 +8,34 @@ import torch
 
 from benchmarks.network_table import main, networks_of, table, time_networks, time_steps
 from benchmarks.timing import CheckError, Options, Timing
-from bundle.networks import UNet
+from bundle.networks import DCN, UNet, WindowCNN
 from bundle.studies.places import Places
 from bundle.studies.results import Row, read_rows
 from bundle.studies.study_file import read_study
 from tests.conftest import ROOT, TINY
 
+COMMON = {"in_channels": 1, "out_channels": 2, "base_channels": 2}
 NETWORKS = {
-    "unet": ("UNet", {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_channels": 2, "depth": 2}),
-    "dcn": ("DCN", {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_channels": 2, "norm": "batch"}),
-    "window": ("WindowCNN", {"in_channels": 1, "out_channels": 2, "window": 65, "base_channels": 2}),
+    "unet": ("UNet", {"spatial_dims": 2, **COMMON, "depth": 2, "norm": "batch"}),
+    "dcn": ("DCN", {"spatial_dims": 2, **COMMON, "norm": "batch"}),
+    "window": ("WindowCNN", {**COMMON, "window": 65}),
+}
+VARIANTS = {
+    "unet": {"label": "the unet"},
+    "dcn": {"label": "the dcn", "config_files": ["configs/networks/dcn.json"]},
+    "window": {
+        "label": "the window",
+        "config_files": ["configs/networks/window_cnn.json"],
+        "options": {"window": 65, "windows_a_step": 4},
+    },
+    "unmeasured": {"label": "the unmeasured", "options": {"a": "b"}},
 }
 
 
 @pytest.fixture
 def measured(study_file, tmp_path):
     """A study of three networks and two seeds, as it is when one evaluation is missing."""
-    variants = {name: {"label": f"the {name}", "options": {"a": name}} for name in (*NETWORKS, "unmeasured")}
-    path = study_file(variants=variants)
+    path = study_file(variants=VARIANTS, options={**TINY, "tile_size": 92})
     rows = []
     for place, (variant, (target, arguments)) in enumerate(NETWORKS.items()):
         for seed in (0, 1):
@@ -90,10 +100,18 @@ def test_a_step_of_every_variant_is_timed_by_its_own_configs(study_file):
             **{file[17:-5]: {"label": file, "config_files": [file]} for file in overlays},
         },
     )
-    timings = time_steps(read_study(path), ["unet", "window_cnn", "dcn"], Options(repeats=1))
+    networks = {
+        "unet": UNet(2, 1, 2, base_channels=2, depth=2, norm="batch"),
+        "window_cnn": WindowCNN(1, 2, base_channels=2),
+        "dcn": DCN(2, 1, 2, base_channels=2, norm="batch"),
+    }
+    timings = time_steps(read_study(path), networks, Options(repeats=1))
     assert list(timings) == ["unet", "window_cnn", "dcn"]
     assert timings["unet"].ratio == 1
     assert timings["window_cnn"].ratio > 1  # 64 windows against one small tile
+    wider = {"unet": UNet(2, 1, 2, base_channels=3, depth=2, norm="batch")}
+    with pytest.raises(CheckError, match=r"unet has .* weights in tiny, .* were trained"):
+        time_steps(read_study(path), wider, Options(repeats=1))
 
 
 def test_the_command_writes_the_table_beside_the_study(measured, tmp_path, capsys):

@@ -63,6 +63,7 @@ def test_only_the_reference_has_further_averagings(study_file):
         ({"config_files": "configs/train.json"}, "config_files of study tiny must be a list of texts"),
         ({"evaluation": {"part": "all"}}, "evaluation of study tiny lacks config_files, averaging"),
         ({"variants": None}, "study tiny lacks variants"),
+        ({"afterwards": "maps"}, "afterwards of study tiny is 'maps': .*known are feature_maps"),
         ({"grid": {"name": "k"}}, "grid of study tiny lacks option, values"),
         ({"grid": {**GRID, "values": [4, 8]}}, r"kernels must be a list of lists of integers.*got \[4, 8\]"),
         ({"grid": {**GRID, "values": [[4, 0]]}}, "kernels must be a list of lists of integers of at least 1"),

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from bundle.atomic import write_text
-from bundle.console import own_cause
+from bundle.console import own_cause, require_known_options
 from bundle.handlers import earlier_run_id, sqlite_uri
 from bundle.handlers.store import log_artifact, reason
+from bundle.studies import commands
 from bundle.studies.definition import Study, options_of
 from bundle.studies.feature_maps.maps import RunMaps, maps_of, tuning_images
 from bundle.studies.feature_maps.pictures import colour_scales, draw_run, draw_sheet
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if study.grid is not None:
             options.pop(study.grid.name, None)  # the study's records tell which there are
         study = study.with_options(options)
+        _require_known(study, places)
         print(show_maps(study, places, own.images))
         print(f"pictures and tables: {places.folder / 'feature_maps'}")
         return 0
@@ -64,7 +66,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def show_maps(study: Study, places: Places, count: int) -> str:
+def _require_known(study: Study, places: Places) -> None:
+    """Check the options that go on to the configs.
+
+    Raises:
+        ValueError: for one that no config has; a misspelt option of this command is one, too.
+    """
+    for run in study.choose(None, None)[:1]:
+        require_known_options(commands.evaluation(study, run, study.averaging[0], places).words("run"))
+
+
+def show_maps(study: Study, places: Places, count: int = 3) -> str:
     """Draw and measure the maps of the runs that are complete, beside the study's tables and in MLflow.
 
     Returns:

@@ -67,7 +67,15 @@ def branch_contrasts(found: Sequence[RunMaps], variant: str) -> dict[str, float]
 
 
 def weakest(contrasts: Mapping[str, float]) -> str:
-    """The branch of the least contrast."""
+    """The branch of the least contrast.
+
+    Raises:
+        ValueError: when a contrast is NaN, for want of cells or of background in the tuning images.
+    """
+    if any(math.isnan(value) for value in contrasts.values()):
+        raise ValueError(
+            "the tuning images have cells or background only, so no map has a contrast: give more --images"
+        )
     return min(contrasts, key=lambda name: contrasts[name])
 
 

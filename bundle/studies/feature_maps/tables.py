@@ -97,7 +97,7 @@ def _hits(study: Study, trials: Sequence[Pair]) -> str:
     return (
         "Pairs of variants that differ in one kernel: how often the smaller one is better on part "
         f"{study.part} in the mean over common repeats (in brackets: in every repeat). The rule is worth something "
-        "where its line is above the first.\n\n"
+        "where its line is above that of another branch.\n\n"
         f"{_table(['kernel shrinks in', 'pairs', *study.metrics.values()], lines)}"
     )
 

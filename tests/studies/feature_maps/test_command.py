@@ -14,6 +14,7 @@ from bundle.data import datalist
 from bundle.data.fingerprint import image_fingerprints
 from bundle.handlers import sqlite_uri
 from bundle.networks import DCN
+from bundle.studies.__main__ import main as run_study
 from bundle.studies.definition import Run
 from bundle.studies.feature_maps.__main__ import main
 from bundle.studies.feature_maps.maps import RunMaps
@@ -113,6 +114,33 @@ def test_pictures_and_tables_of_whatever_is_complete(finished, study_file, cells
     finished("4-8-16", 5, 0.5, trained_on=seen, kernels=[4, 8, 16])
     assert main(command) == 2
     assert "has seen" in capsys.readouterr().err
+
+
+def test_a_study_that_asks_for_the_maps_ends_with_them(finished, study_file, cells, tmp_path, capsys):
+    runs, path = tmp_path / "runs", study_file(**KERNELS, seeds=[0], afterwards="feature_maps")
+    for variant, kernels in {"4-8-16": [4, 8, 16], "2-8-16": [2, 8, 16], "4-8-10": [4, 8, 10]}.items():
+        finished(variant, 0, 0.5, kernels=kernels)
+    finished("no_F3", 0, 0.4, kernels=[4, 8, 16], branches=[True, True, False])
+    command = ["--study", str(path), "--dataset_dir", str(cells), "--output_dir", str(runs), "--accept_changes"]
+    assert run_study(command) == 0
+    assert "The rule of Takaya et al., read from *kernels 4, 8, 16*" in capsys.readouterr().out
+    assert (runs / "tiny" / "feature_maps" / "sheet.png").is_file()
+    assert "feature_maps" in {file.path for file in finished.client.list_artifacts(finished.parent)}
+
+
+@pytest.mark.parametrize("option", [["--imags", "2"], ["--variants", "no_F3"], ["--max_epoch", "3"]])
+def test_an_option_that_nobody_knows_is_refused(option, finished, study_file, cells, tmp_path, capsys):
+    finished("4-8-16", 0, 0.5, kernels=[4, 8, 16])
+    command = [
+        "--study",
+        str(study_file(**KERNELS)),
+        "--dataset_dir",
+        str(cells),
+        "--output_dir",
+        str(tmp_path / "runs"),
+    ]
+    assert main([*command, *option]) == 2
+    assert option[0].removeprefix("--") in capsys.readouterr().err
 
 
 def test_a_map_has_one_scale_of_colours_in_all_runs():
