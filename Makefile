@@ -86,9 +86,10 @@ label-install: $(LABEL_VENV)/.installed
 
 # nothing is fetched; scores are computed when asked for, not after every sample
 label: label-install
+	@test -d "$(STUDIES)" || case "$(STUDIES)" in http*://*) ;; *) echo "there is no folder $(STUDIES): make label STUDIES=DIR with your images"; exit 2;; esac
 	$(LABEL_BIN)/python -m label_app.prepare --app "$(LABEL_APP)" $(LABEL_OPTIONS)
 	MONAI_LABEL_AUTO_UPDATE_SCORING=false \
-	MONAI_LABEL_DATASTORE_FILE_EXT='["*.nii.gz", "*.nii", "*.png", "*.jpg", "*.jpeg", "*.bmp", "*.tif", "*.tiff"]' \
+	MONAI_LABEL_DATASTORE_FILE_EXT='["*.nii.gz", "*.nii", "*.png", "*.jpg", "*.jpeg", "*.bmp", "*.tif", "*.tiff", "*.PNG", "*.JPG", "*.TIF", "*.TIFF"]' \
 	$(LABEL_BIN)/python -m monailabel.main start_server --app "$(LABEL_APP)" --studies "$(STUDIES)" \
 		--host 127.0.0.1 --port $(LABEL_PORT) --conf models cells --conf zoo_source local --conf sam2 false
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,11 +18,17 @@ from monailabel.main import Main
 
 from bundle.console import own_cause
 from label_app.doubt import DoubtScoring, MostDoubtful
+from label_app.guard import require_values
 from label_app.inference import InferTask
 from label_app.store import CheckedStore
 from label_app.training import TrainTask
 
 __all__ = ["LabelApp"]
+
+logger = logging.getLogger(__name__)
+
+#: entries of a request that are names of images, which may begin with anything
+_IDS = ("image", "_image_id")
 
 
 def _stock() -> ModuleType:
@@ -33,6 +42,20 @@ def _stock() -> ModuleType:
     return module
 
 
+@contextmanager
+def _as_422() -> Iterator[None]:
+    """What this bundle refuses, an image or a parameter, is the request's fault and not the server's."""
+    try:
+        yield
+    except HTTPException:
+        raise
+    except Exception as error:
+        cause = own_cause(error)
+        if cause is None:
+            raise
+        raise HTTPException(422, str(cause)) from error
+
+
 # MONAI Label finds an app by the name of its direct base: hence the second one
 class LabelApp(_stock().MyApp, MONAILabelApp):
     """The stock app with
@@ -41,7 +64,8 @@ class LabelApp(_stock().MyApp, MONAILabelApp):
     - trainings of slices, of partly annotated images, and with options (:class:`label_app.training.TrainTask`),
     - the strategies and scoring methods "epistemic" and "border" (:mod:`label_app.doubt`),
     - 404 instead of 500 for a model, strategy or image that does not exist, 422 for an image that cannot be read,
-    - inference of all images on a machine without a GPU.
+    - inference of all images on a machine without a GPU, and past those that cannot be read,
+    - requests of values only: none of their texts reaches a config as an expression.
     """
 
     def init_datastore(self) -> Any:
@@ -79,25 +103,41 @@ class LabelApp(_stock().MyApp, MONAILabelApp):
         if isinstance(image, str) and not Path(image).is_file() and not store.get_image_uri(image):
             raise HTTPException(404, f"image {image!r} is not in the studies; GET /datastore?output=all lists them")
         try:
+            require_values({name: value for name, value in request.items() if name not in _IDS}, "params")
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+        with _as_422():
             return super().infer(request, datastore)
-        except Exception as error:
-            cause = own_cause(error)  # ours tell of the image or of a parameter
-            if cause is None:
-                raise
-            raise HTTPException(422, str(cause)) from error
 
     def batch_infer(self, request: dict, datastore: Any = None) -> dict:
+        """One mask for each image; one that cannot be read has its ``error`` in the result and costs no other."""
         if not torch.cuda.is_available():
             request = {**request, "multi_gpu": False}  # the default, True, would divide by the number of GPUs
-        return super().batch_infer(request, datastore)
+
+        def infer(single: dict, store: Any = None) -> dict:
+            try:
+                return self.infer(single, store)
+            except HTTPException as error:
+                if error.status_code != 422:
+                    raise
+                logger.warning("no mask of %s: %s", single.get("image"), error.detail)
+                return {"error": error.detail}
+
+        results = self._batch_infer(request, datastore or self.datastore(), infer)
+        errors = [result["error"] for result in results.values() if "error" in result]
+        if errors and len(errors) == len(results):
+            raise HTTPException(422, errors[0])
+        return results
 
     def scoring(self, request: dict, datastore: Any = None) -> dict:
         self._require(request.get("method"), self._scoring_methods, "scoring method")
-        return super().scoring(request, datastore)
+        with _as_422():
+            return super().scoring(request, datastore)
 
     def next_sample(self, request: dict) -> dict:
         self._require(request.get("strategy") or "random", self._strategies, "strategy")
-        return super().next_sample(request)
+        with _as_422():
+            return super().next_sample(request)
 
     def bundle_path(self, model: str | None) -> str | None:
         """Asked for before every background task, and so the moment to refuse a model that does not exist."""

@@ -86,7 +86,7 @@ class DoubtScoring(ScoringMethod):
 
 
 class MostDoubtful(Strategy):
-    """The unlabelled image with the highest score, the same one until it has a label or the model changes.
+    """The unlabelled image with the highest score; once all are scored, the same one until it has a label.
 
     Images that are not scored yet are scored now, ``max_images`` of them at most (16): of a large folder, POST
     /scoring/KIND first.

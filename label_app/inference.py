@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import nibabel as nib
+import numpy as np
 from monailabel.tasks.infer.bundle import BundleInferTask
 
 __all__ = ["InferTask"]
@@ -17,6 +18,7 @@ class InferTask(BundleInferTask):
         file, result = super().writer(data, extension, dtype)
         labels = data[self.output_label_key]
         affine = data.get(f"{self.output_label_key}_meta_dict", {}).get("affine")
-        if labels.ndim == 2 and affine is not None and str(file).endswith((".nii", ".nii.gz")):
+        spatial = np.shape(affine) == (4, 4)  # the affine of a PNG is one of two axes
+        if labels.ndim == 2 and spatial and str(file).endswith((".nii", ".nii.gz")):
             nib.save(nib.Nifti1Image(labels.cpu().numpy().astype(data["result_dtype"]), affine), file)
         return file, result

@@ -70,6 +70,8 @@ def prepare(
     for part in ("configs", "models"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     if source == own:
+        if model is not None:
+            logger.warning("%s is not used", model)
         logger.info("it goes on with %s, which was there: %s; remove %s to begin anew", own, origin(own), app)
     else:
         checkpoints.write(own, checkpoints.network_weights(checkpoints.read(source)))
@@ -105,7 +107,8 @@ def adapted(
     parser = ConfigParser(copy.deepcopy(dict(config)))
     if target != parser["network_def#_target_"]:
         raise ValueError(
-            f"{source} is a {target}; MONAI Label trains with configs/train.json, whose network is a U-Net"
+            f"{source} is a {target}; MONAI Label trains with configs/train.json, whose network is a U-Net: name one by "
+            "--model"
         )
     for key, value in arguments.items():
         parser[key if key in parser else f"network_def#{key}"] = value

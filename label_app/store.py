@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,14 +37,21 @@ class CheckedStore(LocalDatastore):
         image = self.get_image_uri(image_id)
         if not image:
             raise HTTPException(404, f"image {image_id!r} is not in the studies")
+        if not re.fullmatch(r"[\w-]+", label_tag):
+            raise HTTPException(422, f"tag must be letters, digits, - and _ (it names a folder), got {label_tag!r}")
         info = dict(label_info or {})
         try:
             info |= _examine(image, label_filename, ignored_value(info))
         except ImageError as error:
-            raise HTTPException(422, f"the label of image {image_id!r} was not saved: {error.reason}") from error
+            whose = "" if error.path == str(label_filename) else "its image does not serve: "
+            raise HTTPException(422, f"the label of image {image_id!r} was not saved: {whose}{error.reason}") from error
         except (TypeError, ValueError) as error:
             raise HTTPException(422, f"the label of image {image_id!r} was not saved: {error}") from error
-        return super().save_label(image_id, label_filename, label_tag, info)
+        before = self.get_label_uri(image_id, label_tag)
+        label_id = super().save_label(image_id, label_filename, label_tag, info)
+        if before and before != self.get_label_uri(image_id, label_tag):
+            Path(before).unlink(missing_ok=True)  # of another format: it would come back when this one is deleted
+        return label_id
 
 
 def ignored_value(info: Mapping[str, Any]) -> int | None:

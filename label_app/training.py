@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +10,29 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.tasks.train.bundle import BundleTrainTask
 
 from bundle.data.folder import pages
+from label_app.guard import require_values
 from label_app.partition import partition
-from label_app.store import ignored_value
+from label_app.store import CheckedStore, ignored_value
 
 __all__ = ["TrainTask"]
 
 
 class TrainTask(BundleTrainTask):
-    """The stock training of a bundle, which feeds images and labels, with four things more.
+    """The stock training of a bundle, which feeds images and labels, with five things more.
 
     - Slices of a stack or volume are items of their own.
     - A label's value for pixels that nobody annotated goes with it, see :func:`label_app.store.ignored_value`.
     - What is kept for validation stays there when labels are added, see :func:`label_app.partition.partition`.
+    - ``"pretrained": false`` begins with random weights.
     - ``options`` of a request are entries of ``train.json`` by name: ``{"options": {"run_name": "a", "resume": true}}``
       goes on with a run that was interrupted.
     """
 
     def __call__(self, request: dict, datastore: Any) -> dict:
+        require_values(request)
         options = request.get("options") or {}
+        if not isinstance(options, Mapping):
+            raise ValueError(f"options must be entries of train.json by name, got {options!r}")
         unknown = [name for name in options if name.split("#")[0] not in self.bundle_config.config]
         if unknown:
             raise ValueError(f"options {', '.join(unknown)} are no entries of train.json")
@@ -34,6 +40,8 @@ class TrainTask(BundleTrainTask):
         return super().__call__(request, datastore)
 
     def _fetch_datalist(self, request: dict, datastore: Any) -> list[dict]:
+        if not isinstance(datastore, CheckedStore):  # a DICOM server's, whose labels have ids of their own
+            return super()._fetch_datalist(request, datastore)
         items = []
         for image_id in datastore.get_labeled_images():
             tag = DefaultLabelTag.FINAL
@@ -55,6 +63,15 @@ class TrainTask(BundleTrainTask):
         # within the server the bundle's logging.conf would silence the server's own errors from then on
         super().run_single_gpu(request, {**overrides, "logging_file": False})
 
+    def _load_checkpoint(self, model_pytorch: str, pretrained: bool, train_handlers: list) -> None:
+        self._pretrained = pretrained
+        if pretrained:
+            super()._load_checkpoint(model_pytorch, pretrained, train_handlers)
+
     def _update_overrides(self, overrides: dict) -> dict:
+        if not self._pretrained:  # random weights; the stock task ends in an error
+            handlers = self.const.key_train_handlers()
+            loaders = ("bundle.handlers.LoadNetwork", "CheckpointLoader")
+            overrides[handlers] = [each for each in overrides[handlers] if each.get("_target_") not in loaders]
         overrides.update(self._options)
         return overrides

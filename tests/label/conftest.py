@@ -112,11 +112,11 @@ class Server:
         file.write_bytes(answer.content)
         return file
 
-    def upload(self, image: str, label: Path, **params: Any) -> requests.Response:
+    def upload(self, image: str, label: Path, tag: str = "final", **params: Any) -> requests.Response:
         with label.open("rb") as content:
             return requests.put(
                 f"{self.url}/datastore/label",
-                params={"image": image, "tag": "final"},
+                params={"image": image, "tag": tag},
                 data={"params": json.dumps(params)},
                 files={"label": (label.name, content)},
                 timeout=PATIENCE,

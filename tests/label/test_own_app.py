@@ -75,6 +75,11 @@ def test_geometry_is_kept(kind, server, gray, tmp_path):
     np.testing.assert_allclose(mask.affine, images.AFFINE, atol=1e-5)
 
 
+def test_a_mask_in_the_format_that_is_asked_for(server, gray, tmp_path):
+    mask = images.read(server.mask("png", tmp_path, result_extension=".nii.gz"))
+    np.testing.assert_array_equal(mask, images.direct(server.model, gray[1]["png"], False))
+
+
 def test_what_does_not_exist_is_not_found(server):
     assert server.infer("nowhere").status_code == 404
     assert server.infer("png", model="nobody").status_code == 404
@@ -88,6 +93,20 @@ def test_bad_parameters_and_images_are_named(server):
     assert (answer.status_code, "instances must be true or false" in answer.text) == (422, True)
     answer = server.infer("broken")
     assert (answer.status_code, "broken.tif" in answer.text) == (422, True)
+
+
+def test_a_request_runs_no_code(server, tmp_path):
+    trace = tmp_path / "trace"
+    code = f"$__import__('pathlib').Path({str(trace)!r}).touch() or 0.5"
+    answer = server.infer("png", threshold=code)
+    assert (answer.status_code, "would be run as code" in answer.text) == (422, True)
+    before = server.model.read_bytes()
+    assert server.train(max_epochs=1, options={"base_channels": code}).status_code != 200
+    assert not trace.exists()
+    assert server.model.read_bytes() == before
+    tifffile.imwrite(tmp_path / "label.tif", np.ones((90, 70), np.uint8))
+    answer = server.upload("png", tmp_path / "label.tif", tag="../../outside")
+    assert (answer.status_code, "tag must be letters" in answer.text) == (422, True)
 
 
 def test_training_without_labels_says_so(server):
@@ -153,9 +172,11 @@ def test_strategies_choose_what_their_scores_say(server, gray):
 
 
 def test_batch_inference_saves_a_mask_for_every_image(server, gray):
+    answer = server.post("/batch/infer/cells", {}, images="unlabeled", run_sync="true")
+    assert answer.status_code == 200
+    assert "broken.tif" in answer.json()["broken"]["error"]  # and costs no other
     (gray[0] / "broken.tif").unlink()
     server.wait_for(lambda: server.get("/info/").json()["datastore"]["total"] == len(images.KINDS))
-    assert server.post("/batch/infer/cells", {}, images="unlabeled", run_sync="true").status_code == 200
     assert server.get("/info/").json()["datastore"]["label_tags"]["original"] == len(images.KINDS)
     saved = images.read(server.studies / "labels" / "original" / "png.png")
     np.testing.assert_array_equal(saved, images.direct(server.model, gray[1]["png"], False))
@@ -194,17 +215,33 @@ def test_pixels_that_nobody_annotated_count_for_nothing(server, started_with, tr
     for other in (trained("byte.tif", label_info=segments), trained("signed.nii.gz")):
         assert all(torch.equal(told[name], other[name]) for name in told)
     as_background = trained("background.tif")
+    # an earlier label of another format would come back when this one is deleted
+    assert [file.name for file in (server.studies / "labels" / "final").glob("png.*")] == ["png.tif"]
     assert any(not torch.equal(told[name], as_background[name]) for name in told)
 
 
 def test_every_training_is_a_run_of_one_experiment(server):
-    assert server.train(max_epochs=1, tracking="mlflow").status_code == 200
+    # in the background, as viewers ask for it
+    assert server.post("/train/cells", {"max_epochs": 1, "tracking": "mlflow"}).json()["status"] == "SUBMITTED"
+    server.wait_for(lambda: server.get("/train/").json()["status"] not in ("SUBMITTED", "RUNNING"))
+    assert server.get("/train/").json()["status"] == "DONE"
     client = mlflow.MlflowClient(f"sqlite:///{server.bundle / 'runs' / 'mlflow.db'}")
     used = [client.search_runs([e.experiment_id]) for e in client.search_experiments() if e.name == "cells"]
     assert [len(runs) for runs in used] == [6]
     assert {run.info.status for run in used[0]} == {"FINISHED"}
     others = [e for e in client.search_experiments() if e.name != "cells"]
     assert not [run for e in others for run in client.search_runs([e.experiment_id])]
+
+
+def test_a_training_may_begin_with_random_weights(server, started_with):
+    found = []
+    for pretrained in (True, False):
+        shutil.copy(started_with, server.model)
+        options = {"run_name": f"begins-{pretrained}", "optimizer#lr": 0.0, "seed": 1}
+        assert server.train(max_epochs=1, pretrained=pretrained, options=options).status_code == 200
+        found.append(checkpoints.read(server.model)["classify.weight"])
+    start = checkpoints.read(started_with)["classify.weight"]
+    assert [torch.equal(weights, start) for weights in found] == [True, False]
 
 
 def test_a_killed_server_leaves_the_model_and_the_run_goes_on(server, tmp_path):

@@ -1,0 +1,28 @@
+"""What a request may hold: values, and none of MONAI's expressions, which its configs would run as code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["require_values"]
+
+#: how an expression, a reference and a macro begin in a MONAI config
+_MARKS = ("$", "@", "%")
+
+
+def require_values(content: Any, name: str = "request") -> None:
+    """Check everything within a request, as deep as it goes.
+
+    Raises:
+        ValueError: naming the first entry that a config would not take as it is.
+    """
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            require_values(str(key), f"the name of an entry of {name}")
+            require_values(value, f"{name}, {key}")
+    elif isinstance(content, (list, tuple)):
+        for value in content:
+            require_values(value, name)
+    elif isinstance(content, str) and content.strip().startswith(_MARKS):
+        raise ValueError(f"{name} must be a value, got {content!r}: what begins with $, @ or % would be run as code")
