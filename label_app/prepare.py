@@ -107,8 +107,8 @@ def adapted(
     parser = ConfigParser(copy.deepcopy(dict(config)))
     if target != parser["network_def#_target_"]:
         raise ValueError(
-            f"{source} is a {target}; MONAI Label trains with configs/train.json, whose network is a U-Net: name one by "
-            "--model"
+            f"{source} is a {target}; MONAI Label trains with configs/train.json, whose network is a U-Net: name one "
+            "by --model"
         )
     for key, value in arguments.items():
         parser[key if key in parser else f"network_def#{key}"] = value
