@@ -36,6 +36,9 @@ class _RunDir(str):
         path.lock = lock
         return path
 
+    def __reduce__(self) -> tuple:
+        return str, (str(self),)  # a copy, as other processes get it, is a path and no more
+
 
 def switch(value: bool | str, name: str = "resume") -> bool:
     """A yes or no of the command line, which hands ``--resume false`` over as text.
