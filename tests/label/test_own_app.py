@@ -93,6 +93,8 @@ def test_bad_parameters_and_images_are_named(server):
     assert (answer.status_code, "instances must be true or false" in answer.text) == (422, True)
     answer = server.infer("broken")
     assert (answer.status_code, "broken.tif" in answer.text) == (422, True)
+    answer = server.post("/scoring/epistemic", {"passes": 1}, run_sync="true")
+    assert (answer.status_code, "passes must be" in answer.text) == (422, True)
 
 
 def test_a_request_runs_no_code(server, tmp_path):
@@ -118,6 +120,14 @@ def test_training_without_labels_says_so(server):
     task = server.get("/train/").json()
     assert task["status"] == "ERROR"
     assert "nothing to train on" in "\n".join(task["details"])
+
+
+def test_a_training_with_an_unknown_option_says_so(server):
+    assert server.post("/train/cells", {"options": {"sed": 1}}).json()["status"] == "SUBMITTED"
+    server.wait_for(lambda: server.get("/train/").json()["status"] not in ("SUBMITTED", "RUNNING"))
+    task = server.get("/train/").json()
+    assert task["status"] == "ERROR"
+    assert "options sed are no entries of train.json" in "\n".join(task["details"])
 
 
 @pytest.mark.parametrize(
