@@ -115,7 +115,7 @@ def cell_options(checkpoint: str | os.PathLike[str], defaults: Mapping[str, Any]
 
     Args:
         checkpoint: of the network; what lies beside it tells (:func:`about_file`).
-        defaults: option of :func:`bundle.instances.probability_to_instances` -> value, for what is not told.
+        defaults: option of :func:`bundle.cells.instances.probability_to_instances` -> value, for what is not told.
     """
     config = read_about(checkpoint).get("config", {})
     told = config.get("cells", {}) if isinstance(config, dict) else {}

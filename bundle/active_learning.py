@@ -18,7 +18,7 @@ from monai.inferers import Inferer
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from bundle.instances import probability_to_instances
+from bundle.cells.instances import probability_to_instances
 from transforms import WeightMap
 
 __all__ = ["border_score", "dropout_passes", "epistemic_score", "foreground_probability", "rank"]

@@ -16,10 +16,10 @@ from benchmarks.annotation_loop.plan import STRATEGIES, Settings, keep_settings,
 from benchmarks.annotation_loop.report import curves, draw, markdown, write_report
 from bundle import checkpoints
 from bundle.active_learning import border_score, foreground_probability
+from bundle.cells.instances import probability_to_instances
 from bundle.data.fingerprint import image_fingerprints
 from bundle.data.readers import read_image
 from bundle.inferers import OverlapTileInferer
-from bundle.instances import probability_to_instances
 from bundle.metrics.ctc import seg
 from bundle.networks import UNet
 from tests.conftest import ROOT

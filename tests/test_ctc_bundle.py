@@ -12,9 +12,9 @@ import torch
 from scipy import ndimage
 
 from bundle import checkpoints
+from bundle.cells.instances import probability_to_instances
 from bundle.data.ctc_results import read_results
 from bundle.inferers import OverlapTileInferer
-from bundle.instances import probability_to_instances
 from bundle.metrics.ctc import main
 from bundle.networks import UNet
 from tests.conftest import ROOT

@@ -10,9 +10,9 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 from PIL import Image
 
+from bundle.cells.instances import probability_to_instances
 from bundle.data.fingerprint import fingerprint, run_fingerprint
 from bundle.inferers import OverlapTileInferer
-from bundle.instances import probability_to_instances
 from bundle.labelling import LabelMapd
 from bundle.networks import UNet
 from label_app.prepare import adapted, prepare

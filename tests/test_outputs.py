@@ -15,8 +15,8 @@ from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 from PIL import Image
 
 from bundle import outputs
+from bundle.cells.instances import ProbabilityToInstancesd
 from bundle.data.loading import LoadSliced
-from bundle.instances import ProbabilityToInstancesd
 from bundle.outputs import SegmentationWriter
 from bundle.pictures import overlay
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
+from bundle.cells.instances import ProbabilityToInstances
 from bundle.handlers.tracking import MLflowTracker
-from bundle.instances import ProbabilityToInstances
 from bundle.metrics.ctc import jaccard_indices
 from bundle.metrics.objects import Detections, detections
 
@@ -31,7 +31,7 @@ _EQUAL = 0.002
 
 
 class ChooseCells:
-    """Ignite handler for an evaluator: tries settings of :func:`bundle.instances.probability_to_instances`.
+    """Ignite handler for an evaluator: tries settings of :func:`bundle.cells.instances.probability_to_instances`.
 
     Every combination of ``grid`` is measured on all images. ``choice.csv`` lists all of them, the best first, with SEG,
     F1 at an intersection over union of 0.5, and the cells found, missed and invented; ``cells.json`` holds the best as

@@ -18,8 +18,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from scipy import ndimage as ndi
 
+from bundle.cells.instances import probability_to_instances
 from bundle.handlers.tracking import MLflowTracker
-from bundle.instances import probability_to_instances
 from bundle.pictures import panel_and_boxes
 
 __all__ = ["BOXES", "PanelHandler", "file_name"]
@@ -53,7 +53,7 @@ class PanelHandler:
         tracker: of the run; its engine tells the epoch. None: the validator's own.
         count: pictures of one validation, at least 1.
         every: validations from one set of pictures to the next, at least 1; the first is always shown.
-        options: how cells are found, see :func:`bundle.instances.probability_to_instances`.
+        options: how cells are found, see :func:`bundle.cells.instances.probability_to_instances`.
         transpose: turn (x, y), as MONAI's readers order the axes, into rows and columns.
 
     Raises:

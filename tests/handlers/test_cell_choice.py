@@ -10,8 +10,8 @@ import pytest
 import torch
 from ignite.engine import Engine
 
+from bundle.cells.instances import probability_to_instances
 from bundle.handlers import ChooseCells
-from bundle.instances import probability_to_instances
 from bundle.metrics.ctc import seg
 from bundle.metrics.objects import detections
 

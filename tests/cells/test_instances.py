@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from monai.data import MetaTensor
 from scipy import ndimage as ndi
 
-from bundle.instances import ProbabilityToInstances, ProbabilityToInstancesd, probability_to_instances
+from bundle.cells.instances import ProbabilityToInstances, ProbabilityToInstancesd, probability_to_instances
 
 
 def discs(shape, *centres_and_radii):

@@ -12,7 +12,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_data_type, convert_to_dst_type, ensure_tuple_rep
 from scipy import ndimage as ndi
 
-from bundle import regions
+from bundle.cells import regions
 
 __all__ = ["ProbabilityToInstances", "ProbabilityToInstancesd", "probability_to_instances"]
 

@@ -1,0 +1,1 @@
+"""Cells read off probabilities: labelling, splitting, holes, outlines."""
