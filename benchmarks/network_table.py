@@ -18,9 +18,9 @@ from torch import nn
 from benchmarks.__main__ import machine, set_threads
 from benchmarks.steps import ConfiguredTrainer
 from benchmarks.timing import Options, Table, Timing, digits, interleave, require
-from bundle.architecture import build_network
 from bundle.atomic import write_text
 from bundle.inferers import OverlapTileInferer
+from bundle.model.architecture import build_network
 from bundle.precision import resolve_precision
 from bundle.studies.definition import Run, Study
 from bundle.studies.places import Places

@@ -22,9 +22,9 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from bundle import checkpoints
-from bundle.about import cell_options, origin, read_about, write_about
-from bundle.architecture import network_of
+from bundle.model import checkpoints
+from bundle.model.architecture import network_of
+from bundle.model.card import cell_options, origin, read_about, write_about
 
 __all__ = ["adapted", "prepare", "require_torchvision"]
 

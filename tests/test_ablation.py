@@ -6,7 +6,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.transforms import Compose
 from torch import nn
 
-from bundle import checkpoints
+from bundle.model import checkpoints
 from bundle.provenance import flat_config
 from tests.conftest import ROOT, TINY
 from tests.data.ctc_set import boxes

@@ -4,9 +4,9 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from bundle import checkpoints
 from bundle.auxiliary import AuxiliaryLoss
 from bundle.losses import PixelWeightedCrossEntropy
+from bundle.model import checkpoints
 from tests.test_training import Killed
 
 

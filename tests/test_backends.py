@@ -17,10 +17,10 @@ from torch._inductor import config as inductor
 
 from benchmarks import backends as benchmark
 from benchmarks.timing import CheckError, Options
-from bundle import checkpoints
 from bundle.backends import BACKENDS, BackendNetwork, prepare_network
 from bundle.cost import TileCost
 from bundle.inferers import OverlapTileInferer
+from bundle.model import checkpoints
 from bundle.networks import UNet
 from bundle.precision import resolve_precision
 from tests.conftest import ROOT

@@ -8,8 +8,8 @@ import tifffile
 import torch
 from monai.bundle import ConfigWorkflow
 
-from bundle import checkpoints
 from bundle.console import own_cause, require_known_options, require_own
+from bundle.model import checkpoints
 from bundle.networks import UNet
 from tests.conftest import ROOT, TINY
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow, ckpt_export, load_bundle_config, verify_metadata, verify_net_in_out
 
-from bundle import checkpoints
 from bundle.console import require_known_options
 from bundle.geometry import ValidGeometry
+from bundle.model import checkpoints
 from bundle.networks import UNet
 from tests.conftest import ROOT, TINY
 

@@ -11,11 +11,11 @@ import tifffile
 import torch
 from scipy import ndimage
 
-from bundle import checkpoints
 from bundle.cells.instances import probability_to_instances
 from bundle.data.ctc_results import read_results
 from bundle.inferers import OverlapTileInferer
 from bundle.metrics.ctc import main
+from bundle.model import checkpoints
 from bundle.networks import UNet
 from tests.conftest import ROOT
 from tests.data.ctc_set import boxes, save

@@ -8,10 +8,10 @@ import tifffile
 import torch
 from ignite.engine import Events
 
-from bundle import checkpoints
 from bundle.active_learning import dropout_passes
-from bundle.architecture import build_network
 from bundle.inferers import OverlapTileInferer
+from bundle.model import checkpoints
+from bundle.model.architecture import build_network
 from bundle.networks import DCN, FCN, MultiLevel, UNet, WindowCNN
 from bundle.provenance import provenance
 from tests.conftest import TINY

@@ -7,8 +7,8 @@ import shutil
 import pytest
 import tifffile
 
-from bundle import checkpoints
 from bundle.console import own_cause
+from bundle.model import checkpoints
 from tests.conftest import TINY
 
 CHOICE = ["configs/train.json", "configs/evaluate.json", "configs/choose_cells.json"]

@@ -9,7 +9,7 @@ import torch
 from monai.transforms import Compose
 from PIL import Image
 
-from bundle import checkpoints
+from bundle.model import checkpoints
 from tests.conftest import ROOT
 from tests.data.ctc_set import boxes, save
 

@@ -12,8 +12,8 @@ import torch
 from monai.data import MetaTensor
 from PIL import Image
 
-from bundle import checkpoints
 from bundle.inferers import OverlapTileInferer
+from bundle.model import checkpoints
 from bundle.networks import UNet
 from transforms import Standardize
 

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle import checkpoints
-from bundle.about import read_about, write_about
+from bundle.model import checkpoints
+from bundle.model.card import read_about, write_about
 from bundle.networks import DCN, UNet
 from label_app.partition import partition
 from label_app.prepare import prepare

@@ -5,8 +5,8 @@ import pytest
 import tifffile
 import torch
 
-from bundle import checkpoints
 from bundle.console import own_cause
+from bundle.model import checkpoints
 from bundle.networks import UNet
 from tests.conftest import TINY
 from tests.test_evaluating import summary

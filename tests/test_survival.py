@@ -26,10 +26,11 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from bundle import atomic, checkpoints
+from bundle import atomic
 from bundle.handlers import SaveRun, sqlite_uri, store
 from bundle.handlers.interruption import StopRequest
 from bundle.inferers import OverlapTileInferer
+from bundle.model import checkpoints
 from tests.conftest import ROOT, TINY
 
 OPTIONS = {**TINY, "max_epochs": 3}

@@ -9,8 +9,8 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from bundle import checkpoints
 from bundle.console import own_cause
+from bundle.model import checkpoints
 from tests.conftest import ROOT, TINY
 
 

@@ -9,9 +9,9 @@ import pytest
 import tifffile
 import torch
 
-from bundle import checkpoints
-from bundle.architecture import build_network
 from bundle.console import own_cause
+from bundle.model import checkpoints
+from bundle.model.architecture import build_network
 from bundle.networks import WindowCNN
 from bundle.networks.window_cnn import per_pixel
 from tests.conftest import TINY

@@ -13,13 +13,14 @@ import torch
 from monai.transforms import Compose
 
 from benchmarks.annotation_loop.plan import Film, Settings
-from bundle import atomic, checkpoints
+from bundle import atomic
 from bundle.active_learning import border_score, dropout_passes, epistemic_score, foreground_probability, rank
-from bundle.architecture import build_network
 from bundle.console import own_cause
 from bundle.data.loading import LoadSliced
 from bundle.handlers import sqlite_uri
 from bundle.inferers import OverlapTileInferer
+from bundle.model import checkpoints
+from bundle.model.architecture import build_network
 from bundle.studies.commands import Command
 from transforms import Standardized
 

@@ -15,10 +15,11 @@ from monai.engines import Workflow
 from torch import nn
 from torch.optim import Optimizer
 
-from bundle import atomic, checkpoints
+from bundle import atomic
 from bundle.data.remaining import Remaining
 from bundle.handlers.interruption import StopRequest
 from bundle.handlers.seeding import random_states, set_random_states
+from bundle.model import checkpoints
 
 __all__ = ["SaveRun"]
 

@@ -12,10 +12,10 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.engines import Workflow
 
-from bundle.about import read_about, write_about
-from bundle.architecture import network_entry
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.handlers.tracking import earlier_run_id
+from bundle.model.architecture import network_entry
+from bundle.model.card import read_about, write_about
 from bundle.provenance import executed_config, provenance, running_parser
 
 __all__ = ["DescribeRun"]
@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 
 
 class DescribeRun:
-    """Ignite handler for the trainer: writes ``about.json`` into the folder of the run, see :mod:`bundle.about`.
+    """Ignite handler for the trainer: writes ``about.json`` into the folder of the run, see :mod:`bundle.model.card`.
 
-    It holds the network's name and arguments (:func:`bundle.architecture.build_network` makes it from them), the
+    It holds the network's name and arguments (:func:`bundle.model.architecture.build_network` makes it from them), the
     executed config, code version and packages, the split, the content of every image that trains or validates, and at
     the end what came out. A published network gets a copy: ``model.json`` beside ``model.pt``. Attach it after
     :class:`bundle.handlers.SaveRun`. On several processes the first one writes.

@@ -9,8 +9,8 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from bundle import checkpoints
-from bundle.about import origin
+from bundle.model import checkpoints
+from bundle.model.card import origin
 
 __all__ = ["LoadNetwork"]
 
@@ -22,7 +22,7 @@ class LoadNetwork:
 
     Args:
         path: a model file or a training checkpoint.
-        network: as the checkpoint's, see :func:`bundle.checkpoints.unet_arguments`.
+        network: as the checkpoint's, see :func:`bundle.model.checkpoints.unet_arguments`.
     """
 
     def __init__(self, path: str | os.PathLike[str], network: nn.Module) -> None:

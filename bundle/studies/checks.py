@@ -11,9 +11,9 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from bundle.architecture import require_known_network
 from bundle.console import own_cause, require_known_options
 from bundle.data.splits import pick
+from bundle.model.architecture import require_known_network
 from bundle.provenance import executed_config, flat_config
 from bundle.studies import commands
 from bundle.studies.definition import Run, Study, Variant, nearest

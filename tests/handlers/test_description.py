@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from bundle.about import require_unseen, write_about
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.handlers import DescribeRun
+from bundle.model.card import require_unseen, write_about
 
 
 @pytest.fixture

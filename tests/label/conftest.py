@@ -18,7 +18,7 @@ import pytest
 import requests
 import torch
 
-from bundle import checkpoints
+from bundle.model import checkpoints
 from bundle.networks import UNet
 from tests.conftest import ROOT
 

@@ -10,10 +10,10 @@ import tifffile
 import torch
 from PIL import Image
 
-from bundle import checkpoints
-from bundle.architecture import build_network
 from bundle.cells.instances import probability_to_instances
 from bundle.inferers import OverlapTileInferer
+from bundle.model import checkpoints
+from bundle.model.architecture import build_network
 from transforms import Standardize
 
 AFFINE = np.array([[0.5, 0.1, 0, 3], [-0.1, 0.5, 0, 4], [0, 0, 2, 5], [0, 0, 0, 1.0]])

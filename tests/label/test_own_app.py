@@ -15,8 +15,9 @@ import pytest
 import tifffile
 import torch
 
-from bundle import active_learning, checkpoints
+from bundle import active_learning
 from bundle.inferers import OverlapTileInferer
+from bundle.model import checkpoints
 from tests.label import images
 from tests.label.conftest import prepare
 

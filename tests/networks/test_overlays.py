@@ -7,10 +7,10 @@ import pytest
 import tifffile
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from bundle import checkpoints
-from bundle.architecture import build_network
 from bundle.geometry import PaddedGeometry
 from bundle.inferers import OverlapTileInferer
+from bundle.model import checkpoints
+from bundle.model.architecture import build_network
 from bundle.provenance import flat_config
 from tests.conftest import ROOT
 from tests.test_evaluating import summary

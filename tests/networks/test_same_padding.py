@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bundle import checkpoints
 from bundle.geometry import PaddedGeometry
+from bundle.model import checkpoints
 from bundle.networks import UNet
 
 ARGUMENTS = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_channels": 3, "depth": 2}

@@ -12,10 +12,10 @@ import torch
 from monai.transforms import Compose
 from numpy.typing import NDArray
 
-from bundle import checkpoints
-from bundle.about import read_about, require_unseen
-from bundle.architecture import build_network
 from bundle.inferers import OverlapTileInferer
+from bundle.model import checkpoints
+from bundle.model.architecture import build_network
+from bundle.model.card import read_about, require_unseen
 from bundle.networks import DCN
 from bundle.studies import commands
 from bundle.studies.definition import Run, Study

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from bundle import checkpoints
 from bundle.data import datalist
 from bundle.data.fingerprint import image_fingerprints
 from bundle.handlers import sqlite_uri
+from bundle.model import checkpoints
 from bundle.networks import DCN
 from bundle.studies.__main__ import main as run_study
 from bundle.studies.definition import Run

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from bundle.about import (
+from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
+from bundle.model.card import (
     about_file,
     cell_options,
     evaluation_folder,
@@ -20,7 +21,6 @@ from bundle.about import (
     require_unseen,
     write_about,
 )
-from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from typing import Any
 from monai.bundle import ConfigComponent, ConfigParser
 from torch import nn
 
-from bundle import checkpoints, networks
-from bundle.about import about_file, read_about
+from bundle import networks
+from bundle.model import checkpoints
+from bundle.model.card import about_file, read_about
 from bundle.provenance import running_parser
 
 __all__ = ["build_network", "network_entry", "network_of", "require_known_network"]
@@ -59,7 +60,7 @@ def build_network(
         dropout: its probability, for passes that are to differ (MONAI Label sets it); None leaves the network's own.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`bundle.checkpoints.read`.
+        FileNotFoundError, ValueError: as :func:`bundle.model.checkpoints.read`.
         ValueError: for a network that is not known (naming the nearest), arguments that it does not take, and a
             checkpoint that is not a U-Net's with nothing beside it.
     """

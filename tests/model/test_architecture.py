@@ -4,11 +4,11 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ckpt_export
 
-from bundle import checkpoints
-from bundle.about import write_about
-from bundle.architecture import build_network, network_entry, require_known_network
 from bundle.console import own_cause
 from bundle.inferers import OverlapTileInferer
+from bundle.model import checkpoints
+from bundle.model.architecture import build_network, network_entry, require_known_network
+from bundle.model.card import write_about
 from bundle.networks import DCN, UNet
 from tests.conftest import ROOT
 
@@ -171,7 +171,7 @@ def test_export_to_torchscript(checkpoint, tmp_path):
 @pytest.mark.parametrize("target", ["bundle.networks.DNC", "bundle.networks.dcn", "bundle.network.DCN", "DCN"])
 def test_a_config_of_an_unknown_network(target, workflow):
     check = {
-        "import_architecture": "$import bundle.architecture as architecture",
+        "import_architecture": "$import bundle.model.architecture as architecture",
         "run": ["$architecture.require_known_network()"],
     }
     with pytest.raises(RuntimeError) as caught:

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from bundle import checkpoints
+from bundle.model import checkpoints
 from bundle.networks import UNet
 
 
