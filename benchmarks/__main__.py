@@ -77,7 +77,7 @@ def machine(threads: int, device: str = "cpu") -> str:
     """What the numbers depend on, in one paragraph."""
     import torch
 
-    from bundle.precision import resolve_precision
+    from bundle.inference.precision import resolve_precision
 
     native = "native" if resolve_precision("auto", "cpu") == "bf16" else "emulated"
     packages = ", ".join(f"{name} {version(name)}" for name in ("monai", "numpy", "scipy", "numba"))

@@ -10,8 +10,8 @@ from torch import nn
 
 from benchmarks.inference import ready_network
 from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, require, timing_cells
-from bundle.backends import BACKENDS, prepare_network
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.backends import BACKENDS, prepare_network
+from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.networks import UNet
 
 __all__ = ["run"]

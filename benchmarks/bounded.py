@@ -12,9 +12,9 @@ from benchmarks.inference import ready_network
 from benchmarks.memory import MIB, peak_memory
 from benchmarks.targets import Target, at_most
 from benchmarks.timing import Options, Table
-from bundle.backends import prepare_network
-from bundle.cost import TileCost, parse_bytes
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.backends import prepare_network
+from bundle.inference.overlap_tile import OverlapTileInferer
+from bundle.inference.tile_cost import TileCost, parse_bytes
 from bundle.networks import UNet
 
 __all__ = ["prepared", "run"]

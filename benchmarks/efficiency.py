@@ -21,10 +21,10 @@ from benchmarks.timing import (
     timing_cells,
     tolerance,
 )
-from bundle.backends import BACKENDS, prepare_network
-from bundle.cost import TileCost
+from bundle.inference.backends import BACKENDS, prepare_network
+from bundle.inference.precision import autocast
+from bundle.inference.tile_cost import TileCost
 from bundle.networks import UNet
-from bundle.precision import autocast
 
 __all__ = ["run"]
 

@@ -23,11 +23,11 @@ from benchmarks.timing import (
     timing_cells,
     tolerance,
 )
-from bundle.backends import BACKENDS, prepare_network
 from bundle.geometry import ValidGeometry
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.backends import BACKENDS, prepare_network
+from bundle.inference.overlap_tile import OverlapTileInferer
+from bundle.inference.precision import autocast
 from bundle.networks import UNet
-from bundle.precision import autocast
 
 __all__ = ["ready_network", "run"]
 

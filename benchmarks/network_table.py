@@ -19,9 +19,9 @@ from benchmarks.__main__ import machine, set_threads
 from benchmarks.steps import ConfiguredTrainer
 from benchmarks.timing import Options, Table, Timing, digits, interleave, require
 from bundle.atomic import write_text
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.overlap_tile import OverlapTileInferer
+from bundle.inference.precision import resolve_precision
 from bundle.model.architecture import build_network
-from bundle.precision import resolve_precision
 from bundle.studies.definition import Run, Study
 from bundle.studies.places import Places
 from bundle.studies.results import Row, read_rows, summarise, with_recorded

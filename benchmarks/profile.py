@@ -37,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.inference import ready_network
     from benchmarks.steps import ConfiguredTrainer
     from benchmarks.timing import Options
-    from bundle.backends import prepare_network
-    from bundle.inferers import OverlapTileInferer
+    from bundle.inference.backends import prepare_network
+    from bundle.inference.overlap_tile import OverlapTileInferer
     from bundle.networks import UNet
 
     chosen.output.mkdir(parents=True, exist_ok=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from benchmarks.timing import Options, Table, require
-from bundle.cost import TileCost, parse_bytes
 from bundle.geometry import TilePlan
-from bundle.inferers import _HEADROOM, OverlapTileInferer
+from bundle.inference.overlap_tile import _HEADROOM, OverlapTileInferer
+from bundle.inference.tile_cost import TileCost, parse_bytes
 from bundle.networks import UNet
 
 __all__ = ["run"]

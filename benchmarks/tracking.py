@@ -12,7 +12,7 @@ from benchmarks.steps import ConfiguredTrainer
 from benchmarks.targets import at_most
 from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, timing_cells
 from bundle.handlers.store import Writer
-from bundle.precision import resolve_precision
+from bundle.inference.precision import resolve_precision
 
 __all__ = ["run"]
 

@@ -13,7 +13,7 @@ from benchmarks.ceiling import Ceiling, find_ceiling
 from benchmarks.steps import ConfiguredTrainer, Step, bare_loop
 from benchmarks.targets import at_least, at_most
 from benchmarks.timing import TIMING_COLUMNS, Options, Table, digits, interleave, require, timing_cells
-from bundle.precision import resolve_precision
+from bundle.inference.precision import resolve_precision
 
 __all__ = ["run"]
 

@@ -11,10 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.inference import ready_network
 from benchmarks.targets import at_least
 from benchmarks.timing import Options, Table, digits, interleave, relative_error, require, tolerance
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.overlap_tile import OverlapTileInferer
+from bundle.inference.precision import autocast
 from bundle.networks import UNet, WindowCNN
 from bundle.networks.window_cnn import per_pixel
-from bundle.precision import autocast
 
 __all__ = ["run"]
 

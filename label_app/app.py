@@ -17,11 +17,11 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.main import Main
 
 from bundle.console import own_cause
-from label_app.doubt import DoubtScoring, MostDoubtful
 from label_app.guard import require_values
 from label_app.inference import InferTask
 from label_app.store import CheckedStore
 from label_app.training import TrainTask
+from label_app.uncertainty import DoubtScoring, MostDoubtful
 
 __all__ = ["LabelApp"]
 
@@ -62,7 +62,7 @@ class LabelApp(_stock().MyApp, MONAILabelApp):
 
     - a datastore that refuses labels which could not be trained on (:class:`label_app.store.CheckedStore`),
     - trainings of slices, of partly annotated images, and with options (:class:`label_app.training.TrainTask`),
-    - the strategies and scoring methods "epistemic" and "border" (:mod:`label_app.doubt`),
+    - the strategies and scoring methods "epistemic" and "border" (:mod:`label_app.uncertainty`),
     - 404 instead of 500 for a model, strategy or image that does not exist, 422 for an image that cannot be read,
     - inference of all images on a machine without a GPU, and past those that cannot be read,
     - requests of values only: none of their texts reaches a config as an expression.

@@ -14,11 +14,11 @@ from benchmarks.annotation_loop.__main__ import main
 from benchmarks.annotation_loop.loop import Loop
 from benchmarks.annotation_loop.plan import STRATEGIES, Settings, keep_settings, read_film
 from benchmarks.annotation_loop.report import curves, draw, markdown, write_report
-from bundle.active_learning import border_score, foreground_probability
 from bundle.cells.instances import probability_to_instances
 from bundle.data.fingerprint import image_fingerprints
 from bundle.data.readers import read_image
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.overlap_tile import OverlapTileInferer
+from bundle.inference.uncertainty import border_score, foreground_probability
 from bundle.metrics.ctc import seg
 from bundle.model import checkpoints
 from bundle.networks import UNet

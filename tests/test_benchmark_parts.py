@@ -19,9 +19,9 @@ from benchmarks import (
     weight_map,
 )
 from benchmarks.timing import CheckError, Options, Table
-from bundle.backends import BACKENDS
 from bundle.geometry import ValidGeometry
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.backends import BACKENDS
+from bundle.inference.overlap_tile import OverlapTileInferer
 
 ONCE = Options(repeats=1, base_channels=2)
 

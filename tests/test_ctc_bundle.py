@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from bundle.cells.instances import probability_to_instances
 from bundle.data.ctc_results import read_results
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.metrics.ctc import main
 from bundle.model import checkpoints
 from bundle.networks import UNet

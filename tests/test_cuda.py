@@ -8,14 +8,14 @@ import tifffile
 import torch
 from ignite.engine import Events
 
-from bundle.active_learning import dropout_passes
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.overlap_tile import OverlapTileInferer
+from bundle.inference.uncertainty import dropout_passes
 from bundle.model import checkpoints
 from bundle.model.architecture import build_network
 from bundle.networks import DCN, FCN, MultiLevel, UNet, WindowCNN
 from bundle.provenance import provenance
 from tests.conftest import TINY
-from tests.test_inferers import one_pass
+from tests.inference.test_overlap_tile import one_pass
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
 

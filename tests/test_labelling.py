@@ -12,7 +12,7 @@ from PIL import Image
 
 from bundle.cells.instances import probability_to_instances
 from bundle.data.fingerprint import fingerprint, run_fingerprint
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.labelling import LabelMapd
 from bundle.networks import UNet
 from label_app.prepare import adapted, prepare

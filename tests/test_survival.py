@@ -29,7 +29,7 @@ from ignite.engine import Engine, Events
 from bundle import atomic
 from bundle.handlers import SaveRun, sqlite_uri, store
 from bundle.handlers.interruption import StopRequest
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import checkpoints
 from tests.conftest import ROOT, TINY
 

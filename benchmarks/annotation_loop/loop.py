@@ -14,11 +14,11 @@ from monai.transforms import Compose
 
 from benchmarks.annotation_loop.plan import Film, Settings
 from bundle import atomic
-from bundle.active_learning import border_score, dropout_passes, epistemic_score, foreground_probability, rank
 from bundle.console import own_cause
 from bundle.data.loading import LoadSliced
 from bundle.handlers import sqlite_uri
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.overlap_tile import OverlapTileInferer
+from bundle.inference.uncertainty import border_score, dropout_passes, epistemic_score, foreground_probability, rank
 from bundle.model import checkpoints
 from bundle.model.architecture import build_network
 from bundle.studies.commands import Command

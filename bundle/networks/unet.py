@@ -1,8 +1,8 @@
 """The U-Net of Ronneberger, Fischer and Brox (2015): valid convolutions, 23 convolution layers, 572 -> 388.
 
 The networks called U-Net in MONAI pad their convolutions. Here nothing is padded: every output pixel sees real
-context only, which is what makes the overlap-tile of :mod:`bundle.inferers` exact. The same network with padded
-convolutions is there as the control.
+context only, which is what makes the overlap-tile of :mod:`bundle.inference.overlap_tile` exact. The same network
+with padded convolutions is there as the control.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def per_pixel(
     """Classify pixels one by one, as the paper did: cut out each one's window and pass it through the network.
 
     What reaches beyond the image is mirrored. This is here to be measured and compared: a
-    :class:`bundle.inferers.OverlapTileInferer` gives the same map in less than a hundredth of the time.
+    :class:`bundle.inference.overlap_tile.OverlapTileInferer` gives the same map in less than a hundredth of the time.
 
     Args:
         network: in evaluation mode.

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from bundle.cells.instances import probability_to_instances
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import checkpoints
 from bundle.model.architecture import build_network
 from transforms import Standardize

@@ -15,8 +15,8 @@ import pytest
 import tifffile
 import torch
 
-from bundle import active_learning
-from bundle.inferers import OverlapTileInferer
+from bundle.inference import uncertainty
+from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import checkpoints
 from tests.label import images
 from tests.label.conftest import prepare
@@ -172,13 +172,13 @@ def test_strategies_choose_what_their_scores_say(server, gray):
     assert server.post("/activelearning/random").json()["id"] in (*images.KINDS, "broken")
     assert server.post("/activelearning/border").json()["id"] in images.KINDS
     scores = server.post("/scoring/epistemic", {"passes": 3}, run_sync="true").json()
-    passes = active_learning.dropout_passes(
+    passes = uncertainty.dropout_passes(
         images.network(server.model), OverlapTileInferer(precision="auto"), images.network_input(gray[1]["rgb"]), 3, 0
     )
-    assert scores["rgb"] == pytest.approx(active_learning.epistemic_score(passes), rel=1e-4)
+    assert scores["rgb"] == pytest.approx(uncertainty.epistemic_score(passes), rel=1e-4)
     assert set(scores) == set(images.KINDS)  # the broken one does not stop it
     chosen = server.post("/activelearning/epistemic").json()
-    assert chosen["id"] == active_learning.rank(scores)[0]
+    assert chosen["id"] == uncertainty.rank(scores)[0]
     assert chosen["score"] == scores[chosen["id"]]
 
 

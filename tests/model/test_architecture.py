@@ -5,7 +5,7 @@ import torch
 from monai.bundle import ConfigParser, ckpt_export
 
 from bundle.console import own_cause
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import checkpoints
 from bundle.model.architecture import build_network, network_entry, require_known_network
 from bundle.model.card import write_about

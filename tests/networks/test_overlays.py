@@ -8,7 +8,7 @@ import tifffile
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from bundle.geometry import PaddedGeometry
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import checkpoints
 from bundle.model.architecture import build_network
 from bundle.provenance import flat_config

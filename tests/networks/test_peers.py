@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from bundle.geometry import PaddedGeometry
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.overlap_tile import OverlapTileInferer
 from tests.networks.peers import PEERS, peer
 
 STEPS = {"dcn": 8, "dcn without F3": 4, "fcn32s": 32, "fcn16s": 32, "fcn8s": 32, "multilevel": 16} | {

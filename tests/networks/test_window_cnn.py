@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bundle.geometry import WindowGeometry
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.networks import WindowCNN
 from bundle.networks.window_cnn import WINDOWS, per_pixel
 

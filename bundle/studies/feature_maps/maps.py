@@ -12,7 +12,7 @@ import torch
 from monai.transforms import Compose
 from numpy.typing import NDArray
 
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import checkpoints
 from bundle.model.architecture import build_network
 from bundle.model.card import read_about, require_unseen

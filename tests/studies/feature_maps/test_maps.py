@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.networks import DCN
 from bundle.studies.feature_maps.maps import SUM, contrast, difference_maps
 

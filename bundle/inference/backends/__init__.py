@@ -1,6 +1,6 @@
 """What computes the network at inference: torch itself, torch.compile, ONNX Runtime or OpenVINO."""
 
-from bundle.backends.network import BackendNetwork, prepare_network
-from bundle.backends.runtimes import BACKENDS
+from bundle.inference.backends.network import BackendNetwork, prepare_network
+from bundle.inference.backends.runtimes import BACKENDS
 
 __all__ = ["BACKENDS", "BackendNetwork", "prepare_network"]

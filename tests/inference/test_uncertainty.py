@@ -14,11 +14,11 @@ from hypothesis.extra.numpy import arrays
 from monai.data import MetaTensor
 from torch import nn
 
-from bundle.active_learning import border_score, dropout_passes, epistemic_score, foreground_probability, rank
 from bundle.geometry import ValidGeometry
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.overlap_tile import OverlapTileInferer
+from bundle.inference.uncertainty import border_score, dropout_passes, epistemic_score, foreground_probability, rank
 from bundle.networks import UNet
-from tests.reference import doubt as reference
+from tests.reference import uncertainty as reference
 
 
 def unet(dropout=0.5, seed=0, **options):

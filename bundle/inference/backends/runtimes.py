@@ -34,7 +34,7 @@ class Runtime:
         precisions: what it computes in.
         per_shape: what it prepares serves tiles of one shape only.
         cpu_only: it computes fp32 tensors on the CPU and nothing else.
-        headroom: peak memory of a pass over the activations that :class:`bundle.cost.TileCost` counts.
+        headroom: peak memory of a pass over the activations that :class:`bundle.inference.tile_cost.TileCost` counts.
         copies: of the weights that it makes, beside the network's own. This and ``headroom`` bound from above what
             was measured of resident memory, at widths 16 and 64 and tiles of 700 to 2236 px; about 50 MiB that
             every export takes are not in it.

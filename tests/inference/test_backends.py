@@ -17,12 +17,12 @@ from torch._inductor import config as inductor
 
 from benchmarks import backends as benchmark
 from benchmarks.timing import CheckError, Options
-from bundle.backends import BACKENDS, BackendNetwork, prepare_network
-from bundle.cost import TileCost
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.backends import BACKENDS, BackendNetwork, prepare_network
+from bundle.inference.overlap_tile import OverlapTileInferer
+from bundle.inference.precision import resolve_precision
+from bundle.inference.tile_cost import TileCost
 from bundle.model import checkpoints
 from bundle.networks import UNet
-from bundle.precision import resolve_precision
 from tests.conftest import ROOT
 from transforms import Standardize
 
@@ -288,7 +288,7 @@ def test_copies_of_the_weights_and_more_headroom_leave_less_for_the_tile():
 
 MEASURE = """
 import re, sys, torch
-from bundle.backends import prepare_network
+from bundle.inference.backends import prepare_network
 from bundle.networks import UNet
 torch.set_num_threads(1)
 torch.manual_seed(0)

@@ -17,7 +17,7 @@ def resolve_precision(precision: str, device: torch.device | str, network: Any =
     """ "fp32" or "bf16" for a device; "auto" takes bf16 where the processor computes it natively.
 
     On a CPU without native bf16 instructions autocast is slower than fp32, so "auto" stays at fp32 there; so it does
-    for a network whose ``precisions`` leave bf16 out, as those of some :mod:`bundle.backends` do.
+    for a network whose ``precisions`` leave bf16 out, as those of some :mod:`bundle.inference.backends` do.
 
     Raises:
         ValueError: for another word.

@@ -1,4 +1,4 @@
-"""The scores of bundle/active_learning.py read literally: loops over pixels, passes and components."""
+"""The scores of bundle/inference/uncertainty.py read literally: loops over pixels, passes and components."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def foreground_probability(network: nn.Module, inferer: Inferer, image: torch.Te
 
     Args:
         network: maps to logits of at least two classes, class 0 being background; its mode is restored.
-        inferer: such as :class:`bundle.inferers.OverlapTileInferer`.
+        inferer: such as :class:`bundle.inference.overlap_tile.OverlapTileInferer`.
         image: CHW[D], as the network was trained on (standardized), on the network's device.
 
     Returns:
@@ -57,7 +57,7 @@ def dropout_passes(
 
     Args:
         network: with dropout; the mode of every layer is restored.
-        inferer: such as :class:`bundle.inferers.OverlapTileInferer`, for images of any size.
+        inferer: such as :class:`bundle.inference.overlap_tile.OverlapTileInferer`, for images of any size.
         image: CHW[D], as the network was trained on (standardized), on the network's device.
         passes: at least 2; on a processor each takes as long as a segmentation.
         seed: the same one gives the same passes; torch's own random numbers go on as if nothing had happened.

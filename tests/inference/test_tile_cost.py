@@ -7,9 +7,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from bundle import cost
-from bundle.cost import TileCost, parse_bytes
-from bundle.inferers import _HEADROOM, OverlapTileInferer
+from bundle.inference import tile_cost
+from bundle.inference.overlap_tile import _HEADROOM, OverlapTileInferer
+from bundle.inference.tile_cost import TileCost, parse_bytes
 from bundle.networks import UNet
 
 
@@ -124,9 +124,9 @@ def test_files_read_before_do_not_count_as_taken_memory(tmp_path, monkeypatch):
     gib = 2**30
     (tmp_path / "memory.max").write_text(f"{gib}\n")
     (tmp_path / "memory.current").write_text(f"{gib - 4096}\n")
-    monkeypatch.setattr(cost, "Path", lambda path: tmp_path / path.rsplit("/", 1)[1])
-    assert cost.free_memory("cpu") == 4096
+    monkeypatch.setattr(tile_cost, "Path", lambda path: tmp_path / path.rsplit("/", 1)[1])
+    assert tile_cost.free_memory("cpu") == 4096
     (tmp_path / "memory.stat").write_text(f"anon 5\ninactive_file {gib // 2}\n")
-    assert cost.free_memory("cpu") == 4096 + gib // 2
+    assert tile_cost.free_memory("cpu") == 4096 + gib // 2
     (tmp_path / "memory.max").write_text("max\n")
-    assert cost.free_memory("cpu") > gib
+    assert tile_cost.free_memory("cpu") > gib

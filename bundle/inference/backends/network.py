@@ -9,7 +9,7 @@ from itertools import chain
 import torch
 from torch import nn
 
-from bundle.backends.runtimes import BACKENDS, Predict, folds
+from bundle.inference.backends.runtimes import BACKENDS, Predict, folds
 
 __all__ = ["BackendNetwork", "prepare_network"]
 
@@ -56,11 +56,11 @@ class BackendNetwork(nn.Module):
     given size.
 
     Precision is torch's autocast, as for any network: "bf16" under ``torch.autocast`` to bfloat16, which
-    :class:`bundle.inferers.OverlapTileInferer` enters by its ``precision``.
+    :class:`bundle.inference.overlap_tile.OverlapTileInferer` enters by its ``precision``.
 
     Args:
         module: the network; its weights may still be loaded or changed.
-        backend: one of :data:`bundle.backends.BACKENDS`.
+        backend: one of :data:`bundle.inference.backends.BACKENDS`.
 
     Shape:
         input: BCHW[D] as the module's; fp32 on the CPU for "onnxruntime" and "openvino".
@@ -90,7 +90,7 @@ class BackendNetwork(nn.Module):
         """Bytes that a pass allocates, with what is prepared for it.
 
         Args:
-            counted: bytes of activations as :meth:`bundle.cost.TileCost.memory` counts them.
+            counted: bytes of activations as :meth:`bundle.inference.tile_cost.TileCost.memory` counts them.
             shapes: of the tiles that are kept: 2 where averaging turns tiles that are not square.
         """
         weights = float(sum(tensor.nbytes for tensor in self._tensors()))

@@ -18,11 +18,11 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type
 from tqdm import tqdm
 
-from bundle.averaging import averaged, require_averaging
-from bundle.backends import BackendNetwork
-from bundle.cost import TileCost, free_memory, parse_bytes
 from bundle.geometry import Geometry, Tile, TilePlan, geometry_of, mirror_indices
-from bundle.precision import autocast, resolve_precision
+from bundle.inference.backends import BackendNetwork
+from bundle.inference.precision import autocast, resolve_precision
+from bundle.inference.tile_cost import TileCost, free_memory, parse_bytes
+from bundle.inference.tta import averaged, require_averaging
 
 __all__ = ["OverlapTileInferer"]
 
@@ -50,7 +50,7 @@ class OverlapTileInferer(Inferer):
         geometry: sizes of the network; None takes ``network.geometry``.
         stack_axis: spatial axis along which an image with one axis more than the network is a stack of slices,
             each segmented alone (-1, the last, is how MONAI reads TIFF stacks and volumes); None refuses these.
-        precision: "fp32" (what the network is in), "bf16" or "auto", see :mod:`bundle.precision`.
+        precision: "fp32" (what the network is in), "bf16" or "auto", see :mod:`bundle.inference.precision`.
         progress: show a progress bar over the tiles, on a terminal and where there are several.
 
     Raises:
@@ -146,7 +146,7 @@ class OverlapTileInferer(Inferer):
         Args:
             image_size: spatial size in px.
             channels: of the image.
-            network: its costs are counted, see :class:`bundle.cost.TileCost`.
+            network: its costs are counted, see :class:`bundle.inference.tile_cost.TileCost`.
             device: on which it runs.
             images: batch size, or slices of a stack: their logits are all kept.
 

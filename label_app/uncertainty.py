@@ -11,8 +11,8 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.utils.others.generic import name_to_device
 
-from bundle import active_learning
 from bundle.data.errors import image_error
+from bundle.inference import uncertainty
 
 __all__ = ["DoubtScoring", "MostDoubtful"]
 
@@ -24,7 +24,7 @@ class DoubtScoring(ScoringMethod):
 
     Args:
         kind: "epistemic", the disagreement of passes with dropout, or "border", the doubt between touching cells; see
-            :mod:`bundle.active_learning`.
+            :mod:`bundle.inference.uncertainty`.
         task: the inference task of the bundle.
 
     Requests may have ``max_images`` (so many at most are scored anew, in the order of their names; None for all),
@@ -76,13 +76,13 @@ class DoubtScoring(ScoringMethod):
         network, inferer = self.task._get_network(device, data), self.task.inferer(data)
         image = data["image"].to(torch.device(device))
         if self.kind == "epistemic":
-            passes = active_learning.dropout_passes(
+            passes = uncertainty.dropout_passes(
                 network, inferer, image, request.get("passes", 8), request.get("seed", 0)
             )
-            return active_learning.epistemic_score(passes)
-        probability = active_learning.foreground_probability(network, inferer, image)
+            return uncertainty.epistemic_score(passes)
+        probability = uncertainty.foreground_probability(network, inferer, image)
         planes = probability.unbind(-1) if probability.dim() == 3 else [probability]  # the slices of a stack
-        return sum(map(active_learning.border_score, planes)) / len(planes)
+        return sum(map(uncertainty.border_score, planes)) / len(planes)
 
 
 class MostDoubtful(Strategy):
@@ -98,5 +98,5 @@ class MostDoubtful(Strategy):
 
     def __call__(self, request: dict, datastore: Any) -> dict[str, Any] | None:
         scores = self.scoring({"max_images": 16, **request}, datastore)
-        ranked = active_learning.rank(scores)
+        ranked = uncertainty.rank(scores)
         return {"id": ranked[0], "score": scores[ranked[0]]} if ranked else None

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor
 from torch import nn
 
-from bundle.backends import prepare_network
 from bundle.geometry import PaddedGeometry, ValidGeometry
-from bundle.inferers import OverlapTileInferer
+from bundle.inference.backends import prepare_network
+from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.networks import DCN, FCN, MultiLevel, UNet, WindowCNN
 
 

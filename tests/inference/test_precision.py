@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from bundle.inference.precision import MixedPrecisionInferer, resolve_precision
 from bundle.networks import UNet
-from bundle.precision import MixedPrecisionInferer, resolve_precision
 
 
 def test_bf16_runs_convolutions_in_bf16_and_returns_fp32():

@@ -1,0 +1,1 @@
+"""A network applied to images: overlap-tile, test-time augmentation, tile cost, precision, backends, uncertainty."""
