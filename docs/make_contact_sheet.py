@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bundle.pictures import contact_sheet
+from bundle.output.pictures import contact_sheet
 
 
 def main() -> None:

@@ -12,11 +12,11 @@ import torch
 from scipy import ndimage
 
 from bundle.cells.instances import probability_to_instances
-from bundle.data.ctc_results import read_results
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.metrics.ctc import main
 from bundle.model import checkpoints
 from bundle.networks import UNet
+from bundle.output.ctc_results import read_results
 from tests.conftest import ROOT
 from tests.data.ctc_set import boxes, save
 from transforms import IGNORE, Standardize

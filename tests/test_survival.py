@@ -36,7 +36,13 @@ from tests.conftest import ROOT, TINY
 OPTIONS = {**TINY, "max_epochs": 3}
 #: what a training imports, and what takes long
 WARM = ["tests.test_survival", "bundle.data.synthetic", "bundle.losses", "bundle.metrics.engine", "bundle.networks"]
-WARM += ["bundle.pictures", "bundle.runs", "bundle.schedules", "alembic.command", "matplotlib.backends.backend_agg"]
+WARM += [
+    "bundle.output.pictures",
+    "bundle.runs",
+    "bundle.schedules",
+    "alembic.command",
+    "matplotlib.backends.backend_agg",
+]
 WARM += ["mlflow.store.tracking.sqlalchemy_store", "torch._dynamo"]
 
 

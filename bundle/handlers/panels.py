@@ -20,7 +20,7 @@ from scipy import ndimage as ndi
 
 from bundle.cells.instances import probability_to_instances
 from bundle.handlers.tracking import MLflowTracker
-from bundle.pictures import panel_and_boxes
+from bundle.output.pictures import panel_and_boxes
 
 __all__ = ["BOXES", "PanelHandler", "file_name"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bundle.writers import split_name, write_image, write_whole
+from bundle.output.formats import split_name, write_image, write_whole
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from monai.transforms import Transform
 from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_type
 from PIL import Image
 
-from bundle.pictures import overlay
-from bundle.writers import FORMATS, split_name, write_image, write_whole
+from bundle.output.formats import FORMATS, split_name, write_image, write_whole
+from bundle.output.pictures import overlay
 
 __all__ = ["SegmentationWriter"]
 

@@ -17,7 +17,7 @@ from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_
 from bundle.data.ctc_names import RESULT, frames_in
 from bundle.data.errors import ImageError, UnreadableImageError
 from bundle.data.formats import one_line, stem
-from bundle.writers import write_tiff, write_whole
+from bundle.output.formats import write_tiff, write_whole
 
 __all__ = ["ChallengeWriter", "read_results"]
 

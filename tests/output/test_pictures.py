@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from bundle.pictures import cell_colours, contact_sheet, overlay, panel, stretch
+from bundle.output.pictures import cell_colours, contact_sheet, overlay, panel, stretch
 
 
 def mosaic(rows=6, columns=7, size=9):

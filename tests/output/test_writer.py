@@ -14,11 +14,10 @@ import tifffile
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 from PIL import Image
 
-from bundle import outputs
 from bundle.cells.instances import ProbabilityToInstancesd
 from bundle.data.loading import LoadSliced
-from bundle.outputs import SegmentationWriter
-from bundle.pictures import overlay
+from bundle.output.pictures import overlay
+from bundle.output.writer import SegmentationWriter
 
 
 def positions(*shape):
@@ -300,7 +299,7 @@ def test_a_link_gives_its_own_name_to_the_results(tmp_path):
 
 
 def test_a_name_that_is_no_text_is_written_as_it_came(tmp_path, monkeypatch):
-    monkeypatch.setattr(outputs._logger, "disabled", True)  # pytest-xdist cannot send such a name
+    monkeypatch.setattr(writer._logger, "disabled", True)  # pytest-xdist cannot send such a name
     source = tmp_path / os.fsdecode(b"Zelle_\xfc.tif")
     tifffile.imwrite(source, np.arange(720, dtype=np.uint16).reshape(24, 30))
     image = LoadSliced(keys="image")({"image": str(source)})["image"]

@@ -13,8 +13,8 @@ from PIL import Image
 from bundle.cells.instances import probability_to_instances
 from bundle.data.fingerprint import fingerprint, run_fingerprint
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.labelling import LabelMapd
 from bundle.networks import UNet
+from bundle.output.label_map import LabelMapd
 from label_app.prepare import adapted, prepare
 from tests.conftest import ROOT
 from transforms import LabelToInstancesd, Standardize, WeightMapd
@@ -118,7 +118,7 @@ def test_the_apps_folder_goes_on_with_its_model(model, tmp_path):
     config = json.loads((folder / "configs" / "train.json").read_text())
     assert (config["base_channels"], config["depth"], config["network_def"]["norm"]) == (3, 3, None)
     assert config["samples_per_epoch"] == 4
-    assert (folder / "bundle" / "labelling.py").is_file()
+    assert (folder / "bundle" / "console.py").is_file()
     (folder / "models" / "model.pt").write_bytes(model.read_bytes() + b"later")
     with pytest.raises(ValueError, match="no entry"):
         prepare(tmp_path / "app", options={"sample_per_epoch": 4})

@@ -11,8 +11,8 @@ import tifffile
 import torch
 from monai.transforms import Compose
 
-from bundle.data.ctc_results import ChallengeWriter, read_results
 from bundle.data.loading import LoadSliced
+from bundle.output.ctc_results import ChallengeWriter, read_results
 from tests.data.ctc_set import save
 
 SIZE = (5, 7)
@@ -95,7 +95,7 @@ def test_an_interrupted_write_leaves_the_earlier_file(tmp_path, positions, monke
         target.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bundle.data.ctc_results.write_tiff", die)
+    monkeypatch.setattr("bundle.output.ctc_results.write_tiff", die)
     with pytest.raises(KeyboardInterrupt):
         infer(path, writer, add=1)
     assert [path.name for path in (tmp_path / "01_RES").iterdir()] == ["mask000.tif"]

@@ -1,0 +1,1 @@
+"""Results written for people and programs: images, label maps, pictures, the challenge's layout."""
