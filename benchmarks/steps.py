@@ -39,7 +39,7 @@ def parser_of(
     """
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
-    left_out = {"ValidationHandler"} if tracked else {"ValidationHandler", "bundle.handlers.TrackTraining"}
+    left_out = {"ValidationHandler"} if tracked else {"ValidationHandler", "bundle.tracking.TrackTraining"}
     kept = [each for each in parser["train"]["handlers"] if isinstance(each, str) or each["_target_"] not in left_out]
     parser["train"]["handlers"] = kept  # those of an overlay may be references
     parser.update(

@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.steps import ConfiguredTrainer
 from benchmarks.targets import at_most
 from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, timing_cells
-from bundle.handlers.store import Writer
 from bundle.inference.precision import resolve_precision
+from bundle.tracking.mlflow_store import Writer
 
 __all__ = ["run"]
 

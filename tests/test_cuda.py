@@ -13,7 +13,7 @@ from bundle.inference.uncertainty import dropout_passes
 from bundle.model import checkpoints
 from bundle.model.architecture import build_network
 from bundle.networks import DCN, FCN, MultiLevel, UNet, WindowCNN
-from bundle.provenance import provenance
+from bundle.tracking.provenance import provenance
 from tests.conftest import TINY
 from tests.inference.test_overlap_tile import one_pass
 

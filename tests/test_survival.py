@@ -27,10 +27,11 @@ import torch
 from ignite.engine import Engine, Events
 
 from bundle import atomic
-from bundle.handlers import SaveRun, sqlite_uri, store
+from bundle.handlers import SaveRun
 from bundle.handlers.interruption import StopRequest
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import checkpoints
+from bundle.tracking import sqlite_uri
 from tests.conftest import ROOT, TINY
 
 OPTIONS = {**TINY, "max_epochs": 3}
@@ -38,7 +39,7 @@ OPTIONS = {**TINY, "max_epochs": 3}
 WARM = ["tests.test_survival", "bundle.data.synthetic", "bundle.losses", "bundle.metrics.engine", "bundle.networks"]
 WARM += [
     "bundle.output.pictures",
-    "bundle.runs",
+    "bundle.tracking.run_folder",
     "bundle.schedules",
     "alembic.command",
     "matplotlib.backends.backend_agg",

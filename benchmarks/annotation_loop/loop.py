@@ -16,12 +16,12 @@ from benchmarks.annotation_loop.plan import Film, Settings
 from bundle import atomic
 from bundle.console import own_cause
 from bundle.data.loading import LoadSliced
-from bundle.handlers import sqlite_uri
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.uncertainty import border_score, dropout_passes, epistemic_score, foreground_probability, rank
 from bundle.model import checkpoints
 from bundle.model.architecture import build_network
 from bundle.studies.commands import Command
+from bundle.tracking import sqlite_uri
 from transforms import Standardized
 
 __all__ = ["START", "Loop"]

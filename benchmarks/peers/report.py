@@ -19,7 +19,7 @@ from benchmarks.peers.data import truth
 from benchmarks.timing import Table
 from bundle.data.fingerprint import fingerprint
 from bundle.metrics.isbi2012 import MEASURES
-from bundle.provenance import provenance
+from bundle.tracking.provenance import provenance
 
 __all__ = ["HELD_OUT", "Outcome", "measure", "report"]
 

@@ -17,9 +17,9 @@ import torch
 from ignite.engine import Engine, Events
 
 from bundle.cells.instances import ProbabilityToInstances
-from bundle.handlers.tracking import MLflowTracker
 from bundle.metrics.ctc import jaccard_indices
 from bundle.metrics.objects import Detections, detections
+from bundle.tracking.tracker import MLflowTracker
 
 __all__ = ["ChooseCells"]
 

@@ -13,10 +13,10 @@ from ignite.engine import Engine, Events
 from monai.engines import Workflow
 
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
-from bundle.handlers.tracking import earlier_run_id
 from bundle.model.architecture import network_entry
 from bundle.model.card import read_about, write_about
-from bundle.provenance import executed_config, provenance, running_parser
+from bundle.tracking.provenance import executed_config, provenance, running_parser
+from bundle.tracking.tracker import earlier_run_id
 
 __all__ = ["DescribeRun"]
 

@@ -19,8 +19,8 @@ from PIL.PngImagePlugin import PngInfo
 from scipy import ndimage as ndi
 
 from bundle.cells.instances import probability_to_instances
-from bundle.handlers.tracking import MLflowTracker
 from bundle.output.pictures import panel_and_boxes
+from bundle.tracking.tracker import MLflowTracker
 
 __all__ = ["BOXES", "PanelHandler", "file_name"]
 

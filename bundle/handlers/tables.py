@@ -16,7 +16,7 @@ from ignite.engine import Engine, Events
 from monai.utils import string_list_all_gather
 
 from bundle import atomic
-from bundle.handlers.tracking import MLflowTracker
+from bundle.tracking.tracker import MLflowTracker
 
 __all__ = ["MetricTables"]
 

@@ -18,7 +18,7 @@ from torch import nn
 from bundle import networks
 from bundle.model import checkpoints
 from bundle.model.card import about_file, read_about
-from bundle.provenance import running_parser
+from bundle.tracking.provenance import running_parser
 
 __all__ = ["build_network", "network_entry", "network_of", "require_known_network"]
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from bundle.handlers.lineage import TRAINING_TAG
-from bundle.handlers.store import reason  # its module also keeps MLflow from calling home
+from bundle.tracking.lineage import TRAINING_TAG
+from bundle.tracking.mlflow_store import reason  # its module also keeps MLflow from calling home
 
 __all__ = ["Run", "Store", "choose", "nearest"]
 

@@ -14,10 +14,10 @@ from monai.bundle import ConfigParser
 from bundle.console import own_cause, require_known_options
 from bundle.data.splits import pick
 from bundle.model.architecture import require_known_network
-from bundle.provenance import executed_config, flat_config
 from bundle.studies import commands
 from bundle.studies.definition import Run, Study, Variant, nearest
 from bundle.studies.places import Places
+from bundle.tracking.provenance import executed_config, flat_config
 
 __all__ = ["check_earlier_runs", "check_other_seeds", "check_study", "with_earlier"]
 

@@ -11,9 +11,9 @@ from typing import Any
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
-from bundle.handlers.lineage import TRAINING_TAG
 from bundle.studies.definition import Run, Study
 from bundle.studies.places import Places
+from bundle.tracking.lineage import TRAINING_TAG
 
 __all__ = ["Command", "argument", "evaluation", "training"]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from bundle.atomic import write_text
-from bundle.handlers import earlier_run_id, sqlite_uri
-from bundle.handlers.store import VALUE_CHARACTERS, describe, log_artifact, new_run, open_run, reason
-from bundle.provenance import flat_config, provenance
 from bundle.studies.definition import Study
 from bundle.studies.places import Places
+from bundle.tracking import earlier_run_id, sqlite_uri
+from bundle.tracking.mlflow_store import VALUE_CHARACTERS, describe, log_artifact, new_run, open_run, reason
+from bundle.tracking.provenance import flat_config, provenance
 
 __all__ = ["ParentRun"]
 
@@ -27,7 +27,7 @@ class ParentRun:
     """Opens the study's run, or goes on with it; its id is kept in the study's folder.
 
     The experiment has the study's name. Parameters are the study's definition and what has to be known to repeat it
-    (:func:`bundle.provenance.provenance`); tables and chart are artifacts. A store that fails later costs a warning.
+    (:func:`bundle.tracking.provenance.provenance`); tables and chart are artifacts. A store that fails later costs a warning.
 
     Args:
         study: gives names and parameters.

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bundle.handlers import earlier_run_id
 from bundle.metrics.selection import lower_is_better
 from bundle.studies.definition import Grid, Run, Study
 from bundle.studies.places import Places
+from bundle.tracking import earlier_run_id
 
 __all__ = ["Row", "Summary", "collect", "contrast", "read_rows", "recorded_runs", "summarise", "with_recorded"]
 

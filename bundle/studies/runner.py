@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from bundle.handlers import earlier_run_id
 from bundle.studies import commands
 from bundle.studies.definition import Run, Study
 from bundle.studies.places import Places
 from bundle.studies.processes import CommandError, Processes, sigterm_as_interrupt
+from bundle.tracking import earlier_run_id
 
 __all__ = ["StudyRunner"]
 

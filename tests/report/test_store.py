@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bundle.handlers import sqlite_uri
 from bundle.report import write_report
 from bundle.report.__main__ import main
 from bundle.report.store import Store, choose
+from bundle.tracking import sqlite_uri
 
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path):

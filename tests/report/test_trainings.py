@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import mlflow
 
-from bundle.handlers import sqlite_uri
 from bundle.report import write_report
+from bundle.tracking import sqlite_uri
 from tests.report.reading import images, tables
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from bundle.handlers import sqlite_uri
 from bundle.studies.__main__ import main
 from bundle.studies.processes import exclusive
 from bundle.studies.results import read_rows
+from bundle.tracking import sqlite_uri
 from tests.studies.conftest import STUDY
 
 LAUNCHER = (sys.executable, str(Path(__file__).with_name("stand_in.py")))

@@ -12,8 +12,6 @@ from typing import Any
 
 from bundle.atomic import write_text
 from bundle.console import own_cause, require_known_options
-from bundle.handlers import earlier_run_id, sqlite_uri
-from bundle.handlers.store import log_artifact, reason
 from bundle.studies import commands
 from bundle.studies.definition import Study, options_of
 from bundle.studies.feature_maps.maps import RunMaps, maps_of, tuning_images
@@ -23,6 +21,8 @@ from bundle.studies.feature_maps.tables import rule_text, write_contrasts, write
 from bundle.studies.places import Places
 from bundle.studies.results import collect, recorded_runs, with_recorded
 from bundle.studies.study_file import read_study
+from bundle.tracking import earlier_run_id, sqlite_uri
+from bundle.tracking.mlflow_store import log_artifact, reason
 
 __all__ = ["main"]
 

@@ -11,7 +11,6 @@ from PIL import Image
 
 from bundle.data import datalist
 from bundle.data.fingerprint import image_fingerprints
-from bundle.handlers import sqlite_uri
 from bundle.model import checkpoints
 from bundle.networks import DCN
 from bundle.studies.__main__ import main as run_study
@@ -19,6 +18,7 @@ from bundle.studies.definition import Run
 from bundle.studies.feature_maps.__main__ import main
 from bundle.studies.feature_maps.maps import RunMaps
 from bundle.studies.feature_maps.pictures import colour_scales
+from bundle.tracking import sqlite_uri
 from tests.studies.conftest import STUDY
 
 KERNELS = {

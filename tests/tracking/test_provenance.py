@@ -10,7 +10,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from bundle.provenance import executed_config, flat_config, git_version, provenance, running_config
+from bundle.tracking.provenance import executed_config, flat_config, git_version, provenance, running_config
 
 
 def git(folder, *arguments):
@@ -113,7 +113,7 @@ class Probe:
 
 def test_the_running_config_is_found_with_its_overrides():
     assert running_config() is None
-    parser = ConfigParser(config={"lr": 1, "probe": {"_target_": "tests.test_provenance.Probe"}})
+    parser = ConfigParser(config={"lr": 1, "probe": {"_target_": "tests.tracking.test_provenance.Probe"}})
     parser["lr"] = 2
     parser["device"] = torch.device("cpu")
     found = parser.get_parsed_content("probe").config

@@ -23,8 +23,8 @@ from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import MLFlowHandler, StatsHandler, ValidationHandler
 
-from bundle.handlers import MLflowTracker, TrackMetrics, TrackTraining, earlier_run_id, sqlite_uri
-from bundle.handlers import store as store_of
+from bundle.tracking import MLflowTracker, TrackMetrics, TrackTraining, earlier_run_id, sqlite_uri
+from bundle.tracking import mlflow_store as store_of
 
 
 @pytest.fixture(scope="module")
@@ -415,23 +415,23 @@ class TestMonaiHandlers:
     def test_tracking_mlflow_on_the_command_line_does_not_log_twice(self, tmp_path):
         out = str(tmp_path / "runs")
         config = {
-            "imports": ["$import bundle.handlers as handlers"],
+            "imports": ["$import bundle.tracking as tracking"],
             "bundle_root": str(tmp_path),
             "output_dir": "$@bundle_root + '/runs'",
-            "tracking_uri": "$handlers.sqlite_uri(@output_dir)",
+            "tracking_uri": "$tracking.sqlite_uri(@output_dir)",
             "experiment_name": "ours",
             "run_name": "one",
             "tracker": {
-                "_target_": "bundle.handlers.MLflowTracker",
+                "_target_": "bundle.tracking.MLflowTracker",
                 "run_dir": "$@output_dir + '/' + @run_name",
                 "tracking_uri": "@tracking_uri",
                 "experiment_name": "@experiment_name",
                 "run_name": "@run_name",
             },
             "network": {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 1, "kernel_size": 1},
-            "data": {"_target_": "tests.handlers.test_tracking.data", "n": 3},
+            "data": {"_target_": "tests.tracking.test_tracker.data", "n": 3},
             "validate": {
-                "handlers": [{"_target_": "bundle.handlers.TrackMetrics", "tracker": "@tracker"}],
+                "handlers": [{"_target_": "bundle.tracking.TrackMetrics", "tracker": "@tracker"}],
                 "evaluator": {
                     "_target_": "SupervisedEvaluator",
                     "device": "cpu",
@@ -442,7 +442,7 @@ class TestMonaiHandlers:
             },
             "train": {
                 "handlers": [
-                    {"_target_": "bundle.handlers.TrackTraining", "tracker": "@tracker"},
+                    {"_target_": "bundle.tracking.TrackTraining", "tracker": "@tracker"},
                     {"_target_": "ValidationHandler", "interval": 1, "validator": "@validate#evaluator"},
                 ],
                 "trainer": {
@@ -477,7 +477,7 @@ class TestMonaiHandlers:
         config = client.download_artifacts(run.info.run_id, "config.json", str(tmp_path))
         assert json.loads(Path(config).read_text())["train"]["trainer"]["max_epochs"] == 2
         assert run.data.params["config.train.trainer.max_epochs"] == "2"
-        assert run.data.params["config.data._target_"] == "tests.handlers.test_tracking.data"
+        assert run.data.params["config.data._target_"] == "tests.tracking.test_tracker.data"
         assert run.data.params["config.train.trainer.network"] == "@network"
         assert not any(name.startswith(("config.imports", "config.run.")) for name in run.data.params)
 

@@ -19,7 +19,7 @@ from monai.bundle import ConfigExpression, ConfigParser
 __all__ = ["executed_config", "flat_config", "git_version", "provenance", "running_config", "running_parser"]
 
 _PROJECT = "seamless-unet"
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = (
     "torch",
     "monai",

@@ -18,9 +18,7 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 
 from bundle.atomic import write_text
-from bundle.handlers.monai_tracking import take_off_mlflow_handlers
-from bundle.handlers.rows import Row, loss_of, scalars, snapshot
-from bundle.handlers.store import (
+from bundle.tracking.mlflow_store import (
     VALUE_CHARACTERS,
     Writer,
     describe,
@@ -30,7 +28,9 @@ from bundle.handlers.store import (
     reason,
     sqlite_uri,
 )
-from bundle.provenance import executed_config, flat_config, provenance, running_config
+from bundle.tracking.monai_handlers import take_off_mlflow_handlers
+from bundle.tracking.provenance import executed_config, flat_config, provenance, running_config
+from bundle.tracking.rows import Row, loss_of, scalars, snapshot
 
 __all__ = ["MLflowTracker", "earlier_run_id"]
 
@@ -56,8 +56,8 @@ class MLflowTracker:
     - of every epoch ``train/epoch`` and the trainer's metrics, of every validation ``val/<metric>``.
 
     The step of every value is the trainer's iteration: losses and validations share one axis. Parameters,
-    :func:`bundle.provenance.provenance` and the config (``config.json``, and every value of it as a parameter
-    ``config.<path>``, see :func:`bundle.provenance.flat_config`) are logged at the start, ``history.csv`` and the
+    :func:`bundle.tracking.provenance.provenance` and the config (``config.json``, and every value of it as a parameter
+    ``config.<path>``, see :func:`bundle.tracking.provenance.flat_config`) are logged at the start, ``history.csv`` and the
     artifacts at the end. The run ends FINISHED, FAILED (with the tag ``exception``), or KILLED by Ctrl-C or SIGTERM,
     and then without artifacts. Resumed, it goes on as the same run: ``history.csv`` is cut to what the checkpoint has
     seen; MLflow, which deletes nothing, keeps both values of a step that was repeated.

@@ -8,7 +8,7 @@ import warnings
 import torch
 from monai.data import MetaTensor
 
-from bundle.handlers.rows import loss_of, number, scalars, snapshot
+from bundle.tracking.rows import loss_of, number, scalars, snapshot
 
 
 def test_a_metric_is_taken_without_reading_it():

@@ -17,8 +17,8 @@ from typing import Any
 from filelock import FileLock
 
 from bundle.atomic import remove_leftovers, replacing
-from bundle.handlers import history
-from bundle.handlers.rows import Row, number
+from bundle.tracking import history
+from bundle.tracking.rows import Row, number
 
 __all__ = [
     "VALUE_CHARACTERS",

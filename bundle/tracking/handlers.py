@@ -6,7 +6,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from bundle.handlers.tracking import MLflowTracker
+from bundle.tracking.tracker import MLflowTracker
 
 __all__ = ["TrackMetrics", "TrackTraining"]
 

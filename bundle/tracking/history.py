@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bundle.atomic import replacing
-from bundle.handlers.rows import Row
+from bundle.tracking.rows import Row
 
 __all__ = ["append", "cut"]
 

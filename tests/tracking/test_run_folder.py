@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from bundle import runs
-from bundle.runs import open_run, switch
+from bundle.tracking import run_folder
+from bundle.tracking.run_folder import open_run, switch
 from tests.conftest import ROOT
 
 
@@ -33,8 +33,9 @@ def test_nothing_is_left_of_a_training_that_is_refused(tmp_path):
 
 def test_two_processes_do_not_train_one_run(tmp_path, monkeypatch):
     """Both may have said --resume true, as queues do; the second gets the run when the first has been killed."""
-    monkeypatch.setattr(runs, "_PATIENCE", 0.2)
-    code = "import sys; from bundle.runs import open_run; run = open_run(sys.argv[1], 'one', True); print('open')"
+    monkeypatch.setattr(run_folder, "_PATIENCE", 0.2)
+    code = "import sys; from bundle.tracking.run_folder import open_run; "
+    code += "run = open_run(sys.argv[1], 'one', True); print('open')"
     command = [sys.executable, "-c", f"{code}; sys.stdout.flush(); sys.stdin.read()", str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "open\n"
@@ -47,7 +48,8 @@ def test_two_processes_do_not_train_one_run(tmp_path, monkeypatch):
         assert mine == open_run(tmp_path, "one", resume=True) == str(tmp_path / "one")  # to this process it is open
     again = [sys.executable, "-c", code, str(tmp_path)]
     later = {"cwd": ROOT, "capture_output": True, "text": True}
-    refused = subprocess.run([*again[:2], f"from bundle import runs; runs._PATIENCE = 0; {code}", again[3]], **later)
+    impatient = f"from bundle.tracking import run_folder; run_folder._PATIENCE = 0; {code}"
+    refused = subprocess.run([*again[:2], impatient, again[3]], **later)
     assert "BlockingIOError" in refused.stderr
     del mine  # as when a training within a server ends
     assert subprocess.run(again, **later).stdout == "open\n"

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from bundle.handlers import history
-from bundle.handlers.rows import Row
+from bundle.tracking import history
+from bundle.tracking.rows import Row
 
 
 def record(first: int, last: int, length: int = 3) -> list[Row]:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from bundle.handlers import training_tags
+from bundle.tracking import training_tags
 
 
 @pytest.fixture

@@ -1,0 +1,8 @@
+"""What is recorded of a run: MLflow, the history, where it came from, its folder."""
+
+from bundle.tracking.handlers import TrackMetrics, TrackTraining
+from bundle.tracking.lineage import training_tags
+from bundle.tracking.mlflow_store import sqlite_uri
+from bundle.tracking.tracker import MLflowTracker, earlier_run_id
+
+__all__ = ["MLflowTracker", "TrackMetrics", "TrackTraining", "earlier_run_id", "sqlite_uri", "training_tags"]
