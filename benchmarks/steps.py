@@ -14,9 +14,9 @@ from torch import nn
 
 from benchmarks.timing import Options
 from bundle.data.synthetic import make_dataset
-from bundle.engines import prepare_batch
 from bundle.inference.precision import autocast
-from bundle.losses import PixelWeightedCrossEntropy
+from bundle.training.batch import prepare_batch
+from bundle.training.loss import PixelWeightedCrossEntropy
 
 __all__ = ["CONFIG", "ConfiguredTrainer", "bare_loop", "parser_of"]
 

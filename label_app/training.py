@@ -71,7 +71,7 @@ class TrainTask(BundleTrainTask):
     def _update_overrides(self, overrides: dict) -> dict:
         if not self._pretrained:  # random weights; the stock task ends in an error
             handlers = self.const.key_train_handlers()
-            loaders = ("bundle.handlers.LoadNetwork", "CheckpointLoader")
+            loaders = ("bundle.training.LoadNetwork", "CheckpointLoader")
             overrides[handlers] = [each for each in overrides[handlers] if each.get("_target_") not in loaders]
         overrides.update(self._options)
         return overrides

@@ -27,20 +27,26 @@ import torch
 from ignite.engine import Engine, Events
 
 from bundle import atomic
-from bundle.handlers import SaveRun
-from bundle.handlers.interruption import StopRequest
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import checkpoints
-from bundle.tracking import sqlite_uri
+from bundle.tracking import mlflow_store, sqlite_uri
+from bundle.training import SaveRun
+from bundle.training.interruption import StopRequest
 from tests.conftest import ROOT, TINY
 
 OPTIONS = {**TINY, "max_epochs": 3}
 #: what a training imports, and what takes long
-WARM = ["tests.test_survival", "bundle.data.synthetic", "bundle.losses", "bundle.metrics.engine", "bundle.networks"]
+WARM = [
+    "tests.test_survival",
+    "bundle.data.synthetic",
+    "bundle.training.loss",
+    "bundle.metrics.engine",
+    "bundle.networks",
+]
 WARM += [
     "bundle.output.pictures",
     "bundle.tracking.run_folder",
-    "bundle.schedules",
+    "bundle.training.schedules",
     "alembic.command",
     "matplotlib.backends.backend_agg",
 ]
@@ -179,7 +185,7 @@ def die_while_mlflow_makes_its_tables() -> None:
 
 
 def die_before_the_id_of_the_mlflow_run_is_kept() -> None:
-    store.describe = die  # type: ignore[assignment]
+    mlflow_store.describe = die  # type: ignore[assignment]
     create_run = mlflow.MlflowClient.create_run
 
     def create_and_die(*args: Any, **kwargs: Any) -> None:
@@ -212,7 +218,7 @@ def die_between_best_and_last() -> None:
 
 
 def die_after_the_first_checkpoint() -> None:
-    store.Writer.run = lambda self: time.sleep(60)  # the thread has not come to write
+    mlflow_store.Writer.run = lambda self: time.sleep(60)  # the thread has not come to write
     save = SaveRun.save
 
     def save_and_die(*args: Any) -> None:
@@ -400,7 +406,7 @@ def require_full(said: str, run_dir: Path, reason: str) -> None:
 
 def open_a_run(uri: str, name: str, together: Any) -> None:
     together.wait()
-    store.open_run(uri, "together", name, store.new_run())
+    mlflow_store.open_run(uri, "together", name, mlflow_store.new_run())
 
 
 def test_trainings_that_start_at_the_same_moment_share_a_new_store(bench: Bench, tmp_path: Path) -> None:

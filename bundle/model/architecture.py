@@ -49,7 +49,7 @@ def build_network(
 ) -> nn.Module:
     """The network that a checkpoint belongs to, with new weights.
 
-    The JSON beside a checkpoint names its network and the arguments (:class:`bundle.handlers.DescribeRun`). Where there
+    The JSON beside a checkpoint names its network and the arguments (:class:`bundle.training.DescribeRun`). Where there
     is none, or one of an earlier version, the checkpoint must be a U-Net's, whose tensors tell them. Only what
     :mod:`bundle.networks` exports is ever built: the file cannot make anything else run.
 

@@ -39,7 +39,7 @@ class DCN(PaddedNetwork):
         dropout: probability in [0, 1), after the last ReLU of the trunk.
         norm: None or "batch": batch normalisation before each ReLU, as Takaya et al. added to read the score maps.
         auxiliary: in training the output has one more axis that holds the logits and then the score maps, for
-            :class:`bundle.auxiliary.AuxiliaryLoss`. It changes no weight and nothing in evaluation.
+            :class:`bundle.training.auxiliary_loss.AuxiliaryLoss`. It changes no weight and nothing in evaluation.
 
     Shape:
         input: BCHW[D], each spatial size a multiple of 8 px (of 2 or 4 without the deepest branches).

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from bundle.handlers.panels import BOXES, file_name
 from bundle.metrics.selection import lower_is_better
 from bundle.report.settings import measured_images
 from bundle.report.store import Run, Store
+from bundle.training.panels import BOXES, file_name
 
 __all__ = ["Panel", "SharedImage", "ordered_images", "shared_images"]
 

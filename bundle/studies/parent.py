@@ -27,7 +27,8 @@ class ParentRun:
     """Opens the study's run, or goes on with it; its id is kept in the study's folder.
 
     The experiment has the study's name. Parameters are the study's definition and what has to be known to repeat it
-    (:func:`bundle.tracking.provenance.provenance`); tables and chart are artifacts. A store that fails later costs a warning.
+    (:func:`bundle.tracking.provenance.provenance`); tables and chart are artifacts. A store that fails later costs a
+    warning.
 
     Args:
         study: gives names and parameters.

@@ -57,10 +57,10 @@ class MLflowTracker:
 
     The step of every value is the trainer's iteration: losses and validations share one axis. Parameters,
     :func:`bundle.tracking.provenance.provenance` and the config (``config.json``, and every value of it as a parameter
-    ``config.<path>``, see :func:`bundle.tracking.provenance.flat_config`) are logged at the start, ``history.csv`` and the
-    artifacts at the end. The run ends FINISHED, FAILED (with the tag ``exception``), or KILLED by Ctrl-C or SIGTERM,
-    and then without artifacts. Resumed, it goes on as the same run: ``history.csv`` is cut to what the checkpoint has
-    seen; MLflow, which deletes nothing, keeps both values of a step that was repeated.
+    ``config.<path>``, see :func:`bundle.tracking.provenance.flat_config`) are logged at the start, ``history.csv``
+    and the artifacts at the end. The run ends FINISHED, FAILED (with the tag ``exception``), or KILLED by Ctrl-C or
+    SIGTERM, and then without artifacts. Resumed, it goes on as the same run: ``history.csv`` is cut to what the
+    checkpoint has seen; MLflow, which deletes nothing, keeps both values of a step that was repeated.
 
     A step only appends to a list; a thread writes in batches. When the store fails in mid-training there is one
     warning, training goes on, and what is missing is sent again later. Only rank 0 records. MONAI's own

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from bundle.handlers.panels import BOXES
 from bundle.tracking import sqlite_uri
+from bundle.training.panels import BOXES
 
 _CURVES = {"train/loss": [3.0, 2.0, 1.0], "val/loss": [0.6, 0.5, 0.7]}
 GRAY, GREEN = (90, 90, 90), (0, 160, 0)

@@ -16,7 +16,7 @@ class StopEarly:
     """Ignite handler for the trainer: ends training when the key metric of the validation has not improved for long.
 
     It keeps no state of its own: the epoch of the best validation is in every checkpoint of
-    :class:`bundle.handlers.SaveRun`, so a resumed run stops where an uninterrupted one does. Attach it after both.
+    :class:`bundle.training.SaveRun`, so a resumed run stops where an uninterrupted one does. Attach it after both.
 
     Args:
         evaluator: the engine of the validation.

@@ -3,7 +3,7 @@
 import torch
 from monai.data import MetaTensor
 
-from bundle.engines import prepare_batch
+from bundle.training.batch import prepare_batch
 
 
 def test_label_and_weight_travel_together():

@@ -29,7 +29,7 @@ class DescribeRun:
     It holds the network's name and arguments (:func:`bundle.model.architecture.build_network` makes it from them), the
     executed config, code version and packages, the split, the content of every image that trains or validates, and at
     the end what came out. A published network gets a copy: ``model.json`` beside ``model.pt``. Attach it after
-    :class:`bundle.handlers.SaveRun`. On several processes the first one writes.
+    :class:`bundle.training.SaveRun`. On several processes the first one writes.
 
     Args:
         run_dir: folder of the run.

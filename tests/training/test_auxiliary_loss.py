@@ -4,9 +4,9 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from bundle.auxiliary import AuxiliaryLoss
-from bundle.losses import PixelWeightedCrossEntropy
 from bundle.model import checkpoints
+from bundle.training.auxiliary_loss import AuxiliaryLoss
+from bundle.training.loss import PixelWeightedCrossEntropy
 from tests.test_training import Killed
 
 

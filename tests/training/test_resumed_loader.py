@@ -6,7 +6,7 @@ import pytest
 import torch
 from monai.data import DataLoader
 
-from bundle.data.remaining import Remaining
+from bundle.training.resumed_loader import Remaining
 
 
 class Numbers(torch.utils.data.Dataset):

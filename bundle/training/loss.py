@@ -29,7 +29,7 @@ class PixelWeightedCrossEntropy(nn.Module):
     Shape:
         input: BNHW[D] logits of N classes.
         target: B1HW[D] class indices, or B2HW[D] with the class index in channel 0 and the weight in channel 1,
-            which is how :func:`bundle.engines.prepare_batch` hands both through a MONAI trainer.
+            which is how :func:`bundle.training.batch.prepare_batch` hands both through a MONAI trainer.
         weight: B1HW[D], at least 0; None takes channel 1 of the target, or 1 everywhere.
 
     Raises:

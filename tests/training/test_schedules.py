@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bundle.schedules import WarmupCosine
+from bundle.training.schedules import WarmupCosine
 
 
 def rates(schedule, optimizer, steps):

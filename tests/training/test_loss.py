@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bundle.losses import PixelWeightedCrossEntropy
+from bundle.training.loss import PixelWeightedCrossEntropy
 
 
 @pytest.fixture

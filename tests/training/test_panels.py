@@ -13,9 +13,9 @@ from monai.data import DataLoader, MetaTensor
 from monai.engines import SupervisedEvaluator
 from PIL import Image
 
-from bundle.engines import prepare_batch
-from bundle.handlers import panels
-from bundle.handlers.panels import BOXES, PanelHandler
+from bundle.training import panels
+from bundle.training.batch import prepare_batch
+from bundle.training.panels import BOXES, PanelHandler
 
 # an upright bar, so that a picture that was not turned shows itself
 BAR = torch.zeros(1, 40, 30)
@@ -180,7 +180,7 @@ def test_a_picture_that_fails_does_not_stop_the_validation(tmp_path, caplog):
     handler = PanelHandler(tmp_path)
     with caplog.at_level(logging.WARNING):
         validate(handler, [[{"image": BAR, "pred": torch.zeros(5, 4, 4)}]], times=3)
-    assert [r.message for r in caplog.records if r.name == "bundle.handlers.panels"] == [
+    assert [r.message for r in caplog.records if r.name == "bundle.training.panels"] == [
         "no picture of this validation: ValueError: pred must be 2HW[D] logits or 1HW[D] probabilities, got (5, 4, 4)"
     ]
     assert list(tmp_path.iterdir()) == []

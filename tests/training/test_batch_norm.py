@@ -7,7 +7,7 @@ import torch
 from ignite.engine import Engine
 from torch import nn
 
-from bundle.handlers import FreezeBatchNorm
+from bundle.training import FreezeBatchNorm
 
 STEPS = 12
 

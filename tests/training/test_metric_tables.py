@@ -5,7 +5,7 @@ import csv
 import torch
 from ignite.engine import Engine, Events
 
-from bundle.handlers import MetricTables
+from bundle.training import MetricTables
 
 
 class FakeTracker:

@@ -16,10 +16,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from bundle import atomic
-from bundle.data.remaining import Remaining
-from bundle.handlers.interruption import StopRequest
-from bundle.handlers.seeding import random_states, set_random_states
 from bundle.model import checkpoints
+from bundle.training.interruption import StopRequest
+from bundle.training.resumed_loader import Remaining
+from bundle.training.seeding import random_states, set_random_states
 
 __all__ = ["SaveRun"]
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from ignite.engine import Engine, Events
 
-from bundle.handlers import StopEarly
+from bundle.training import StopEarly
 
 
 def train(best_epochs, patience, start=0):

@@ -11,9 +11,9 @@ import torch
 from ignite.engine import Engine
 
 from bundle.cells.instances import probability_to_instances
-from bundle.handlers import ChooseCells
 from bundle.metrics.ctc import seg
 from bundle.metrics.objects import detections
+from bundle.training import ChooseCells
 
 GRID = {"threshold": [0.2, 0.5, 0.8], "min_size": [0, 4, 30]}
 

@@ -9,8 +9,8 @@ import pytest
 import tifffile
 
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
-from bundle.handlers import DescribeRun
 from bundle.model.card import require_unseen, write_about
+from bundle.training import DescribeRun
 
 
 @pytest.fixture

@@ -1,0 +1,25 @@
+"""Ignite handlers of a training run: seeding, checkpoints, progress, pictures."""
+
+from bundle.training.batch_norm import FreezeBatchNorm
+from bundle.training.cell_choice import ChooseCells
+from bundle.training.describe_run import DescribeRun
+from bundle.training.early_stop import StopEarly
+from bundle.training.load_network import LoadNetwork
+from bundle.training.metric_tables import MetricTables
+from bundle.training.panels import PanelHandler
+from bundle.training.progress import Progress
+from bundle.training.save_run import SaveRun
+from bundle.training.seeding import SeedEpoch
+
+__all__ = [
+    "ChooseCells",
+    "DescribeRun",
+    "FreezeBatchNorm",
+    "LoadNetwork",
+    "MetricTables",
+    "PanelHandler",
+    "Progress",
+    "SaveRun",
+    "SeedEpoch",
+    "StopEarly",
+]
