@@ -16,9 +16,9 @@ from fire.parser import DefaultParseValue
 
 from bundle.studies.definition import Run, Study, options_of
 from bundle.studies.places import Places
-from bundle.studies.report import write_report, write_rows
 from bundle.studies.results import collect, read_rows, with_recorded
 from bundle.studies.study_file import read_study
+from bundle.studies.write_tables import write_report, write_rows
 
 if TYPE_CHECKING:
     from bundle.studies.parent import ParentRun

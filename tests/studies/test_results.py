@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from bundle.studies.chart import draw, lines_of
+from bundle.studies.markdown import markdown
 from bundle.studies.places import Places
-from bundle.studies.report import write_report, write_rows
 from bundle.studies.results import Row, collect, read_rows, summarise
 from bundle.studies.study_file import read_study
-from bundle.studies.tables import markdown
+from bundle.studies.write_tables import write_report, write_rows
 from tests.studies.conftest import STUDY
 
 

@@ -13,7 +13,7 @@ from bundle.networks.dcn import STRIDES
 from bundle.studies.definition import Study
 from bundle.studies.feature_maps.maps import SUM, RunMaps
 from bundle.studies.feature_maps.rule import Pair, branch_contrasts, weakest
-from bundle.studies.report import write_csv
+from bundle.studies.write_tables import write_csv
 
 __all__ = ["rule_text", "write_contrasts", "write_pairs"]
 

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from bundle.metrics.selection import lower_is_better
-from bundle.report.settings import measured_images
-from bundle.report.store import Run, Store
+from bundle.studies.report.runs import Run, Store
+from bundle.studies.report.settings import measured_images
 from bundle.training.panels import BOXES, file_name
 
 __all__ = ["Panel", "SharedImage", "ordered_images", "shared_images"]

@@ -6,9 +6,9 @@ from statistics import mean, stdev
 
 import pytest
 
-from bundle.report.settings import settings
-from bundle.report.store import Run
-from bundle.report.table import Table, make_table, newest
+from bundle.studies.report.runs import Run
+from bundle.studies.report.settings import settings
+from bundle.studies.report.table import Table, make_table, newest
 
 DATA, CODE = "provenance.data_fingerprint", "provenance.git_commit"
 

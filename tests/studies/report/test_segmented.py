@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bundle.report.segmented import Panel, SharedImage, ordered_images, shared_images
-from bundle.report.store import Store
-from tests.report.conftest import GRAY, GREEN, lightness
-from tests.report.reading import pixels
+from bundle.studies.report.runs import Store
+from bundle.studies.report.segmented import Panel, SharedImage, ordered_images, shared_images
+from tests.studies.report.conftest import GRAY, GREEN, lightness
+from tests.studies.report.reading import pixels
 
 A = {"a": 0.1, "b": 0.9, "c": 0.5}
 B = {"a": 0.5, "b": 0.7, "d": 1.0}

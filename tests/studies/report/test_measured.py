@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bundle.report.measured import curves, evaluation_values, kept, running_mean, training_values
-from bundle.report.store import Run, Store
+from bundle.studies.report.measured import curves, evaluation_values, kept, running_mean, training_values
+from bundle.studies.report.runs import Run, Store
 
 
 def run(metrics: dict[str, float] | None = None, **params: str) -> Run:

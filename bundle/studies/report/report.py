@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from bundle.report.charts import chart
-from bundle.report.measured import TRAIN_LOSS, Curve, curves, evaluation_values, kept, training_values
-from bundle.report.notes import comparability
-from bundle.report.page import Figure, Page, Section, render, write_csv
-from bundle.report.segmented import shared_images
-from bundle.report.settings import differing, provenance, settings
-from bundle.report.store import Run, Store, choose, nearest
-from bundle.report.table import make_table, newest
+from bundle.studies.report.charts import chart
+from bundle.studies.report.measured import TRAIN_LOSS, Curve, curves, evaluation_values, kept, training_values
+from bundle.studies.report.notes import comparability
+from bundle.studies.report.page import Figure, Page, Section, render, write_csv
+from bundle.studies.report.runs import Run, Store, choose, nearest
+from bundle.studies.report.segmented import shared_images
+from bundle.studies.report.settings import differing, provenance, settings
+from bundle.studies.report.table import make_table, newest
 
 __all__ = ["write_report"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bundle.metrics.selection import lower_is_better
-from bundle.report.store import Run, Store
+from bundle.studies.report.runs import Run, Store
 
 __all__ = ["TRAIN_LOSS", "Curve", "curves", "evaluation_values", "kept", "running_mean", "training_values"]
 

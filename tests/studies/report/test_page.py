@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from bundle.studies.report.__main__ import main
 
-from bundle.report import write_report
-from bundle.report.__main__ import main
-from tests.report.conftest import Hand
-from tests.report.reading import images, rows, tables, text, tree
+from bundle.studies.report import write_report
+from tests.studies.report.conftest import Hand
+from tests.studies.report.reading import images, rows, tables, text, tree
 
 EVIL = "<script>alert('x')</script> & \"co\""
 

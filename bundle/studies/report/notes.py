@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bundle.report.settings import COMMIT, FINGERPRINT, measured_images
-from bundle.report.store import Run
+from bundle.studies.report.runs import Run
+from bundle.studies.report.settings import COMMIT, FINGERPRINT, measured_images
 
 __all__ = ["comparability"]
 

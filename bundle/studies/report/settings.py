@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bundle.report.store import Run
+from bundle.studies.report.runs import Run
 
 __all__ = ["COMMIT", "FINGERPRINT", "SEED", "differing", "measured_images", "provenance", "settings"]
 

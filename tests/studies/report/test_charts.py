@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.report.charts import chart, spread, style
-from bundle.report.store import Run
-from bundle.report.table import Row
+from bundle.studies.report.charts import chart, spread, style
+from bundle.studies.report.runs import Run
+from bundle.studies.report.table import Row
 
 
 def row(number: int, *names: str, status: str = "FINISHED") -> Row:

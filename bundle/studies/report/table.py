@@ -12,8 +12,8 @@ from math import ceil, inf, isfinite, log10
 import numpy as np
 
 from bundle.metrics.selection import lower_is_better
-from bundle.report.settings import COMMIT, SEED, differing, measured_images, settings
-from bundle.report.store import Run
+from bundle.studies.report.runs import Run
+from bundle.studies.report.settings import COMMIT, SEED, differing, measured_images, settings
 
 __all__ = ["Row", "Table", "make_table", "newest"]
 
