@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs without an 
 from bundle.data.ctc import datalist
 from bundle.data.loading import LoadSliced
 from transforms import IgnoreUnannotatedd, LabelToInstancesd, SeparateTouchingd, WeightMapd
-from transforms.labels import IGNORE
+from transforms.labels.instances import IGNORE
 
 FRAME = "01-067"
 LEVELS = {"none": "gold alone", "markers": "gold with markers", "silver": "gold with silver"}

@@ -3,17 +3,17 @@
 Every transform has an array form ``X`` and a dictionary form ``Xd``.
 """
 
-from transforms.crop import CropToOutput, CropToOutputd
-from transforms.elastic_field import RandElasticField, RandElasticFieldd
-from transforms.elastic_grid import RandElasticGrid, RandElasticGridd
-from transforms.gray_curve import RandGrayCurve, RandGrayCurved
-from transforms.labels import IGNORE, InstancesToClass, InstancesToClassd, LabelToInstances, LabelToInstancesd
-from transforms.mirror import MirrorPad, MirrorPadd
-from transforms.partial import IgnoreUnannotated, IgnoreUnannotatedd
-from transforms.separation import SeparateTouching, SeparateTouchingd
-from transforms.standardize import Standardize, Standardized
-from transforms.weight_map import WeightMap, WeightMapd, two_nearest_distances
-from transforms.windows import RandBalancedWindows, RandBalancedWindowsd
+from transforms.geometry.crop import CropToOutput, CropToOutputd
+from transforms.geometry.elastic_field import RandElasticField, RandElasticFieldd
+from transforms.geometry.elastic_grid import RandElasticGrid, RandElasticGridd
+from transforms.geometry.mirror import MirrorPad, MirrorPadd
+from transforms.geometry.windows import RandBalancedWindows, RandBalancedWindowsd
+from transforms.intensity.gray_curve import RandGrayCurve, RandGrayCurved
+from transforms.intensity.standardize import Standardize, Standardized
+from transforms.labels.instances import IGNORE, InstancesToClass, InstancesToClassd, LabelToInstances, LabelToInstancesd
+from transforms.labels.partial import IgnoreUnannotated, IgnoreUnannotatedd
+from transforms.labels.separation import SeparateTouching, SeparateTouchingd
+from transforms.labels.weight_map import WeightMap, WeightMapd, two_nearest_distances
 
 __all__ = [
     "IGNORE",

@@ -8,7 +8,7 @@ Source: Maška et al. 2023 and http://celltrackingchallenge.net/datasets; the la
     01_ST/SEG/man_seg002.tif        silver: outlines that several good methods agree on
 
 What gold leaves out is not background. Markers and silver are the evidence of it, and
-:class:`transforms.partial.IgnoreUnannotated` makes of it the pixels that nobody annotated.
+:class:`transforms.labels.partial.IgnoreUnannotated` makes of it the pixels that nobody annotated.
 """
 
 from __future__ import annotations

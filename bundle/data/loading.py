@@ -18,7 +18,7 @@ from bundle.data.axes import require_same_axes
 from bundle.data.errors import ImageError, UnreadableImageError, image_error
 from bundle.data.formats import PLANAR, extension
 from bundle.data.readers import read_image
-from transforms.labels import IGNORE
+from transforms.labels.instances import IGNORE
 
 __all__ = ["ImageError", "LoadSlice", "LoadSliced", "ReadableItems", "UnreadableImageError"]
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Contingency", "contingency", "whole_labels"]
 
-#: in truth: annotated by nobody (transforms.labels.IGNORE)
+#: in truth: annotated by nobody (transforms.labels.instances.IGNORE)
 _IGNORE = -1
 
 Numbers = NDArray[np.int64]

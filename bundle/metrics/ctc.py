@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from bundle.data.ctc_names import RESULT, SEGMENTATION, frames_in
 from bundle.data.formats import TIFF, extension, natural_key, one_line, stem
 from bundle.metrics.contingency import contingency
-from transforms.labels import LabelToInstances
+from transforms.labels.instances import LabelToInstances
 
 __all__ = ["jaccard_indices", "seg"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from bundle.studies.report.__main__ import main
 
+from bundle.report import main
 from bundle.studies.report import write_report
 from tests.studies.report.conftest import Hand
 from tests.studies.report.reading import images, rows, tables, text, tree

@@ -7,8 +7,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from bundle.studies.report.__main__ import main
 
+from bundle.report import main
 from bundle.studies.report import write_report
 from bundle.studies.report.runs import Store, choose
 from bundle.tracking import sqlite_uri

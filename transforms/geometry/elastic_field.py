@@ -8,8 +8,8 @@ from functools import lru_cache
 import numpy as np
 from monai.config import KeysCollection
 
-from transforms.displacement import separable_field
-from transforms.rand_warp import RandWarp, RandWarpd
+from transforms.geometry.displacement import separable_field
+from transforms.geometry.rand_warp import RandWarp, RandWarpd
 
 __all__ = ["RandElasticField", "RandElasticFieldd", "gaussian_basis"]
 
@@ -44,7 +44,7 @@ class RandElasticField(RandWarp):
     alpha = 600 with sigma = 20 px moves them by 4.9 px. With ``normalise`` it is ``alpha`` px itself.
 
     Args:
-        prob: see :class:`transforms.rand_warp.RandWarp`, also for every argument not listed here.
+        prob: see :class:`transforms.geometry.rand_warp.RandWarp`, also for every argument not listed here.
         alpha: factor of the smoothed field, in px.
         sigma: standard deviation of the Gaussian in px: how far neighbouring pixels move together.
         normalise: divide the smoothed field by its expected standard deviation before ``alpha``.

@@ -13,7 +13,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 
 from bundle.geometry import mirror_indices
-from transforms.sampling import take
+from transforms.geometry.sampling import take
 
 __all__ = ["MirrorPad", "MirrorPadd"]
 

@@ -121,7 +121,7 @@ class Sampling:
             offsets[axis] = along.reshape([-1 if i == axis else 1 for i in range(dims)])
         if self.displacement is not None:
             offsets += self.displacement
-        # torch for the product: see transforms.displacement.separable_field
+        # torch for the product: see transforms.geometry.displacement.separable_field
         matrix, centre = (torch.from_numpy(part.astype(np.float32)) for part in (self.matrix, self.centre))
         moved = torch.addmm(centre[:, None], matrix, torch.from_numpy(offsets.reshape(dims, -1)))
         return moved.numpy().reshape(offsets.shape)
@@ -133,7 +133,7 @@ class Sampling:
         Mirrored where compiled.
         """
         if self._compiles:
-            from transforms.warp_compiled import normalised_grid
+            from transforms.geometry.warp_compiled import normalised_grid
 
             return torch.from_numpy(normalised_grid(*self._single_precision))[None]
         dims = len(self.window_size)
@@ -147,7 +147,7 @@ class Sampling:
     def _nearest(self) -> np.ndarray:
         """Index of the nearest pixel in the flattened image, one for every pixel of the window."""
         if self._compiles:
-            from transforms.warp_compiled import nearest_index
+            from transforms.geometry.warp_compiled import nearest_index
 
             return nearest_index(*self._single_precision).ravel()
         index = np.zeros(self.window_size, np.int64)

@@ -15,13 +15,13 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 from scipy import ndimage
 
-from transforms.labels import IGNORE, instance_array
+from transforms.labels.instances import IGNORE, instance_array
 
 __all__ = ["IgnoreUnannotated", "IgnoreUnannotatedd"]
 
 
 class IgnoreUnannotated(Transform):
-    """Set the pixels of cells that an instance map leaves out to :data:`transforms.labels.IGNORE`.
+    """Set the pixels of cells that an instance map leaves out to :data:`transforms.labels.instances.IGNORE`.
 
     Annotated cells stay as they are, whatever the evidence says: the annotation is the better outline.
 

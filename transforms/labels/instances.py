@@ -198,7 +198,7 @@ class InstancesToClass(Transform):
     """Class map of an instance map: 1 on cells, 0 on background and where nobody annotated.
 
     The result is int64, what cross entropy takes as class indices; ignored pixels need a class all the same,
-    and their weight of 0 (:class:`transforms.weight_map.WeightMap`) takes them out of the loss.
+    and their weight of 0 (:class:`transforms.labels.weight_map.WeightMap`) takes them out of the loss.
     """
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012 - MONAI's convention

@@ -13,7 +13,7 @@ from monai.transforms.traits import MultiSampleTrait
 from monai.utils import TransformBackends, convert_to_dst_type, convert_to_numpy
 
 from bundle.geometry import WindowGeometry, mirror_indices
-from transforms.labels import IGNORE
+from transforms.labels.instances import IGNORE
 
 __all__ = ["RandBalancedWindows", "RandBalancedWindowsd"]
 
@@ -92,7 +92,7 @@ class RandBalancedWindows(RandomizableTransform, MultiSampleTrait):
         """
         Args:
             img: CHW.
-            label: 1HW, positive on cells, 0 on background, :data:`transforms.labels.IGNORE` where nobody annotated.
+            label: 1HW, positive on cells, 0 on background, :data:`transforms.labels.instances.IGNORE` where nobody annotated.
             weight: 1HW, 0 where nobody annotated, for a label that does not tell; other weights make no difference.
             randomize: False to cut around the pixels drawn last.
 

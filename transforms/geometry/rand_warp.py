@@ -11,8 +11,8 @@ from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import TransformBackends, ensure_tuple_rep
 
-from transforms.displacement import smallest_jacobian
-from transforms.sampling import Sampling, check_mode
+from transforms.geometry.displacement import smallest_jacobian
+from transforms.geometry.sampling import Sampling, check_mode
 
 __all__ = ["RandWarp", "RandWarpd", "per_axis"]
 
@@ -60,7 +60,7 @@ class RandWarp(RandomizableTransform):
             image's border as often as its middle, in the mirrored surroundings that inference gives it too. All
             are whole px.
         flip: mirror each axis with probability 0.5: True for all, or a sequence of spatial axes.
-        mode: default interpolation, see :meth:`transforms.sampling.Sampling.read`.
+        mode: default interpolation, see :meth:`transforms.geometry.sampling.Sampling.read`.
         on_fold: what happens when the deformation folds (smallest Jacobian determinant at or below 0):
             "redraw" the displacement, so that only those without a fold occur, and raise when ``max_redraws``
             more did not help; "raise"; or "warn" and use it.

@@ -9,8 +9,8 @@ import numpy as np
 from monai.config import KeysCollection
 from scipy.interpolate import BSpline, CubicSpline
 
-from transforms.displacement import separable_field
-from transforms.rand_warp import RandWarp, RandWarpd, per_axis
+from transforms.geometry.displacement import separable_field
+from transforms.geometry.rand_warp import RandWarp, RandWarpd, per_axis
 
 __all__ = ["RandElasticGrid", "RandElasticGridd", "grid_basis"]
 
@@ -52,7 +52,7 @@ class RandElasticGrid(RandWarp):
     bicubic interpolation." Rotation, flips, shift and deformation are one sampling, mirrored at the border.
 
     Args:
-        prob: see :class:`transforms.rand_warp.RandWarp`, also for every argument not listed here.
+        prob: see :class:`transforms.geometry.rand_warp.RandWarp`, also for every argument not listed here.
         sigma: standard deviation of the vectors along every axis, in px.
         grid_size: vectors along every axis, at least 2; one number or one an axis.
         interpolation: "cubic" passes through the vectors, as the paper reads: with sigma = 10 px pixels move by a

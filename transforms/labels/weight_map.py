@@ -9,8 +9,8 @@ from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 
-from transforms.labels import IGNORE, instance_array
-from transforms.nearest_cells import two_nearest_distances
+from transforms.labels.instances import IGNORE, instance_array
+from transforms.labels.nearest_cells import two_nearest_distances
 
 __all__ = ["WeightMap", "WeightMapd", "two_nearest_distances"]
 

@@ -42,7 +42,7 @@ def smallest_jacobian(displacement: np.ndarray) -> float:
         The smallest determinant, 1 without deformation. Axes of a single pixel cannot fold and do not count.
     """
     if displacement.ndim == 3 and min(displacement.shape[1:]) > 1:
-        from transforms.warp_compiled import smallest_determinant
+        from transforms.geometry.warp_compiled import smallest_determinant
 
         return float(smallest_determinant(np.ascontiguousarray(displacement, dtype=np.float32)))
     axes = [axis for axis, n in enumerate(displacement.shape[1:]) if n > 1]

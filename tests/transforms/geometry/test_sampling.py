@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from bundle.geometry import mirror_indices
 from tests.reference import elastic as reference
-from transforms.displacement import smallest_jacobian
-from transforms.sampling import Sampling
+from transforms.geometry.displacement import smallest_jacobian
+from transforms.geometry.sampling import Sampling
 
 
 def random_sampling(seed: int, image_size: tuple[int, ...], window_size: tuple[int, ...]) -> Sampling:

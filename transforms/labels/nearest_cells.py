@@ -30,7 +30,7 @@ def two_nearest_distances(instances: np.ndarray) -> tuple[np.ndarray, np.ndarray
         ValueError: for an array that is not 2D or 3D, is empty, or whose diagonal exceeds 46,340 px.
     """
     # numba takes a fifth of a second to import, which those who only segment need not wait for
-    from transforms.nearest_cells_compiled import ABSENT, along_columns, along_rows
+    from transforms.labels.nearest_cells_compiled import ABSENT, along_columns, along_rows
 
     if instances.ndim not in (2, 3) or instances.size == 0:
         raise ValueError(f"instances must be (H, W) or (H, W, D) and not empty, got shape {instances.shape}")

@@ -9,8 +9,8 @@ from monai.data import DataLoader, Dataset, MetaTensor
 from monai.transforms import Compose
 
 from bundle.data.dataset import TileDataset
-from transforms.labels import IGNORE
-from transforms.windows import RandBalancedWindows, RandBalancedWindowsd
+from transforms.geometry.windows import RandBalancedWindows, RandBalancedWindowsd
+from transforms.labels.instances import IGNORE
 
 
 def middles(windows: list, width: int) -> np.ndarray:

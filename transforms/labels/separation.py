@@ -10,7 +10,7 @@ from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 
-from transforms.labels import instance_array
+from transforms.labels.instances import instance_array
 
 __all__ = ["SeparateTouching", "SeparateTouchingd"]
 

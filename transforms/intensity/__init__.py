@@ -1,0 +1,1 @@
+"""What gray values become: standardisation, random gray curves."""

@@ -1,0 +1,1 @@
+"""What labels become: instances, separation, weight map, pixels not annotated, classes."""
