@@ -1,4 +1,4 @@
-"""The passes over all pixels of :mod:`transforms.geometry.sampling` and :mod:`transforms.geometry.displacement` in 2D, compiled.
+"""The passes over all pixels of ``sampling`` and ``displacement`` in 2D, compiled.
 
 One pass without arrays in between, in loops that the compiler turns into vector instructions: numpy takes ten times
 as long, most of it for the memory of what it computes on the way.
@@ -76,7 +76,7 @@ def _lower_along_row(u0, u1, v0, v1, low):  # pragma: no cover - compiled
 
 @compiled(fastmath=True)
 def smallest_determinant(displacement):  # pragma: no cover - compiled
-    """What :func:`transforms.geometry.displacement.smallest_jacobian` defines, for (2, H, W) float32 with both sides above 1."""
+    """What ``displacement.smallest_jacobian`` defines, for (2, H, W) float32 with both sides above 1."""
     _, height, width = displacement.shape
     low = np.full(width - 1, np.inf, np.float32)
     for i in range(height - 1):

@@ -92,7 +92,7 @@ class RandBalancedWindows(RandomizableTransform, MultiSampleTrait):
         """
         Args:
             img: CHW.
-            label: 1HW, positive on cells, 0 on background, :data:`transforms.labels.instances.IGNORE` where nobody annotated.
+            label: 1HW, positive on cells, 0 on background, :data:`transforms.IGNORE` where nobody annotated.
             weight: 1HW, 0 where nobody annotated, for a label that does not tell; other weights make no difference.
             randomize: False to cut around the pixels drawn last.
 

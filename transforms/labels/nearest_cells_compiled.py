@@ -1,4 +1,4 @@
-"""The two sweeps of :mod:`transforms.labels.nearest_cells`, compiled. Squared distances are int32, labels 0 where absent."""
+"""The two sweeps of ``nearest_cells``, compiled. Squared distances are int32, labels 0 where absent."""
 
 from __future__ import annotations
 
