@@ -4,15 +4,16 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help install quickstart test lint format bench mlflow report figures label label-install test-label clean
+.PHONY: help install quickstart test lint format bench sbom mlflow report figures label label-install test-label clean
 
 help:
 	@echo "make quickstart   install, train on synthetic cells (4 minutes on two cores), segment new images"
 	@echo "make test         install and run the tests"
-	@echo "make lint         ruff and mypy"
+	@echo "make lint         style, types and spelling"
 	@echo "make mlflow       open the page that compares runs, on http://127.0.0.1:5000"
 	@echo "make report       compare the runs on one page, report/index.html"
 	@echo "make bench        what each hot part costs beside its peers"
+	@echo "make sbom         a list of all installed packages, sbom.json"
 	@echo "make label        start MONAI Label on http://127.0.0.1:8000 over the images of STUDIES=DIR"
 	@echo "make test-label   install MONAI Label beside it all, and ask its real server everything"
 	@echo "make figures      draw the pictures of docs/images again"
@@ -50,6 +51,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 format: install
 	$(BIN)/ruff check --fix .
@@ -59,6 +61,11 @@ format: install
 bench: install
 	-$(BIN)/python -m pip install -q -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks
+
+# CycloneDX: every package of .venv with its version and licence
+sbom: install
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[sbom]"
+	$(BIN)/cyclonedx-py environment $(BIN)/python --of JSON -o sbom.json
 
 mlflow: install
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///runs/mlflow.db --host 127.0.0.1 --port 5000

@@ -80,7 +80,7 @@ def test_cells_are_read_off_as_the_training_was_configured(tmp_path):
 def test_a_network_says_where_it_comes_from(checkpoint, tmp_path):
     assert origin(tmp_path / "nothing.pt") == "of unknown training"
     assert origin(checkpoint) == "no experiment, trained on 2 images: s0, s1"
-    shipped = Path(__file__).parents[1] / "models/em_membranes.pt"
+    shipped = Path(__file__).parents[2] / "models/em_membranes.pt"
     assert origin(shipped) == "em-membranes, trained on 20 images: train-00, train-01, train-02, ..."
 
 
