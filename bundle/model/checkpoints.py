@@ -23,6 +23,7 @@ __all__ = [
     "DiskFullError",
     "default_model",
     "load_network",
+    "not_finite",
     "read",
     "require_same_optimizer",
     "unet_arguments",
@@ -50,8 +51,10 @@ def write(path: str | os.PathLike[str], content: Any) -> None:
     Raises:
         OSError: when the folder cannot be written, DiskFullError when the disk is full; the file that was there before
             stays.
+        ValueError: for a network, alone or under "network", with values that are not finite.
     """
     path = Path(path)
+    _require_finite(content, f"{path} is not written: the network")
     try:
         with replacing(path) as part, part.open("wb") as file:
             torch.save(_on_cpu(content), file)
@@ -111,6 +114,22 @@ def default_model(folder: str | os.PathLike[str]) -> str:
     return str(shipped)
 
 
+def not_finite(weights: Mapping[str, torch.Tensor]) -> str | None:
+    """Name of the first tensor that holds NaN or infinity; None when all are finite."""
+    return next((name for name, tensor in weights.items() if not torch.isfinite(tensor).all()), None)
+
+
+def _require_finite(content: Any, what: str) -> None:
+    weights = content.get("network", content) if isinstance(content, Mapping) else {}
+    tensors = isinstance(weights, Mapping) and all(isinstance(value, torch.Tensor) for value in weights.values())
+    name = not_finite(weights) if tensors else None
+    if name is not None:
+        raise ValueError(
+            f"{what} holds values that are not finite in {name}: its training diverged; train again with a lower "
+            "learning rate, or use an earlier checkpoint"
+        )
+
+
 def _on_cpu(content: Any) -> Any:
     if isinstance(content, torch.Tensor):
         return content.cpu()
@@ -134,10 +153,12 @@ def load_network(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
 
     Raises:
         FileNotFoundError, ValueError: as :func:`read`.
+        ValueError: for values that are not finite.
         ValueError: when the checkpoint belongs to another architecture; the network is left as it was. The message
             names the first differences, and for a U-Net the arguments that would fit.
     """
     weights = network_weights(read(path))
+    _require_finite(weights, f"checkpoint {path}")
     own = network.state_dict()
     differences = [f"{name} is missing" for name in own if name not in weights]
     differences += [f"{name} is unknown" for name in weights if name not in own]

@@ -3,6 +3,7 @@
 from bundle.training.batch_norm import FreezeBatchNorm
 from bundle.training.cell_choice import ChooseCells
 from bundle.training.describe_run import DescribeRun
+from bundle.training.divergence import StopDiverged
 from bundle.training.early_stop import StopEarly
 from bundle.training.load_network import LoadNetwork
 from bundle.training.metric_tables import MetricTables
@@ -21,5 +22,6 @@ __all__ = [
     "Progress",
     "SaveRun",
     "SeedEpoch",
+    "StopDiverged",
     "StopEarly",
 ]
