@@ -56,7 +56,7 @@ def test_it_ends_at_the_very_step_with_finite_weights(bad):
 
 
 def test_weights_are_checked_before_a_validation():
-    with pytest.raises(DivergenceError, match="step 1 .*weight holds values that are not finite"):
+    with pytest.raises(DivergenceError, match=r"step 1 .*weight holds values that are not finite"):
         train([1.0], poison=math.inf)
     assert not train.validated
 
