@@ -52,9 +52,9 @@ class StopDiverged:
         gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
         finite = torch.isfinite(loss) & torch.isfinite(torch.nn.utils.get_total_norm(gradients))
         if loss.is_cuda:
-            before, self._asked = self._asked, (trainer.state.iteration, *_to_host(loss, finite))
+            before, self._asked = self._asked, (trainer.state.iteration, _to_host(loss), _to_host(finite))
         else:
-            before = (trainer.state.iteration, loss, finite)
+            before = trainer.state.iteration, loss, finite
         if before is not None and not before[2]:
             raise self._error(before[0], float(before[1]))
 
@@ -78,6 +78,6 @@ class StopDiverged:
         )
 
 
-def _to_host(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Copies that are on their way while the GPU goes on; they are there one step later."""
-    return tuple(value.to("cpu", non_blocking=True) for value in values)
+def _to_host(value: torch.Tensor) -> torch.Tensor:
+    """A copy that is on its way while the GPU goes on; it is there one step later."""
+    return value.to("cpu", non_blocking=True)
