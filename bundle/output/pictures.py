@@ -1,4 +1,4 @@
-"""Pictures to look at: cells outlined on the image, the steps of one prediction side by side, contact sheets.
+"""Pictures to look at: the steps of one prediction side by side, contact sheets.
 
 All functions take plain arrays of rows and columns and return RGB uint8 arrays; no pyplot state is touched, so they
 may be called from any thread and without a display.
@@ -12,118 +12,19 @@ from math import ceil, floor
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from skimage.segmentation import expand_labels, find_boundaries
 
-__all__ = ["Boxes", "cell_colours", "contact_sheet", "overlay", "panel", "panel_and_boxes", "stretch"]
+from bundle.output.overlay import overlay, stretch
+
+__all__ = ["Boxes", "contact_sheet", "panel", "panel_and_boxes"]
 
 #: title of a step -> left, top, right, bottom of its image in the picture, px
 Boxes = dict[str, tuple[int, int, int, int]]
 
-# bright, of similar lightness and far apart in hue: each one is seen on black, gray and white
-_PALETTE = np.array(
-    [
-        (64, 196, 255),
-        (255, 179, 0),
-        (120, 220, 100),
-        (240, 98, 146),
-        (186, 130, 255),
-        (255, 120, 70),
-        (38, 220, 200),
-        (235, 235, 80),
-    ],
-    dtype=np.float32,
-)
-# cells nearer than this, in px, must not have the same colour
-_NEIGHBOUR_PX = 12
 # a step is drawn 4 inch = 520 px high
 _PANEL_INCH = 4.0
 _DPI = 130
 # outlines of a panel in px of the enlarged image, which is drawn at about half its size
 _PANEL_LINE = 4
-
-
-def stretch(image: np.ndarray, percent: float = 0.5) -> np.ndarray:
-    """Stretch the contrast so that ``percent`` of the pixels saturate at either end.
-
-    Args:
-        image: HW gray or HW3 colour, any real type.
-        percent: 0 .. 50.
-
-    Returns:
-        HW3 float32, 0 .. 1. An image of one value becomes middle gray.
-    """
-    image = np.asarray(image, dtype=np.float32)
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise ValueError(f"image must be HW (gray) or HW3 (colour), got {image.shape}")
-    low, high = np.percentile(image[np.isfinite(image)], (percent, 100 - percent)) if image.size else (0, 0)
-    if high <= low:  # nearly everything has one value: the extremes are all the contrast there is
-        low, high = float(image.min()), float(image.max())
-    gray = np.clip((image - low) / (high - low), 0, 1) if high > low else np.full_like(image, 0.5)
-    return np.repeat(gray[..., None], 3, axis=2) if image.ndim == 2 else gray
-
-
-def cell_colours(instances: np.ndarray) -> np.ndarray:
-    """A colour for every label such that cells near one another differ.
-
-    Greedy colouring of the graph of neighbours (cells less than 12 px apart), crowded cells first; among the
-    colours no neighbour has, the one used least, so that a picture is colourful even where cells are far apart.
-
-    Args:
-        instances: HW, 0 background, 1..N cells.
-
-    Returns:
-        (N+1)x3 float32, 0 .. 255; row 0 is black.
-    """
-    count = int(instances.max(initial=0))
-    colours = np.zeros((count + 1, 3), dtype=np.float32)
-    reach = expand_labels(instances, distance=_NEIGHBOUR_PX / 2)
-    neighbours: list[set[int]] = [set() for _ in range(count + 1)]
-    for one, other in (
-        (reach[1:], reach[:-1]),
-        (reach[:, 1:], reach[:, :-1]),
-        (reach[1:, 1:], reach[:-1, :-1]),
-        (reach[1:, :-1], reach[:-1, 1:]),
-    ):
-        touch = (one != other) & (one > 0) & (other > 0)
-        for a, b in np.unique(np.stack([one[touch], other[touch]], axis=1), axis=0):
-            neighbours[a].add(int(b))
-            neighbours[b].add(int(a))
-    chosen = np.full(count + 1, -1)
-    used = np.zeros(len(_PALETTE), dtype=int)
-    for label in sorted(range(1, count + 1), key=lambda i: (-len(neighbours[i]), i)):
-        taken = {int(chosen[other]) for other in neighbours[label]}
-        free = [i for i in range(len(_PALETTE)) if i not in taken] or range(len(_PALETTE))
-        chosen[label] = min(free, key=lambda i: (used[i], i))
-        used[chosen[label]] += 1
-    colours[1:] = _PALETTE[chosen[1:]]
-    return colours
-
-
-def overlay(image: np.ndarray, instances: np.ndarray, fill: float = 0.12, width: int | None = None) -> np.ndarray:
-    """The cells' outlines in colour on the gray image, their inside faintly tinted.
-
-    Args:
-        image: HW gray or HW3 colour.
-        instances: HW integers, 0 background, 1..N cells; negative values (ignored pixels) are not drawn.
-        fill: opacity of the tint, 0 .. 1.
-        width: of the outline in px, drawn on the cell's own pixels; None takes 1, and one more every 1000 px.
-
-    Returns:
-        HW3 uint8.
-
-    Raises:
-        ValueError: when the sizes differ, or the image is neither gray nor RGB.
-    """
-    instances = np.maximum(np.asarray(instances), 0).astype(np.int32)
-    picture = stretch(image)
-    if picture.shape[:2] != instances.shape:
-        raise ValueError(f"instances must have the size of the image, {picture.shape[:2]}, got {instances.shape}")
-    colours = cell_colours(instances)[instances] / 255
-    inside = instances.copy()
-    for _ in range(width or 1 + max(instances.shape) // 1000):
-        inside[find_boundaries(inside, mode="inner")] = 0
-    opacity = np.where(instances == 0, 0, np.where(inside > 0, fill, 1))[..., None]
-    return _bytes(picture * (1 - opacity) + colours * opacity)
 
 
 def panel(
@@ -242,7 +143,3 @@ def _count(cells: np.ndarray) -> str:
 
 def _enlarge(array: np.ndarray, zoom: int) -> np.ndarray:
     return array.repeat(zoom, axis=0).repeat(zoom, axis=1)
-
-
-def _bytes(picture: np.ndarray) -> np.ndarray:
-    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)

@@ -17,7 +17,7 @@ from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_
 from PIL import Image
 
 from bundle.output.formats import FORMATS, split_name, write_image, write_whole
-from bundle.output.pictures import overlay
+from bundle.output.overlay import overlay
 
 __all__ = ["SegmentationWriter"]
 
@@ -140,7 +140,10 @@ class SegmentationWriter(Transform):
         extension = FORMATS[split_name(source)[1]]
         label_type = np.uint16 if cells.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
         written = {}
-        for name, array in (("probability", probability.astype(np.float32)), ("cells", cells.astype(label_type))):
+        for name, array in (
+            ("probability", probability.astype(np.float32, copy=False)),
+            ("cells", cells.astype(label_type)),
+        ):
             target = base.with_name(f"{base.name}_{name}{extension}")
             write_image(target, array, source, meta)
             written[name] = str(target)
@@ -149,7 +152,7 @@ class SegmentationWriter(Transform):
         return written
 
     def _write_overlays(self, base: Path, extension: str, image: np.ndarray, cells: np.ndarray) -> dict[str, str]:
-        shown = image if image.shape[0] == 3 else image.mean(axis=0, keepdims=True)
+        shown = image if image.shape[0] in (1, 3) else image.mean(axis=0, keepdims=True)
         volume = cells.ndim == 3
         slices = range(cells.shape[2]) if volume and extension == ".tif" else [cells.shape[-1] // 2]
         pages = []

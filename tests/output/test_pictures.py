@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from bundle.output.pictures import cell_colours, contact_sheet, overlay, panel, stretch
+from bundle.output import overlay as module
+from bundle.output.overlay import cell_colours, overlay, stretch
+from bundle.output.pictures import contact_sheet, panel
+from tests.reference.overlay import overlay as whole_overlay
 
 
 def mosaic(rows=6, columns=7, size=9):
@@ -123,3 +126,27 @@ def test_contact_sheet_places_pictures_row_by_row():
         contact_sheet([])
     with pytest.raises(ValueError, match=r"HW3 RGB, got \(4, 4\)"):
         contact_sheet([np.zeros((4, 4), np.uint8)])
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_strips_draw_what_the_whole_image_at_once_does(monkeypatch, colour):
+    monkeypatch.setattr(module, "_STRIP_ROWS", 16)
+    random = np.random.default_rng(3)
+    cells, _ = ndi.label(ndi.gaussian_filter(random.normal(size=(101, 83)), 2) > 0.05)
+    image = random.uniform(0, 255, (*cells.shape, 3) if colour else cells.shape)
+    for width in (1, 3):
+        np.testing.assert_array_equal(overlay(image, cells, width=width), whole_overlay(image, cells, width))
+
+
+def test_a_large_image_is_scaled_down(monkeypatch):
+    monkeypatch.setattr(module, "_LARGEST_PX", 100)
+    cells = np.zeros((250, 130), int)
+    cells[60:120, 30:90] = 1
+    image = np.zeros(cells.shape, np.uint8)
+    image[:, 65:] = 200
+    picture = overlay(image, cells)
+    assert picture.shape == (83, 43, 3)  # every third pixel: 250 / 3, 130 / 3
+    assert picture[70, 5].tolist() == [0, 0, 0]
+    assert picture[70, 40].tolist() == [255, 255, 255]
+    drawn = np.flatnonzero((picture[:, 20] != picture[70, 20]).any(axis=1))
+    assert (drawn[0], drawn[-1]) == (20, 39)

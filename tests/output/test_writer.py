@@ -17,7 +17,7 @@ from PIL import Image
 from bundle.cells.instances import ProbabilityToInstancesd
 from bundle.data.loading import LoadSliced
 from bundle.output import writer
-from bundle.output.pictures import overlay
+from bundle.output.overlay import overlay
 from bundle.output.writer import SegmentationWriter
 
 

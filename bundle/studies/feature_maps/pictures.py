@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bundle.output.pictures import stretch
+from bundle.output.overlay import stretch
 from bundle.studies.definition import Study
 from bundle.studies.feature_maps.maps import RunMaps, TuningImage
 

@@ -1,0 +1,164 @@
+"""Cells outlined on their image, in memory for a strip of it.
+
+All functions take plain arrays of rows and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from skimage.segmentation import expand_labels, find_boundaries
+
+__all__ = ["cell_colours", "overlay", "stretch"]
+
+# bright, of similar lightness and far apart in hue: each one is seen on black, gray and white
+_PALETTE = np.array(
+    [
+        (64, 196, 255),
+        (255, 179, 0),
+        (120, 220, 100),
+        (240, 98, 146),
+        (186, 130, 255),
+        (255, 120, 70),
+        (38, 220, 200),
+        (235, 235, 80),
+    ],
+    dtype=np.float32,
+)
+# cells nearer than this, in px, must not have the same colour
+_NEIGHBOUR_PX = 12
+# the longer side of an overlay, px: what is larger is scaled down by a whole number
+_LARGEST_PX = 4096
+# rows that are drawn at a time: the memory of a picture is that of a strip
+_STRIP_ROWS = 512
+
+
+def stretch(image: np.ndarray, percent: float = 0.5) -> np.ndarray:
+    """Stretch the contrast so that ``percent`` of the pixels saturate at either end.
+
+    Args:
+        image: HW gray or HW3 colour, any real type.
+        percent: 0 .. 50.
+
+    Returns:
+        HW3 float32, 0 .. 1. An image of one value becomes middle gray.
+    """
+    image = np.asarray(image, dtype=np.float32)
+    return _stretched(image, *_contrast(image, percent))
+
+
+def _contrast(image: np.ndarray, percent: float = 0.5) -> tuple[float, float]:
+    """The gray values that become black and white."""
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise ValueError(f"image must be HW (gray) or HW3 (colour), got {image.shape}")
+    low, high = np.percentile(image[np.isfinite(image)], (percent, 100 - percent)) if image.size else (0, 0)
+    if high <= low:  # nearly everything has one value: the extremes are all the contrast there is
+        low, high = float(image.min()), float(image.max())
+    return low, high
+
+
+def _stretched(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    gray = np.clip((image - low) / (high - low), 0, 1) if high > low else np.full_like(image, 0.5)
+    return np.repeat(gray[..., None], 3, axis=2) if image.ndim == 2 else gray
+
+
+def cell_colours(instances: np.ndarray) -> np.ndarray:
+    """A colour for every label such that cells near one another differ.
+
+    Greedy colouring of the graph of neighbours (cells less than 12 px apart), crowded cells first; among the
+    colours no neighbour has, the one used least, so that a picture is colourful even where cells are far apart.
+
+    Args:
+        instances: HW, 0 background, 1..N cells.
+
+    Returns:
+        (N+1)x3 float32, 0 .. 255; row 0 is black.
+    """
+    count = int(instances.max(initial=0))
+    colours = np.zeros((count + 1, 3), dtype=np.float32)
+    neighbours: list[set[int]] = [set() for _ in range(count + 1)]
+    for rows, around in _strips(len(instances), halo=_NEIGHBOUR_PX // 2 + 2):
+        reach = expand_labels(instances[around], distance=_NEIGHBOUR_PX / 2)
+        reach = reach[rows.start - around.start : rows.stop - around.start + 1]  # and the first row of the next strip
+        for one, other in (
+            (reach[1:], reach[:-1]),
+            (reach[:, 1:], reach[:, :-1]),
+            (reach[1:, 1:], reach[:-1, :-1]),
+            (reach[1:, :-1], reach[:-1, 1:]),
+        ):
+            touch = (one != other) & (one > 0) & (other > 0)
+            for a, b in np.unique(np.stack([one[touch], other[touch]], axis=1), axis=0):
+                neighbours[a].add(int(b))
+                neighbours[b].add(int(a))
+    chosen = np.full(count + 1, -1)
+    used = np.zeros(len(_PALETTE), dtype=int)
+    for label in sorted(range(1, count + 1), key=lambda i: (-len(neighbours[i]), i)):
+        taken = {int(chosen[other]) for other in neighbours[label]}
+        free = [i for i in range(len(_PALETTE)) if i not in taken] or range(len(_PALETTE))
+        chosen[label] = min(free, key=lambda i: (used[i], i))
+        used[chosen[label]] += 1
+    colours[1:] = _PALETTE[chosen[1:]]
+    return colours
+
+
+def overlay(image: np.ndarray, instances: np.ndarray, fill: float = 0.12, width: int | None = None) -> np.ndarray:
+    """The cells' outlines in colour on the gray image, their inside faintly tinted.
+
+    It is drawn strip by strip, in little more memory than the arrays take. An image longer than 4096 px is scaled
+    down by a whole number to at most that.
+
+    Args:
+        image: HW gray or HW3 colour.
+        instances: HW integers, 0 background, 1..N cells; negative values (ignored pixels) are not drawn.
+        fill: opacity of the tint, 0 .. 1.
+        width: of the outline in px of the picture, drawn on the cell's own pixels; None takes 1, and one more every
+            1000 px.
+
+    Returns:
+        HW3 uint8; at most 4096 px high and wide.
+
+    Raises:
+        ValueError: when the sizes differ, or the image is neither gray nor RGB.
+    """
+    image, instances = np.asarray(image), np.asarray(instances)
+    if image.shape[:2] != instances.shape:
+        raise ValueError(f"instances must have the size of the image, {image.shape[:2]}, got {instances.shape}")
+    width = width or 1 + min(max(instances.shape), _LARGEST_PX) // 1000
+    image, instances = _reduced(image, instances, -(-max(instances.shape, default=1) // _LARGEST_PX))
+    instances = np.maximum(instances, 0).astype(np.int32)
+    contrast, colours = _contrast(image), cell_colours(instances) / 255
+    drawn = np.empty((*instances.shape, 3), np.uint8)
+    for rows, around in _strips(len(instances), halo=width):
+        inside = instances[around].copy()
+        for _ in range(width):
+            inside[find_boundaries(inside, mode="inner")] = 0
+        inside = inside[rows.start - around.start :][: rows.stop - rows.start]
+        cells = instances[rows]
+        opacity = np.where(cells == 0, 0, np.where(inside > 0, fill, 1))[..., None]
+        drawn[rows] = _bytes(_stretched(image[rows], *contrast) * (1 - opacity) + colours[cells] * opacity)
+    return drawn
+
+
+def _reduced(image: np.ndarray, instances: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both smaller by a whole number: means of the image as float32, every ``factor``-th pixel of the cells."""
+    if factor <= 1:
+        return image.astype(np.float32, copy=False), instances
+    high, wide = (n // factor for n in instances.shape)
+    small = np.empty((high, wide, *image.shape[2:]), np.float32)
+    for row in range(high):
+        rows = image[row * factor : (row + 1) * factor, : wide * factor].astype(np.float32)
+        small[row] = rows.reshape(factor, wide, factor, *image.shape[2:]).mean(axis=(0, 2))
+    middle = slice(factor // 2, None, factor)
+    return small, instances[middle, middle][:high, :wide]
+
+
+def _strips(height: int, halo: int) -> Iterator[tuple[slice, slice]]:
+    """Rows of every strip, and the same with up to ``halo`` rows before and after them."""
+    for start in range(0, height, _STRIP_ROWS):
+        stop = min(start + _STRIP_ROWS, height)
+        yield slice(start, stop), slice(max(0, start - halo), min(height, stop + halo))
+
+
+def _bytes(picture: np.ndarray) -> np.ndarray:
+    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
