@@ -8,19 +8,39 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fire.parser import DefaultParseValue
-from monai.bundle import ConfigParser
-from monai.bundle.scripts import run
+if TYPE_CHECKING:  # MONAI is imported where it is used: data and studies import this module for its words alone
+    from monai.bundle import ConfigParser
 
-__all__ = ["explain_errors", "require_known_options", "require_own"]
+__all__ = ["did_you_mean", "explain_errors", "own_cause", "require_known_options", "require_own"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _VARIABLE = "SEAMLESS_TRACEBACK"
+_FEW = 12
+
+
+def did_you_mean(name: object, known: Iterable[str], prefix: str = "") -> str:
+    """The end of a message about an unknown name: up to three known ones like it, and all if they are few or none is.
+
+    Args:
+        name: what was given; whether letters are capital makes no difference.
+        known: what is allowed, in the order in which it is told.
+        prefix: stands before each name of the message, as ``--`` of an option.
+
+    >>> did_you_mean("treshold", ["threshold", "min_size"])
+    'did you mean threshold? known are threshold, min_size'
+    """
+    spelt = {word.lower(): f"{prefix}{word}" for word in known}
+    asked = str(name).lower()
+    near = [asked] if asked in spelt else difflib.get_close_matches(asked, spelt, n=3)
+    hint = [f"did you mean {' or '.join(spelt[word] for word in near)}?"] if near else []
+    if not near or len(spelt) <= _FEW:
+        hint.append(f"known are {', '.join(spelt.values()) or 'none'}")
+    return " ".join(hint)
 
 
 def explain_errors() -> None:
@@ -77,6 +97,10 @@ def require_known_options(arguments: Sequence[str] | None = None) -> None:
     Raises:
         ValueError: naming the option and the nearest known ones, or how None is written.
     """
+    from fire.parser import DefaultParseValue
+    from monai.bundle import ConfigParser
+    from monai.bundle.scripts import run
+
     words = sys.argv[1:] if arguments is None else arguments
     options = {
         word.lstrip("-").partition("=")[0]: word.partition("=")[2] or following
@@ -95,9 +119,7 @@ def require_known_options(arguments: Sequence[str] | None = None) -> None:
                 raise ValueError(f"MONAI ignores an option whose value is None: write --{name} '$None'")
             _require_known_within(config, name, DefaultParseValue(value))
             continue
-        near = difflib.get_close_matches(name, own, n=3)
-        hint = f"did you mean --{' or --'.join(near)}?" if near else f"known are {', '.join(sorted(own))}"
-        raise ValueError(f"unknown option --{name}: {hint}")
+        raise ValueError(f"unknown option --{name}: {did_you_mean(name, sorted(own), '--')}")
 
 
 def _require_known_within(config: ConfigParser, name: str, value: Any) -> None:
@@ -111,9 +133,7 @@ def _require_known_within(config: ConfigParser, name: str, value: Any) -> None:
         return
     there = config.get(parent, {})
     if isinstance(there, Mapping) and "_target_" not in there and last not in there:
-        near = difflib.get_close_matches(last, there, n=3)
-        hint = f"did you mean --{parent}#{' or '.join(near)}?" if near else f"known are {', '.join(there) or 'none'}"
-        raise ValueError(f"unknown option --{name}: {hint}")
+        raise ValueError(f"unknown option --{name}: {did_you_mean(last, there, f'--{parent}#')}")
 
 
 def require_own(*modules: ModuleType) -> None:

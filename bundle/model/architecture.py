@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import logging
@@ -16,6 +15,7 @@ from monai.bundle import ConfigComponent, ConfigParser
 from torch import nn
 
 from bundle import networks
+from bundle.console import did_you_mean
 from bundle.model import checkpoints
 from bundle.model.card import about_file, read_about
 from bundle.tracking.provenance import running_parser
@@ -126,9 +126,4 @@ def _network_class(target: str, source: str) -> type[nn.Module]:
     name = target.rpartition(".")[2]
     if target.startswith(_PACKAGE) and name in exported:
         return getattr(networks, name)
-    by_lower = {known.lower(): known for known in exported}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0)
-    raise ValueError(
-        f"network {target!r} in {source} is none of this bundle: allowed are "
-        f"{', '.join(_PACKAGE + known for known in exported)}; the nearest is {_PACKAGE}{by_lower[near[0]]}"
-    )
+    raise ValueError(f"network {target!r} in {source} is none of this bundle: {did_you_mean(name, exported, _PACKAGE)}")

@@ -11,11 +11,11 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from bundle.console import own_cause, require_known_options
+from bundle.console import did_you_mean, own_cause, require_known_options
 from bundle.data.splits import pick
 from bundle.model.architecture import require_known_network
 from bundle.studies import commands
-from bundle.studies.definition import Run, Study, Variant, nearest
+from bundle.studies.definition import Run, Study, Variant
 from bundle.studies.places import Places
 from bundle.tracking.provenance import executed_config, flat_config
 
@@ -166,7 +166,7 @@ def _require_file(name: str, study: Study) -> None:
     path = Path(name)
     if not path.is_file():
         beside = [str(other) for other in sorted(path.parent.glob("*.json"))]
-        hint = nearest(name, beside) if beside else "run the study from the bundle's own folder"
+        hint = did_you_mean(name, beside) if beside else "run the study from the bundle's own folder"
         raise FileNotFoundError(f"config file {name} of study {study.name} does not exist: {hint}")
     try:
         ConfigParser.load_config_file(name)
@@ -194,7 +194,7 @@ def _check_evaluations(study: Study, run: Run, places: Places) -> None:
             parser = command.parser()
             for metric in study.metrics:
                 if metric not in parser["validate"]["metrics"]:
-                    known = nearest(metric, parser["validate"]["metrics"])
+                    known = did_you_mean(metric, parser["validate"]["metrics"])
                     raise ValueError(f"metrics of study {study.name} has an unknown {metric!r}: {known}")
             pick(parser.get_parsed_content("parts"), study.part)
             for entry in _EVALUATION:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,9 @@ from typing import Any
 
 from fire.parser import DefaultParseValue
 
-__all__ = ["AFTERWARDS", "Grid", "Run", "Study", "Variant", "check_numbers", "check_options", "nearest", "options_of"]
+from bundle.console import did_you_mean
+
+__all__ = ["AFTERWARDS", "Grid", "Run", "Study", "Variant", "check_numbers", "check_options", "options_of"]
 
 #: what a study can end with: the maps of its DCNs
 AFTERWARDS = ("feature_maps",)
@@ -179,18 +180,11 @@ class Study:
         wanted = list(map(str, self.variants if variants is None else variants))
         for name in wanted:
             if name not in self.variants:
-                raise ValueError(f"study {self.name} has no variant {name!r}: {nearest(name, self.variants)}")
+                raise ValueError(f"study {self.name} has no variant {name!r}: {did_you_mean(name, self.variants)}")
         if seeds is not None:
             check_numbers(seeds, f"seeds of study {self.name}")
         study = self if seeds is None else replace(self, seeds=tuple(seeds))
         return [run for run in study.runs() if run.variant in wanted]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, and all."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"{f'did you mean {near[0]!r}? ' if near else ''}known are {', '.join(known)}"
 
 
 def options_of(words: Sequence[str]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bundle.studies.definition import AFTERWARDS, Grid, Study, Variant, check_numbers, check_options, nearest
+from bundle.console import did_you_mean
+from bundle.studies.definition import AFTERWARDS, Grid, Study, Variant, check_numbers, check_options
 
 __all__ = ["read_study"]
 
@@ -66,7 +67,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         _check_text(label, f"label of metric {metric} of {where}")
     afterwards = content.get("afterwards")
     if afterwards not in (None, *AFTERWARDS):
-        raise ValueError(f"afterwards of {where} is {afterwards!r}: {nearest(str(afterwards), AFTERWARDS)}")
+        raise ValueError(f"afterwards of {where} is {afterwards!r}: {did_you_mean(afterwards, AFTERWARDS)}")
     averaging = _texts(evaluation["averaging"], f"averaging of {where}")
     also = _texts(evaluation.get("reference_averaging", []), f"reference_averaging of {where}", or_none=True)
     return Study(
@@ -121,7 +122,7 @@ def _check_keys(content: Any, known: Sequence[str], needed: Sequence[str], where
         raise ValueError(f"{where} must be a mapping of {', '.join(known)}, got {content!r}")
     for key in content:
         if key not in known:
-            raise ValueError(f"{where} has an unknown entry {key!r}: {nearest(key, known)}")
+            raise ValueError(f"{where} has an unknown entry {key!r}: {did_you_mean(key, known)}")
     missing = [key for key in needed if key not in content]
     if missing:
         raise ValueError(f"{where} lacks {', '.join(missing)}")

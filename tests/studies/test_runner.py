@@ -197,14 +197,14 @@ def test_other_evaluations_are_not_mixed_with_those_of_before(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "entries", "message"),
     [
-        (["--variants", "boarder"], {}, "no variant 'boarder': did you mean 'border'"),
+        (["--variants", "boarder"], {}, "no variant 'boarder': did you mean border"),
         (["--dataset_dir", "nowhere"], {}, "run tiny-all-s0: dataset_dir 'nowhere' is no folder"),
         (["--max_epoch", "3"], {}, "unknown option --max_epoch: did you mean --max_epochs"),
         (["--part", "held"], {}, "evaluation of tiny-all-s0: part must be one of validation, held_out, all"),
         (["--held_out", "0"], {}, "part 'held_out' has no images"),
         (["--network_def#norm", "layer"], {}, "run tiny-all-s0: norm 'layer' is refused"),
-        ([], {"config_files": ["configs/trian.json"]}, "did you mean 'configs/train.json'"),
-        ([], {"metrics": {"ioo": "IoU"}}, "unknown 'ioo': did you mean 'iou'"),
+        ([], {"config_files": ["configs/trian.json"]}, "did you mean configs/train.json"),
+        ([], {"metrics": {"ioo": "IoU"}}, "unknown 'ioo': did you mean iou"),
         ([], {"evaluation": {**STUDY["evaluation"], "averaging": ["d5"]}}, "averaging must be one of"),
         ([], {"variants": {"all": {}, "same": {}}}, "variants all and same of study tiny are the same training"),
     ],

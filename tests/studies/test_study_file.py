@@ -50,7 +50,7 @@ def test_only_the_reference_has_further_averagings(study_file):
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"seed": [0]}, "unknown entry 'seed': did you mean 'seeds'"),
+        ({"seed": [0]}, "unknown entry 'seed': did you mean seeds"),
         ({"metrics": None}, "study tiny lacks metrics"),
         ({"seeds": [0, 0]}, "seeds of study tiny must be a list of different integers of at least 0"),
         ({"seeds": [True]}, "seeds of study tiny must be a list of different integers"),
@@ -81,7 +81,7 @@ def test_what_is_refused(entries, message, study_file):
 
 
 def test_an_unknown_variant_is_refused_with_the_nearest(study_file):
-    with pytest.raises(ValueError, match="no variant 'boarder': did you mean 'border'"):
+    with pytest.raises(ValueError, match="no variant 'boarder': did you mean border"):
         read_study(study_file()).choose(["all", "boarder"])
 
 

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from bundle.console import did_you_mean
 from bundle.studies.report.charts import chart
 from bundle.studies.report.measured import TRAIN_LOSS, Curve, curves, evaluation_values, kept, training_values
 from bundle.studies.report.notes import comparability
 from bundle.studies.report.page import Figure, Page, Section, render, write_csv
-from bundle.studies.report.runs import Run, Store, choose, nearest
+from bundle.studies.report.runs import Run, Store, choose
 from bundle.studies.report.segmented import shared_images
 from bundle.studies.report.settings import differing, provenance, settings
 from bundle.studies.report.table import make_table, newest
@@ -124,7 +125,7 @@ def write_report(
 def _metric(asked: str | None, values: dict[str, dict[str, float]]) -> str:
     measured = sorted({name for each in values.values() for name in each if name != TRAIN_LOSS})
     if asked is not None and asked not in measured:
-        hint = nearest(asked, measured) if measured else "these runs measured nothing"
+        hint = did_you_mean(asked, measured) if measured else "these runs measured nothing"
         raise ValueError(f"metric {asked!r} was not measured: {hint}")
     return asked or next((name for name in (*_USUAL, *measured) if name in measured), _USUAL[-1])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import logging
 import os
 import re
@@ -16,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from bundle.console import did_you_mean
 from bundle.tracking.lineage import TRAINING_TAG
 from bundle.tracking.mlflow_store import reason  # its module also keeps MLflow from calling home
 
-__all__ = ["Run", "Store", "choose", "nearest"]
+__all__ = ["Run", "Store", "choose"]
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one for every file
 
@@ -122,7 +122,7 @@ class Store:
         """
         known = self.experiments()
         if experiment not in known:
-            hint = nearest(experiment, known) if known else "the store has no runs"
+            hint = did_you_mean(experiment, known) if known else "the store has no runs"
             raise ValueError(f"experiment {experiment!r} has no runs in {self.tracking_uri}: {hint}")
         return sorted(self._runs[experiment], key=lambda run: (run.start, run.name))
 
@@ -186,7 +186,7 @@ def choose(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:
         return list(runs)
     unknown = [name for name in names if all(name not in (run.name, run.run_id) for run in runs)]
     if unknown:
-        raise ValueError(f"no run is called {unknown[0]!r}: {nearest(unknown[0], [run.name for run in runs])}")
+        raise ValueError(f"no run is called {unknown[0]!r}: {did_you_mean(unknown[0], [run.name for run in runs])}")
     chosen = {run.run_id for run in runs if run.name in names or run.run_id in names}
     before = 0
     while len(chosen) > before:  # children of children too
@@ -196,12 +196,6 @@ def choose(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:
             if run.parent_id in chosen or (training is not None and training.run_id in chosen):
                 chosen.add(run.run_id)
     return [run for run in runs if run.run_id in chosen]
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """For an error message: the known names most like ``name``, or all of them."""
-    near = difflib.get_close_matches(name, dict.fromkeys(known), n=3)
-    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(dict.fromkeys(known))}"
 
 
 def _run(entry: Any) -> Run:

@@ -51,9 +51,9 @@ def test_unknown_names_bring_the_nearest(hand, tmp_path):
     hand.training("wide")
     for options, message in (
         ({"experiment": "cell"}, "experiment 'cell' has no runs.*did you mean cells?"),
-        ({"experiment": "nuclei"}, "there are cells"),
+        ({"experiment": "nuclei"}, "known are cells"),
         ({"runs": ["wid"]}, "no run is called 'wid': did you mean wide?"),
-        ({"runs": ["wide", "zebra"]}, "no run is called 'zebra': there are narrow, wide"),
+        ({"runs": ["wide", "zebra"]}, "no run is called 'zebra': known are narrow, wide"),
         ({"metric": "los"}, "metric 'los' was not measured: did you mean loss?"),
         ({"images": -1}, "images must be at least 0"),
     ):
