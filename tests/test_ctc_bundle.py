@@ -16,7 +16,6 @@ from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.metrics.ctc import main
 from bundle.model import checkpoints
 from bundle.networks import UNet
-from bundle.output.ctc_results import read_results
 from tests.conftest import ROOT
 from tests.data.ctc_set import boxes, save
 from transforms import IGNORE, Standardize
@@ -119,7 +118,9 @@ def test_inference_writes_the_challenges_layout(bundle_run, sequence, tmp_path, 
     assert result.returncode == 0, result.stderr
     found = sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "out").rglob("*.*"))
     assert found == [f"out/01_RES/mask{frame:03d}.tif" for frame in range(6)]
-    for frame, mask in enumerate(read_results(tmp_path / "out/01_RES", range(6))):
+    for frame in range(6):
+        mask = tifffile.imread(tmp_path / f"out/01_RES/mask{frame:03d}.tif")
+        assert mask.dtype == np.uint16
         expected = probability_to_instances(probability(frame), **options).T
         assert expected.max() > 0
         assert ((mask > 0) != (expected > 0)).mean() < 0.002

@@ -6,7 +6,7 @@ Every transform has an array form ``X`` and a dictionary form ``Xd``.
 from transforms.geometry.crop import CropToOutput, CropToOutputd
 from transforms.geometry.elastic_field import RandElasticField, RandElasticFieldd
 from transforms.geometry.elastic_grid import RandElasticGrid, RandElasticGridd
-from transforms.geometry.mirror import MirrorPad, MirrorPadd
+from transforms.geometry.mirror import MirrorPad
 from transforms.geometry.windows import RandBalancedWindows, RandBalancedWindowsd
 from transforms.intensity.gray_curve import RandGrayCurve, RandGrayCurved
 from transforms.intensity.standardize import Standardize, Standardized
@@ -26,7 +26,6 @@ __all__ = [
     "LabelToInstances",
     "LabelToInstancesd",
     "MirrorPad",
-    "MirrorPadd",
     "RandBalancedWindows",
     "RandBalancedWindowsd",
     "RandElasticField",

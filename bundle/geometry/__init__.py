@@ -8,11 +8,10 @@ zeros keep every map at its size. Only the first can be tiled without seams, and
 network that classifies one pixel a window.
 """
 
-from bundle.geometry.base import Geometry
+from bundle.geometry.base import Geometry, Tile, TilePlan
 from bundle.geometry.kinds import PaddedGeometry, ValidGeometry, WindowGeometry
 from bundle.geometry.mirror import mirror_indices
 from bundle.geometry.networks import geometry_of
-from bundle.geometry.tiles import Tile, TilePlan
 
 __all__ = [
     "Geometry",

@@ -4,12 +4,12 @@ Both compare two ways to divide the pixels of the true cells: by true cell and b
 component. A true cell's pixel where membrane is proposed is a cell of its own. With n_ij the pixels that true cell i
 shares with proposed cell j, sums over all cells::
 
-    Rand    split sum n_ij^2 / sum n_i^2    merge sum n_ij^2 / sum n_j^2    F = 2 sum n_ij^2 / (sum n_i^2 + sum n_j^2)
-    V_info  split I / H(proposed)           merge I / H(true)               F = 2 I / (H(true) + H(proposed))
+    Rand    F = 2 sum n_ij^2 / (sum n_i^2 + sum n_j^2)
+    V_info  F = 2 I / (H(true) + H(proposed))
 
-I being the mutual information, H an entropy. "split" (recall) falls where cells are divided, "merge" (precision)
-where they flow together. V_rand and V_info are taken after :func:`bundle.metrics.thinning.thinned` of the proposal,
-so that the width of the membranes does not matter; the Rand error of 2012, 1 - F, without.
+I being the mutual information, H an entropy. V_rand (the Rand F) and V_info are taken after
+:func:`bundle.metrics.thinning.thinned` of the proposal, so that the width of the membranes does not matter; the
+Rand error of 2012, 1 - F, without.
 
 Sources: Arganda-Carreras et al. 2015, Frontiers in Neuroanatomy 9:142; Rand 1971; Fiji's Trainable Segmentation,
 whose values these are.
@@ -29,12 +29,9 @@ from bundle.metrics.thinning import thinned
 __all__ = [
     "rand_counts",
     "rand_curve",
-    "rand_split_merge",
     "thinned_counts",
     "v_info_curve",
-    "v_info_split_merge",
     "v_rand_curve",
-    "v_rand_split_merge",
 ]
 
 Array = NDArray[np.float64]
@@ -64,12 +61,6 @@ def rand_curve(counts: NDArray) -> Array:
     return _ratio(2 * both, proposed + true)
 
 
-def rand_split_merge(counts: NDArray) -> Array:
-    """(T, 2) split and merge score at each threshold, from (T, 3) counts; NaN without any true cell."""
-    both, proposed, true = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
-    return np.stack([_ratio(both, true), _ratio(both, proposed)], axis=-1)
-
-
 def thinned_counts(truth: NDArray[np.bool_], proposal: NDArray[np.float32], thresholds: NDArray[np.float64]) -> Array:
     """V_rand and V_info of one slice at each threshold, in a form that adds up to means over slices.
 
@@ -81,11 +72,11 @@ def thinned_counts(truth: NDArray[np.bool_], proposal: NDArray[np.float32], thre
         thresholds: (T,); a pixel is proposed as cell where its probability is strictly above.
 
     Returns:
-        (T, 7): 1, then F, split and merge of V_rand, then those of V_info. All NaN without any true cell: such a slice
-        has no score and takes no part in the mean (Fiji's mean is then not a number).
+        (T, 3): 1, F of V_rand, F of V_info. All 0 without any true cell: such a slice has no score and takes no part
+        in the mean (Fiji's mean is then not a number).
     """
     if not truth.any():
-        return np.zeros((len(thresholds), 7))
+        return np.zeros((len(thresholds), 3))
     true = components(truth.T)  # the flood reads columns
     return _at_thresholds(
         np.ascontiguousarray(proposal.T), thresholds, lambda cells: _scores(overlap(true, thinned(cells)))
@@ -97,26 +88,13 @@ def v_rand_curve(counts: NDArray) -> Array:
     return _means(counts)[:, 0]
 
 
-def v_rand_split_merge(counts: NDArray) -> Array:
-    """(T, 2) split and merge score of V_rand, the means over slices: F is not the F of these means."""
-    return _means(counts)[:, 1:3]
-
-
 def v_info_curve(counts: NDArray) -> Array:
     """V_info at each threshold, (T,), the mean over slices, from the sum of their :func:`thinned_counts`.
 
     A slice scores 0 where the true cells are one cell, or the proposed ones are, even if they are the same, as Fiji
     has it.
     """
-    return _means(counts)[:, 3]
-
-
-def v_info_split_merge(counts: NDArray) -> Array:
-    """(T, 2) split and merge score of V_info, the means over slices: F is not the F of these means.
-
-    A proposal of one cell splits nothing, and what is one true cell cannot be merged: these score 1.
-    """
-    return _means(counts)[:, 4:6]
+    return _means(counts)[:, 1]
 
 
 def _at_thresholds(
@@ -141,16 +119,13 @@ def _pairs(cells: Overlap) -> list[int]:
 
 
 def _scores(cells: Overlap) -> list[float]:
-    counts = np.array([_pairs(cells)])
     pixels = int(cells.truth.sum())
     alone = cells.unclaimed / pixels * np.log(pixels)
     both, proposed, true = (float(entr(sizes / pixels).sum()) for sizes in (cells.shared, cells.proposed, cells.truth))
     proposed += alone
     mutual = max(0.0, true + proposed - (both + alone))
-    split = mutual / proposed if proposed else 1.0
-    merge = mutual / true if true else 1.0
     information = 2 * mutual / (true + proposed) if true and proposed else 0.0
-    return [1.0, *rand_curve(counts), *rand_split_merge(counts)[0], information, split, merge]
+    return [1.0, *rand_curve(np.array([_pairs(cells)])), information]
 
 
 def _means(counts: NDArray) -> Array:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from monai.transforms import Transform
 from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_type
 
-from bundle.data.ctc_names import RESULT, frames_in
-from bundle.data.errors import ImageError, UnreadableImageError
-from bundle.data.formats import one_line, stem
+from bundle.data.ctc_names import RESULT
+from bundle.data.formats import stem
 from bundle.output.formats import write_tiff, write_whole
 
-__all__ = ["ChallengeWriter", "read_results"]
+__all__ = ["ChallengeWriter"]
 
 _logger = logging.getLogger(__name__)
 
@@ -112,34 +110,3 @@ def _check(source: Path, meta: Mapping[str, Any], cells: np.ndarray, size: tuple
         raise ValueError(
             f"{source}: labels of the challenge's 16-bit masks are 0 to {_MOST}, got {cells.min()} to {cells.max()}"
         )
-
-
-def read_results(folder: str | os.PathLike[str], frames: Iterable[int]) -> Iterator[np.ndarray]:
-    """The label maps ``maskTTT.tif`` of some frames, HW uint16, in the order asked for; others are not looked at.
-
-    Args:
-        folder: ``NN_RES``.
-        frames: their numbers.
-
-    Raises:
-        FileNotFoundError: (at once) when a mask is missing.
-        ValueError: (at once) for two masks of one frame; (on its turn) for a file that is unreadable, not 16-bit
-            unsigned, or not 2D.
-    """
-    wanted = list(frames)
-    masks = frames_in(folder, RESULT)
-    missing = [f"{RESULT}{frame:03d}.tif" for frame in wanted if frame not in masks]
-    if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise FileNotFoundError(f"{folder} lacks {', '.join(missing[:5])}{more}")
-    return (_read(masks[frame]) for frame in wanted)
-
-
-def _read(path: Path) -> np.ndarray:
-    try:
-        labels = tifffile.imread(path)
-    except Exception as error:  # tifffile has many; whatever it is, this file cannot be used
-        raise UnreadableImageError(path, f"it cannot be read ({one_line(error)})") from error
-    if labels.dtype != np.uint16 or labels.ndim != 2:
-        raise ImageError(path, f"a mask is 2D and uint16, this one has shape {labels.shape} and {labels.dtype}")
-    return labels

@@ -19,7 +19,7 @@ __all__ = ["FORMATS", "split_name", "write_image", "write_itk", "write_nifti", "
 FORMATS: Mapping[str, str] = {
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"), ".tif"),
     **dict.fromkeys((".nii", ".nii.gz"), ".nii.gz"),
-    **dict.fromkeys((".mha", ".mhd", ".nrrd"), ".mha"),
+    **dict.fromkeys((".mha", ".mhd"), ".mha"),
 }
 
 

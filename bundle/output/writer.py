@@ -38,7 +38,7 @@ class SegmentationWriter(Transform):
 
     and one row in ``summary.csv`` (areas in px, in voxels of a volume; of a stack labelled slice by slice the cells of
     all slices). PNG, JPEG, BMP and TIFF become TIFF, and a stack stays a stack of as many pages; NIfTI becomes
-    ``.nii.gz`` with its affine and header; MHA, MHD and NRRD become ``.mha`` with spacing, origin and direction.
+    ``.nii.gz`` with its affine and header; MHA and MHD become ``.mha`` with spacing, origin and direction.
     MONAI's readers hand images over as (x, y[, z]); files are written so that a pixel has the position it has in the
     input file. They appear whole or not at all.
 

@@ -16,12 +16,9 @@ from bundle.metrics.isbi2012 import THRESHOLDS
 from bundle.metrics.rand import (
     rand_counts,
     rand_curve,
-    rand_split_merge,
     thinned_counts,
     v_info_curve,
-    v_info_split_merge,
     v_rand_curve,
-    v_rand_split_merge,
 )
 from bundle.metrics.thinning import thinned
 from tests.reference import rand as reference
@@ -167,10 +164,7 @@ def test_rand_counts_are_numbers_of_pairs(pair):
     assert counts.dtype == np.int64
     assert counts.tolist() == [list(row) for row in expected]
     f = [2 * both / (proposed + whole) if whole else np.nan for both, proposed, whole in expected]
-    split = [both / whole if whole else np.nan for both, _, whole in expected]
-    merge = [both / proposed if proposed else np.nan for both, proposed, _ in expected]
     assert rand_curve(counts) == pytest.approx(f, nan_ok=True)
-    assert rand_split_merge(counts) == pytest.approx(np.stack([split, merge], axis=1), nan_ok=True)
 
 
 @given(slices(st.sampled_from([0.0, 0.25, 0.75, 1.0])))
@@ -185,10 +179,8 @@ def test_scores_after_thinning_are_the_definitions(pair):
         proposed = reference.basins(proposal > threshold)
         both, in_proposal, in_truth = reference.pair_counts(true, proposed)
         assert v_rand_curve(counts)[0] == pytest.approx(2 * both / (in_proposal + in_truth), abs=1e-12)
-        assert v_rand_split_merge(counts)[0] == pytest.approx([both / in_truth, both / in_proposal], abs=1e-12)
-        f, split, merge = reference.v_info(true, proposed)
+        f, _, _ = reference.v_info(true, proposed)
         assert v_info_curve(counts)[0] == pytest.approx(f, abs=1e-9)
-        assert v_info_split_merge(counts)[0] == pytest.approx([split, merge], abs=1e-9)
 
 
 @given(slices())
@@ -243,7 +235,7 @@ def test_counts_of_slices_add_up_to_pooled_pairs_and_mean_scores():
     side_by_side = [np.concatenate([a, np.zeros_like(a[:, :1]), b], axis=1) for a, b in (truth, proposal)]
     assert np.array_equal(rand_counts(*side_by_side, THRESHOLDS), sum(rand_counts(*pair, THRESHOLDS) for pair in pairs))
     each = [thinned_counts(*pair, THRESHOLDS) for pair in pairs]
-    for curve in (v_rand_curve, v_info_curve, v_rand_split_merge, v_info_split_merge):
+    for curve in (v_rand_curve, v_info_curve):
         assert curve(sum(each)) == pytest.approx(np.mean([curve(counts) for counts in each], axis=0))
 
 
@@ -255,18 +247,6 @@ def test_a_slice_without_cells_takes_no_part_in_the_means():
     truth[:, ::2] = True
     other = thinned_counts(truth, truth.astype(np.float32), HALF)
     assert v_rand_curve(other + empty).tolist() == [1]
-
-
-def test_split_falls_where_a_cell_is_divided_and_merge_where_two_flow_together():
-    two = np.ones((9, 9), dtype=bool)
-    two[:, 4] = False
-    one = np.ones((9, 9), dtype=bool)
-    for truth, cells, falls in ((one, two, 0), (two, one, 1)):
-        proposal = cells.astype(np.float32)
-        pairs, scores = rand_counts(truth, proposal, HALF), thinned_counts(truth, proposal, HALF)
-        for found in (rand_split_merge(pairs), v_rand_split_merge(scores), v_info_split_merge(scores)):
-            assert found[0, 1 - falls] == 1
-            assert found[0, falls] < 0.6
 
 
 def test_nothing_proposed_is_every_pixel_alone_before_thinning_and_one_cell_after_it():

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from monai.config import KeysCollection, NdarrayOrTensor
+from monai.config import NdarrayOrTensor
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 from monai.utils import TransformBackends
 
 from bundle.geometry import mirror_indices
 from transforms.geometry.sampling import take
 
-__all__ = ["MirrorPad", "MirrorPadd"]
+__all__ = ["MirrorPad"]
 
 Margin = int | Sequence[int] | Sequence[tuple[int, int]]
 
@@ -63,19 +63,3 @@ class MirrorPad(Transform):
             affine[:-1, -1] += affine[:-1, : len(pairs)] @ origin
             padded.affine = affine
         return padded
-
-
-class MirrorPadd(MapTransform):
-    """Dictionary form of :class:`MirrorPad`."""
-
-    backend = MirrorPad.backend
-
-    def __init__(self, keys: KeysCollection, margin: Margin, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.pad = MirrorPad(margin)
-
-    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.pad(d[key])
-        return d

@@ -7,7 +7,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from bundle.geometry import ValidGeometry
-from transforms import CropToOutput, CropToOutputd, MirrorPad, MirrorPadd
+from transforms import CropToOutput, CropToOutputd, MirrorPad
 
 
 @given(
@@ -30,7 +30,7 @@ def test_margins_for_all_axes_one_an_axis_and_both_sides(positions):
 
 def test_mirror_pad_keeps_kind_and_dtype_and_moves_the_origin(kind):
     image = np.arange(24, dtype=np.int16).reshape(1, 4, 6)
-    out = MirrorPadd("image", (2, 7))({"image": kind(image)})["image"]
+    out = MirrorPad((2, 7))(kind(image))
     assert kind.is_kept_by(out)
     np.testing.assert_array_equal(np.asarray(out), np.pad(image, [(0, 0), (2, 2), (7, 7)], mode="reflect"))
     assert np.asarray(out).dtype == np.int16
