@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from bundle.data.item import Item
+
 __all__ = ["partition"]
 
 
-def partition(items: Sequence[dict], share: float) -> tuple[list[dict], list[dict]]:
+def partition(items: Sequence[Item], share: float) -> tuple[list[Item], list[Item]]:
     """Training and validation, where an item's part depends on its own name and not on which others there are.
 
     A training in MONAI Label goes on from the model of the one before. Cut by position, as the stock app does, every
@@ -26,7 +28,7 @@ def partition(items: Sequence[dict], share: float) -> tuple[list[dict], list[dic
     return [item for item in items if item not in validation], validation
 
 
-def _place(item: dict) -> float:
+def _place(item: Item) -> float:
     """0 .. 1, even over names and always the same for one."""
     name = f"{Path(item['image']).name} {item.get('slice', '')}"
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64

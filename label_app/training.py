@@ -10,6 +10,7 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.tasks.train.bundle import BundleTrainTask
 
 from bundle.data.folder import pages
+from bundle.data.item import Item
 from label_app.guard import require_values
 from label_app.partition import partition
 from label_app.store import CheckedStore, ignored_value
@@ -39,21 +40,24 @@ class TrainTask(BundleTrainTask):
         self._options = dict(options)
         return super().__call__(request, datastore)
 
-    def _fetch_datalist(self, request: dict, datastore: Any) -> list[dict]:
+    def _fetch_datalist(self, request: dict, datastore: Any) -> list[Item]:
         if not isinstance(datastore, CheckedStore):  # a DICOM server's, whose labels have ids of their own
             return super()._fetch_datalist(request, datastore)
-        items = []
+        items: list[Item] = []
         for image_id in datastore.get_labeled_images():
             tag = DefaultLabelTag.FINAL
             label = datastore.get_label_uri(image_id, tag)
             if not label:
                 continue  # removed a moment ago
             ignored = ignored_value(datastore.get_label_info(image_id, tag))
-            own = {"label": label} if ignored is None else {"label": label, "not_annotated": ignored}
-            items += [{**part, **own} for part in pages(Path(datastore.get_image_uri(image_id)))]
+            for item in pages(Path(datastore.get_image_uri(image_id))):
+                item["label"] = label
+                if ignored is not None:
+                    item["not_annotated"] = ignored
+                items.append(item)
         return items
 
-    def _partition_datalist(self, datalist: list[dict], request: dict, shuffle: bool = False) -> Any:
+    def _partition_datalist(self, datalist: list[Item], request: dict, shuffle: bool = False) -> Any:
         share = request.get("val_split", 0.2)
         if not 0 < share < 1 or len(datalist) < 2:
             return super()._partition_datalist(datalist, request, shuffle)

@@ -9,6 +9,7 @@ from typing import Any
 
 from bundle import atomic
 from bundle.data import ctc
+from bundle.data.item import Item
 from bundle.data.splits import split
 
 __all__ = ["STRATEGIES", "TRUTHS", "Film", "Settings", "keep_settings", "read_film"]
@@ -69,7 +70,7 @@ class Film:
         test: names of that stretch's frames that have the test's truth: what is measured.
     """
 
-    pool: dict[str, dict]
+    pool: dict[str, Item]
     test: tuple[str, ...]
 
     def start(self, count: int, seed: int) -> list[str]:

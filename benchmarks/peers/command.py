@@ -12,11 +12,12 @@ import torch
 
 from benchmarks.peers.data import parts
 from benchmarks.peers.report import Outcome, report
+from bundle.data.item import Item
 
 __all__ = ["Peer", "PeerError", "make_parser", "run"]
 
 #: trains and segments: takes the options, the parts of the data and the folder of its result
-Peer = Callable[[argparse.Namespace, Mapping[str, Sequence[dict]], Path], Outcome]
+Peer = Callable[[argparse.Namespace, Mapping[str, Sequence[Item]], Path], Outcome]
 
 
 class PeerError(RuntimeError):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from bundle.data import datalist
 from bundle.data.errors import ImageError
+from bundle.data.item import Item
 from bundle.data.loading import LoadSlice
 from bundle.data.splits import split
 
@@ -22,7 +23,7 @@ __all__ = ["parts", "truth", "write_image", "write_label"]
 _CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
-def parts(dataset_dir: str | os.PathLike[str], validation: int = 0) -> dict[str, list[dict]]:
+def parts(dataset_dir: str | os.PathLike[str], validation: int = 0) -> dict[str, list[Item]]:
     """The slices of ISBI 2012, split as ``configs/train.json`` with ``configs/experiments/em.json`` splits them.
 
     Args:

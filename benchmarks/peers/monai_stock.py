@@ -38,6 +38,7 @@ from benchmarks.peers.clock import timed_steps
 from benchmarks.peers.command import make_parser, run
 from benchmarks.peers.data import write_image, write_label
 from benchmarks.peers.report import HELD_OUT, Outcome
+from bundle.data.item import Item
 
 __all__ = ["d4", "main", "predict", "stock", "train"]
 
@@ -48,7 +49,7 @@ SMALLEST_PATCH = 32
 _KEYS = ("image", "label")
 
 
-def stock(options: argparse.Namespace, parts: Mapping[str, Sequence[dict]], folder: Path) -> Outcome:
+def stock(options: argparse.Namespace, parts: Mapping[str, Sequence[Item]], folder: Path) -> Outcome:
     """Train on "training", then segment the other parts, with and without averaging over rotations and mirrorings."""
     if options.patch_size < SMALLEST_PATCH:
         raise ValueError(f"patch_size must be at least {SMALLEST_PATCH} px (four poolings), got {options.patch_size}")

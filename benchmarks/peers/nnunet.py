@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.peers.command import PeerError, make_parser, run
 from benchmarks.peers.data import write_image, write_label
 from benchmarks.peers.report import HELD_OUT, Outcome
+from bundle.data.item import Item
 
 __all__ = ["main", "nnunet", "read_probability", "require_nnunet", "write_dataset"]
 
@@ -30,7 +31,7 @@ MIRRORING = "mirroring"  # the four combinations of both axes: nnU-Net's default
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def nnunet(options: argparse.Namespace, parts: Mapping[str, Sequence[dict]], folder: Path) -> Outcome:
+def nnunet(options: argparse.Namespace, parts: Mapping[str, Sequence[Item]], folder: Path) -> Outcome:
     """Write the data set, let nnU-Net plan, train and predict in its own process, read its probabilities.
 
     Raises:

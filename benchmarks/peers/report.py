@@ -18,6 +18,7 @@ from benchmarks.__main__ import machine
 from benchmarks.peers.data import truth
 from benchmarks.timing import Table
 from bundle.data.fingerprint import fingerprint
+from bundle.data.item import Item
 from bundle.metrics.isbi2012 import MEASURES
 from bundle.tracking.provenance import provenance
 
@@ -67,7 +68,7 @@ def measure(truths: NDArray[np.bool_], probability: NDArray[np.float32]) -> dict
     return {name: found[name] for name in _COLUMNS}
 
 
-def report(folder: Path, options: argparse.Namespace, parts: Mapping[str, Sequence[dict]], outcome: Outcome) -> Table:
+def report(folder: Path, options: argparse.Namespace, parts: Mapping[str, Sequence[Item]], outcome: Outcome) -> Table:
     """Write the files of a run and make its rows.
 
     Writes ``probability.tif``, the held-out slices by the recipe's own averaging, float32; others beside it, with
@@ -105,7 +106,7 @@ def _write_stack(path: Path, probability: NDArray[np.float32]) -> None:
     tifffile.imwrite(path, probability, photometric="minisblack", compression="zlib", metadata={"axes": "ZYX"})
 
 
-def _facts(options: argparse.Namespace, parts: Mapping[str, Sequence[dict]], outcome: Outcome) -> dict[str, Any]:
+def _facts(options: argparse.Namespace, parts: Mapping[str, Sequence[Item]], outcome: Outcome) -> dict[str, Any]:
     run = {key: value for key, value in asdict(outcome).items() if key not in ("probabilities", "losses")}
     tenth = -(-len(outcome.losses) // 10)
     return {

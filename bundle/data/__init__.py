@@ -1,8 +1,6 @@
 """From files to a MONAI datalist, its split, and the arrays that networks take.
 
-A *datalist* is a list of dicts: "image" and "label" are paths (no "label": nobody annotated it), "name" is unique
-and short, "slice" is the page of a stack where a file holds several. "markers" and "silver" are paths of what is known
-about cells that the label leaves out.
+A *datalist* is a list of :class:`bundle.data.item.Item`.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.data import ctc, folder, isbi2012
+from bundle.data.item import Item
 
 __all__ = ["LAYOUTS", "Layout", "datalist"]
 
@@ -28,7 +27,7 @@ class Layout:
         needs: what the folder holds, for messages.
     """
 
-    datalist: Callable[..., list[dict]]
+    datalist: Callable[..., list[Item]]
     recognises: Callable[[Path], bool]
     needs: str
 
@@ -41,7 +40,7 @@ LAYOUTS = {
 }
 
 
-def datalist(root: str | os.PathLike[str], layout: str = "auto", **options: Any) -> list[dict]:
+def datalist(root: str | os.PathLike[str], layout: str = "auto", **options: Any) -> list[Item]:
     """The labelled images of a data set.
 
     Args:

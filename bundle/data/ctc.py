@@ -23,6 +23,7 @@ import numpy as np
 from bundle.data.ctc_names import IMAGE, SEGMENTATION, TRACKING, frames_in
 from bundle.data.errors import ImageError
 from bundle.data.formats import spatial_shape, stem
+from bundle.data.item import FILES, Item
 
 __all__ = ["datalist", "recognises"]
 
@@ -53,7 +54,7 @@ def datalist(
     sequences: Sequence[str] | None = None,
     labels: str = "gold",
     evidence: str = "auto",
-) -> list[dict]:
+) -> list[Item]:
     """The frames with segmentation truth, named ``01-002``: sequence and frame.
 
     Args:
@@ -119,7 +120,7 @@ def _chosen(root: Path, sequences: Sequence[str] | None) -> list[str]:
     return [name for name in found if name in sequences]
 
 
-def _frames(root: Path, sequence: str, labels: str, evidence: str) -> list[dict]:
+def _frames(root: Path, sequence: str, labels: str, evidence: str) -> list[Item]:
     images = frames_in(root / sequence, IMAGE)
     kinds = {kind: frames_in(_folder(root, sequence, kind), _TRUTH[kind][1]) for kind in (labels, *_CARRIED[evidence])}
     for files in kinds.values():
@@ -129,7 +130,7 @@ def _frames(root: Path, sequence: str, labels: str, evidence: str) -> list[dict]
     items = []
     for number, label in kinds.pop(labels).items():
         image = images[number]
-        item = {
+        item: Item = {
             "image": str(image),
             "label": str(label),
             "name": f"{sequence}-{stem(image)[len(IMAGE) :]}",
@@ -137,7 +138,7 @@ def _frames(root: Path, sequence: str, labels: str, evidence: str) -> list[dict]
         }
         for kind, files in kinds.items():
             if number in files:
-                item[kind] = str(files[number])
+                item[kind] = str(files[number])  # type: ignore[literal-required]
             elif kind in _REQUIRED.get(evidence, ()):
                 raise FileNotFoundError(
                     f"evidence={evidence!r}, but frame {number} has none: {_pattern(sequence, kind)} in {root}; "
@@ -157,12 +158,12 @@ def _pattern(sequence: str, kind: str) -> str:
     return f"there is no {sequence}{folder}/{prefix}TTT.tif"
 
 
-def _require_one_size(item: dict) -> None:
+def _require_one_size(item: Item) -> None:
     size = spatial_shape(item["image"])
     if len(size) != 2:
         raise ImageError(item["image"], f"it is 3D, (x, y, z) {size}: only the challenge's 2D data sets are read")
-    for key in item.keys() - {"image", "name", "moment"}:
-        if spatial_shape(item[key]) != size:
+    for key in FILES:
+        if key in item and spatial_shape(item[key]) != size:
             raise ImageError(
                 item[key], f"its size (x, y) is {spatial_shape(item[key])}, that of its image {item['image']} {size}"
             )

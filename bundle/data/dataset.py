@@ -10,6 +10,8 @@ import torch
 from monai.data import CacheDataset
 from monai.transforms import Compose
 
+from bundle.data.item import Item
+
 __all__ = ["TileDataset"]
 
 
@@ -37,7 +39,7 @@ class TileDataset(CacheDataset):
 
     def __init__(
         self,
-        data: Sequence[dict],
+        data: Sequence[Item],
         transform: Compose | Sequence[Any],
         samples_per_epoch: int,
         seed: int = 0,

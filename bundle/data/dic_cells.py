@@ -123,7 +123,7 @@ def _thickness(random: np.random.RandomState, labels: np.ndarray, nearness: np.n
         thickness[window] += (body + texture + 1.2 * nucleus) * inside
         if random.uniform() < 0.5:
             spots[window] += _vesicles(random, inside & (nearness[window] > 0.45) & (depth > 3))
-    return ndimage.gaussian_filter(thickness, 0.6) + ndimage.gaussian_filter(spots, 1.2)
+    return np.asarray(ndimage.gaussian_filter(thickness, 0.6) + ndimage.gaussian_filter(spots, 1.2))
 
 
 def _vesicles(random: np.random.RandomState, where: np.ndarray) -> np.ndarray:
@@ -139,4 +139,4 @@ def _vesicles(random: np.random.RandomState, where: np.ndarray) -> np.ndarray:
 def _smooth_noise(random: np.random.RandomState, shape: tuple[int, ...], sigma: float) -> np.ndarray:
     """Gaussian noise of unit standard deviation, smooth over ``sigma`` px."""
     noise = ndimage.gaussian_filter(random.standard_normal(shape), sigma, mode="wrap")
-    return (noise - noise.mean()) / noise.std()
+    return np.asarray((noise - noise.mean()) / noise.std())

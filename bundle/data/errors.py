@@ -20,7 +20,7 @@ class ImageError(ValueError):
         self.path = str(path)
         self.reason = reason
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
         # the default rebuilds from the joined message, which fails on the way out of a DataLoader worker
         return type(self), (self.path, self.reason)
 

@@ -11,17 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from bundle.data.errors import ImageError
+from bundle.data.item import FILES, Item
 from bundle.data.loading import LoadSlice
 
 __all__ = ["IMAGES_BY", "fingerprint", "image_fingerprints", "run_fingerprint"]
 
 #: what :func:`image_fingerprints` goes by; digits of another kind cannot be compared with its own
 IMAGES_BY = "pixels"
-#: keys of a datalist that hold paths
-_FILES = ("image", "label", "markers", "silver")
 
 
-def fingerprint(items: Iterable[dict]) -> str:
+def fingerprint(items: Iterable[Item]) -> str:
     """Hash the content of all files of a datalist.
 
     It does not depend on where the files lie, nor on the order of the items; it changes with any byte of any file,
@@ -39,7 +38,7 @@ def fingerprint(items: Iterable[dict]) -> str:
     contents: dict[str, str] = {}
     rows = []
     for item in items:
-        files = {key: item[key] for key in _FILES if key in item}
+        files = {key: item[key] for key in FILES if key in item}
         for path in files.values():
             if path not in contents:
                 contents[path] = _sha256(Path(path))
@@ -48,7 +47,7 @@ def fingerprint(items: Iterable[dict]) -> str:
     return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:16]
 
 
-def run_fingerprint(labelled: Sequence[dict], *parts: Sequence[dict]) -> str:
+def run_fingerprint(labelled: Sequence[Item], *parts: Sequence[Item]) -> str:
     """The fingerprint of the data behind a run: of the whole data set, what it holds out included.
 
     MONAI Label puts datalists of its own in place of a run's parts. What it feeds is then all there is.
@@ -65,7 +64,7 @@ def run_fingerprint(labelled: Sequence[dict], *parts: Sequence[dict]) -> str:
     return fingerprint(labelled if all((item["image"], item.get("label")) in known for item in used) else used)
 
 
-def image_fingerprints(items: Iterable[dict]) -> dict[str, str]:
+def image_fingerprints(items: Iterable[Item]) -> dict[str, str]:
     """The pixels of every image of a datalist, without its labels: name -> 16 hexadecimal digits.
 
     What counts are the grey values that a network would see. An image therefore keeps its digits under another name,

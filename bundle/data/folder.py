@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bundle.data.errors import ImageError
 from bundle.data.formats import EXTENSIONS, PLANAR, extension, natural_key, spatial_shape, stem
+from bundle.data.item import Item
 
 __all__ = ["datalist", "images", "pages"]
 
@@ -18,7 +19,7 @@ def datalist(
     label_dir: str = "label",
     need_label: bool = True,
     slices: bool = True,
-) -> list[dict]:
+) -> list[Item]:
     """The images of ``root/image_dir``, each with the label in ``root/label_dir`` of the same name.
 
     Extensions may differ: ``image/a.png`` and ``label/a.nii.gz`` belong together. Files of other kinds and hidden
@@ -45,7 +46,7 @@ def datalist(
     if need_label:
         _refuse_lonely(pictures.keys() - labels.keys(), "images", "label", root / label_dir)
     _refuse_lonely(labels.keys() - pictures.keys(), "labels", "image", root / image_dir)
-    items = []
+    items: list[Item] = []
     for name, picture in pictures.items():
         label = labels.get(name)
         parts = pages(picture) if slices else _whole(picture)
@@ -55,7 +56,7 @@ def datalist(
     return _unique(items)
 
 
-def images(path: str | os.PathLike[str], slices: bool = True) -> list[dict]:
+def images(path: str | os.PathLike[str], slices: bool = True) -> list[Item]:
     """Images to segment: one file, the files in a folder, or those in its folder ``image``.
 
     Args:
@@ -79,7 +80,7 @@ def images(path: str | os.PathLike[str], slices: bool = True) -> list[dict]:
     return _unique([part for file in files for part in (pages(file) if slices else _whole(file))])
 
 
-def pages(file: Path) -> list[dict]:
+def pages(file: Path) -> list[Item]:
     """One item for each slice of a file; a file of a single one has no "slice".
 
     A file whose header cannot be read counts as one image: reading it will say what is wrong, and with inference
@@ -95,7 +96,7 @@ def pages(file: Path) -> list[dict]:
     return [{"image": str(file), "name": f"{stem(file)}-{i:0{digits}d}", "slice": i} for i in range(count)]
 
 
-def _whole(file: Path) -> list[dict]:
+def _whole(file: Path) -> list[Item]:
     return [{"image": str(file), "name": stem(file)}]
 
 
@@ -134,9 +135,9 @@ def _refuse_lonely(names: set[str], kind: str, other: str, folder: Path) -> None
         raise ValueError(f"{len(names)} {kind} have no {other} of the same name in {folder}: {shown}")
 
 
-def _unique(items: list[dict]) -> list[dict]:
+def _unique(items: list[Item]) -> list[Item]:
     """Names tell results apart; a file ``a-1`` beside a stack ``a`` would not."""
-    seen: dict[str, dict] = {}
+    seen: dict[str, Item] = {}
     for item in items:
         earlier = seen.setdefault(item["name"], item)
         if earlier is not item:

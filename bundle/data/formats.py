@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -63,7 +64,7 @@ def spatial_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
         if kind in TIFF:
             with open_tiff(path) as file:
                 series = tiff_series(file)
-                shape = tuple(_product(series.shape[axis] for axis in axes) for axes in tiff_axes(series)[:3])
+                shape = tuple(math.prod(series.shape[axis] for axis in axes) for axes in tiff_axes(series)[:3])
         elif kind in NIFTI:
             import nibabel
 
@@ -134,13 +135,6 @@ def one_line(error: BaseException) -> str:
     text = re.sub(r"ITK ERROR: \w+\(0x\w+\): |\S*/itk\w+\.(cxx|hxx|h):\d+:", "", str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[0][:200] if lines else type(error).__name__
-
-
-def _product(sides) -> int:
-    total = 1
-    for side in sides:
-        total *= int(side)
-    return total
 
 
 def _require_whole_chain(file: tifffile.TiffFile) -> None:

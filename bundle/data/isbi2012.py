@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bundle.data.errors import ImageError
 from bundle.data.formats import spatial_shape
+from bundle.data.item import Item
 
 __all__ = ["datalist", "recognises", "test_images"]
 
@@ -22,7 +23,7 @@ def recognises(root: Path) -> bool:
     return (root / IMAGES).is_file()
 
 
-def datalist(root: str | os.PathLike[str]) -> list[dict]:
+def datalist(root: str | os.PathLike[str]) -> list[Item]:
     """The training slices, named ``train-00``, ``train-01``, ...
 
     Args:
@@ -42,7 +43,7 @@ def datalist(root: str | os.PathLike[str]) -> list[dict]:
     return [{**item, "label": str(label)} for item in _slices(image, "train")]
 
 
-def test_images(root: str | os.PathLike[str]) -> list[dict]:
+def test_images(root: str | os.PathLike[str]) -> list[Item]:
     """The slices of ``test-volume.tif``, named ``test-00``, ...; their labels are the organisers' secret.
 
     Raises:
@@ -62,6 +63,6 @@ def _require(root: str | os.PathLike[str], name: str) -> Path:
     return path
 
 
-def _slices(stack: Path, prefix: str) -> list[dict]:
+def _slices(stack: Path, prefix: str) -> list[Item]:
     count = (*spatial_shape(stack), 1)[2]
     return [{"image": str(stack), "name": f"{prefix}-{i:02d}", "slice": i} for i in range(count)]

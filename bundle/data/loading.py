@@ -252,7 +252,8 @@ def _take(path: str, array: MetaTensor, index: int) -> MetaTensor:
     if not 0 <= index < count:
         raise ImageError(path, f"it has no slice {index}: its slices are 0 to {count - 1}")
     if array.ndim < 4:
-        return array.clone()
+        whole: MetaTensor = array.clone()
+        return whole
     part = MetaTensor(array.as_tensor()[..., index].clone(), meta=dict(array.meta))
     affine = array.affine.clone()
     affine[:3, 3] += index * affine[:3, 2]

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -76,7 +77,7 @@ class TiffReader(ImageReader):
         keep = [size for position, size in enumerate(sizes) if position < 2 or size > 1]
         return array.reshape(keep), np.array(spacing + [1.0] * (sizes[2] > 1))
 
-    def get_data(self, img: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, dict]:
+    def get_data(self, img: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
         """Array and its meta data as MONAI's ITKReader gives them."""
         array, spacing = img
         affine = np.diag([*(spacing * ([-1.0, -1.0, 1.0][: len(spacing)])), 1.0])
@@ -127,11 +128,12 @@ def _decode(path: str, dtype: np.dtype) -> MetaTensor:
     reader: ImageReader = TiffReader() if kind in TIFF else NibabelReader() if kind in NIFTI else ITKReader()
     try:
         # a reader given here is the only one tried: another one may "succeed" with a part of a damaged file
-        return _loader(dtype)(path, reader=reader)
+        image: MetaTensor = _loader(dtype)(path, reader=reader)
     except ImageError:
         raise
     except Exception as error:  # each library has its own; whatever it is, this file cannot be used
         raise UnreadableImageError(path, f"it cannot be read ({one_line(error)})") from error
+    return image
 
 
 @lru_cache(maxsize=2)
@@ -157,4 +159,4 @@ def _pixel_mm(page: tifffile.TiffPage, axis: str) -> float:
     resolution, unit = page.tags.get(f"{axis}Resolution"), page.tags.get("ResolutionUnit")
     if resolution is None or unit is None or int(unit.value) not in _UNIT_MM or not resolution.value[0]:
         return 1.0
-    return _UNIT_MM[int(unit.value)] * resolution.value[1] / resolution.value[0]
+    return float(_UNIT_MM[int(unit.value)] * resolution.value[1] / resolution.value[0])

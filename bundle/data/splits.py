@@ -7,20 +7,22 @@ from itertools import pairwise
 
 import numpy as np
 
+from bundle.data.item import Item
+
 __all__ = ["pick", "split"]
 
 _PARTS = ("training", "validation", "all")
 
 
 def split(
-    items: Sequence[dict],
+    items: Sequence[Item],
     validation: float | int | Sequence[str] = 0.2,
     seed: int = 0,
     part: str = "training",
     fold: int | None = None,
     folds: int | None = None,
     blocks: bool = False,
-) -> list[dict]:
+) -> list[Item]:
     """One part of a datalist; every item is in exactly one of "training" and "validation".
 
     Drawn items are spread over the series, one from each of as many equal stretches as there are to draw: never a
@@ -65,7 +67,7 @@ def split(
     return [item for position, item in enumerate(items) if (position in chosen) == (part == "validation")]
 
 
-def pick(parts: Mapping[str, Sequence[dict]], part: str) -> list[dict]:
+def pick(parts: Mapping[str, Sequence[Item]], part: str) -> list[Item]:
     """The datalist of a part by its name, for an evaluation.
 
     Raises:
@@ -100,7 +102,7 @@ def _draw(n: int, count: int, seed: int) -> set[int]:
     return {int(random.randint(start, stop)) for start, stop in pairwise(ends)}
 
 
-def _named(items: Sequence[dict], names: Sequence[str]) -> set[int]:
+def _named(items: Sequence[Item], names: Sequence[str]) -> set[int]:
     positions = {item["name"]: position for position, item in enumerate(items)}
     unknown = [str(name) for name in names if name not in positions]
     if unknown:
@@ -113,7 +115,7 @@ def _named(items: Sequence[dict], names: Sequence[str]) -> set[int]:
     return {positions[name] for name in names}
 
 
-def _fold(items: Sequence[dict], seed: int, fold: int | None, folds: int | None, blocks: bool) -> set[int]:
+def _fold(items: Sequence[Item], seed: int, fold: int | None, folds: int | None, blocks: bool) -> set[int]:
     """Positions of one fold: a block, or one by seed from each stretch of ``folds`` items."""
     n = len(items)
     if fold is None or folds is None:

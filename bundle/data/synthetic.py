@@ -12,6 +12,7 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tifffile
 
@@ -65,7 +66,7 @@ def make_dataset(root: str | os.PathLike[str], count: int = 24, size: Sequence[i
     return str(root)
 
 
-def _recipe(count: int, size: Sequence[int], seed: int) -> dict:
+def _recipe(count: int, size: Sequence[int], seed: int) -> dict[str, Any]:
     """Check the arguments and put them as they are written into the marker."""
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ValueError(f"count must be an integer of at least 1 (1 is the nearest), got {count!r}")
@@ -77,7 +78,7 @@ def _recipe(count: int, size: Sequence[int], seed: int) -> dict:
     return {"made by": "bundle.data.synthetic", "version": VERSION, "count": count, "size": sides, "seed": seed}
 
 
-def _is_done(root: Path, wanted: dict) -> bool:
+def _is_done(root: Path, wanted: dict[str, Any]) -> bool:
     """Whether ``root`` holds the whole data set; False when there is nothing yet.
 
     Raises:
@@ -108,7 +109,7 @@ def _paths(count: int) -> list[str]:
     ]
 
 
-def _write(root: Path, wanted: dict) -> None:
+def _write(root: Path, wanted: dict[str, Any]) -> None:
     paths = iter(_paths(wanted["count"]))
     for number, (image_path, label_path) in enumerate(zip(paths, paths, strict=True)):
         image, labels = draw_cells(wanted["size"], [wanted["seed"], number])

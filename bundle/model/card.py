@@ -17,6 +17,7 @@ from typing import Any
 
 from bundle import atomic
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
+from bundle.data.item import Item
 
 __all__ = [
     "about_file",
@@ -128,7 +129,7 @@ def cell_options(checkpoint: str | os.PathLike[str], defaults: Mapping[str, Any]
     return {**defaults, **plain}
 
 
-def require_unseen(items: Sequence[dict], part: str, checkpoint: str | os.PathLike[str]) -> list[dict]:
+def require_unseen(items: Sequence[Item], part: str, checkpoint: str | os.PathLike[str]) -> list[Item]:
     """The items of an evaluation, once it is sure that they are what their part's name says.
 
     Images are told apart by their content: neither another folder nor another fold number hides that a network was

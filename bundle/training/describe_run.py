@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 from monai.engines import Workflow
 
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
+from bundle.data.item import Item
 from bundle.model.architecture import network_entry
 from bundle.model.card import read_about, write_about
 from bundle.tracking.provenance import executed_config, provenance, running_parser
@@ -44,8 +45,8 @@ class DescribeRun:
     def __init__(
         self,
         run_dir: str | os.PathLike[str],
-        trained_on: Sequence[dict],
-        validated_on: Sequence[dict] = (),
+        trained_on: Sequence[Item],
+        validated_on: Sequence[Item] = (),
         data_fingerprint: str | None = None,
         identity: Mapping[str, Any] | None = None,
         evaluator: Workflow | None = None,

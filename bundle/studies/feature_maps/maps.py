@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from monai.transforms import Compose
 from numpy.typing import NDArray
 
+from bundle.data.item import Item
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import checkpoints
 from bundle.model.architecture import build_network
@@ -33,7 +34,7 @@ class TuningImage(NamedTuple):
     name: str
     image: NDArray[np.float32]
     truth: NDArray[np.int64]
-    item: dict[str, Any]
+    item: Item
 
 
 class Contrast(NamedTuple):
@@ -122,7 +123,7 @@ def difference_maps(network: DCN, image: NDArray[np.float32]) -> dict[str, NDArr
     return {**maps, SUM: sum(maps.values(), np.zeros(image.shape, np.float32))}
 
 
-def contrast(maps: Sequence[NDArray], truths: Sequence[NDArray]) -> Contrast:
+def contrast(maps: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> Contrast:
     """The contrast of one map over several images; NaN where a class is absent.
 
     The difference of the class means needs no knowledge of a map's offset, has the unit in which branches are added,
