@@ -73,7 +73,7 @@ def run(options: Options, size: int = 512, paper_tile: int = PAPER_TILE, window:
             f"{tuned}, whole image": _padded(theirs, image, precision),
             f"{tuned}, SlidingWindowInferer {window} px": _padded(theirs, image, precision, windows),
         }
-        flops = {}
+        flops: dict[str, float] = {}
         for name, predict in contenders.items():
             if name in same:  # the counter sees what passes through torch only
                 logits, flops[name] = predict(), flops[first]
@@ -102,7 +102,7 @@ def run(options: Options, size: int = 512, paper_tile: int = PAPER_TILE, window:
 
 def _other_backends(network: nn.Module, precision: str, device: str) -> dict[str, nn.Module]:
     """torch.compile, ONNX Runtime and OpenVINO, as far as they are installed and compute in this precision."""
-    prepared = {}
+    prepared: dict[str, nn.Module] = {}
     for name, runtime in BACKENDS.items():
         if name != "eager" and precision in runtime.precisions and not (runtime.cpu_only and device != "cpu"):
             with suppress(RuntimeError):  # something that it needs is not installed

@@ -57,7 +57,7 @@ def _as_422() -> Iterator[None]:
 
 
 # MONAI Label finds an app by the name of its direct base: hence the second one
-class LabelApp(_stock().MyApp, MONAILabelApp):
+class LabelApp(_stock().MyApp, MONAILabelApp):  # type: ignore[misc]
     """The stock app with
 
     - a datastore that refuses labels which could not be trained on (:class:`label_app.store.CheckedStore`),
@@ -148,7 +148,7 @@ class LabelApp(_stock().MyApp, MONAILabelApp):
     def on_save_label(self, image_id: str, label_id: str) -> dict:
         """What the answer to an upload says of the label."""
         super().on_save_label(image_id, label_id)
-        infos = [self.datastore().get_label_info(label_id, tag) for tag in self._tags(image_id)]
+        infos: list[dict[str, Any]] = [self.datastore().get_label_info(label_id, tag) for tag in self._tags(image_id)]
         newest = max(infos, key=lambda info: info.get("ts", 0), default={})
         return {key: newest[key] for key in CheckedStore.FOUND if key in newest}
 

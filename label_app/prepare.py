@@ -122,7 +122,7 @@ def adapted(
         if key not in parser:
             raise ValueError(f"option {key!r} is no entry of train.json")
         parser[key] = value
-    return parser.config
+    return dict(parser[""])
 
 
 def require_torchvision() -> None:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from numba import njit
 
 __all__ = ["compiled"]
 
+F = TypeVar("F", bound=Callable[..., Any])
 
-def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+
+def compiled(**options: Any) -> Callable[[F], F]:
     """``numba.njit(cache=True, **options)``; without a cache where neither code nor home can be written.
 
     Containers that run as another user than they were built by have no such place; each process then compiles anew.
     """
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: F) -> F:
         try:
-            return njit(cache=True, **options)(function)
+            made: F = njit(cache=True, **options)(function)
         except RuntimeError:  # "cannot cache function ...: no locator available"
-            return njit(**options)(function)
+            made = njit(**options)(function)
+        return made
 
     return decorate

@@ -94,7 +94,8 @@ def draw(found: Curves, truth: str) -> Figure:
         x = [count + shift for count in values]
         axes.plot(x, [np.mean(list(by_seed.values())) for by_seed in values.values()], color=colour, linewidth=1.6)
         dots = [(at, value) for at, by_seed in zip(x, values.values(), strict=True) for value in by_seed.values()]
-        drawn = axes.scatter(*zip(*dots, strict=True), s=18, c=colour, marker=mark, alpha=0.75, zorder=3, label=name)
+        across, up = zip(*dots, strict=True)
+        drawn = axes.scatter(across, up, s=18, c=colour, marker=mark, alpha=0.75, zorder=3, label=name)
         drawn.set(edgecolor="white", linewidth=0.5)
     axes.set_title(f"SEG on held-out frames ({truth})", loc="left", fontsize=10, fontweight="bold", color="#111111")
     axes.set_title("higher is better", loc="right", fontsize=8, color=_GREY)

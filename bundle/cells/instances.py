@@ -143,7 +143,7 @@ def _contiguous(cells: np.ndarray) -> np.ndarray:
     order = order[order > 0]
     table = np.zeros(int(values[-1]) + 1, dtype=np.int32)
     table[order] = np.arange(1, len(order) + 1)
-    return table[cells]
+    return np.asarray(table[cells])
 
 
 def _stacked(planes: list[np.ndarray]) -> np.ndarray:

@@ -28,7 +28,7 @@ def fill_holes(cells: np.ndarray, count: int, connectivity: int) -> np.ndarray:
     owner = np.where(least == most, most, 0)
     owner[[0, gaps.flat[0]]] = 0  # the cells themselves, and the outside, which the padding made one component
     inner = (slice(1, -1),) * cells.ndim
-    return cells + owner[gaps[inner]].astype(cells.dtype)
+    return np.asarray(cells + owner[gaps[inner]].astype(cells.dtype))
 
 
 def split_touching(
@@ -55,13 +55,13 @@ def split_touching(
     numbers = np.unique(ridges[tuple(peaks.T)])
     markers = np.where(np.isin(ridges, numbers), np.searchsorted(numbers, ridges) + 1, 0)
     # with fewer neighbours than the components have, what hangs on by a corner would get lost
-    return watershed(-relief, markers, mask=foreground, connectivity=connectivity)
+    return np.asarray(watershed(-relief, markers, mask=foreground, connectivity=connectivity))
 
 
 def extend(cells: np.ndarray, probability: np.ndarray, outline: float, connectivity: int) -> np.ndarray:
     """Flood down the probability from every cell to where it is no longer above ``outline``."""
     mask = (probability > outline) | (cells > 0)
-    return watershed(-probability, cells, mask=mask, connectivity=connectivity)
+    return np.asarray(watershed(-probability, cells, mask=mask, connectivity=connectivity))
 
 
 def close_ridges(cells: np.ndarray, grow: float) -> np.ndarray:

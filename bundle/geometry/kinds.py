@@ -41,7 +41,7 @@ class ValidGeometry(Geometry):
 
     @cached_property
     def step(self) -> int:
-        return 2**self.depth
+        return 1 << self.depth
 
     @cached_property
     def margin(self) -> int:

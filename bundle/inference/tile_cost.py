@@ -124,9 +124,9 @@ class _PeakMemory(TorchDispatchMode):
     """Bytes of all tensors alive at once, at their highest, over the operations run inside."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
-        self._seen: dict[int, weakref.finalize] = {}
+        self._seen: dict[int, weakref.finalize[..., torch.UntypedStorage]] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

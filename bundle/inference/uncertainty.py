@@ -191,7 +191,7 @@ def _checked(p: torch.Tensor, name: str) -> torch.Tensor:
 
 def _entropy(p: torch.Tensor) -> torch.Tensor:
     """Of a yes with probability p, in nats."""
-    return torch.special.entr(p) + torch.special.entr(1 - p)
+    return torch.add(torch.special.entr(p), torch.special.entr(1 - p))
 
 
 def _parted(p: np.ndarray, threshold: float, min_size: int) -> np.ndarray:

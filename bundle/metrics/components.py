@@ -16,6 +16,8 @@ from transforms.compiling import compiled
 
 __all__ = ["Overlap", "Regions", "components", "overlap"]
 
+Integers = NDArray[np.int64]
+
 
 class Regions(NamedTuple):
     """Disjoint regions of an (H, W) slice; a pixel (y, x) has position y (W + 1) + x.
@@ -26,8 +28,8 @@ class Regions(NamedTuple):
         total: number of regions.
     """
 
-    runs: NDArray[np.int64]
-    numbers: NDArray[np.int64]
+    runs: Integers
+    numbers: Integers
     total: int
 
 
@@ -41,9 +43,9 @@ class Overlap(NamedTuple):
         unclaimed: of the truth that no proposed region claims.
     """
 
-    shared: NDArray[np.int64]
-    truth: NDArray[np.int64]
-    proposed: NDArray[np.int64]
+    shared: Integers
+    truth: Integers
+    proposed: Integers
     unclaimed: int
 
 
@@ -64,7 +66,7 @@ def overlap(truth: Regions, proposed: Regions) -> Overlap:
 
 
 @compiled()
-def _changes(words):  # pragma: no cover - compiled
+def _changes(words: NDArray[np.uint64]) -> Integers:  # pragma: no cover - compiled
     """Where a line of bytes 0 and 1 changes, eight of them to a little-endian word: most words hold no change."""
     positions = np.empty(8 * len(words) + 1, np.int64)
     count, last = np.int64(0), np.uint64(0)
@@ -80,7 +82,7 @@ def _changes(words):  # pragma: no cover - compiled
 
 
 @compiled()
-def _number(runs, width):  # pragma: no cover - compiled
+def _number(runs: Integers, width: int) -> tuple[Integers, int]:  # pragma: no cover - compiled
     """Union of the runs that touch a run one row above: the number of each run's component, and how many."""
     parent = np.arange(len(runs))
     above = 0
@@ -109,7 +111,9 @@ def _number(runs, width):  # pragma: no cover - compiled
 
 
 @compiled()
-def _overlap(runs, numbers, count, other_runs, other_numbers, other_count):  # pragma: no cover - compiled
+def _overlap(  # pragma: no cover - compiled
+    runs: Integers, numbers: Integers, count: int, other_runs: Integers, other_numbers: Integers, other_count: int
+) -> tuple[Integers, Integers, Integers]:
     """Shared pixels of every overlapping pair, all pixels of the first set's regions, and the second's in the first."""
     size, claimed = np.zeros(count + 1, np.int64), np.zeros(other_count + 1, np.int64)
     # the pieces into which the runs cut each other, in one linked list for each region of the first set

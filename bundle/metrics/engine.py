@@ -17,11 +17,11 @@ from bundle.metrics import ctc, isbi2012
 
 __all__ = ["METRICS", "ChallengeMetric", "MetricHandler"]
 
-Rows = Callable[[NDArray, NDArray], NDArray[np.float64]]
+Rows = Callable[[np.ndarray, np.ndarray], NDArray[np.float64]]
 Value = Callable[[NDArray[np.float64]], float]
 
 
-def _parted(truth: NDArray) -> NDArray:
+def _parted(truth: np.ndarray) -> np.ndarray:
     """Cells that touch, parted as the challenge's are: of two pixels side by side, one becomes background."""
     parted = truth.copy()
     for axis in (0, 1):  # slices are apart
@@ -31,7 +31,7 @@ def _parted(truth: NDArray) -> NDArray:
 
 
 def _of_stack(measure: isbi2012.Measure, of_regions: bool) -> tuple[Rows, Value]:
-    def rows(truth: NDArray, proposal: NDArray) -> NDArray[np.float64]:
+    def rows(truth: np.ndarray, proposal: np.ndarray) -> NDArray[np.float64]:
         # what nobody annotated is membrane in both: it can be neither right nor wrong
         known = np.where(truth >= 0, proposal, 0)
         # told apart by connectivity, cells that touch would be one, and merging them right
@@ -42,18 +42,18 @@ def _of_stack(measure: isbi2012.Measure, of_regions: bool) -> tuple[Rows, Value]
     return rows, measure.value
 
 
-def _seg_rows(truth: NDArray, cells: NDArray) -> NDArray[np.float64]:
+def _seg_rows(truth: np.ndarray, cells: np.ndarray) -> NDArray[np.float64]:
     jaccard = ctc.jaccard_indices(truth, cells)
     return np.array([jaccard.sum(), len(jaccard)])
 
 
-def _iou_rows(truth: NDArray, mask: NDArray) -> NDArray[np.float64]:
+def _iou_rows(truth: np.ndarray, mask: np.ndarray) -> NDArray[np.float64]:
     known = truth >= 0
     cell, found = truth > 0, (mask > 0) & known
     return np.array([(cell & found).sum(), (cell | found).sum()], dtype=np.float64)
 
 
-def _background_iou_rows(truth: NDArray, mask: NDArray) -> NDArray[np.float64]:
+def _background_iou_rows(truth: np.ndarray, mask: np.ndarray) -> NDArray[np.float64]:
     return _iou_rows(np.where(truth < 0, truth, truth == 0), mask == 0)
 
 
@@ -135,7 +135,7 @@ class ChallengeMetric(CumulativeIterationMetric):
         return value
 
     def _gathered(self) -> torch.Tensor:
-        rows = self.get_buffer()
+        rows: Any = self.get_buffer()  # type: ignore[no-untyped-call]
         if not isinstance(rows, torch.Tensor):
             raise ValueError(f"no image was seen: {self.name} has nothing to aggregate")
         return rows.cpu()
@@ -149,7 +149,7 @@ class MetricHandler(IgniteMetricHandler):
         output_transform: (y_pred, y) from the engine's output, as :func:`monai.handlers.from_engine` makes it.
     """
 
-    def __init__(self, name: str, output_transform: Callable, reduction: str = _POOLED) -> None:
+    def __init__(self, name: str, output_transform: Callable[..., Any], reduction: str = _POOLED) -> None:
         self.metric: ChallengeMetric = ChallengeMetric(name, reduction)
         super().__init__(metric_fn=self.metric, output_transform=output_transform, save_details=False)
 

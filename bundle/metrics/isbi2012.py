@@ -40,7 +40,7 @@ THRESHOLDS = _thresholds(10)
 #: 0.0, 0.1, ... 1.0: those of the scores of 2015, v_rand and v_info
 THRESHOLDS_2015 = _thresholds(11)
 
-Counts = Callable[[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float64]], NDArray]
+Counts = Callable[[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float64]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Measure:
 
     thresholds: NDArray[np.float64]
     counts: Counts
-    curve_of: Callable[[NDArray], NDArray[np.float64]]
+    curve_of: Callable[[np.ndarray], NDArray[np.float64]]
     best: Callable[[NDArray[np.float64]], np.float64]
 
     def __call__(self, truth: ArrayLike, proposal: ArrayLike) -> float:
@@ -79,12 +79,13 @@ class Measure:
             raise ValueError("truth has no cell in any slice: nothing can be measured on it")
         return self.curve_of(counts)
 
-    def total(self, truth: ArrayLike, proposal: ArrayLike) -> NDArray:
+    def total(self, truth: ArrayLike, proposal: ArrayLike) -> np.ndarray:
         """(T, K) counts of all slices of a stack; arguments as :meth:`curve`, but there may be no cell."""
         stacks = _checked(truth, proposal)
-        return np.sum([self.counts(*slices, self.thresholds) for slices in zip(*stacks, strict=True)], axis=0)
+        counts = [self.counts(*slices, self.thresholds) for slices in zip(*stacks, strict=True)]
+        return np.asarray(np.sum(counts, axis=0))
 
-    def value(self, counts: NDArray) -> float:
+    def value(self, counts: np.ndarray) -> float:
         """The measure that counts, of one slice or summed over many, amount to; NaN where that is undefined."""
         return float(self.best(self.curve_of(np.asarray(counts))))
 
@@ -114,7 +115,7 @@ def pixel_counts(
 def f_scores(counts: ArrayLike) -> NDArray[np.float64]:
     """F-score 2 PR / (P + R) of the cell pixels at every threshold, (T,) from (T, 3) counts; NaN without any cell."""
     found, proposed, true = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
-    return np.divide(2 * found, proposed + true, out=np.full_like(found, np.nan), where=true > 0)
+    return np.asarray(np.divide(2 * found, proposed + true, out=np.full_like(found, np.nan), where=true > 0))
 
 
 #: by name; errors are 0 at best, scores 1

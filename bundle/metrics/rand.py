@@ -17,7 +17,7 @@ whose values these are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,7 @@ def rand_counts(
     return _at_thresholds(proposal, thresholds, lambda cells: _pairs(overlap(true, components(cells))))
 
 
-def rand_curve(counts: NDArray) -> Array:
+def rand_curve(counts: np.ndarray) -> Array:
     """F at each threshold, (T,), from (T, 3) counts; NaN without any true cell. The Rand error is 1 - F."""
     both, proposed, true = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
     return _ratio(2 * both, proposed + true)
@@ -83,12 +83,12 @@ def thinned_counts(truth: NDArray[np.bool_], proposal: NDArray[np.float32], thre
     )
 
 
-def v_rand_curve(counts: NDArray) -> Array:
+def v_rand_curve(counts: np.ndarray) -> Array:
     """V_rand at each threshold, (T,), the mean over slices, from the sum of their :func:`thinned_counts`."""
     return _means(counts)[:, 0]
 
 
-def v_info_curve(counts: NDArray) -> Array:
+def v_info_curve(counts: np.ndarray) -> Array:
     """V_info at each threshold, (T,), the mean over slices, from the sum of their :func:`thinned_counts`.
 
     A slice scores 0 where the true cells are one cell, or the proposed ones are, even if they are the same, as Fiji
@@ -98,12 +98,12 @@ def v_info_curve(counts: NDArray) -> Array:
 
 
 def _at_thresholds(
-    proposal: NDArray[np.float32], thresholds: NDArray[np.float64], row: Callable[[NDArray[np.bool_]], list]
-) -> NDArray:
+    proposal: NDArray[np.float32], thresholds: NDArray[np.float64], row: Callable[[NDArray[np.bool_]], Sequence[float]]
+) -> np.ndarray:
     # the original compares float32 with float64: the next float32 at or below a threshold divides them alike
     limits = thresholds.astype(np.float32)
     limits = np.where(limits > thresholds, np.nextafter(limits, np.float32(-1)), limits)
-    rows: dict[int, list] = {}
+    rows: dict[int, Sequence[float]] = {}
     sizes = []
     for limit in limits:
         cells = proposal > limit
@@ -128,7 +128,7 @@ def _scores(cells: Overlap) -> list[float]:
     return [1.0, *rand_curve(np.array([_pairs(cells)])), information]
 
 
-def _means(counts: NDArray) -> Array:
+def _means(counts: np.ndarray) -> Array:
     sums = np.asarray(counts, dtype=np.float64)
     return _ratio(sums[:, 1:], sums[:, :1])
 

@@ -48,7 +48,9 @@ def thinned(cells: NDArray[np.bool_]) -> Regions:
 
 
 @compiled()
-def _flood(line, runs, numbers, width):  # pragma: no cover - compiled
+def _flood(  # pragma: no cover - compiled
+    line: NDArray[np.int32], runs: NDArray[np.int64], numbers: NDArray[np.int64], width: int
+) -> None:
     """Replace what is dry in ``line`` by the number of its basin, or by a dam, in place."""
     dry = len(line)
     for run in range(len(runs)):

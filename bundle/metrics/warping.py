@@ -70,7 +70,8 @@ def warping_curve(counts: NDArray[np.int64]) -> NDArray[np.float64]:
         counts: (T, 4) of :func:`warping_counts`, summed over the slices.
     """
     splits, mergers, _, pixels = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
-    return (splits + mergers) / pixels
+    error: NDArray[np.float64] = (splits + mergers) / pixels
+    return error
 
 
 def warping_mismatches(truth: NDArray[np.bool_], proposal: NDArray[np.float32], threshold: float) -> NDArray[np.int8]:
@@ -98,7 +99,8 @@ def _crossings() -> NDArray[np.int64]:
     cell and where none of the four nearest belongs to one (Yokoi, Toriwaki and Fukumura 1975, 4-adjacency).
     """
     ring = np.arange(256)[:, None] >> np.arange(8) & 1
-    return sum(ring[:, k] * (1 - ring[:, k + 1] * ring[:, (k + 2) % 8]) for k in (0, 2, 4, 6))
+    groups = [ring[:, k] * (1 - ring[:, k + 1] * ring[:, (k + 2) % 8]) for k in (0, 2, 4, 6)]
+    return np.asarray(np.sum(groups, axis=0))
 
 
 CROSSINGS = _crossings()
@@ -114,7 +116,8 @@ def _columns(proposal: NDArray[np.float32]) -> NDArray[np.float64]:
 def _regions(truth: NDArray[np.bool_]) -> NDArray[np.int32]:
     """(W + 2, H + 2): the components of the transposed slice inside a frame of membrane; membranes are negative."""
     cells = np.pad(truth.T, 1)
-    return label(cells)[0] - label(~cells, structure=np.ones((3, 3)))[0]
+    regions: NDArray[np.int32] = label(cells)[0] - label(~cells, structure=np.ones((3, 3)))[0]
+    return regions
 
 
 def _mismatches(
@@ -130,7 +133,7 @@ def _mismatches(
 
 
 @compiled()
-def _neighbourhood(regions, y, x):  # pragma: no cover - compiled
+def _neighbourhood(regions: NDArray[np.int32], y: int, x: int) -> int:  # pragma: no cover - compiled
     code = 0
     for k in range(8):
         if regions[y + AROUND[k, 0], x + AROUND[k, 1]] > 0:
@@ -139,7 +142,7 @@ def _neighbourhood(regions, y, x):  # pragma: no cover - compiled
 
 
 @compiled()
-def _warp(regions, queue):  # pragma: no cover - compiled
+def _warp(regions: NDArray[np.int32], queue: NDArray[np.int64]) -> NDArray[np.int64]:  # pragma: no cover - compiled
     """Flip the simple points of ``queue`` in place until none is left; returns what remains of it.
 
     Flipping a simple point hands it from a component to the only one of the other phase that it touches, so the
@@ -169,7 +172,7 @@ def _warp(regions, queue):  # pragma: no cover - compiled
 
 
 @compiled()
-def _classify(regions, places):  # pragma: no cover - compiled
+def _classify(regions: NDArray[np.int32], places: NDArray[np.int64]) -> NDArray[np.int8]:  # pragma: no cover - compiled
     height, width = regions.shape[0] - 2, regions.shape[1] - 2
     kinds = np.empty(len(places), np.int8)
     seen = np.empty(8, regions.dtype)

@@ -38,7 +38,8 @@ def network_entry(parser: ConfigParser | None, entry: str = "network_def") -> di
     parser.get_parsed_content(entry)
     item: Any = parser.ref_resolver.get_item(entry)  # whose references that has resolved
     try:
-        return json.loads(json.dumps({"_target_": item.resolve_module_name(), **item.resolve_args()}))
+        plain: dict[str, Any] = json.loads(json.dumps({"_target_": item.resolve_module_name(), **item.resolve_args()}))
+        return plain
     except TypeError as error:
         logger.warning("%s has an argument that is no plain value (%s): its checkpoint cannot name it", entry, error)
         return None
@@ -125,5 +126,6 @@ def _network_class(target: str, source: str) -> type[nn.Module]:
     exported = [known for known in networks.__all__ if isinstance(getattr(networks, known), type)]
     name = target.rpartition(".")[2]
     if target.startswith(_PACKAGE) and name in exported:
-        return getattr(networks, name)
+        exact: type[nn.Module] = getattr(networks, name)
+        return exact
     raise ValueError(f"network {target!r} in {source} is none of this bundle: {did_you_mean(name, exported, _PACKAGE)}")

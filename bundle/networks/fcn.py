@@ -113,13 +113,13 @@ class FCN(PaddedNetwork):
         for up, skip in zip(self.up, self.skips):  # noqa: B905 - TorchScript knows no strict=
             level -= 1
             scores = up(scores) + skip(pooled[level])
-        return self.last_up(scores)
+        logits: torch.Tensor = self.last_up(scores)
+        return logits
 
 
 def _upsampling(spatial_dims: int, channels: int, stride: int) -> nn.Module:
-    return Conv[Conv.CONVTRANS, spatial_dims](
-        channels, channels, kernel_size=2 * stride, stride=stride, padding=stride // 2, bias=False
-    )
+    convolution: type[nn.Module] = Conv[Conv.CONVTRANS, spatial_dims]
+    return convolution(channels, channels, kernel_size=2 * stride, stride=stride, padding=stride // 2, bias=False)
 
 
 def bilinear_kernel(channels: int, size: int, spatial_dims: int) -> torch.Tensor:

@@ -130,7 +130,8 @@ class UNet(SizedNetwork):
             if self.padding == "valid":
                 skip = _centre_crop(skip, x, self.training)
             x = merge(torch.cat([x, skip], dim=1))
-        return self.classify(x)
+        logits: torch.Tensor = self.classify(x)
+        return logits
 
 
 def _require_tile_exact(norm: str | None) -> None:

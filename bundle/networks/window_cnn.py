@@ -103,7 +103,8 @@ class WindowCNN(SizedNetwork):
             if not windows:
                 dilation *= 2
         x = F.relu(F.conv2d(x, self.hidden.weight, self.hidden.bias, dilation=dilation), inplace=True)
-        return self.classify(x)
+        logits: torch.Tensor = self.classify(x)
+        return logits
 
 
 @torch.no_grad()
@@ -156,7 +157,7 @@ def per_pixel(
     shape = windows.shape[:3]
     pixels = torch.arange(shape.numel(), device=image.device).split(batch_size)
     logits = torch.cat([network(windows[torch.unravel_index(batch, shape)]).flatten(1) for batch in pixels])
-    return logits.unflatten(0, shape).movedim(-1, 1)
+    return logits.reshape(*shape, -1).movedim(-1, 1)
 
 
 def _unknown_window(window: int) -> str:

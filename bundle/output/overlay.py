@@ -161,4 +161,4 @@ def _strips(height: int, halo: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _bytes(picture: np.ndarray) -> np.ndarray:
-    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.round(np.clip(picture, 0, 1) * 255), dtype=np.uint8)

@@ -36,7 +36,7 @@ class _RunDir(str):
         path.lock = lock
         return path
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (str(self),)  # a copy, as other processes get it, is a path and no more
 
 

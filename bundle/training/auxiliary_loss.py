@@ -59,18 +59,21 @@ class AuxiliaryLoss(nn.Module):
     @property
     def present_weight(self) -> float:
         """Of each auxiliary classifier in this step."""
-        return self.weight * 0.5 ** (self.steps_done / self.half_life)
+        return float(self.weight * 0.5 ** (self.steps_done / self.half_life))
 
     def attach(self, engine: Engine) -> None:
         """Let the trainer's iterations count as the steps."""
         engine.add_event_handler(Events.ITERATION_STARTED, self._count)
 
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        loss: torch.Tensor
         if input.dim() == target.dim():
-            return self.loss(input, target)
+            loss = self.loss(input, target)
+            return loss
         maps = list(input.unbind(dim=1))
         weights = [1.0] + [self.present_weight] * (len(maps) - 1)
-        return DeepSupervisionLoss(self.loss, weights=weights)(maps, target)  # type: ignore[arg-type]  # no _Loss
+        loss = DeepSupervisionLoss(self.loss, weights=weights)(maps, target)  # type: ignore[arg-type]  # no _Loss
+        return loss
 
     def _count(self, engine: Engine) -> None:
         self.steps_done = engine.state.iteration - 1

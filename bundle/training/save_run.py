@@ -250,7 +250,7 @@ class SaveRun:
                 f"{path} belongs to a run with other settings ({', '.join(changed)}): repeat its command and add "
                 "--resume true, or start a new run"
             )
-        steps = content["iteration"] - content["epoch"] * state.epoch_length
+        steps: int = content["iteration"] - content["epoch"] * state.epoch_length
         begun = content["epoch"] + (steps > 0)
         if begun > state.max_epochs:
             raise ValueError(f"{path} is in epoch {begun}; max_epochs must be at least that, got {state.max_epochs}")

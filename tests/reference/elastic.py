@@ -31,7 +31,7 @@ def read_linear(image: np.ndarray, position: np.ndarray) -> float:
 
 def read_nearest(image: np.ndarray, position: np.ndarray) -> float:
     """The pixel nearest to one position."""
-    return image[tuple(int(mirror(np.rint(p), n)) for p, n in zip(position, image.shape, strict=True))]
+    return float(image[tuple(int(mirror(np.rint(p), n)) for p, n in zip(position, image.shape, strict=True))])
 
 
 def cubic_field(vectors: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

@@ -12,7 +12,7 @@ EIGHT = [*FOUR, (-1, -1), (-1, 1), (1, -1), (1, 1)]
 
 
 def float32(value: float) -> float:
-    return struct.unpack("f", struct.pack("f", value))[0]
+    return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
 def component(start: Pixel, pixels: set[Pixel], adjacency: list[Pixel]) -> set[Pixel]:

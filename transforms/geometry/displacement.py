@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,8 +65,8 @@ def smallest_jacobian(displacement: np.ndarray) -> float:
     return smallest
 
 
-def _determinant(columns: list[np.ndarray]) -> np.ndarray:
-    """Determinants of d x d matrices given as d arrays (d, ...), d up to 3."""
+def _determinant(columns: list[np.ndarray]) -> Any:
+    """Determinants, an array (...), of d x d matrices given as d arrays (d, ...), d up to 3."""
     if len(columns) == 1:
         return columns[0][0]
     if len(columns) == 2:

@@ -41,7 +41,7 @@ def grid_basis(n: int, grid_size: int, interpolation: str) -> np.ndarray:
     else:
         knots = np.arange(-3, grid_size + 3)
         basis = BSpline(knots, np.eye(grid_size + 2), 3)(x)
-    return basis.astype(np.float32)
+    return np.asarray(basis, dtype=np.float32)
 
 
 class RandElasticGrid(RandWarp):

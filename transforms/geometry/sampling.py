@@ -49,7 +49,7 @@ def _mirrored(positions: np.ndarray, n: int) -> np.ndarray:
         return np.zeros_like(positions)
     period = 2 * (n - 1)
     forward = positions - period * np.floor(positions / period)
-    return np.minimum(forward, period - forward)
+    return np.asarray(np.minimum(forward, period - forward))
 
 
 @dataclass

@@ -7,6 +7,7 @@ as long, most of it for the memory of what it computes on the way.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transforms.compiling import compiled
 
@@ -14,9 +15,13 @@ __all__ = ["nearest_index", "normalised_grid", "smallest_determinant"]
 
 ONE = np.float32(1)
 
+Floats = NDArray[np.float32]
+
 
 @compiled(fastmath=True)
-def normalised_grid(displacement, matrix, centre, image_size):  # pragma: no cover - compiled
+def normalised_grid(  # pragma: no cover - compiled
+    displacement: Floats, matrix: Floats, centre: Floats, image_size: tuple[int, ...]
+) -> Floats:
     """(H, W, 2) float32 for torch's grid_sample: last axis first, mirrored into -1..1, the image's edges.
 
     Args: displacement (2, H, W), matrix (2, 2), centre (2,), all float32; image_size: two numbers of px, above 1.
@@ -39,7 +44,9 @@ def normalised_grid(displacement, matrix, centre, image_size):  # pragma: no cov
 
 
 @compiled(fastmath=True)
-def nearest_index(displacement, matrix, centre, image_size):  # pragma: no cover - compiled
+def nearest_index(  # pragma: no cover - compiled
+    displacement: Floats, matrix: Floats, centre: Floats, image_size: tuple[int, ...]
+) -> NDArray[np.int32]:
     """(H, W) int32: position in the flattened image of the pixel nearest to where each one is read, mirrored.
 
     Args: as of :func:`normalised_grid`; the image has fewer than 2^31 px.
@@ -61,7 +68,9 @@ def nearest_index(displacement, matrix, centre, image_size):  # pragma: no cover
 
 
 @compiled(fastmath=True)
-def _lower_along_row(u0, u1, v0, v1, low):  # pragma: no cover - compiled
+def _lower_along_row(
+    u0: Floats, u1: Floats, v0: Floats, v1: Floats, low: Floats
+) -> None:  # pragma: no cover - compiled
     """One minimum a column: a single one would make every pixel wait for the one before, seven times as long."""
     for j in range(low.shape[0]):
         # edges of a cell of the pixel grid: down at its left and right side, across at its top and bottom
@@ -75,10 +84,10 @@ def _lower_along_row(u0, u1, v0, v1, low):  # pragma: no cover - compiled
 
 
 @compiled(fastmath=True)
-def smallest_determinant(displacement):  # pragma: no cover - compiled
+def smallest_determinant(displacement: Floats) -> float:  # pragma: no cover - compiled
     """What ``displacement.smallest_jacobian`` defines, for (2, H, W) float32 with both sides above 1."""
     _, height, width = displacement.shape
     low = np.full(width - 1, np.inf, np.float32)
     for i in range(height - 1):
         _lower_along_row(displacement[0, i], displacement[0, i + 1], displacement[1, i], displacement[1, i + 1], low)
-    return low.min()
+    return low.min()  # type: ignore[no-any-return]

@@ -101,7 +101,8 @@ class RandGrayCurve(RandomizableTransform):
         entry = np.minimum(position.astype(np.int32), TABLE_SIZE - 2)
         position -= entry
         curve = self.curve.astype(np.float32)
-        return np.take(curve, entry) + position * np.take(np.diff(curve), entry)
+        mapped: np.ndarray = np.take(curve, entry) + position * np.take(np.diff(curve), entry)
+        return mapped
 
 
 class RandGrayCurved(RandomizableTransform, MapTransform):

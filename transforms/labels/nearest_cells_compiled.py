@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transforms.compiling import compiled
 
 __all__ = ["ABSENT", "along_columns", "along_rows"]
+
+Integers = NDArray[np.int32]
+Floats = NDArray[np.float64]
 
 #: squared distance to a cell that is not there
 ABSENT = int(np.iinfo(np.int32).max)
 
 
 @compiled()
-def along_columns(cells):  # pragma: no cover - compiled
+def along_columns(cells: Integers) -> tuple[Integers, ...]:  # pragma: no cover - compiled
     """Two nearest cells within every column, from one sweep down and one sweep up."""
     n, columns = cells.shape
     label1, square1 = np.zeros((n, columns), np.int32), np.empty((n, columns), np.int32)
@@ -66,7 +70,9 @@ def along_columns(cells):  # pragma: no cover - compiled
 
 
 @compiled()
-def along_rows(label1, square1, label2, square2):  # pragma: no cover - compiled
+def along_rows(  # pragma: no cover - compiled
+    label1: Integers, square1: Integers, label2: Integers, square2: Integers
+) -> None:
     """Replace the two nearest cells of every pixel by the two nearest over its whole row, in place."""
     lines, n = label1.shape
     site, start = np.empty(n), np.empty(n)
@@ -107,7 +113,9 @@ def along_rows(label1, square1, label2, square2):  # pragma: no cover - compiled
 
 
 @compiled()
-def _add_parabola(x, square, name, count, site, start, height, label):  # pragma: no cover - compiled
+def _add_parabola(  # pragma: no cover - compiled
+    x: int, square: int, name: int, count: int, site: Floats, start: Floats, height: Floats, label: Integers
+) -> int:
     """Add the parabola at ``x`` to the envelope; ``start`` is where it becomes the lowest. Returns the count.
 
     The quotient is one of whole numbers below 2^53, so a float64 is on the right side of every pixel.
@@ -127,7 +135,17 @@ def _add_parabola(x, square, name, count, site, start, height, label):  # pragma
 
 
 @compiled()
-def _walk(first, stop, count, site, start, height, label, best, name):  # pragma: no cover - compiled
+def _walk(  # pragma: no cover - compiled
+    first: int,
+    stop: int,
+    count: int,
+    site: Floats,
+    start: Floats,
+    height: Floats,
+    label: Integers,
+    best: Integers,
+    name: Integers,
+) -> None:
     """Read the envelope at the pixels ``first`` .. ``stop``: lowest squared distance and whose it is."""
     if count == 0:
         best[first:stop] = ABSENT

@@ -86,7 +86,7 @@ def _same_grid(evidence: NdarrayOrTensor, name: str, label: np.ndarray) -> np.nd
     array = instance_array(evidence, name)
     if array.shape != label.shape:
         raise ValueError(f"{name} has shape {array.shape}, the label {label.shape}: they must be equal")
-    return array[0]
+    return np.asarray(array[0])
 
 
 def _mostly_outside(objects: np.ndarray, inside: np.ndarray) -> np.ndarray:

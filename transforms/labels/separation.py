@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from itertools import product
+from typing import Any
 
 import numpy as np
 from monai.config import KeysCollection, NdarrayOrTensor
@@ -64,10 +65,10 @@ def _ridge(cells: np.ndarray, width: int) -> np.ndarray:
     if width == 1:
         return later
     earlier = inside & (_neighbourhood(cells, np.maximum) > cells)
-    return _grow_inside(cells, later, (width + 1) // 2 - 1) | _grow_inside(cells, earlier, width // 2 - 1)
+    return np.asarray(_grow_inside(cells, later, (width + 1) // 2 - 1) | _grow_inside(cells, earlier, width // 2 - 1))
 
 
-def _neighbourhood(values: np.ndarray, extreme: Callable) -> np.ndarray:
+def _neighbourhood(values: np.ndarray, extreme: Callable[..., Any]) -> np.ndarray:
     """Minimum or maximum over the 3^d neighbourhood, one axis after the other."""
     for axis in range(values.ndim):
         moved = np.moveaxis(values, axis, 0)

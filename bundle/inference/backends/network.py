@@ -100,7 +100,8 @@ class BackendNetwork(nn.Module):
 
     def forward(self, tile: torch.Tensor) -> torch.Tensor:
         if tile.device.type == "meta":  # nothing to compute: TileCost counts what the module would
-            return self.module(tile)
+            counted: torch.Tensor = self.module(tile)
+            return counted
         if self.module.training:
             raise ValueError(f"backend {self.backend!r} needs a network in evaluation mode: call network.eval()")
         precision = self._precision(tile)

@@ -126,7 +126,7 @@ def _onnx(network: nn.Module, tile: torch.Tensor) -> bytes:
     with torch.autocast("cpu", enabled=False), _quiet():
         exported = torch.onnx.export(_quietly_exported(fold(network), tile), dynamo=True, verbose=False)
     assert exported is not None  # it is with dynamo
-    return exported.model_proto.SerializeToString()
+    return bytes(exported.model_proto.SerializeToString())
 
 
 def _quietly_exported(network: nn.Module, tile: torch.Tensor) -> torch.export.ExportedProgram:

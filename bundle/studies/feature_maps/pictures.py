@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from bundle.output.overlay import stretch
 from bundle.studies.definition import Study
@@ -77,7 +76,7 @@ def draw_sheet(
     return figure
 
 
-def _shelf(rows: int, columns: int, title: str) -> tuple[Figure, NDArray]:
+def _shelf(rows: int, columns: int, title: str) -> tuple[Figure, np.ndarray]:
     figure = Figure(figsize=(_INCH * columns + 0.3, (_INCH + 0.18) * rows + 0.5), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=8, fontweight="bold", color="#222222")
@@ -89,10 +88,10 @@ def _shelf(rows: int, columns: int, title: str) -> tuple[Figure, NDArray]:
     return figure, shelf
 
 
-def _gray(axes: Axes, image: NDArray, title: str) -> None:
+def _gray(axes: Axes, image: np.ndarray, title: str) -> None:
     axes.imshow(stretch(image), interpolation="antialiased")
     axes.set_title(title, fontsize=7, pad=2)
 
 
-def _map(axes: Axes, values: NDArray, end: float) -> None:
+def _map(axes: Axes, values: np.ndarray, end: float) -> None:
     axes.imshow(values.astype(np.float32), cmap=_COLOURS, vmin=-end, vmax=end, interpolation="antialiased")

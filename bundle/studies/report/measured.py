@@ -60,7 +60,7 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
     total = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
     ends = np.arange(1, len(values) + 1)
     begins = np.maximum(ends - window, 0)
-    return (total[ends] - total[begins]) / (ends - begins)
+    return np.asarray((total[ends] - total[begins]) / (ends - begins))
 
 
 def _is_metric(name: str) -> bool:

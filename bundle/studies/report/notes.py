@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from bundle.studies.report.runs import Run
 from bundle.studies.report.settings import COMMIT, FINGERPRINT, measured_images
@@ -39,14 +40,14 @@ def comparability(runs: Sequence[Run], name_of: Callable[[Run], str]) -> list[st
     return found
 
 
-def _by(runs: Sequence[Run], key: Callable[[Run], object]) -> dict:
-    groups: dict[object, list[Run]] = {}
+def _by(runs: Sequence[Run], key: Callable[[Run], object]) -> dict[Any, list[Run]]:
+    groups: dict[Any, list[Run]] = {}
     for run in runs:
         groups.setdefault(key(run), []).append(run)
     return groups
 
 
-def _told(groups: dict, name_of: Callable[[Run], str]) -> str:
+def _told(groups: dict[Any, list[Run]], name_of: Callable[[Run], str]) -> str:
     parts = []
     for key, members in groups.items():
         names = [name_of(run) for run in members]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from math import ceil, inf, isfinite, log10
+from typing import Any
 
 import numpy as np
 
@@ -116,7 +117,7 @@ def make_table(
         name_of: what a run is called in the table.
     """
     present = {run.run_id for run in runs}
-    groups: dict[tuple, Row] = {}
+    groups: dict[tuple[Any, ...], Row] = {}
     for run in runs:
         told = settings_of(run)
         same = frozenset((name, value) for name, value in told.items() if name != SEED)
