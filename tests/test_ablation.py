@@ -7,7 +7,7 @@ from monai.transforms import Compose
 from torch import nn
 
 from bundle.model import checkpoints
-from bundle.tracking.provenance import flat_config
+from bundle.tracking.config import flat_config
 from tests.conftest import ROOT, TINY
 from tests.data.ctc_set import boxes
 from tests.test_experiments import EXPERIMENTS, film

@@ -18,7 +18,6 @@ from bundle import networks
 from bundle.console import did_you_mean
 from bundle.model import checkpoints
 from bundle.model.card import about_file, read_about
-from bundle.tracking.provenance import running_parser
 
 __all__ = ["build_network", "network_entry", "network_of", "require_known_network"]
 
@@ -91,17 +90,16 @@ def network_of(
     return f"{_PACKAGE}UNet", found, str(checkpoint)
 
 
-def require_known_network(entry: str = "network_def", parser: ConfigParser | None = None) -> None:
+def require_known_network(parser: ConfigParser | None, entry: str = "network_def") -> None:
     """Check that a config's network is one: of this bundle, of MONAI, or of whatever can be imported.
 
     Args:
+        parser: the config; without one there is nothing to check.
         entry: of the network.
-        parser: its config; None takes that of the command line that is running.
 
     Raises:
         ValueError: naming the nearest and all that are allowed.
     """
-    parser = parser or running_parser()
     config = parser.get(entry) if parser is not None else None
     target = config.get("_target_") if isinstance(config, Mapping) else None
     if not isinstance(target, str):

@@ -17,7 +17,7 @@ from bundle.model.architecture import require_known_network
 from bundle.studies import commands
 from bundle.studies.definition import Run, Study, Variant
 from bundle.studies.places import Places
-from bundle.tracking.provenance import executed_config, flat_config
+from bundle.tracking.config import executed_config, flat_config
 
 __all__ = ["check_earlier_runs", "check_other_seeds", "check_study", "with_earlier"]
 
@@ -53,7 +53,7 @@ def check_study(study: Study, runs: Sequence[Run], places: Places) -> dict[str, 
         with _naming(f"run {run.name}"):
             require_known_options(command.words("run"))
             parser = command.parser()
-            require_known_network(parser=parser)
+            require_known_network(parser)
             for entry in _PARTS if run is first else _SPLITS:
                 parser.get_parsed_content(entry)
             records[run.name] = {

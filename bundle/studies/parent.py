@@ -12,8 +12,9 @@ from bundle.atomic import write_text
 from bundle.studies.definition import Study
 from bundle.studies.places import Places
 from bundle.tracking import earlier_run_id, sqlite_uri
+from bundle.tracking.config import flat_config
 from bundle.tracking.mlflow_store import VALUE_CHARACTERS, describe, log_artifact, new_run, open_run, reason
-from bundle.tracking.provenance import flat_config, provenance
+from bundle.tracking.provenance import provenance
 
 __all__ = ["ParentRun"]
 

@@ -18,6 +18,7 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 
 from bundle.atomic import write_text
+from bundle.tracking.config import executed_config, flat_config, running_config
 from bundle.tracking.mlflow_store import (
     VALUE_CHARACTERS,
     Writer,
@@ -29,7 +30,7 @@ from bundle.tracking.mlflow_store import (
     sqlite_uri,
 )
 from bundle.tracking.monai_handlers import take_off_mlflow_handlers
-from bundle.tracking.provenance import executed_config, flat_config, provenance, running_config
+from bundle.tracking.provenance import provenance
 from bundle.tracking.rows import Row, loss_of, scalars, snapshot
 
 __all__ = ["MLflowTracker", "earlier_run_id"]
@@ -57,7 +58,7 @@ class MLflowTracker:
 
     The step of every value is the trainer's iteration: losses and validations share one axis. Parameters,
     :func:`bundle.tracking.provenance.provenance` and the config (``config.json``, and every value of it as a parameter
-    ``config.<path>``, see :func:`bundle.tracking.provenance.flat_config`) are logged at the start, ``history.csv``
+    ``config.<path>``, see :func:`bundle.tracking.config.flat_config`) are logged at the start, ``history.csv``
     and the artifacts at the end. The run ends FINISHED, FAILED (with the tag ``exception``), or KILLED by Ctrl-C or
     SIGTERM, and then without artifacts. Resumed, it goes on as the same run: ``history.csv`` is cut to what the
     checkpoint has seen; MLflow, which deletes nothing, keeps both values of a step that was repeated.

@@ -16,7 +16,8 @@ from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.data.item import Item
 from bundle.model.architecture import network_entry
 from bundle.model.card import read_about, write_about
-from bundle.tracking.provenance import executed_config, provenance, running_parser
+from bundle.tracking.config import executed_config, running_parser
+from bundle.tracking.provenance import provenance
 from bundle.tracking.tracker import earlier_run_id
 
 __all__ = ["DescribeRun"]

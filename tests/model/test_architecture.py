@@ -10,6 +10,7 @@ from bundle.model import checkpoints
 from bundle.model.architecture import build_network, network_entry, require_known_network
 from bundle.model.card import write_about
 from bundle.networks import DCN, UNet
+from bundle.tracking.config import running_parser
 from tests.conftest import ROOT
 
 DCN_ENTRY = {
@@ -171,8 +172,7 @@ def test_export_to_torchscript(checkpoint, tmp_path):
 @pytest.mark.parametrize("target", ["bundle.networks.DNC", "bundle.networks.dcn", "bundle.network.DCN", "DCN"])
 def test_a_config_of_an_unknown_network(target, workflow):
     check = {
-        "import_architecture": "$import bundle.model.architecture as architecture",
-        "run": ["$architecture.require_known_network()"],
+        "run": ["$architecture.require_known_network(running_parser())"],
     }
     with pytest.raises(RuntimeError) as caught:
         workflow(**check, **{"network_def#_target_": target}).run()
@@ -181,7 +181,4 @@ def test_a_config_of_an_unknown_network(target, workflow):
     assert "did you mean bundle.networks.DCN?" in message
     for known in ("bundle.networks.UNet", "monai.networks.nets.BasicUNet"):
         workflow(**check, **{"network_def#_target_": known}).run()
-
-
-def test_outside_of_a_config_there_is_nothing_to_check():
-    require_known_network()
+    require_known_network(running_parser())  # outside of a config there is nothing to check

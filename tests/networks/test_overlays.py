@@ -11,7 +11,7 @@ from bundle.geometry import PaddedGeometry
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import checkpoints
 from bundle.model.architecture import build_network
-from bundle.tracking.provenance import flat_config
+from bundle.tracking.config import flat_config
 from tests.conftest import ROOT
 from tests.test_evaluating import summary
 from transforms import Standardize

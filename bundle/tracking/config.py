@@ -1,0 +1,90 @@
+"""A config as it was executed: as plain values, as flat parameters, and the parser that is at work."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from monai.bundle import ConfigExpression, ConfigParser
+
+__all__ = ["executed_config", "flat_config", "running_config", "running_parser"]
+
+# what a bundle runs, not what it runs with
+_SEQUENCES = ("initialize", "run", "finalize", "training", "evaluating", "inference")
+
+
+def executed_config(config: Mapping[str, Any] | ConfigParser) -> Any:
+    """A config as plain JSON values: what is neither text, number, list nor mapping becomes its ``str``.
+
+    Overrides given from Python may hold a ``torch.device``, a path or a function, on which ``json.dump`` fails.
+
+    Raises:
+        TypeError: when ``config`` is neither a mapping nor a :class:`monai.bundle.ConfigParser`.
+    """
+    if isinstance(config, ConfigParser):
+        config = config.get()
+    if not isinstance(config, Mapping):
+        raise TypeError(f"config must be a mapping or a monai.bundle.ConfigParser, got {type(config).__name__}")
+    return _plain(config)
+
+
+def flat_config(config: Mapping[str, Any] | ConfigParser) -> Iterator[tuple[str, str]]:
+    """Every value of a config with its path, as ``("optimizer.lr", "0.02")`` or ``("load.0._target_", "Compose")``.
+
+    Text stays as it stands in the config, "@..." and "$..." unresolved; all else is JSON (``null``, ``true``, ``[]``).
+    Left out are keys beginning with "_" other than "_target_", import statements, and the expressions that a run
+    executes: the lists initialize, run, finalize, training, evaluating and inference.
+
+    Raises:
+        TypeError: see :func:`executed_config`.
+    """
+    plain = executed_config(config)
+    return _leaves({key: value for key, value in plain.items() if key not in _SEQUENCES or isinstance(value, dict)})
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict | list) and value:
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if key == "_target_" or not str(key).startswith("_"):
+                yield from _leaves(item, f"{path}.{key}" if path else str(key))
+    elif not isinstance(value, str):
+        yield path, json.dumps(value)
+    elif not ConfigExpression.is_import_statement(value):
+        yield path, value
+
+
+def running_config() -> dict[str, Any] | None:
+    """The config that is being parsed or run at this moment, overrides of the command line included.
+
+    None when the code was not called from a config.
+    """
+    parser = running_parser()
+    return None if parser is None else executed_config(parser)
+
+
+def running_parser() -> ConfigParser | None:
+    """The parser of the config that is being parsed or run at this moment; None outside of one.
+
+    ``monai.bundle run`` hands its parser to nobody, and a config cannot refer to itself as a whole; the parser is
+    found as the ``self`` of one of the callers.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        parser = owner if isinstance(owner, ConfigParser) else getattr(owner, "parser", None)
+        if isinstance(parser, ConfigParser):
+            return parser
+        frame = frame.f_back
+    return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    return str(value)
