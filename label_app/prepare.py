@@ -24,7 +24,7 @@ from monai.bundle import ConfigParser
 
 from bundle.model import checkpoints
 from bundle.model.architecture import network_of
-from bundle.model.card import cell_options, origin, read_about, write_about
+from bundle.model.card import cell_options, origin, read_card, write_card
 
 __all__ = ["adapted", "prepare", "require_torchvision"]
 
@@ -75,9 +75,9 @@ def prepare(
         logger.info("it goes on with %s, which was there: %s; remove %s to begin anew", own, origin(own), app)
     else:
         checkpoints.write(own, checkpoints.network_weights(checkpoints.read(source)))
-        about = {key: value for key, value in read_about(source).items() if key != "sha256"}  # that is the other file's
-        if about:
-            write_about(own.with_suffix(".json"), about, of=own)
+        card = {key: value for key, value in read_card(source).items() if key != "sha256"}  # that is the other file's
+        if card:
+            write_card(own.with_suffix(".json"), card, of=own)
         logger.info("it begins with a copy of %s: %s", source, origin(source))
     (folder / "configs" / "train.json").write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
     for file in _COPIED:

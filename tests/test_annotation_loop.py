@@ -193,7 +193,7 @@ def test_the_test_is_measured_on_its_truth_and_refused_where_it_was_trained_on(m
     assert loop.measure(name) == pytest.approx(seg(truth, cells), rel=0.01)  # bf16 rounds by the tile
 
     seen = image_fingerprints([make_loop(fold=2).film.pool["01-002"]])
-    model.with_name("about.json").write_text(
+    model.with_name("card.json").write_text(
         json.dumps({"data": {"images_by": "pixels", "trained_on": seen, "validated_on": {}}})
     )
     with pytest.raises(ValueError, match=r"measuring s0-start: .* has 1 of 3 images that .* has seen: 01-002"):
@@ -281,7 +281,7 @@ def test_the_command_trains_measures_and_goes_on(film_dir, tmp_path, monkeypatch
     assert main([*command, "--rounds", "1"]) == 0
     rounds = {path.stem: json.loads(path.read_text()) for path in (out / "rounds").glob("*.json")}
     assert set(rounds) == {"s3-start", "s3-border-1"}
-    trained = json.loads((out / "runs/s3-border-1/about.json").read_text())["data"]["trained_on"]
+    trained = json.loads((out / "runs/s3-border-1/card.json").read_text())["data"]["trained_on"]
     assert sorted(trained) == sorted(rounds["s3-border-1"]["frames"])
     rows = (out / "results.csv").read_text().splitlines()
     assert rows[0].startswith("seed,strategy,round,annotated,seg,added")

@@ -52,9 +52,9 @@ def test_evaluating_nothing_says_so(workflow, tmp_path):
 def test_an_evaluation_refuses_images_that_the_network_has_seen(workflow, tmp_path):
     options = {"run_name": "seen", "max_epochs": 1, "held_out": 1}
     workflow(**options).run()
-    about = json.loads((tmp_path / "model.json").read_text())
-    assert about["result"].items() >= {"epochs": 1, "best_epoch": 1}.items()
-    assert about["config"]["held_out"] == 1
+    card = json.loads((tmp_path / "model.json").read_text())
+    assert card["result"].items() >= {"epochs": 1, "best_epoch": 1}.items()
+    assert card["config"]["held_out"] == 1
     evaluation = {"run_id": "evaluating", "evaluation_dir": str(tmp_path / "evaluation"), "part": "held_out"}
     for checkpoint in (tmp_path / "model.pt", tmp_path / "runs" / "seen" / "best.pt"):
         with pytest.raises(RuntimeError) as caught:

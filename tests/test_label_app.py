@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundle.model import checkpoints
-from bundle.model.card import read_about, write_about
+from bundle.model.card import read_card, write_card
 from bundle.networks import DCN, UNet
 from label_app.partition import partition
 from label_app.prepare import prepare
@@ -61,15 +61,15 @@ def entries(folder):
 
 
 def test_what_the_network_was_trained_with_goes_on(tmp_path, model):
-    write_about(model.with_suffix(".json"), {"config": {"cells": {"threshold": 0.8, "min_size": 300}}}, of=model)
+    write_card(model.with_suffix(".json"), {"config": {"cells": {"threshold": 0.8, "min_size": 300}}}, of=model)
     folder = prepare(tmp_path / "app", model=model)
     assert (entries(folder)["cells"]["threshold"], entries(folder)["cells"]["min_size"]) == (0.8, 300)
     assert entries(folder)["rgb"] == "luminance"
-    assert read_about(folder / "models" / "model.pt")["config"]["cells"]["min_size"] == 300
+    assert read_card(folder / "models" / "model.pt")["config"]["cells"]["min_size"] == 300
 
 
 def test_what_describes_another_network_does_not_come_along(tmp_path, model):
-    write_about(model.with_suffix(".json"), {"config": {"cells": {"threshold": 0.8}}}, of=model)
+    write_card(model.with_suffix(".json"), {"config": {"cells": {"threshold": 0.8}}}, of=model)
     checkpoints.write(model, UNet(2, 1, 2, base_channels=4, depth=2, norm="batch").state_dict())
     folder = prepare(tmp_path / "app", model=model)
     assert not (folder / "models" / "model.json").exists()
@@ -79,7 +79,7 @@ def test_what_describes_another_network_does_not_come_along(tmp_path, model):
 
 def test_a_model_that_is_refused_leaves_nothing_behind(tmp_path, model):
     checkpoints.write(tmp_path / "dcn.pt", DCN(2, 1, 2, base_channels=2).state_dict())
-    write_about(tmp_path / "dcn.json", {"network": {"_target_": "bundle.networks.DCN", "base_channels": 2}})
+    write_card(tmp_path / "dcn.json", {"network": {"_target_": "bundle.networks.DCN", "base_channels": 2}})
     with pytest.raises(ValueError, match="DCN"):
         prepare(tmp_path / "app", model=tmp_path / "dcn.pt")
     assert not (tmp_path / "app").exists()

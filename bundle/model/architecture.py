@@ -17,7 +17,7 @@ from torch import nn
 from bundle import networks
 from bundle.console import did_you_mean
 from bundle.model import checkpoints
-from bundle.model.card import about_file, read_about
+from bundle.model.card import card_file, read_card
 
 __all__ = ["build_network", "network_entry", "network_of", "require_known_network"]
 
@@ -72,7 +72,7 @@ def network_of(
     checkpoint: str | os.PathLike[str], defaults: Mapping[str, Any] | None = None
 ) -> tuple[str, dict[str, Any], str]:
     """Name and arguments of the network that a checkpoint belongs to, and the file that told; see `build_network`."""
-    described, source = read_about(checkpoint).get("network"), about_file(checkpoint)
+    described, source = read_card(checkpoint).get("network"), card_file(checkpoint)
     if described is not None:
         if not isinstance(described, Mapping) or not isinstance(described.get("_target_"), str):
             raise ValueError(f'"network" in {source} must be an object with a "_target_", got {described!r}')

@@ -20,27 +20,29 @@ from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.data.item import Item
 
 __all__ = [
-    "about_file",
+    "card_file",
     "cell_options",
     "evaluation_folder",
     "evaluation_name",
     "origin",
-    "read_about",
+    "read_card",
     "require_unseen",
-    "write_about",
+    "write_card",
 ]
 
 logger = logging.getLogger(__name__)
 
 #: options of the command line that decide which image is in which part
 _SPLIT = ("held_out", "fold", "folds", "blocks", "validation", "split_seed")
+#: in the folder of a run; the second is of earlier versions
+_OF_RUN = ("card.json", "about.json")
 
 
-def about_file(checkpoint: str | os.PathLike[str]) -> Path:
-    """``models/model.json`` of ``models/model.pt``; ``about.json`` in the folder of a run, for all its checkpoints."""
+def card_file(checkpoint: str | os.PathLike[str]) -> Path:
+    """``models/model.json`` of ``models/model.pt``; ``card.json`` in the folder of a run, for all its checkpoints."""
     path = Path(checkpoint)
-    of_run = path.parent / "about.json"
-    return of_run if of_run.is_file() else path.with_suffix(".json")
+    of_run = [file for name in _OF_RUN if (file := path.parent / name).is_file()]
+    return of_run[0] if of_run else path.with_suffix(".json")
 
 
 def evaluation_folder(root: str, checkpoint: str | os.PathLike[str], part: str, averaging: str = "none") -> str:
@@ -59,39 +61,37 @@ def evaluation_name(checkpoint: str | os.PathLike[str], part: str, averaging: st
 def _network_name(checkpoint: str | os.PathLike[str]) -> str:
     path = Path(checkpoint)
     name, run = path.stem, path.resolve().parent
-    if (run / "about.json").is_file() or name in ("best", "last"):
+    if card_file(path).name in _OF_RUN or name in ("best", "last"):
         return run.name if name == "best" else f"{run.name}-{name}"
     return name
 
 
-def write_about(
-    path: str | os.PathLike[str], about: Mapping[str, Any], of: str | os.PathLike[str] | None = None
-) -> None:
+def write_card(path: str | os.PathLike[str], card: Mapping[str, Any], of: str | os.PathLike[str] | None = None) -> None:
     """Write such a file, whole or not at all; ``of`` is the network's file whose content it vouches for."""
     if of is not None:
-        about = {"sha256": _sha256(Path(of)), **about}
-    atomic.write_text(path, json.dumps(about, indent=4, default=str) + "\n")
+        card = {"sha256": _sha256(Path(of)), **card}
+    atomic.write_text(path, json.dumps(card, indent=4, default=str) + "\n")
 
 
-def read_about(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
+def read_card(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
     """What is known of a checkpoint; empty when nothing lies beside it, or only what describes another content.
 
     Raises:
         ValueError: when the file beside it is damaged.
     """
-    path = about_file(checkpoint)
+    path = card_file(checkpoint)
     if not path.is_file():
         return {}
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        card = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is no JSON ({error}): remove it, or put the one of the checkpoint there") from error
-    if not isinstance(about, dict):
-        raise ValueError(f"{path} holds a {type(about).__name__} instead of names and values: remove it")
-    if about.get("sha256", "") and Path(checkpoint).is_file() and _sha256(Path(checkpoint)) != about["sha256"]:
+    if not isinstance(card, dict):
+        raise ValueError(f"{path} holds a {type(card).__name__} instead of names and values: remove it")
+    if card.get("sha256", "") and Path(checkpoint).is_file() and _sha256(Path(checkpoint)) != card["sha256"]:
         logger.warning("%s describes another file than %s that lies beside it, and is left out", path, checkpoint)
         return {}
-    return about
+    return card
 
 
 def origin(checkpoint: str | os.PathLike[str]) -> str:
@@ -101,8 +101,8 @@ def origin(checkpoint: str | os.PathLike[str]) -> str:
         >>> origin("models/em_membranes.pt")
         'em-membranes, trained on 20 images: train-00, train-01, train-02, ...'
     """
-    about = read_about(checkpoint)
-    config, data = about.get("config", {}), about.get("data", {})
+    card = read_card(checkpoint)
+    config, data = card.get("config", {}), card.get("data", {})
     names = list(data.get("trained_on", {}))
     if not names:
         return "of unknown training"
@@ -115,10 +115,10 @@ def cell_options(checkpoint: str | os.PathLike[str], defaults: Mapping[str, Any]
     """How cells are read off a network's probabilities: as its training's config had it, else the defaults.
 
     Args:
-        checkpoint: of the network; what lies beside it tells (:func:`about_file`).
+        checkpoint: of the network; what lies beside it tells (:func:`card_file`).
         defaults: option of :func:`bundle.cells.instances.probability_to_instances` -> value, for what is not told.
     """
-    config = read_about(checkpoint).get("config", {})
+    config = read_card(checkpoint).get("config", {})
     told = config.get("cells", {}) if isinstance(config, dict) else {}
     # an expression of the training's config has no meaning in another one
     plain = {
@@ -139,7 +139,7 @@ def require_unseen(items: Sequence[Item], part: str, checkpoint: str | os.PathLi
         items: datalist of the part.
         part: "held_out" must hold nothing that trained the network or chose its checkpoint, "validation" nothing
             that trained it. With any other part, what has been seen is said in the log.
-        checkpoint: of the network; without a file beside it that tells (:func:`about_file`) nothing can be checked,
+        checkpoint: of the network; without a file beside it that tells (:func:`card_file`) nothing can be checked,
             which is said in the log, too.
 
     Returns:
@@ -148,8 +148,8 @@ def require_unseen(items: Sequence[Item], part: str, checkpoint: str | os.PathLi
     Raises:
         ValueError: naming the images and the split that the training had.
     """
-    about = read_about(checkpoint)
-    data = about.get("data", {})
+    card = read_card(checkpoint)
+    data = card.get("data", {})
     if "trained_on" not in data or data.get("images_by") != IMAGES_BY:
         logger.warning(
             "nothing beside %s tells the %s of the images that trained it: part %s is on trust",
@@ -168,7 +168,7 @@ def require_unseen(items: Sequence[Item], part: str, checkpoint: str | os.PathLi
     if part in ("held_out", "validation"):
         raise ValueError(
             f"part {part!r} has {len(found)} of {len(items)} images that {checkpoint} has seen: {some}; "
-            f"{_advice(about.get('split', {}))}, or measure on all images, seen ones too, by --part all"
+            f"{_advice(card.get('split', {}))}, or measure on all images, seen ones too, by --part all"
         )
     logger.warning("%d of %d images were seen in training, so this is no test: %s", len(found), len(items), some)
     return list(items)

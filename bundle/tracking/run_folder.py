@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 import torch.distributed as dist
 from filelock import FileLock, Timeout
 
-__all__ = ["open_run", "switch"]
+__all__ = ["open_run", "true_or_false"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class _RunDir(str):
         return str, (str(self),)  # a copy, as other processes get it, is a path and no more
 
 
-def switch(value: bool | str, name: str = "resume") -> bool:
+def true_or_false(value: bool | str, name: str = "resume") -> bool:
     """A yes or no of the command line, which hands ``--resume false`` over as text.
 
     Raises:

@@ -15,7 +15,7 @@ from monai.engines import Workflow
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.data.item import Item
 from bundle.model.architecture import network_entry
-from bundle.model.card import read_about, write_about
+from bundle.model.card import read_card, write_card
 from bundle.tracking.config import executed_config, running_parser
 from bundle.tracking.provenance import provenance
 from bundle.tracking.tracker import earlier_run_id
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class DescribeRun:
-    """Ignite handler for the trainer: writes ``about.json`` into the folder of the run, see :mod:`bundle.model.card`.
+    """Ignite handler for the trainer: writes ``card.json`` into the folder of the run, see :mod:`bundle.model.card`.
 
     It holds the network's name and arguments (:func:`bundle.model.architecture.build_network` makes it from them), the
     executed config, code version and packages, the split, the content of every image that trains or validates, and at
@@ -62,7 +62,7 @@ class DescribeRun:
         self.evaluator = evaluator
         self.model_file = model_file
         self.pretrained = pretrained
-        self._about: dict[str, Any] = {}
+        self._card: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
         if getattr(engine.state, "rank", 0) == 0:
@@ -75,14 +75,14 @@ class DescribeRun:
         config = executed_config(parser) if parser is not None else None
         if config is not None:
             config.pop("tracking_uri", None)  # may hold a password; this file goes where the network goes
-        self._about = {
+        self._card = {
             "split": self.identity,
             "data": self._data(),
             "provenance": provenance(config, self.data_fingerprint),
             "network": network_entry(parser),
             "config": config,
         }
-        write_about(self.run_dir / "about.json", self._about)
+        write_card(self.run_dir / "card.json", self._card)
 
     def _data(self) -> dict[str, Any]:
         """What trains and validates, and what did so in the network that this one begins with."""
@@ -94,7 +94,7 @@ class DescribeRun:
         }
         if self.pretrained is None:
             return data
-        before = read_about(self.pretrained).get("data", {})
+        before = read_card(self.pretrained).get("data", {})
         if before.get("images_by") != IMAGES_BY:
             logger.warning("nothing tells what %s has seen: no evaluation can vouch for its images", self.pretrained)
             return data | {"images_by": "unknown"}
@@ -108,12 +108,12 @@ class DescribeRun:
         state = self.evaluator.state if self.evaluator is not None else None
         if state is not None and state.best_metric_epoch != -1:
             result |= {"best_epoch": state.best_metric_epoch, state.key_metric_name: float(state.best_metric)}
-        about = {"mlflow_run_id": earlier_run_id(self.run_dir), "result": result, **self._about}
-        write_about(self.run_dir / "about.json", about)
+        card = {"mlflow_run_id": earlier_run_id(self.run_dir), "result": result, **self._card}
+        write_card(self.run_dir / "card.json", card)
         best = self.run_dir / "best.pt"
         published = Path(self.model_file) if self.model_file is not None else None
         if published is not None and published.is_file() and filecmp.cmp(best, published, shallow=False):
-            write_about(published.with_suffix(".json"), about, of=published)  # and it is no later run's
+            write_card(published.with_suffix(".json"), card, of=published)  # and it is no later run's
 
 
 def _merged(own: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-__all__ = ["Remaining"]
+__all__ = ["ResumedLoader"]
 
 
-class Remaining:
+class ResumedLoader:
     """A loader whose first pass begins after ``used`` batches; all later passes are whole.
 
     The samples of the batches left out are not computed: of a ``DataLoader`` over a map-style dataset only their

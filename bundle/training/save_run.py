@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from bundle import atomic
 from bundle.model import checkpoints
 from bundle.training.interruption import StopRequest
-from bundle.training.resumed_loader import Remaining
+from bundle.training.resumed_loader import ResumedLoader
 from bundle.training.seeding import random_states, set_random_states
 
 __all__ = ["SaveRun"]
@@ -139,7 +139,7 @@ class SaveRun:
             self._load_running(content)
             trainer.add_event_handler(Events.STARTED, self._end_epoch)  # when all other handlers have started
         elif steps and trainer.state.dataloader is not None:
-            trainer.state.dataloader = Remaining(trainer.state.dataloader, steps)
+            trainer.state.dataloader = ResumedLoader(trainer.state.dataloader, steps)
             self._within_epoch = content
 
     def publish(self, trainer: Engine) -> None:

@@ -8,7 +8,7 @@ from bundle.console import own_cause
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import checkpoints
 from bundle.model.architecture import build_network, network_entry, require_known_network
-from bundle.model.card import write_about
+from bundle.model.card import write_card
 from bundle.networks import DCN, UNet
 from bundle.tracking.config import running_parser
 from tests.conftest import ROOT
@@ -34,15 +34,15 @@ def checkpoint(tmp_path):
 
 
 def test_the_json_beside_it_names_the_network(checkpoint):
-    write_about(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY}, of=checkpoint)
+    write_card(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY}, of=checkpoint)
     network = checkpoints.load_network(build_network(checkpoint), checkpoint)
     assert isinstance(network, DCN)
     assert [branch[0].kernel_size for branch in network.branches.values()] == [(4, 4), (6, 6)]
     torch.testing.assert_close(dict(network.state_dict()), dict(checkpoints.read(checkpoint)))
 
 
-def test_in_the_folder_of_a_run_it_is_about_json(checkpoint, tmp_path):
-    write_about(tmp_path / "about.json", {"network": DCN_ENTRY})
+def test_in_the_folder_of_a_run_it_is_its_card(checkpoint, tmp_path):
+    write_card(tmp_path / "card.json", {"network": DCN_ENTRY})
     assert isinstance(build_network(checkpoint), DCN)
 
 
@@ -51,7 +51,7 @@ def test_without_a_name_a_unets_tensors_tell(beside, tmp_path):
     trained = UNet(**UNET, norm="batch", padding="same")
     checkpoints.write(tmp_path / "model.pt", trained.state_dict())
     if beside is not None:
-        write_about(tmp_path / "model.json", beside)
+        write_card(tmp_path / "model.json", beside)
     network = build_network(tmp_path / "model.pt")
     assert isinstance(network, UNet)
     assert network.geometry == trained.geometry
@@ -75,7 +75,7 @@ def test_another_network_without_a_name_asks_for_its_json(checkpoint, defaults):
 def test_what_describes_another_file_names_nothing(checkpoint, tmp_path):
     other = tmp_path / "other.pt"
     other.write_bytes(b"")
-    write_about(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY}, of=other)
+    write_card(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY}, of=other)
     with pytest.raises(ValueError, match="not a U-Net's"):
         build_network(checkpoint)
 
@@ -91,7 +91,7 @@ def test_what_describes_another_file_names_nothing(checkpoint, tmp_path):
     ],
 )
 def test_another_name_is_refused_and_the_nearest_said(checkpoint, target, nearest):
-    write_about(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY | {"_target_": target}})
+    write_card(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY | {"_target_": target}})
     with pytest.raises(ValueError, match="is none of this bundle: did you mean") as error:
         build_network(checkpoint)
     message = str(error.value)
@@ -104,7 +104,7 @@ def test_another_name_is_refused_and_the_nearest_said(checkpoint, target, neares
 @pytest.mark.parametrize("target", ["os.system", "builtins.eval", "bundle.networks.unet.copy.deepcopy"])
 def test_nothing_but_a_network_is_ever_called(checkpoint, target, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_about(checkpoint.with_suffix(".json"), {"network": {"_target_": target, "command": "touch pwned"}})
+    write_card(checkpoint.with_suffix(".json"), {"network": {"_target_": target, "command": "touch pwned"}})
     with pytest.raises(ValueError, match="is none of this bundle"):
         build_network(checkpoint)
     assert not (tmp_path / "pwned").exists()
@@ -120,7 +120,7 @@ def test_nothing_but_a_network_is_ever_called(checkpoint, target, tmp_path, monk
     ],
 )
 def test_what_cannot_be_made_says_why(checkpoint, entry, message):
-    write_about(checkpoint.with_suffix(".json"), {"network": entry})
+    write_card(checkpoint.with_suffix(".json"), {"network": entry})
     with pytest.raises(ValueError, match=message):
         build_network(checkpoint)
 
@@ -153,7 +153,7 @@ def test_an_entry_is_told_with_its_references_resolved(caplog):
 
 
 def test_export_to_torchscript(checkpoint, tmp_path):
-    write_about(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY}, of=checkpoint)
+    write_card(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY}, of=checkpoint)
     ckpt_export(
         net_id="network_def",
         filepath=str(tmp_path / "model.ts"),

@@ -12,14 +12,14 @@ import tifffile
 
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.model.card import (
-    about_file,
+    card_file,
     cell_options,
     evaluation_folder,
     evaluation_name,
     origin,
-    read_about,
+    read_card,
     require_unseen,
-    write_about,
+    write_card,
 )
 
 
@@ -38,27 +38,28 @@ def checkpoint(items, tmp_path):
         "validated_on": image_fingerprints(items[2:3]),
     }
     split = {"data": "ab", "held_out": 1, "fold": None, "split_seed": 5}
-    write_about(tmp_path / "model.json", {"data": data, "split": split})
+    write_card(tmp_path / "model.json", {"data": data, "split": split})
     return tmp_path / "model.pt"
 
 
 def test_what_is_known_lies_beside_the_model_or_in_the_folder_of_its_run(tmp_path):
-    assert about_file(tmp_path / "model.pt") == tmp_path / "model.json"
-    assert read_about(tmp_path / "model.pt") == {}
-    write_about(tmp_path / "about.json", {"x": 1})
-    assert about_file(tmp_path / "best.pt") == about_file(tmp_path / "last.pt") == tmp_path / "about.json"
-    assert read_about(tmp_path / "best.pt") == {"x": 1}
-    assert [path.name for path in tmp_path.iterdir()] == ["about.json"]
+    assert card_file(tmp_path / "model.pt") == tmp_path / "model.json"
+    assert read_card(tmp_path / "model.pt") == {}
+    for number, name in enumerate(("about.json", "card.json")):  # the first is what earlier versions wrote
+        write_card(tmp_path / name, {"x": number})
+        assert card_file(tmp_path / "best.pt") == card_file(tmp_path / "last.pt") == tmp_path / name
+        assert read_card(tmp_path / "best.pt") == {"x": number}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["about.json", "card.json"]
 
 
 def test_what_was_said_of_another_file_is_left_out(tmp_path, caplog):
     model = tmp_path / "model.pt"
     model.write_bytes(b"one")
-    write_about(tmp_path / "model.json", {"x": 1}, of=model)
-    assert read_about(model)["x"] == 1
+    write_card(tmp_path / "model.json", {"x": 1}, of=model)
+    assert read_card(model)["x"] == 1
     model.write_bytes(b"two")
     with caplog.at_level(logging.WARNING):
-        assert read_about(model) == {}
+        assert read_card(model) == {}
     assert "describes another file" in caplog.text
 
 
@@ -66,14 +67,14 @@ def test_a_damaged_file_is_named(tmp_path):
     for text in ("{", "[1]"):
         (tmp_path / "model.json").write_text(text)
         with pytest.raises(ValueError, match=r"model\.json (is no JSON|holds a list)"):
-            read_about(tmp_path / "model.pt")
+            read_card(tmp_path / "model.pt")
 
 
 def test_cells_are_read_off_as_the_training_was_configured(tmp_path):
     model, defaults = tmp_path / "model.pt", {"threshold": 0.5, "min_size": 20, "outline": None}
     assert cell_options(model, defaults) == defaults
     cells = {"threshold": 0.65, "min_size": "$10 * 20", "outline": 0.3, "of_an_older_version": 1}
-    write_about(tmp_path / "model.json", {"config": {"cells": cells}})
+    write_card(tmp_path / "model.json", {"config": {"cells": cells}})
     assert cell_options(model, defaults) == {"threshold": 0.65, "min_size": 20, "outline": 0.3}
 
 
@@ -114,15 +115,15 @@ def test_held_out_holds_nothing_that_training_or_its_validation_saw(items, check
     ],
 )
 def test_the_advice_can_be_followed(split, advice, items, checkpoint):
-    about = json.loads(checkpoint.with_suffix(".json").read_text()) | {"split": split}
-    write_about(checkpoint.with_suffix(".json"), about)
+    card = json.loads(checkpoint.with_suffix(".json").read_text()) | {"split": split}
+    write_card(checkpoint.with_suffix(".json"), card)
     with pytest.raises(ValueError, match="has seen") as error:
         require_unseen(items, "held_out", checkpoint)
     assert advice in str(error.value)
 
 
 def test_evaluations_of_different_networks_have_different_folders(tmp_path):
-    write_about(tmp_path / "runs" / "a" / "about.json", {})
+    write_card(tmp_path / "runs" / "a" / "about.json", {})
     names = (
         "models/model.pt",
         "runs/a/best.pt",

@@ -45,7 +45,7 @@ def test_it_trains_is_evaluated_and_segments(name, workflow, cells, tmp_path, mo
     side = PaddedGeometry(step).input_size(60)
     for key in ("image", "label", "weight"):
         assert sample[key].shape == (1, side, side)
-    for file in (tmp_path / "model.json", tmp_path / "runs" / name / "about.json"):
+    for file in (tmp_path / "model.json", tmp_path / "runs" / name / "card.json"):
         entry = json.loads(file.read_text())["network"]
         assert entry["_target_"] == f"bundle.networks.{target}"
         assert entry["base_channels"] == 2

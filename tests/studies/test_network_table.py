@@ -41,8 +41,8 @@ def measured(study_file, tmp_path):
         for seed in (0, 1):
             folder = tmp_path / f"tiny-{variant}-s{seed}"
             folder.mkdir()
-            about = {"network": {"_target_": f"bundle.networks.{target}", **arguments}}
-            (folder / "about.json").write_text(json.dumps(about))
+            card = {"network": {"_target_": f"bundle.networks.{target}", **arguments}}
+            (folder / "card.json").write_text(json.dumps(card))
             for metric, value in (("pixel_error", 0.1 * place + 0.02 * seed), ("iou", 0.9)):
                 if (variant, seed) != ("dcn", 1):
                     rows.append(Row(variant, seed, None, "held_out", "none", metric, value, 3.0 + seed, "id"))

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from bundle.tracking import run_folder
-from bundle.tracking.run_folder import open_run, switch
+from bundle.tracking.run_folder import open_run, true_or_false
 from tests.conftest import ROOT
 
 
@@ -56,8 +56,8 @@ def test_two_processes_do_not_train_one_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("value", "expected"), [(True, True), ("true", True), ("False", False), (False, False)])
-def test_switch(value, expected):
-    assert switch(value) is expected
+def test_true_or_false(value, expected):
+    assert true_or_false(value) is expected
 
 
 def test_an_existing_run_is_not_written_over(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
-from bundle.model.card import require_unseen, write_about
+from bundle.model.card import require_unseen, write_card
 from bundle.training import DescribeRun
 
 
@@ -24,12 +24,12 @@ def data_of(tmp_path, items, pretrained):
     run = DescribeRun(tmp_path / "run", items, pretrained=pretrained)
     (tmp_path / "run").mkdir(exist_ok=True)
     run.describe(SimpleNamespace())
-    return json.loads((tmp_path / "run" / "about.json").read_text())["data"]
+    return json.loads((tmp_path / "run" / "card.json").read_text())["data"]
 
 
 def test_what_the_first_network_has_seen_the_second_has_seen(tmp_path, items):
     first = {"images_by": IMAGES_BY, "trained_on": image_fingerprints(items[:2]), "validated_on": {}}
-    write_about(tmp_path / "first.json", {"data": first})
+    write_card(tmp_path / "first.json", {"data": first})
     renamed = [{**items[2], "name": "i0"}, items[1]]  # a name of the first's, for another image; and one of its images
     data = data_of(tmp_path, renamed, tmp_path / "first.pt")
     assert len(data["trained_on"]) == 3

@@ -6,7 +6,7 @@ import pytest
 import torch
 from monai.data import DataLoader
 
-from bundle.training.resumed_loader import Remaining
+from bundle.training.resumed_loader import ResumedLoader
 
 
 class Numbers(torch.utils.data.Dataset):
@@ -26,7 +26,7 @@ class Numbers(torch.utils.data.Dataset):
 @pytest.mark.parametrize("used", [0, 1, 3])
 def test_it_goes_on_where_the_whole_would(used, shuffle, workers) -> None:
     loader = DataLoader(Numbers(), batch_size=3, shuffle=shuffle, num_workers=workers)
-    rest = Remaining(loader, used)
+    rest = ResumedLoader(loader, used)
     passes = []
     for batches in (loader, rest, rest):
         torch.manual_seed(5)
@@ -37,10 +37,10 @@ def test_it_goes_on_where_the_whole_would(used, shuffle, workers) -> None:
 
 def test_what_was_used_is_not_computed_again() -> None:
     data = Numbers()
-    assert [batch.tolist() for batch in Remaining(DataLoader(data, batch_size=3), 2)] == [[6, 7, 8], [9]]
+    assert [batch.tolist() for batch in ResumedLoader(DataLoader(data, batch_size=3), 2)] == [[6, 7, 8], [9]]
     assert data.computed == [6, 7, 8, 9]
 
 
 def test_any_other_loader_is_iterated() -> None:
-    rest = Remaining("abcd", 2)
+    rest = ResumedLoader("abcd", 2)
     assert ["".join(rest), "".join(rest)] == ["cd", "abcd"]

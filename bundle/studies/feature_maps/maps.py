@@ -16,7 +16,7 @@ from bundle.data.item import Item
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import checkpoints
 from bundle.model.architecture import build_network
-from bundle.model.card import read_about, require_unseen
+from bundle.model.card import read_card, require_unseen
 from bundle.networks import DCN
 from bundle.studies import commands
 from bundle.studies.definition import Run, Study
@@ -104,7 +104,7 @@ def maps_of(run: Run, places: Places, images: Sequence[TuningImage]) -> RunMaps:
         contrasts[name] = contrast(own, [image.truth for image in images])
         mean = np.mean([each.mean(dtype=np.float64) for each in own])
         maps[name] = [(each - mean).astype(np.float16) for each in own]
-    return RunMaps(run, tuple(read_about(checkpoint)["network"]["kernels"]), maps, contrasts)
+    return RunMaps(run, tuple(read_card(checkpoint)["network"]["kernels"]), maps, contrasts)
 
 
 def difference_maps(network: DCN, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

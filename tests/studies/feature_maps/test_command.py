@@ -50,11 +50,11 @@ def finished(tmp_path):
         arguments = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_channels": 2, **network}
         checkpoints.write(folder / "best.pt", DCN(**arguments).state_dict())
         (folder / "model.pt").touch()
-        about = {
+        card = {
             "network": {"_target_": "bundle.networks.DCN", **arguments},
             "data": {"images_by": "pixels", "trained_on": dict(trained_on)},
         }
-        (folder / "about.json").write_text(json.dumps(about))
+        (folder / "card.json").write_text(json.dumps(card))
         (folder / "evaluation" / "held_out-none").mkdir(parents=True)
         (folder / "evaluation" / "held_out-none" / "summary.csv").write_text(f"metric,value\niou,{iou}\n")
         records = runs / "tiny" / "records"
