@@ -4,11 +4,12 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help install quickstart test lint format bench sbom mlflow report figures label label-install test-label clean
+.PHONY: help install quickstart test quick lint format bench sbom mlflow report figures label label-install test-label clean
 
 help:
 	@echo "make quickstart   install, train on synthetic cells (4 minutes on two cores), segment new images"
 	@echo "make test         install and run the tests"
+	@echo "make quick        lint, and the tests of what changed: under two minutes"
 	@echo "make lint         style, types and spelling"
 	@echo "make mlflow       open the page that compares runs, on http://127.0.0.1:5000"
 	@echo "make report       compare the runs on one page, report/index.html"
@@ -46,6 +47,10 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 test: install
 	$(PYTEST) $(ALONE:%=--ignore=%)
 	$(PYTEST) $(ALONE)
+
+# of the branch, committed or not: see tests/quick.py
+quick: lint
+	@paths=$$($(BIN)/python tests/quick.py); test -z "$$paths" || { set -x; $(PYTEST) -m "not slow" $$paths; }
 
 lint: install
 	$(BIN)/ruff check .
