@@ -23,10 +23,10 @@ from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.precision import resolve_precision
 from bundle.model.architecture import build_network
 from bundle.studies.definition import Run, Study
-from bundle.studies.markdown import digits_of, with_spread
 from bundle.studies.places import Places
-from bundle.studies.results import Row, read_rows, summarise, with_recorded
 from bundle.studies.study_file import read_study
+from bundle.studies.summary import Row, read_rows, summarise, with_recorded
+from bundle.studies.summary_markdown import digits_of, with_spread
 
 __all__ = ["main", "networks_of", "table", "time_networks", "time_steps"]
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bundle.studies.report.report import write_report
+from bundle.studies.comparison.compare import write_report
 
 __all__ = ["main"]
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from benchmarks.annotation_loop.loop import START
 from benchmarks.annotation_loop.plan import STRATEGIES
 from bundle import atomic
-from bundle.studies.chart import save
+from bundle.studies.summary_chart import save
 
 __all__ = ["curves", "draw", "markdown", "write_report"]
 

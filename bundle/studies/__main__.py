@@ -16,12 +16,12 @@ from fire.parser import DefaultParseValue
 
 from bundle.studies.definition import Run, Study, options_of
 from bundle.studies.places import Places
-from bundle.studies.results import collect, read_rows, with_recorded
 from bundle.studies.study_file import read_study
-from bundle.studies.write_tables import write_report, write_rows
+from bundle.studies.summary import collect, read_rows, with_recorded
+from bundle.studies.summary_files import write_report, write_rows
 
 if TYPE_CHECKING:
-    from bundle.studies.parent import ParentRun
+    from bundle.studies.parent_run import ParentRun
 
 INTERRUPTED = 130
 #: between two reports on what has been measured so far
@@ -97,7 +97,7 @@ def _run(study: Study, runs: Sequence[Run], places: Places, own: argparse.Namesp
     # only now: a report needs neither torch nor MONAI
     from bundle import atomic
     from bundle.studies.checks import check_earlier_runs, check_other_seeds, check_study, with_earlier
-    from bundle.studies.parent import ParentRun
+    from bundle.studies.parent_run import ParentRun
     from bundle.studies.processes import Processes, exclusive
     from bundle.studies.runner import StudyRunner
 

@@ -45,7 +45,7 @@ class PanelHandler:
     - optional "name" of the image, as in the data list; else the name of its file and its slice, else its number.
 
     Of volumes the middle slice along the last axis is shown. Every PNG says in its text :data:`BOXES` where its steps
-    lie, so that :mod:`bundle.studies.report` can put the same step of several runs side by side. A picture that fails
+    lie, so :mod:`bundle.studies.comparison` can put the same step of several runs side by side. A picture that fails
     costs a warning, not the training.
 
     Args:

@@ -10,8 +10,8 @@ from benchmarks.network_table import main, networks_of, table, time_networks, ti
 from benchmarks.timing import CheckError, Options, Timing
 from bundle.networks import DCN, UNet, WindowCNN
 from bundle.studies.places import Places
-from bundle.studies.results import Row, read_rows
 from bundle.studies.study_file import read_study
+from bundle.studies.summary import Row, read_rows
 from tests.conftest import ROOT, TINY
 
 COMMON = {"in_channels": 1, "out_channels": 2, "base_channels": 2}

@@ -15,7 +15,7 @@ import pytest
 
 from bundle.studies.__main__ import main
 from bundle.studies.processes import exclusive
-from bundle.studies.results import read_rows
+from bundle.studies.summary import read_rows
 from bundle.tracking import sqlite_uri
 from tests.studies.conftest import STUDY
 

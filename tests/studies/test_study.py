@@ -9,7 +9,7 @@ import mlflow
 import pytest
 
 from bundle.studies.__main__ import main
-from bundle.studies.results import read_rows
+from bundle.studies.summary import read_rows
 
 
 @pytest.mark.slow

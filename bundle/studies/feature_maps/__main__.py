@@ -14,13 +14,13 @@ from bundle.atomic import write_text
 from bundle.console import own_cause, require_known_options
 from bundle.studies import commands
 from bundle.studies.definition import Study, options_of
-from bundle.studies.feature_maps.maps import RunMaps, maps_of, tuning_images
-from bundle.studies.feature_maps.pictures import colour_scales, draw_run, draw_sheet
-from bundle.studies.feature_maps.rule import pairs
-from bundle.studies.feature_maps.tables import rule_text, write_contrasts, write_pairs
+from bundle.studies.feature_maps.branch_maps import RunMaps, maps_of, tuning_images
+from bundle.studies.feature_maps.kernel_rule import pairs
+from bundle.studies.feature_maps.map_pictures import colour_scales, draw_run, draw_sheet
+from bundle.studies.feature_maps.rule_text import rule_text, write_contrasts, write_pairs
 from bundle.studies.places import Places
-from bundle.studies.results import collect, recorded_runs, with_recorded
 from bundle.studies.study_file import read_study
+from bundle.studies.summary import collect, recorded_runs, with_recorded
 from bundle.tracking import earlier_run_id, sqlite_uri
 from bundle.tracking.mlflow_store import log_artifact, reason
 

@@ -16,8 +16,8 @@ from bundle.networks import DCN
 from bundle.studies.__main__ import main as run_study
 from bundle.studies.definition import Run
 from bundle.studies.feature_maps.__main__ import main
-from bundle.studies.feature_maps.maps import RunMaps
-from bundle.studies.feature_maps.pictures import colour_scales
+from bundle.studies.feature_maps.branch_maps import RunMaps
+from bundle.studies.feature_maps.map_pictures import colour_scales
 from bundle.tracking import sqlite_uri
 from tests.studies.conftest import STUDY
 

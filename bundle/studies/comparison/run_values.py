@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bundle.metrics.selection import lower_is_better
-from bundle.studies.report.runs import Run, Store
+from bundle.studies.comparison.mlflow_runs import Run, RunStore
 
 __all__ = ["TRAIN_LOSS", "Curve", "curves", "evaluation_values", "kept", "running_mean", "training_values"]
 
@@ -16,7 +16,7 @@ TRAIN_LOSS = "train/loss"
 _VALIDATION = "val/"
 
 
-def curves(store: Store, run: Run) -> dict[str, Curve]:
+def curves(store: RunStore, run: Run) -> dict[str, Curve]:
     """Of a training: ``train/loss``, and every metric of the validation as ``val/<metric>``; none of them empty."""
     names = [name for name in run.metrics if name.startswith(_VALIDATION) and _is_metric(name)]
     found = {name: store.history(run, name) for name in (TRAIN_LOSS, *names) if name in run.metrics}

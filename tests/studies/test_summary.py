@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bundle.studies.chart import draw, lines_of
-from bundle.studies.markdown import markdown
 from bundle.studies.places import Places
-from bundle.studies.results import Row, collect, read_rows, summarise
 from bundle.studies.study_file import read_study
-from bundle.studies.write_tables import write_report, write_rows
+from bundle.studies.summary import Row, collect, read_rows, summarise
+from bundle.studies.summary_chart import draw, lines_of
+from bundle.studies.summary_files import write_report, write_rows
+from bundle.studies.summary_markdown import markdown
 from tests.studies.conftest import STUDY
 
 

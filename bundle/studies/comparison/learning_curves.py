@@ -14,8 +14,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from bundle.metrics.selection import lower_is_better
-from bundle.studies.report.measured import TRAIN_LOSS, Curve, running_mean
-from bundle.studies.report.table import Row
+from bundle.studies.comparison.run_table import Row
+from bundle.studies.comparison.run_values import TRAIN_LOSS, Curve, running_mean
 
 __all__ = ["DASHES", "Style", "chart", "spread", "style"]
 

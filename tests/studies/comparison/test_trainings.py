@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import mlflow
 
-from bundle.studies.report import write_report
+from bundle.studies.comparison import write_report
 from bundle.tracking import sqlite_uri
-from tests.studies.report.reading import images, tables
+from tests.studies.comparison.reading import images, tables
 
 
 def test_real_runs(workflow, tmp_path):

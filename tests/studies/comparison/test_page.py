@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bundle.report import main
-from bundle.studies.report import write_report
-from tests.studies.report.conftest import Hand
-from tests.studies.report.reading import images, rows, tables, text, tree
+from bundle.studies.comparison import write_report
+from tests.studies.comparison.conftest import Hand
+from tests.studies.comparison.reading import images, rows, tables, text, tree
 
 EVIL = "<script>alert('x')</script> & \"co\""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bundle.studies.report.runs import Store
-from bundle.studies.report.segmented import Panel, SharedImage, ordered_images, shared_images
-from tests.studies.report.conftest import GRAY, GREEN, lightness
-from tests.studies.report.reading import pixels
+from bundle.studies.comparison.mlflow_runs import RunStore
+from bundle.studies.comparison.shared_images import Panel, SharedImage, ordered_images, shared_images
+from tests.studies.comparison.conftest import GRAY, GREEN, lightness
+from tests.studies.comparison.reading import pixels
 
 A = {"a": 0.1, "b": 0.9, "c": 0.5}
 B = {"a": 0.5, "b": 0.7, "d": 1.0}
@@ -36,7 +36,7 @@ def same(uri: str, colour: tuple[int, ...]) -> bool:
 def test_each_run_shows_what_it_found(hand):
     for name, values in (("one", A), ("other", B)):
         hand.evaluation(hand.training(name), values)
-    store = Store(hand.uri)
+    store = RunStore(hand.uri)
     runs = [run for run in store.runs("cells") if run.part is not None]
     found = shared_images(store, runs, "rand_error", 1)
     assert [(image.name, image.part, image.truth_count) for image in found] == [("b", "held_out", "2 cells")]
@@ -54,7 +54,7 @@ def test_names_that_are_no_file_names_and_pictures_without_boxes(hand):
     training = hand.training("one")
     for averaging in ("none", "d4"):
         hand.evaluation(training, {"set/1": 0.5}, boxes=False, averaging=averaging)
-    store = Store(hand.uri)
+    store = RunStore(hand.uri)
     (image,) = shared_images(store, store.runs("cells"), "rand_error", 5)
     assert (image.name, image.value, image.picture) == ("set/1", 0.5, "")
     assert [(panel.value, panel.whole, pixels(panel.picture).shape) for panel in image.panels] == [
@@ -66,7 +66,7 @@ def test_other_images_are_not_mixed(hand):
     training = hand.training("one")
     for options in ({"part": "held_out"}, {"part": "validation"}, {"provenance.data_fingerprint": "beef"}):
         hand.evaluation(training, A, **options)
-    store = Store(hand.uri)
+    store = RunStore(hand.uri)
     found = shared_images(store, store.runs("cells"), "rand_error", 2)
     assert [(image.name, image.part, len(image.panels)) for image in found] == [
         ("b", "held_out", 1), ("c", "held_out", 1), ("b", "validation", 1), ("c", "validation", 1),
@@ -79,7 +79,7 @@ def test_without_evaluations_the_validation_shows(hand):
         run_id = hand.training(name)
         for epoch, light in ((1, 30), (6, 60)):
             hand.picture(run_id, f"x_{epoch:04d}.png", light)
-    store = Store(hand.uri)
+    store = RunStore(hand.uri)
     (image,) = shared_images(store, store.runs("cells"), "loss", 5)
     assert (image.name, image.part, image.value) == ("x", None, None)
     assert [same(panel.picture, (60, 60, 60)) for panel in image.panels] == [True, True]

@@ -6,9 +6,9 @@ from statistics import mean, stdev
 
 import pytest
 
-from bundle.studies.report.runs import Run
-from bundle.studies.report.settings import settings
-from bundle.studies.report.table import Table, make_table, newest
+from bundle.studies.comparison.mlflow_runs import Run
+from bundle.studies.comparison.run_settings import settings
+from bundle.studies.comparison.run_table import Table, make_table, newest
 
 DATA, CODE = "provenance.data_fingerprint", "provenance.git_commit"
 

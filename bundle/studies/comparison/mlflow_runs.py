@@ -19,7 +19,7 @@ from bundle.console import did_you_mean
 from bundle.tracking.lineage import TRAINING_TAG
 from bundle.tracking.mlflow_store import reason  # its module also keeps MLflow from calling home
 
-__all__ = ["Run", "Store", "choose"]
+__all__ = ["Run", "RunStore", "choose"]
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one for every file
 
@@ -71,7 +71,7 @@ class Run:
         return named[0] if len(named) == 1 else None
 
 
-class Store:
+class RunStore:
     """An MLflow store, read only.
 
     Args:

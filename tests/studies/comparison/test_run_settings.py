@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bundle.studies.report.runs import Run
-from bundle.studies.report.settings import differing, measured_images, provenance, settings
+from bundle.studies.comparison.mlflow_runs import Run
+from bundle.studies.comparison.run_settings import differing, measured_images, provenance, settings
 
 
 def run(name: str = "a", tags: dict[str, str] | None = None, **params: str) -> Run:

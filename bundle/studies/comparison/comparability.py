@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bundle.studies.report.runs import Run
-from bundle.studies.report.settings import COMMIT, FINGERPRINT, measured_images
+from bundle.studies.comparison.mlflow_runs import Run
+from bundle.studies.comparison.run_settings import COMMIT, FINGERPRINT, measured_images
 
 __all__ = ["comparability"]
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bundle.metrics.selection import lower_is_better
 from bundle.studies.definition import Study
-from bundle.studies.results import Row
+from bundle.studies.summary import Row
 
 __all__ = ["draw", "lines_of", "save"]
 

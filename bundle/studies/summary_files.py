@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from bundle.atomic import write_text
-from bundle.studies.chart import draw, save
 from bundle.studies.definition import Study
-from bundle.studies.markdown import markdown
-from bundle.studies.results import Row, Summary, summarise
+from bundle.studies.summary import Row, Summary, summarise
+from bundle.studies.summary_chart import draw, save
+from bundle.studies.summary_markdown import markdown
 
 __all__ = ["write_csv", "write_report", "write_rows"]
 

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bundle.console import did_you_mean
-from bundle.studies.report.charts import chart
-from bundle.studies.report.measured import TRAIN_LOSS, Curve, curves, evaluation_values, kept, training_values
-from bundle.studies.report.notes import comparability
-from bundle.studies.report.page import Figure, Page, Section, render, write_csv
-from bundle.studies.report.runs import Run, Store, choose
-from bundle.studies.report.segmented import shared_images
-from bundle.studies.report.settings import differing, provenance, settings
-from bundle.studies.report.table import make_table, newest
+from bundle.studies.comparison.comparability import comparability
+from bundle.studies.comparison.learning_curves import chart
+from bundle.studies.comparison.mlflow_runs import Run, RunStore, choose
+from bundle.studies.comparison.page import Figure, Page, Section, render, write_csv
+from bundle.studies.comparison.run_settings import differing, provenance, settings
+from bundle.studies.comparison.run_table import make_table, newest
+from bundle.studies.comparison.run_values import TRAIN_LOSS, Curve, curves, evaluation_values, kept, training_values
+from bundle.studies.comparison.shared_images import shared_images
 
 __all__ = ["write_report"]
 
@@ -56,7 +56,7 @@ def write_report(
     """
     if images < 0:
         raise ValueError(f"images must be at least 0 (0 shows none), got {images}")
-    store = Store(tracking_uri)
+    store = RunStore(tracking_uri)
     others = store.experiments()
     if not others:
         raise ValueError(f"tracking_uri {tracking_uri!r} has no runs: train first (make quickstart)")

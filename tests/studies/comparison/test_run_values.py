@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bundle.studies.report.measured import curves, evaluation_values, kept, running_mean, training_values
-from bundle.studies.report.runs import Run, Store
+from bundle.studies.comparison.mlflow_runs import Run, RunStore
+from bundle.studies.comparison.run_values import curves, evaluation_values, kept, running_mean, training_values
 
 
 def run(metrics: dict[str, float] | None = None, **params: str) -> Run:
@@ -55,6 +55,6 @@ def test_running_mean():
 
 def test_curves_come_from_the_store(hand):
     hand.training("a", {"train/loss": [2, 1], "val/iou": [0.5], "val/best_iou": [0.5], "train/epoch": [1]})
-    store = Store(hand.uri)
+    store = RunStore(hand.uri)
     found = curves(store, store.runs("cells")[0])
     assert {name: values.tolist() for name, (_, values) in found.items()} == {"train/loss": [2, 1], "val/iou": [0.5]}

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from bundle.metrics.selection import lower_is_better
-from bundle.studies.report.runs import Run
-from bundle.studies.report.settings import COMMIT, SEED, differing, measured_images, settings
+from bundle.studies.comparison.mlflow_runs import Run
+from bundle.studies.comparison.run_settings import COMMIT, SEED, differing, measured_images, settings
 
 __all__ = ["Row", "Table", "make_table", "newest"]
 

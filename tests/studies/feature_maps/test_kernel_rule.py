@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from bundle.studies.definition import Run
-from bundle.studies.feature_maps.maps import SUM, Contrast, RunMaps
-from bundle.studies.feature_maps.rule import branch_contrasts, pairs, weakest
-from bundle.studies.feature_maps.tables import rule_text, write_contrasts, write_pairs
-from bundle.studies.results import Row
+from bundle.studies.feature_maps.branch_maps import SUM, Contrast, RunMaps
+from bundle.studies.feature_maps.kernel_rule import branch_contrasts, pairs, weakest
+from bundle.studies.feature_maps.rule_text import rule_text, write_contrasts, write_pairs
 from bundle.studies.study_file import read_study
+from bundle.studies.summary import Row
 
 GRID = {
     "name": "kernels",

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.studies.report.charts import chart, spread, style
-from bundle.studies.report.runs import Run
-from bundle.studies.report.table import Row
+from bundle.studies.comparison.learning_curves import chart, spread, style
+from bundle.studies.comparison.mlflow_runs import Run
+from bundle.studies.comparison.run_table import Row
 
 
 def row(number: int, *names: str, status: str = "FINISHED") -> Row:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from bundle.output.overlay import stretch
 from bundle.studies.definition import Study
-from bundle.studies.feature_maps.maps import RunMaps, TuningImage
+from bundle.studies.feature_maps.branch_maps import RunMaps, TuningImage
 
 __all__ = ["colour_scales", "draw_run", "draw_sheet"]
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from bundle.metrics.selection import lower_is_better
 from bundle.studies.definition import Run, Study
-from bundle.studies.feature_maps.maps import SUM, RunMaps
-from bundle.studies.results import Row
+from bundle.studies.feature_maps.branch_maps import SUM, RunMaps
+from bundle.studies.summary import Row
 
 __all__ = ["Pair", "branch_contrasts", "pairs", "values_of", "weakest"]
 

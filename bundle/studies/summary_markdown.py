@@ -9,7 +9,7 @@ import numpy as np
 
 from bundle.metrics.selection import lower_is_better
 from bundle.studies.definition import Study
-from bundle.studies.results import Row, Summary, contrast
+from bundle.studies.summary import Row, Summary, contrast
 
 __all__ = ["digits_of", "markdown", "with_spread"]
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from bundle.networks.dcn import STRIDES
 from bundle.studies.definition import Study
-from bundle.studies.feature_maps.maps import SUM, RunMaps
-from bundle.studies.feature_maps.rule import Pair, branch_contrasts, weakest
-from bundle.studies.write_tables import write_csv
+from bundle.studies.feature_maps.branch_maps import SUM, RunMaps
+from bundle.studies.feature_maps.kernel_rule import Pair, branch_contrasts, weakest
+from bundle.studies.summary_files import write_csv
 
 __all__ = ["rule_text", "write_contrasts", "write_pairs"]
 

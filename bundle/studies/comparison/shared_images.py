@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from bundle.metrics.selection import lower_is_better
-from bundle.studies.report.runs import Run, Store
-from bundle.studies.report.settings import measured_images
+from bundle.studies.comparison.mlflow_runs import Run, RunStore
+from bundle.studies.comparison.run_settings import measured_images
 from bundle.training.panels import BOXES, file_name
 
 __all__ = ["Panel", "SharedImage", "ordered_images", "shared_images"]
@@ -58,7 +58,7 @@ class SharedImage:
         return -(-pictures // -(-pictures // _COLUMNS[len(self.panels) > _MANY]))
 
 
-def shared_images(store: Store, runs: Sequence[Run], metric: str, count: int) -> list[SharedImage]:
+def shared_images(store: RunStore, runs: Sequence[Run], metric: str, count: int) -> list[SharedImage]:
     """Images that several runs segmented, the worst ``count`` of each set of runs that measured the same images.
 
     Args:

@@ -8,7 +8,7 @@ import torch
 
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.networks import DCN
-from bundle.studies.feature_maps.maps import SUM, contrast, difference_maps
+from bundle.studies.feature_maps.branch_maps import SUM, contrast, difference_maps
 
 
 def network(**arguments):

@@ -9,27 +9,27 @@ from pathlib import Path
 import pytest
 
 from bundle.report import main
-from bundle.studies.report import write_report
-from bundle.studies.report.runs import Store, choose
+from bundle.studies.comparison import write_report
+from bundle.studies.comparison.mlflow_runs import RunStore, choose
 from bundle.tracking import sqlite_uri
 
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path):
     uri = sqlite_uri(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"there is no .*nowhere/mlflow\.db; train first"):
-        Store(uri)
+        RunStore(uri)
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_file_that_is_no_store(tmp_path):
     (tmp_path / "mlflow.db").write_text("nothing of the kind " * 100)
     with pytest.raises(ValueError, match="is no MLflow store"):
-        Store(sqlite_uri(tmp_path))
+        RunStore(sqlite_uri(tmp_path))
 
 
 def test_other_kinds_of_stores(tmp_path):
     with pytest.raises(ValueError, match=r"tracking_uri must begin with sqlite:///, http://, https://, got 'mlruns'"):
-        Store("mlruns")
+        RunStore("mlruns")
 
 
 def test_a_server_that_does_not_answer(monkeypatch):
@@ -38,7 +38,7 @@ def test_a_server_that_does_not_answer(monkeypatch):
         closed.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{closed.getsockname()[1]}"
     with pytest.raises(ConnectionError, match="does not answer"):
-        Store(uri)
+        RunStore(uri)
 
 
 def test_an_empty_store(database, tmp_path):
@@ -83,21 +83,21 @@ def test_the_last_value_of_a_step_counts_and_only_numbers_do(hand):
     run_id = hand.training("a", {})
     for time, (step, value) in enumerate([(2, 5.0), (1, 1.0), (2, 4.0), (3, float("nan")), (4, float("inf"))], 1):
         hand.client.log_metric(run_id, "val/loss", value, timestamp=time, step=step)
-    store = Store(hand.uri)
+    store = RunStore(hand.uri)
     steps, values = store.history(store.runs("cells")[0], "val/loss")
     assert (steps.tolist(), values.tolist()) == ([1, 2], [1.0, 4.0])
 
 
 def test_a_resumed_run_has_the_parameters_it_went_on_with(hand):
     hand.training("a", tags={"resumed.max_epochs": "9"}, max_epochs=5)
-    assert Store(hand.uri).runs("cells")[0].params["max_epochs"] == "9"
+    assert RunStore(hand.uri).runs("cells")[0].params["max_epochs"] == "9"
 
 
 def test_the_picture_of_the_highest_epoch(hand):
     run_id = hand.training("a")
     for name in ("t_1_0005.png", "t_1_0010.png", "t_2_0005.png", "notes.png"):
         hand.picture(run_id, name, 100)
-    store = Store(hand.uri)
+    store = RunStore(hand.uri)
     (run,) = store.runs("cells")
     assert store.pictures(run) == {"t_1": "pictures/t_1_0010.png", "t_2": "pictures/t_2_0005.png"}
     assert store.images(run) == {}
@@ -110,7 +110,7 @@ def test_chosen_trainings_bring_their_evaluations_and_parents_their_children(han
     inside = hand.training("inside", tags={"mlflow.parentRunId": sweep})
     hand.evaluation(wide, {"x": 0.5})
     hand.evaluation(inside, {"x": 0.6})
-    runs = Store(hand.uri).runs("cells")
+    runs = RunStore(hand.uri).runs("cells")
     assert choose(runs, None) == runs
     for names, expected in (
         (["wide"], ["wide", "evaluation"]),
@@ -128,7 +128,7 @@ def test_an_evaluation_of_before_the_tag_is_found_by_its_checkpoint(hand):
     for name in ("wide", "twice", "unknown"):
         hand.run(f"of {name}", {"part": "all", "checkpoint": f"runs/{name}/best.pt"})
     hand.run("of opened", {"part": "all", "checkpoint": "models/model.pt"}, {"training_run_id": "new-1"})
-    runs = Store(hand.uri).runs("cells")
+    runs = RunStore(hand.uri).runs("cells")
     found = {run.name: run.training(runs) for run in runs if run.part is not None}
     assert {name: training and training.name for name, training in found.items()} == {
         "of wide": "wide",

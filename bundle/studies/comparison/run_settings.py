@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bundle.studies.report.runs import Run
+from bundle.studies.comparison.mlflow_runs import Run
 
 __all__ = ["COMMIT", "FINGERPRINT", "SEED", "differing", "measured_images", "provenance", "settings"]
 

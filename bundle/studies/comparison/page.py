@@ -13,11 +13,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bundle.metrics.selection import lower_is_better
-from bundle.studies.report.charts import style
-from bundle.studies.report.runs import Run
-from bundle.studies.report.segmented import SharedImage
-from bundle.studies.report.settings import COMMIT, FINGERPRINT
-from bundle.studies.report.table import Row, Table
+from bundle.studies.comparison.learning_curves import style
+from bundle.studies.comparison.mlflow_runs import Run
+from bundle.studies.comparison.run_settings import COMMIT, FINGERPRINT
+from bundle.studies.comparison.run_table import Row, Table
+from bundle.studies.comparison.shared_images import SharedImage
 
 __all__ = ["Figure", "Page", "Section", "render", "write_csv"]
 
@@ -69,7 +69,7 @@ class Page:
 def render(page: Page) -> str:
     """The page as HTML; names, values and notes are escaped."""
     environment = Environment(
-        loader=PackageLoader("bundle.studies.report", "."),
+        loader=PackageLoader("bundle.studies.comparison", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
