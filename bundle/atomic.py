@@ -1,17 +1,31 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all, whether a folder can be written, and the digest of a file."""
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import json
 import os
 import platform
 import re
-from collections.abc import Iterator
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-__all__ = ["remove_leftovers", "replacing", "write_text"]
+__all__ = [
+    "remove_leftovers",
+    "replacing",
+    "require_writable",
+    "sha256",
+    "write_csv",
+    "write_json",
+    "write_text",
+]
 
 #: of this machine: a folder may be shared with others, whose processes nobody here can see
 _HOST = re.sub(r"\W", "_", platform.node())
@@ -19,19 +33,24 @@ _HOST = re.sub(r"\W", "_", platform.node())
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place, in one step, when the block ends well.
+    """A temporary name beside ``path`` that takes its place, in one step, when the block ends well.
 
-    Until then, and for good when the block fails or the process is killed, ``path`` stays as it was.
+    Until then, and for good when the block fails or the process is killed, ``path`` stays as it was. The block makes a
+    file, or a folder, which takes the place of nothing or of an empty folder. The name keeps its suffixes, by which
+    libraries choose a format.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.part")
+    part = path.with_name(f".{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.part.{path.name}")
     try:
         yield part
-        with part.open("r+b") as file:
-            os.fsync(file.fileno())
+        if part.is_file():
+            with part.open("r+b") as file:
+                os.fsync(file.fileno())
         os.replace(part, path)
     finally:
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
         part.unlink(missing_ok=True)
 
 
@@ -41,10 +60,50 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write names and values in one step; what JSON does not know is written as its text."""
+    write_text(path, json.dumps(content, indent=4, default=str) + "\n")
+
+
+def write_csv(path: str | os.PathLike[str], head: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a table in one step: whoever finds it finds all of it."""
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([head, *rows])
+
+
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     """Remove the temporary files that processes of this machine left in ``folder`` when they were killed."""
-    for part in Path(folder).glob(".*.part*"):
-        found = re.search(rf"\.{_HOST}-(\d+)\.part(-journal)?$", part.name)  # the journal is SQLite's
+    for part in Path(folder).glob(f".{_HOST}-*.part.*"):
+        found = re.match(rf"\.{_HOST}-(\d+)-\w+\.part\.", part.name)
         # one's own number was another's: before this process writes, or in another container
-        if found and (int(found[1]) == os.getpid() or not psutil.pid_exists(int(found[1]))):
+        if found and part.is_file() and (int(found[1]) == os.getpid() or not psutil.pid_exists(int(found[1]))):
             part.unlink(missing_ok=True)
+
+
+def require_writable(folder: str | os.PathLike[str], name: str = "output_dir") -> Path:
+    """Make the folder and try to write in it, before anything is computed.
+
+    Returns:
+        the folder, absolute and without links.
+
+    Raises:
+        OSError: of the kind of the failure, when it cannot be made or written; ``name`` is what the message calls it.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.part.probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise type(error)(
+            f"{name} {str(folder)!r} cannot be written ({error.strerror}): choose another, for instance "
+            f"{str(Path.cwd() / 'output')!r}"
+        ) from error
+    return folder.resolve()
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """64 hexadecimal digits of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -22,6 +22,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from bundle.atomic import write_json
 from bundle.model import checkpoints
 from bundle.model.architecture import network_of
 from bundle.model.card import cell_options, origin, read_card, write_card
@@ -79,7 +80,7 @@ def prepare(
         if card:
             write_card(own.with_suffix(".json"), card, of=own)
         logger.info("it begins with a copy of %s: %s", source, origin(source))
-    (folder / "configs" / "train.json").write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
+    write_json(folder / "configs" / "train.json", config)
     for file in _COPIED:
         shutil.copyfile(_ROOT / "configs" / file, folder / "configs" / file)
     for package in ("bundle", "transforms"):

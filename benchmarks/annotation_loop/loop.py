@@ -127,7 +127,7 @@ class Loop:
             "added": len(frames) if before is None else self.settings.add,
             **{"seg": self.measure(name), "train_seconds": seconds, **(more or {})},
         }
-        atomic.write_text(self._record(name), json.dumps(record, indent=4) + "\n")
+        atomic.write_json(self._record(name), record)
         added = ", ".join(frames[-record["added"] :])
         self.say(f"{name}: {len(frames)} frames (+ {added}), SEG {record['seg']:.4f}, {seconds:.0f} s")
         return record

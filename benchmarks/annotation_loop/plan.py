@@ -116,4 +116,4 @@ def keep_settings(path: Path, settings: Settings, film: Film) -> None:
                 f"{path.parent} was begun with other settings ({', '.join(changed)}): restore them, or choose another "
                 "output_dir"
             )
-    atomic.write_text(path, json.dumps(kept, indent=4) + "\n")
+    atomic.write_json(path, kept)

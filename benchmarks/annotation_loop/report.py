@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,15 +32,13 @@ def write_report(records: Sequence[Mapping[str, Any]], folder: Path, truth: str)
     Returns:
         the files, and the table in Markdown.
     """
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    rows = []
     order = (START, *STRATEGIES)
     for record in sorted(records, key=lambda r: (r["seed"], order.index(r["strategy"]), r["round"])):
         added = record["frames"][-record["added"] :]
         row = {**record, "annotated": len(record["frames"]), "seg": f"{record['seg']:.6g}", "added": " ".join(added)}
-        writer.writerow([row.get(column, "") for column in _COLUMNS])
-    atomic.write_text(folder / "results.csv", stream.getvalue())
+        rows.append([row.get(column, "") for column in _COLUMNS])
+    atomic.write_csv(folder / "results.csv", _COLUMNS, rows)
     found = curves(records)
     text = markdown(found, truth)
     atomic.write_text(folder / "summary.md", text)

@@ -8,20 +8,19 @@ where this was written, for want of a network.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import http.client
 import shutil
 import stat
 import sys
 import urllib.error
 import urllib.request
-import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from bundle.atomic import replacing, sha256
 from bundle.data.errors import ImageError
 
 __all__ = ["SOURCES", "DownloadError", "Source", "download"]
@@ -115,17 +114,14 @@ def download(name: str, dest: Path, sources: Mapping[str, Source] = SOURCES) -> 
         _fetch(source.url, part)
         _verify(part, source)
         part.replace(archive)
-    draft = dest / f".{name}-{uuid.uuid4().hex}"
     try:
-        _unpack(archive, draft)
-        if source.prepare:
-            source.prepare(draft)
-        draft.replace(folder)
+        with replacing(folder) as draft:
+            _unpack(archive, draft)
+            if source.prepare:
+                source.prepare(draft)
     except (DownloadError, ImageError) as error:
         archive.unlink()
         raise DownloadError(f"the archive from {source.url} cannot be used: {error}") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     archive.unlink()
     return folder
 
@@ -164,8 +160,7 @@ def _verify(part: Path, source: Source) -> None:
     if source.sha256 is None:
         print(f"not verified: no checksum of {source.url} is published", file=sys.stderr)
         return
-    with open(part, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256(part)
     if found != source.sha256:
         part.unlink()
         raise DownloadError(

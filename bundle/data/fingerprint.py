@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bundle.atomic import sha256
 from bundle.data.errors import ImageError
 from bundle.data.item import FILES, Item
 from bundle.data.loading import LoadSlice
@@ -41,7 +42,7 @@ def fingerprint(items: Iterable[Item]) -> str:
         files = {key: item[key] for key in FILES if key in item}
         for path in files.values():
             if path not in contents:
-                contents[path] = _sha256(Path(path))
+                contents[path] = _content(Path(path))
         hashes = [[key, contents[path]] for key, path in files.items()]
         rows.append(json.dumps([item.get("name"), item.get("slice"), hashes]))
     return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:16]
@@ -81,18 +82,17 @@ def _pixels(path: str, index: int | None) -> str:
     try:
         array = np.asarray(LoadSlice(rgb="luminance", spatial_dims=None)(path, index)).squeeze()
     except ImageError:
-        return hashlib.sha256(f"{_sha256(Path(path))} {index}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{_content(Path(path))} {index}".encode()).hexdigest()[:16]
     digest = hashlib.sha256(json.dumps(array.shape).encode())
     digest.update(array.astype("<f4").tobytes())
     return digest.hexdigest()[:16]
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+def _content(path: Path) -> str:
+    digest = sha256(path)
     if path.suffix.lower() == ".mhd":
         # the header of a MetaImage; the pixels are in the file it names
         named = re.search(r"^ElementDataFile[ \t]*=[ \t]*(.+?)\s*$", path.read_text(errors="replace"), re.MULTILINE)
         if named and (path.parent / named[1]).is_file():
-            digest += _sha256(path.parent / named[1])
+            digest += _content(path.parent / named[1])
     return digest

@@ -8,14 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tifffile
 
+from bundle.atomic import replacing, write_json
 from bundle.data.dic_cells import draw_cells
 
 __all__ = ["TEST_COUNT", "make_dataset"]
@@ -52,17 +51,12 @@ def make_dataset(root: str | os.PathLike[str], count: int = 24, size: Sequence[i
     target = Path(root).absolute()
     if _is_done(target, wanted):
         return str(root)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.parent / f".{target.name}-{uuid.uuid4().hex}"
     try:
-        _write(draft, wanted)
-        # renaming onto a folder works only while that is empty: the loser of a race finds the winner's files
-        os.replace(draft, target)
-    except OSError:
+        with replacing(target) as draft:
+            _write(draft, wanted)
+    except OSError:  # the loser of a race finds the winner's files
         if not _is_done(target, wanted):
             raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return str(root)
 
 
@@ -116,7 +110,7 @@ def _write(root: Path, wanted: dict[str, Any]) -> None:
         for path, array in ((image_path, image), (label_path, labels)):
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             tifffile.imwrite(root / path, array, photometric="minisblack", metadata=None, software=False)
-    (root / MARKER).write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+    write_json(root / MARKER, wanted)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

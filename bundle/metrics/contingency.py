@@ -7,10 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Contingency", "contingency", "whole_labels"]
+from transforms.labels.instances import IGNORE
 
-#: in truth: annotated by nobody (transforms.labels.instances.IGNORE)
-_IGNORE = -1
+__all__ = ["Contingency", "contingency", "whole_labels"]
 
 Numbers = NDArray[np.int64]
 
@@ -44,7 +43,7 @@ def contingency(truth: ArrayLike, result: ArrayLike) -> Contingency:
     Raises:
         ValueError: for shapes that differ, or labels that are not whole numbers of at least 0 (-1 in ``truth``).
     """
-    reference, found = whole_labels(truth, "truth", least=_IGNORE), whole_labels(result, "result", least=0)
+    reference, found = whole_labels(truth, "truth", least=IGNORE), whole_labels(result, "result", least=0)
     if reference.shape != found.shape:
         raise ValueError(f"result has shape {found.shape}, truth {reference.shape}: they must be equal")
     labels, reference = np.unique(reference, return_inverse=True)

@@ -6,7 +6,6 @@ receives it, where it comes from.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -69,8 +68,8 @@ def _network_name(checkpoint: str | os.PathLike[str]) -> str:
 def write_card(path: str | os.PathLike[str], card: Mapping[str, Any], of: str | os.PathLike[str] | None = None) -> None:
     """Write such a file, whole or not at all; ``of`` is the network's file whose content it vouches for."""
     if of is not None:
-        card = {"sha256": _sha256(Path(of)), **card}
-    atomic.write_text(path, json.dumps(card, indent=4, default=str) + "\n")
+        card = {"sha256": atomic.sha256(of), **card}
+    atomic.write_json(path, card)
 
 
 def read_card(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
@@ -88,7 +87,7 @@ def read_card(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{path} is no JSON ({error}): remove it, or put the one of the checkpoint there") from error
     if not isinstance(card, dict):
         raise ValueError(f"{path} holds a {type(card).__name__} instead of names and values: remove it")
-    if card.get("sha256", "") and Path(checkpoint).is_file() and _sha256(Path(checkpoint)) != card["sha256"]:
+    if card.get("sha256", "") and Path(checkpoint).is_file() and atomic.sha256(checkpoint) != card["sha256"]:
         logger.warning("%s describes another file than %s that lies beside it, and is left out", path, checkpoint)
         return {}
     return card
@@ -187,8 +186,3 @@ def _advice(split: Mapping[str, Any]) -> str:
 def _python(value: Any) -> str:
     """A number, truth value or list as the command line reads it."""
     return json.dumps(value) if isinstance(value, list) else str(value)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

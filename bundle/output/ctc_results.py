@@ -13,9 +13,10 @@ import numpy as np
 from monai.transforms import Transform
 from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_type
 
+from bundle.atomic import replacing, require_writable
 from bundle.data.ctc_names import RESULT
 from bundle.data.formats import stem
-from bundle.output.formats import write_tiff, write_whole
+from bundle.output.formats import write_tiff
 
 __all__ = ["ChallengeWriter"]
 
@@ -39,10 +40,10 @@ class ChallengeWriter(Transform):
         image_key: MetaTensor CHW with ``filename_or_obj`` as MONAI's readers set it.
 
     Raises:
-        ValueError: at construction when ``output_dir`` cannot be made or written; at a call for an image without a
-            file name or with a name that ends in no number or in more than 4 digits, two images of one frame, a stack
-            or volume, a map that is not on the image's grid, with labels below 0 or above 65535, or a result that
-            would lie among the images.
+        OSError: at construction when ``output_dir`` cannot be made or written.
+        ValueError: at a call for an image without a file name or with a name that ends in no number or in more than
+            4 digits, two images of one frame, a stack or volume, a map that is not on the image's grid, with labels
+            below 0 or above 65535, or a result that would lie among the images.
         KeyError: at a call when an item is missing.
     """
 
@@ -51,13 +52,8 @@ class ChallengeWriter(Transform):
     def __init__(
         self, output_dir: str | os.PathLike[str], instances_key: str = "instances", image_key: str = "image"
     ) -> None:
-        self.output_dir = Path(output_dir).absolute()
-        try:
-            self.output_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"output_dir {str(output_dir)!r} cannot be made ({error.strerror})") from error
-        if not os.access(self.output_dir, os.W_OK):
-            raise ValueError(f"output_dir {str(output_dir)!r} cannot be written")
+        require_writable(output_dir)
+        self.output_dir = Path(output_dir).absolute()  # with its links: its own name may end in _RES
         self.instances_key = instances_key
         self.image_key = image_key
         self._claimed: dict[tuple[Path, int], Path] = {}
@@ -74,7 +70,8 @@ class ChallengeWriter(Transform):
         cells: np.ndarray = convert_data_type(d[self.instances_key], np.ndarray)[0]
         _check(source, meta, cells, tuple(d[self.image_key].shape[1:]))
         target = self._target(source)
-        write_whole(target, lambda path: write_tiff(path, cells[0].astype(np.uint16)))
+        with replacing(target) as part:
+            write_tiff(part, cells[0].astype(np.uint16))
         _logger.info("%s -> %s", source, target)
         return d
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +11,17 @@ import numpy as np
 import tifffile
 from monai.utils import MetaKeys, SpaceKeys
 
-__all__ = ["FORMATS", "split_name", "write_image", "write_itk", "write_nifti", "write_tiff", "write_whole"]
+from bundle.atomic import replacing
+from bundle.data.formats import META_IMAGE, NIFTI, PLANAR, TIFF, extension
+
+__all__ = ["FORMATS", "write_image", "write_itk", "write_nifti", "write_tiff"]
 
 #: what is written for each kind of input; a name may have two suffixes
 FORMATS: Mapping[str, str] = {
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"), ".tif"),
-    **dict.fromkeys((".nii", ".nii.gz"), ".nii.gz"),
-    **dict.fromkeys((".mha", ".mhd"), ".mha"),
+    **dict.fromkeys((*PLANAR, *TIFF), ".tif"),
+    **dict.fromkeys(NIFTI, ".nii.gz"),
+    **dict.fromkeys(META_IMAGE, ".mha"),
 }
-
-
-def split_name(path: Path) -> tuple[str, str]:
-    """Stem and lower-case suffix, ``.nii.gz`` being one."""
-    name = path.name
-    suffix = ".nii.gz" if name.lower().endswith(".nii.gz") else path.suffix
-    return name[: len(name) - len(suffix)], suffix.lower()
-
-
-def write_whole(target: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside the target, then rename: a reader never sees half a file."""
-    suffix = split_name(target)[1]
-    temporary = target.with_name(f".{secrets.token_hex(8)}{suffix}")
-    try:
-        write(temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_image(target: Path, array: np.ndarray, source: Path, meta: Mapping[str, Any]) -> None:
@@ -53,15 +36,16 @@ def write_image(target: Path, array: np.ndarray, source: Path, meta: Mapping[str
     Raises:
         ValueError: for another suffix.
     """
-    suffix = split_name(target)[1]
-    if suffix == ".tif":
-        write_whole(target, lambda path: write_tiff(path, array))
-    elif suffix == ".nii.gz":
-        write_whole(target, lambda path: write_nifti(path, array, source, meta))
-    elif suffix == ".mha":
-        write_whole(target, lambda path: write_itk(path, array, meta))
-    else:
+    suffix = extension(target)
+    if suffix not in FORMATS.values():
         raise ValueError(f"target must end in .tif, .nii.gz or .mha, got {str(target)!r}")
+    with replacing(target) as part:
+        if suffix == ".tif":
+            write_tiff(part, array)
+        elif suffix == ".nii.gz":
+            write_nifti(part, array, source, meta)
+        else:
+            write_itk(part, array, meta)
 
 
 def write_tiff(path: Path, array: np.ndarray) -> None:

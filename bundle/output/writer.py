@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import logging
 import os
-import secrets
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,9 @@ from monai.transforms import Transform
 from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_type
 from PIL import Image
 
-from bundle.output.formats import FORMATS, split_name, write_image, write_whole
+from bundle.atomic import replacing, require_writable
+from bundle.data.formats import extension, stem
+from bundle.output.formats import FORMATS, write_image
 from bundle.output.overlay import overlay
 
 __all__ = ["SegmentationWriter"]
@@ -57,8 +58,9 @@ class SegmentationWriter(Transform):
         overlays: False writes no pictures.
 
     Raises:
-        ValueError: at construction when ``output_dir`` is a file, cannot be written or is ``input_dir``; at a call
-            for an image without a file name, of another kind or size than the file read, or in ``output_dir``.
+        OSError: at construction when ``output_dir`` cannot be made or written.
+        ValueError: at construction when ``output_dir`` is ``input_dir``; at a call for an image without a file name, of
+            another kind or size than the file read, or in ``output_dir``.
         KeyError: at a call when an item is missing.
     """
 
@@ -74,7 +76,7 @@ class SegmentationWriter(Transform):
         output_key: str = "output_files",
         overlays: bool = True,
     ) -> None:
-        self.output_dir = _writable(Path(output_dir))
+        self.output_dir = require_writable(output_dir)
         self.input_dir = None if input_dir is None else _absolute(input_dir)
         if self.input_dir is not None and self.input_dir.is_file():
             self.input_dir = self.input_dir.parent
@@ -112,17 +114,15 @@ class SegmentationWriter(Transform):
 
     def _base(self, source: Path, index: int | None) -> Path:
         """The path of the results of ``source`` without ``_cells.<ext>``; its folder is made."""
-        stem, suffix = split_name(source)
-        if index is not None:
-            stem = f"{stem}_{int(index):04d}"
+        name = stem(source) if index is None else f"{stem(source)}_{int(index):04d}"
         folder = self.output_dir
         if self.input_dir is not None and source.is_relative_to(self.input_dir):
             folder = self.output_dir / source.parent.relative_to(self.input_dir)
         if folder.resolve() in (source.parent.resolve(), source.resolve().parent):
             raise _own_folder_error(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        names = [stem, f"{stem}_{suffix.lstrip('.').replace('.', '_')}"]
-        names += [f"{stem}_{number}" for number in range(2, len(self._claimed) + 3)]
+        names = [name, f"{name}{str(extension(source)).replace('.', '_')}"]
+        names += [f"{name}_{number}" for number in range(2, len(self._claimed) + 3)]
         one = (source, index)
         base = next(folder / name for name in names if self._claimed.get(folder / name, one) == one)
         self._claimed[base] = one
@@ -137,24 +137,24 @@ class SegmentationWriter(Transform):
         probability: np.ndarray,
         cells: np.ndarray,
     ) -> dict[str, str]:
-        extension = FORMATS[split_name(source)[1]]
+        suffix = FORMATS[str(extension(source))]
         label_type = np.uint16 if cells.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
         written = {}
         for name, array in (
             ("probability", probability.astype(np.float32, copy=False)),
             ("cells", cells.astype(label_type)),
         ):
-            target = base.with_name(f"{base.name}_{name}{extension}")
+            target = base.with_name(f"{base.name}_{name}{suffix}")
             write_image(target, array, source, meta)
             written[name] = str(target)
         if self.overlays:
-            written |= self._write_overlays(base, extension, image, cells)
+            written |= self._write_overlays(base, suffix, image, cells)
         return written
 
-    def _write_overlays(self, base: Path, extension: str, image: np.ndarray, cells: np.ndarray) -> dict[str, str]:
+    def _write_overlays(self, base: Path, suffix: str, image: np.ndarray, cells: np.ndarray) -> dict[str, str]:
         shown = image if image.shape[0] in (1, 3) else image.mean(axis=0, keepdims=True)
         volume = cells.ndim == 3
-        slices = range(cells.shape[2]) if volume and extension == ".tif" else [cells.shape[-1] // 2]
+        slices = range(cells.shape[2]) if volume and suffix == ".tif" else [cells.shape[-1] // 2]
         pages = []
         for index in slices:
             plane = shown[..., index] if volume else shown
@@ -162,14 +162,13 @@ class SegmentationWriter(Transform):
             picture = plane.transpose(2, 1, 0) if len(plane) == 3 else plane[0].T
             pages.append(overlay(picture, (cells[..., index] if volume else cells).T))
         target = base.with_name(f"{base.name}_overlay.png")
-        write_whole(target, lambda temporary: Image.fromarray(pages[len(pages) // 2]).save(temporary))
+        with replacing(target) as part:
+            Image.fromarray(pages[len(pages) // 2]).save(part)
         written = {"overlay": str(target)}
-        if volume and extension == ".tif":
+        if volume and suffix == ".tif":
             target = base.with_name(f"{base.name}_overlay.tif")
-            stack = np.stack(pages)
-            write_whole(
-                target, lambda temporary: tifffile.imwrite(temporary, stack, photometric="rgb", compression="zlib")
-            )
+            with replacing(target) as part:
+                tifffile.imwrite(part, np.stack(pages), photometric="rgb", compression="zlib")
             written["overlay_stack"] = str(target)
         return written
 
@@ -205,21 +204,6 @@ class SegmentationWriter(Transform):
         self._summary_begun = True
 
 
-def _writable(folder: Path) -> Path:
-    """Make the folder and try to write in it, before anything is computed."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".write-test-{secrets.token_hex(4)}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(
-            f"output_dir {str(folder)!r} cannot be written ({error.strerror}); give a folder you may write in, "
-            f"for instance {str(Path.cwd() / 'segmentation')!r}"
-        ) from error
-    return folder.resolve()
-
-
 def _absolute(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.abspath(path))
 
@@ -235,8 +219,7 @@ def _check_grid(
     source: str, meta: Mapping[str, Any], image: np.ndarray, probability: np.ndarray, cells: np.ndarray
 ) -> None:
     """The arrays must still be on the grid of the file, or they could not be laid on it."""
-    suffix = split_name(Path(source))[1]
-    if suffix not in FORMATS:
+    if extension(source) not in FORMATS:
         raise ValueError(f"cannot write results of {source!r}: the input must be one of {', '.join(FORMATS)}")
     if probability.shape[0] != 1 or probability.ndim not in (3, 4) or cells.shape != probability.shape:
         raise ValueError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import sys
 import time
@@ -109,7 +108,7 @@ def _run(study: Study, runs: Sequence[Run], places: Places, own: argparse.Namesp
             check_other_seeds(records, places)
         for run in runs:
             record = with_earlier(records[run.name], places.record(run))
-            atomic.write_text(places.record(run), json.dumps(record, indent=4) + "\n")
+            atomic.write_json(places.record(run), record)
         parent = ParentRun(study, places, records[runs[0].name]["data"])
         status, reported = "KILLED", time.monotonic()
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
+from bundle.atomic import replacing
 from bundle.metrics.selection import lower_is_better
 from bundle.studies.definition import Study
 from bundle.studies.summary import Row
@@ -74,10 +75,11 @@ def draw(study: Study, rows: Sequence[Row]) -> Figure:
 
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write ``<stem>.png`` and ``<stem>.svg``; the same figure gives the same bytes."""
-    files = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".png", ".svg")]
-    with rc_context({"svg.hashsalt": stem.name}):
-        figure.savefig(files[0], metadata={"Software": None})
-        figure.savefig(files[1], metadata={"Date": None})
+    files = []
+    for suffix, without in ((".png", "Software"), (".svg", "Date")):
+        files.append(stem.with_name(f"{stem.name}{suffix}"))
+        with rc_context({"svg.hashsalt": stem.name}), replacing(files[-1]) as part:
+            figure.savefig(part, metadata={without: None})
     return files
 
 

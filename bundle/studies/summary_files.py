@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bundle.atomic import write_text
+from bundle import atomic
 from bundle.studies.definition import Study
 from bundle.studies.summary import Row, Summary, summarise
 from bundle.studies.summary_chart import draw, save
@@ -31,7 +29,7 @@ def write_report(study: Study, rows: Sequence[Row], folder: Path) -> tuple[list[
     """
     summaries = summarise(study, rows)
     text = markdown(study, rows, summaries)
-    write_text(folder / "summary.md", text)
+    atomic.write_text(folder / "summary.md", text)
     files = [write_csv(folder / "summary.csv", Summary._fields, summaries), folder / "summary.md"]
     if summaries:
         files += save(draw(study, rows), folder / "chart")
@@ -40,9 +38,7 @@ def write_report(study: Study, rows: Sequence[Row], folder: Path) -> tuple[list[
 
 def write_csv(path: Path, head: Sequence[str], rows: Iterable[Iterable[Any]]) -> Path:
     """Write a table; numbers have six digits, what is None or NaN stays empty."""
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([head, *([_text(cell) for cell in row] for row in rows)])
-    write_text(path, stream.getvalue())
+    atomic.write_csv(path, head, (map(_text, row) for row in rows))
     return path
 
 

@@ -16,6 +16,8 @@ from weakref import WeakValueDictionary
 import torch.distributed as dist
 from filelock import FileLock, Timeout
 
+from bundle.atomic import require_writable
+
 __all__ = ["open_run", "true_or_false"]
 
 logger = logging.getLogger(__name__)
@@ -73,7 +75,7 @@ def open_run(output_dir: str | os.PathLike[str], run_name: str | None = None, re
         ValueError: for a name that is no plain folder name, or ``resume`` without a name.
         FileExistsError: when the run exists and is not to be resumed: nothing is written over.
         BlockingIOError: when another process is at work on the run: two would write over each other's checkpoints.
-        PermissionError, NotADirectoryError: when the folder cannot be written.
+        OSError: of its kind, when the folder cannot be written.
     """
     several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
     if several and dist.get_rank() > 0:
@@ -108,11 +110,7 @@ def _open(output_dir: Path, run_name: str | None, resume: bool) -> str:
         )
     if resume and not begun:
         logger.warning("there is no run %s yet: it starts from the beginning; runs here: %s", path, _known(output_dir))
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path if begun else output_dir).close()
-    except OSError as error:
-        raise type(error)(f"output_dir {output_dir} cannot be written ({error.strerror}): choose another") from None
+    require_writable(path if begun else output_dir)
     return _RunDir(path, _lock(path))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -16,6 +14,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
+from bundle import atomic
 from bundle.cells.instances import ProbabilityToInstances
 from bundle.metrics.ctc import jaccard_indices
 from bundle.metrics.objects import Detections, detections
@@ -141,13 +140,9 @@ class ChooseCells:
         return {**setting, "seg": counts[0] / max(counts[1], 1), "f1": found.f1, **found._asdict()}
 
     def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "choice.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        atomic.write_csv(self.folder / "choice.csv", rows[0], (row.values() for row in rows))
         best = {name: rows[0][name] for name in self.settings[0]}
-        (self.folder / "cells.json").write_text(json.dumps({"cells": best}, indent=4) + "\n", encoding="utf-8")
+        atomic.write_json(self.folder / "cells.json", {"cells": best})
         if self.tracker is not None:
             for name in ("choice.csv", "cells.json"):
                 self.tracker.log_artifact(self.folder / name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -89,12 +88,7 @@ class MetricTables:
         logger.info("%d images measured: %s, images.csv beside it", len(order), self.folder / "summary.csv")
 
     def _write(self, name: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (
-            atomic.replacing(self.folder / name) as part,  # a table that is there is whole: studies rely on it
-            open(part, "w", newline="", encoding="utf-8") as file,
-        ):
-            csv.writer(file).writerows([head, *rows])
+        atomic.write_csv(self.folder / name, head, rows)  # a table that is there is whole: studies rely on it
         if self.tracker is not None:
             self.tracker.log_artifact(self.folder / name)
 

@@ -18,6 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from scipy import ndimage as ndi
 
+from bundle.atomic import replacing
 from bundle.cells.instances import probability_to_instances
 from bundle.output.pictures import panel_and_boxes
 from bundle.tracking.tracker import MLflowTracker
@@ -128,11 +129,11 @@ class PanelHandler:
             probability_to_instances(probability, **self.options),
             title=name + of_epoch,
         )
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{name}_{epoch:04d}.png"
         notes = PngInfo()
         notes.add_text(BOXES, json.dumps(boxes))
-        Image.fromarray(picture).save(path, pnginfo=notes)
+        with replacing(path) as part:
+            Image.fromarray(picture).save(part, pnginfo=notes)
         if self.tracker is not None:
             self.tracker.log_artifact(path, "pictures")
 

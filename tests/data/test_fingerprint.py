@@ -54,8 +54,8 @@ def test_any_change_shows(items):
 
 def test_each_file_is_read_once(items, monkeypatch):
     read = []
-    original = module._sha256
-    monkeypatch.setattr(module, "_sha256", lambda path: read.append(path) or original(path))
+    original = module._content
+    monkeypatch.setattr(module, "_content", lambda path: read.append(path) or original(path))
     fingerprint([{**items[0], "name": str(i), "slice": i} for i in range(30)])
     assert len(read) == 2
 

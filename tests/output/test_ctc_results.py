@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -126,15 +125,8 @@ def test_what_is_missing_and_where_it_may_not_go(tmp_path, positions):
     with pytest.raises(ValueError, match="is the folder of the images, where masks could replace them"):
         ChallengeWriter(tmp_path / "01_RES")({"image": image, "instances": image})
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ValueError, match=r"output_dir .*file' cannot be made \(File exists\)"):
+    with pytest.raises(FileExistsError, match=r"output_dir .*file' cannot be written \(File exists\)"):
         ChallengeWriter(tmp_path / "file")
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written(tmp_path):
-    (tmp_path / "closed").mkdir(mode=0o500)
-    with pytest.raises(ValueError, match="closed' cannot be written"):
-        ChallengeWriter(tmp_path / "closed")
 
 
 def test_other_keys_in_a_chain(tmp_path, positions):

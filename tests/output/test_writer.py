@@ -244,9 +244,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch
 
 def test_an_output_folder_that_cannot_be_written_is_said_at_once(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"output_dir .*file.* cannot be written"):
+    with pytest.raises(OSError, match=r"output_dir .*file.* cannot be written"):
         SegmentationWriter(tmp_path / "file")
-    with pytest.raises(ValueError, match=r"output_dir .*below.* cannot be written"):
+    with pytest.raises(OSError, match=r"output_dir .*below.* cannot be written"):
         SegmentationWriter(tmp_path / "file" / "below")
     with pytest.raises(ValueError, match="folder of the input images"):
         SegmentationWriter(tmp_path, input_dir=tmp_path)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from bundle.atomic import write_text
 from bundle.console import did_you_mean
 from bundle.studies.comparison.comparability import comparability
 from bundle.studies.comparison.learning_curves import chart
@@ -117,7 +118,7 @@ def write_report(
     )
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "index.html").write_text(render(page), encoding="utf-8")
+    write_text(folder / "index.html", render(page))
     write_csv(page, folder / "runs.csv")
     return folder / "index.html"
 

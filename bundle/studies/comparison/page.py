@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import re
 import time
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from bundle import atomic
 from bundle.metrics.selection import lower_is_better
 from bundle.studies.comparison.learning_curves import style
 from bundle.studies.comparison.mlflow_runs import Run
@@ -104,10 +104,7 @@ def write_csv(page: Page, path: Path) -> None:
         for several in section.table.rows
         for row in ([several, *several.alone()] if len(several.runs) > 1 else [several])
     ]
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+    atomic.write_csv(path, lines[0], (line.values() for line in lines))
 
 
 def _facts(section: Section, row: Row) -> dict[str, object]:

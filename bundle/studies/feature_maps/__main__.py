@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bundle.atomic import write_text
+from bundle.atomic import replacing, write_text
 from bundle.console import own_cause, require_known_options
 from bundle.studies import commands
 from bundle.studies.definition import Study, options_of
@@ -97,8 +97,8 @@ def show_maps(study: Study, places: Places, count: int = 3) -> str:
     client = _client(places)
     for run in found:
         folder = places.run_dir(run.run) / "feature_maps"
-        folder.mkdir(exist_ok=True)
-        draw_run(run, study.variants[run.run.variant].label, images, scales).savefig(folder / "maps.png")
+        with replacing(folder / "maps.png") as part:
+            draw_run(run, study.variants[run.run.variant].label, images, scales).savefig(part)
         values = {f"feature_maps/contrast_{name}": own.difference for name, own in run.contrasts.items()}
         _log(client, places.run_dir(run.run), [folder / "maps.png"], values)
     return _collected(study, places, client, found, draw_sheet(study, found, images, scales))
@@ -106,8 +106,8 @@ def show_maps(study: Study, places: Places, count: int = 3) -> str:
 
 def _collected(study: Study, places: Places, client: Any, found: Sequence[RunMaps], sheet: Any) -> str:
     folder = places.folder / "feature_maps"
-    folder.mkdir(exist_ok=True)
-    sheet.savefig(folder / "sheet.png")
+    with replacing(folder / "sheet.png") as part:
+        sheet.savefig(part)
     trials = pairs(study, found, collect(study, places))
     text = rule_text(study, found, trials)
     write_text(folder / "rule.md", text)
