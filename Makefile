@@ -10,7 +10,7 @@ help:
 	@echo "make quickstart   install, train on synthetic cells (4 minutes on two cores), segment new images"
 	@echo "make test         install and run the tests"
 	@echo "make quick        lint, and the tests of what changed: under two minutes"
-	@echo "make lint         style, types and spelling"
+	@echo "make lint         style, types, spelling, and what may import what"
 	@echo "make mlflow       open the page that compares runs, on http://127.0.0.1:5000"
 	@echo "make report       compare the runs on one page, report/index.html"
 	@echo "make bench        what each hot part costs beside its peers"
@@ -57,6 +57,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: install
 	$(BIN)/ruff check --fix .
