@@ -97,7 +97,7 @@ class LabelApp(_stock().MyApp, MONAILabelApp):  # type: ignore[misc]
         tasks = [task for task in self._infers.values() if task.is_valid() and hasattr(task, "bundle_path")]
         return {kind: DoubtScoring(kind, tasks[0]) for kind in DoubtScoring.KINDS} if tasks else {}
 
-    def infer(self, request: dict, datastore: Any = None) -> dict:
+    def infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
         self._require(request.get("model"), self._infers, "model")
         store, image = datastore or self.datastore(), request.get("image")
         if isinstance(image, str) and not Path(image).is_file() and not store.get_image_uri(image):
@@ -109,12 +109,12 @@ class LabelApp(_stock().MyApp, MONAILabelApp):  # type: ignore[misc]
         with _as_422():
             return super().infer(request, datastore)
 
-    def batch_infer(self, request: dict, datastore: Any = None) -> dict:
+    def batch_infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
         """One mask for each image; one that cannot be read has its ``error`` in the result and costs no other."""
         if not torch.cuda.is_available():
             request = {**request, "multi_gpu": False}  # the default, True, would divide by the number of GPUs
 
-        def infer(single: dict, store: Any = None) -> dict:
+        def infer(single: dict[str, Any], store: Any = None) -> dict[str, Any]:
             try:
                 return self.infer(single, store)
             except HTTPException as error:
@@ -129,12 +129,12 @@ class LabelApp(_stock().MyApp, MONAILabelApp):  # type: ignore[misc]
             raise HTTPException(422, errors[0])
         return results
 
-    def scoring(self, request: dict, datastore: Any = None) -> dict:
+    def scoring(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
         self._require(request.get("method"), self._scoring_methods, "scoring method")
         with _as_422():
             return super().scoring(request, datastore)
 
-    def next_sample(self, request: dict) -> dict:
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         self._require(request.get("strategy") or "random", self._strategies, "strategy")
         with _as_422():
             return super().next_sample(request)
@@ -145,7 +145,7 @@ class LabelApp(_stock().MyApp, MONAILabelApp):  # type: ignore[misc]
             self._require(model, self._trainers or self._infers, "model")
         return super().bundle_path(model)
 
-    def on_save_label(self, image_id: str, label_id: str) -> dict:
+    def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any]:
         """What the answer to an upload says of the label."""
         super().on_save_label(image_id, label_id)
         infos: list[dict[str, Any]] = [self.datastore().get_label_info(label_id, tag) for tag in self._tags(image_id)]
@@ -156,6 +156,6 @@ class LabelApp(_stock().MyApp, MONAILabelApp):  # type: ignore[misc]
         return list(self.datastore().get_labels_by_image_id(image_id))
 
     @staticmethod
-    def _require(name: Any, known: dict, what: str) -> None:
+    def _require(name: Any, known: dict[str, Any], what: str) -> None:
         if name not in known:
             raise HTTPException(404, f"there is no {what} {name!r}; known are {', '.join(sorted(known))}")

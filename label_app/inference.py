@@ -14,7 +14,7 @@ __all__ = ["InferTask"]
 class InferTask(BundleInferTask):
     """The stock inference of a bundle; a NIfTI mask of two axes gets its image's affine, which MONAI Label drops."""
 
-    def writer(self, data: dict, extension: str | None = None, dtype: Any = None) -> tuple[Any, Any]:
+    def writer(self, data: dict[str, Any], extension: str | None = None, dtype: Any = None) -> tuple[Any, Any]:
         file, result = super().writer(data, extension, dtype)
         labels = data[self.output_label_key]
         affine = data.get(f"{self.output_label_key}_meta_dict", {}).get("affine")

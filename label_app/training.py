@@ -29,7 +29,7 @@ class TrainTask(BundleTrainTask):
       goes on with a run that was interrupted.
     """
 
-    def __call__(self, request: dict, datastore: Any) -> dict:
+    def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
         require_values(request)
         options = request.get("options") or {}
         if not isinstance(options, Mapping):
@@ -40,7 +40,7 @@ class TrainTask(BundleTrainTask):
         self._options = dict(options)
         return super().__call__(request, datastore)
 
-    def _fetch_datalist(self, request: dict, datastore: Any) -> list[Item]:
+    def _fetch_datalist(self, request: dict[str, Any], datastore: Any) -> list[Item]:
         if not isinstance(datastore, CheckedStore):  # a DICOM server's, whose labels have ids of their own
             return super()._fetch_datalist(request, datastore)
         items: list[Item] = []
@@ -57,22 +57,22 @@ class TrainTask(BundleTrainTask):
                 items.append(item)
         return items
 
-    def _partition_datalist(self, datalist: list[Item], request: dict, shuffle: bool = False) -> Any:
+    def _partition_datalist(self, datalist: list[Item], request: dict[str, Any], shuffle: bool = False) -> Any:
         share = request.get("val_split", 0.2)
         if not 0 < share < 1 or len(datalist) < 2:
             return super()._partition_datalist(datalist, request, shuffle)
         return partition(datalist, share)
 
-    def run_single_gpu(self, request: dict, overrides: dict) -> None:
+    def run_single_gpu(self, request: dict[str, Any], overrides: dict[str, Any]) -> None:
         # within the server the bundle's logging.conf would silence the server's own errors from then on
         super().run_single_gpu(request, {**overrides, "logging_file": False})
 
-    def _load_checkpoint(self, model_pytorch: str, pretrained: bool, train_handlers: list) -> None:
+    def _load_checkpoint(self, model_pytorch: str, pretrained: bool, train_handlers: list[Any]) -> None:
         self._pretrained = pretrained
         if pretrained:
             super()._load_checkpoint(model_pytorch, pretrained, train_handlers)
 
-    def _update_overrides(self, overrides: dict) -> dict:
+    def _update_overrides(self, overrides: dict[str, Any]) -> dict[str, Any]:
         if not self._pretrained:  # random weights; the stock task ends in an error
             handlers = self.const.key_train_handlers()
             loaders = ("bundle.training.LoadNetwork", "CheckpointLoader")

@@ -38,7 +38,7 @@ class DoubtScoring(ScoringMethod):
         self.kind = kind
         self.task = task
 
-    def __call__(self, request: dict, datastore: Any) -> dict[str, float]:
+    def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, float]:
         """Scores by image; higher is more doubtful."""
         model = self._model()
         scores, fresh = {}, 0
@@ -62,7 +62,7 @@ class DoubtScoring(ScoringMethod):
         status = os.stat(self.task.get_path())
         return f"{status.st_mtime_ns}-{status.st_size}"
 
-    def _score(self, path: str, request: dict) -> float | None:
+    def _score(self, path: str, request: dict[str, Any]) -> float | None:
         """None for a file that cannot be read: it must not keep the others from being scored."""
         device = name_to_device(request.get("device"))
         data = {**self.task.config(), "image": path, "image_path": path, "device": device}
@@ -96,7 +96,7 @@ class MostDoubtful(Strategy):
         super().__init__(f"{scoring.description}: the image with the most of it")
         self.scoring = scoring
 
-    def __call__(self, request: dict, datastore: Any) -> dict[str, Any] | None:
+    def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any] | None:
         scores = self.scoring({"max_images": 16, **request}, datastore)
         ranked = uncertainty.rank(scores)
         return {"id": ranked[0], "score": scores[ranked[0]]} if ranked else None

@@ -76,7 +76,7 @@ def write_label(item: Mapping[str, Any], path: Path) -> None:
     _write((_rows(item, "label") > 0).astype(np.uint8), path)
 
 
-def _rows(item: Mapping[str, Any], key: str) -> NDArray:
+def _rows(item: Mapping[str, Any], key: str) -> np.ndarray:
     """(H, W); what is read comes in MONAI's order (1, x, y)."""
     return LoadSlice(label=key == "label")(item[key], item["slice"])[0].numpy().T
 

@@ -154,11 +154,11 @@ def d4(logits: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor) -> t
     return total / 8
 
 
-def _load(keys: Sequence[str]) -> list[Callable]:
+def _load(keys: Sequence[str]) -> list[Callable[..., Any]]:
     return [LoadImaged(keys), EnsureChannelFirstd(keys), NormalizeIntensityd("image")]
 
 
-def _augment(patch_size: int) -> list[Callable]:
+def _augment(patch_size: int) -> list[Callable[..., Any]]:
     """Crop, then deform and rotate, mirror and change grey values; the label by nearest neighbours."""
     return [
         RandSpatialCropd(_KEYS, roi_size=(patch_size,) * 2, random_size=False),
