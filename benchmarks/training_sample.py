@@ -70,7 +70,7 @@ def run(options: Options, size: int = 572, count: int = 60, width: int = 16) -> 
 def _ours(size: int) -> Compose:
     """What the config does after loading."""
     config = ConfigParser.load_config_file(CONFIG)
-    steps = ("augment", "weigh", "crop")
+    steps = ("augment", "targets", "crop")
     # the crop asks the network for its geometry: one channel is enough
     parser = ConfigParser({**config, "tile_size": size, "depth": DEPTH, "base_channels": 1})
     return Compose([transform for step in steps for transform in parser.get_parsed_content(step)])

@@ -27,7 +27,7 @@ TINY = {
     "max_epochs": 2,
     "samples_per_epoch": 4,
     "precision": "fp32",
-    "augment#0#sigma": 2.0,
+    "elastic#sigma": 2.0,
 }
 
 

@@ -14,21 +14,21 @@ from tests.test_experiments import EXPERIMENTS, film
 
 #: entry of the executed config -> its value with the overlay; None: it is gone
 CHANGES = {
-    "no_elastic": {"augment.0.sigma": "0.0"},
+    "no_elastic": {"elastic.sigma": "0.0"},
     "simard": {
-        "augment.0._target_": "transforms.RandElasticFieldd",
-        "augment.0.grid_size": None,
-        "augment.0.sigma": "50.0",
-        "augment.0.alpha": "7.7",
-        "augment.0.normalise": "true",
+        "elastic._target_": "transforms.RandElasticFieldd",
+        "elastic.grid_size": None,
+        "elastic.sigma": "50.0",
+        "elastic.alpha": "7.7",
+        "elastic.normalise": "true",
     },
-    "bilinear": {"augment.0.mode.0": "bilinear"},
-    "no_border": {"weigh.1.w0": "0.0"},
-    "no_balance": {"weigh.1.balance": "false"},
+    "bilinear": {"elastic.mode.0": "bilinear"},
+    "no_border": {"weight_map.w0": "0.0"},
+    "no_balance": {"weight_map.balance": "false"},
     "no_dropout": {"network_def.dropout": "0.0"},
     "same_padding": {
         "padding": "same",
-        "augment.0.spatial_size": "$@network_def.geometry.input_size(@tile_size)",
+        "elastic.spatial_size": "$@network_def.geometry.input_size(@tile_size)",
     },
 }
 
@@ -84,7 +84,7 @@ def test_it_trains(name, ablated, tmp_path):
 
 def test_without_elastic_the_window_is_still_turned_and_shifted(ablated):
     for names, deformed in (((), True), (("no_elastic",), False)):
-        warp = ablated(*names).parser.get_parsed_content("augment#0").warp
+        warp = ablated(*names).parser.get_parsed_content("elastic").warp
         warp.set_random_state(0).randomize((64, 72))
         assert (warp.sampling.displacement is not None) == deformed
         assert abs(warp.sampling.matrix[0, 1]) > 0.01
@@ -94,7 +94,7 @@ def test_without_elastic_the_window_is_still_turned_and_shifted(ablated):
 def test_both_deformations_move_pixels_equally_far(ablated):
     moved = []
     for names in ((), ("simard",)):
-        warp = ablated(*names).parser.get_parsed_content("augment#0").warp.set_random_state(0)
+        warp = ablated(*names).parser.get_parsed_content("elastic").warp.set_random_state(0)
         moved.append(np.sqrt(np.mean([warp.draw_displacement((60, 60)) ** 2 for _ in range(500)])))
     assert moved[1] == pytest.approx(moved[0], rel=0.05)
     assert moved[0] == pytest.approx(7.7, rel=0.05)
@@ -103,7 +103,7 @@ def test_both_deformations_move_pixels_equally_far(ablated):
 def weighed(flow: ConfigWorkflow) -> tuple[np.ndarray, np.ndarray]:
     """Weights of the background between two cells, some 4 px apart, and of the cells."""
     cells = boxes((10, 10), (10, 24), side=10, size=(30, 60)).astype(np.int32)
-    out = Compose(flow.parser.get_parsed_content("weigh"))({"label": cells[None]})
+    out = Compose(flow.parser.get_parsed_content("targets"))({"label": cells[None]})
     weight = np.asarray(out["weight"])[0]
     return weight[cells == 0], weight[cells > 0]
 
@@ -139,6 +139,6 @@ def test_the_padded_tile_is_the_next_larger_one_and_all_of_it_is_labelled(ablate
 
 def test_ablations_add_up(ablated):
     parsed = ablated("simard", "no_border", "same_padding").parser.get_parsed_content
-    assert parsed("augment#0").warp.spatial_size == 104
-    assert parsed("augment#0").warp.alpha == 7.7
-    assert parsed("weigh#1").weight_map.w0 == 0
+    assert parsed("elastic").warp.spatial_size == 104
+    assert parsed("elastic").warp.alpha == 7.7
+    assert parsed("weight_map").weight_map.w0 == 0

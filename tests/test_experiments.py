@@ -73,9 +73,9 @@ def test_the_kernel_study_augments_by_one_of_six_turns_and_mirrorings(workflow, 
     stack(tmp_path / "data")
     options = {"dataset_dir": str(tmp_path / "data"), "samples_per_epoch": 40}
     files = ("networks/dcn.json", "experiments/dcn_kernels.json")
-    parsed = workflow(*files, **options, **{"augment#0#sigma": 0.0}).parser.get_parsed_content
+    parsed = workflow(*files, **options, **{"elastic#sigma": 0.0}).parser.get_parsed_content
     source = {key: torch.arange(60 * 60).reshape(1, 60, 60).float() for key in ("image", "label")}
-    turn, found = parsed("augment")[1].set_random_state(0), set()
+    turn, found = parsed("turn").set_random_state(0), set()
     for _ in range(60):
         made = turn(dict(source))
         assert torch.equal(made["image"], made["label"])

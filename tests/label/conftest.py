@@ -25,7 +25,7 @@ from tests.conftest import ROOT
 PYTHON = os.environ.get("LABEL_PYTHON", str(ROOT / ".venv-label" / "bin" / "python"))
 #: seconds; how long things take says nothing here, only that they end
 PATIENCE = float(os.environ.get("LABEL_PATIENCE", "600"))
-OPTIONS = {"tile_size": 60, "samples_per_epoch": 4, "precision": "fp32", "augment#0#sigma": 2.0}
+OPTIONS = {"tile_size": 60, "samples_per_epoch": 4, "precision": "fp32", "elastic#sigma": 2.0}
 WORKAROUND = ROOT / "tests" / "label" / "torchvision_workaround"
 
 

@@ -91,11 +91,11 @@ def test_it_changes_the_network_and_what_the_network_asks_for(name):
 
     before, after = entries("train.json"), entries("train.json", f"networks/{name}.json")
     changed = {key for key in before | after if before.get(key) != after.get(key)}
-    allowed = ("network_def.", "augment.0.spatial_size", "tracker.params.", "padding")
+    allowed = ("network_def.", "elastic.spatial_size", "tracker.params.", "padding")
     if name == "dcn":
         allowed += ("auxiliary_loss.", "train.trainer.loss_function", "train.handlers.")
     assert {key for key in changed if not key.startswith(allowed)} == set()
-    assert after["augment.0.spatial_size"] == "$@network_def.geometry.input_size(@tile_size)"
+    assert after["elastic.spatial_size"] == "$@network_def.geometry.input_size(@tile_size)"
     lost = {key for key in before if key not in after}
     assert all(key.startswith("network_def.") for key in lost)
 

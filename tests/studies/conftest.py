@@ -16,7 +16,7 @@ STUDY = {
     "seeds": [0, 1],
     "variants": {
         "all": {"label": "full recipe"},
-        "border": {"label": "without border weight", "options": {"weigh#1#w0": 0.0}},
+        "border": {"label": "without border weight", "options": {"weight_map#w0": 0.0}},
     },
     "evaluation": {"config_files": ["configs/evaluate.json"], "part": "held_out", "averaging": ["none"]},
     "metrics": {"pixel_error": "pixel error", "iou": "IoU"},

@@ -30,11 +30,11 @@ def test_none_is_an_expression_for_monai_leaves_out_none():
 
 
 def test_what_a_variant_says_comes_last(study_file):
-    study = read_study(study_file()).with_options({"weigh#1#w0": 3.0, "network_def#norm": None})
+    study = read_study(study_file()).with_options({"weight_map#w0": 3.0, "network_def#norm": None})
     first, second, *_ = study.runs()
-    assert training(study, first, PLACES).parser()["weigh"][1]["w0"] == 3.0
+    assert training(study, first, PLACES).parser()["weight_map"]["w0"] == 3.0
     config = training(study, second, PLACES).parser()
-    assert config["weigh"][1]["w0"] == 0.0
+    assert config["weight_map"]["w0"] == 0.0
     assert config["network_def"]["norm"] is None
     assert (config["seed"], config["fold"], config["dataset_dir"]) == (0, None, "data")
 

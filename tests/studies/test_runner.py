@@ -21,7 +21,7 @@ from tests.studies.conftest import STUDY
 
 LAUNCHER = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
 #: three variants; the stand-in measures by their first letters
-VARIANTS = {**STUDY["variants"], "c-last": {"options": {"weigh#1#sigma": 3.0}}}
+VARIANTS = {**STUDY["variants"], "c-last": {"options": {"weight_map#sigma": 3.0}}}
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +79,7 @@ def test_every_run_once_the_seeds_outermost(run, tmp_path):
 
 
 def test_a_run_that_fails_does_not_stop_the_others(run, tmp_path):
-    variants = {**STUDY["variants"], "broken": {"options": {"weigh#1#sigma": 3.0}}}
+    variants = {**STUDY["variants"], "broken": {"options": {"weight_map#sigma": 3.0}}}
     code, printed, journal = run("--jobs", "2", variants=variants, seeds=[0])
     assert code == 1
     assert "tiny-broken-s0 failed, exit code 3; the end of" in printed
@@ -127,7 +127,7 @@ def test_the_report_without_running_anything(run, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interruption_ends_the_training_and_the_same_command_goes_on(number, run, tmp_path):
-    variants = {"all": {}, "slow": {"options": {"weigh#1#sigma": 3.0}}}
+    variants = {"all": {}, "slow": {"options": {"weight_map#sigma": 3.0}}}
     waiting = tmp_path / "runs" / "tiny-slow-s0" / "waiting"
 
     def interrupt():

@@ -49,7 +49,7 @@ def test_a_study_from_end_to_end(study_file, cells, tmp_path, monkeypatch, capfd
         epochs = store.get_metric_history(found[training].info.run_id, "train/epoch")
         assert [metric.value for metric in epochs] == list(range(1, 21))
     assert found["tiny-border-s3"].data.params["w0"] == "0.0"
-    assert found["tiny"].data.params["variants.border.options.weigh#1#w0".replace("#", "_")] == "0.0"
+    assert found["tiny"].data.params["variants.border.options.weight_map#w0".replace("#", "_")] == "0.0"
     assert found["tiny"].data.params["provenance.data_fingerprint"]
     assert "| full recipe | none | 1 |" in found["tiny"].data.tags["mlflow.note.content"]
     files = {file.path for file in store.list_artifacts(parent.info.run_id)}
