@@ -191,9 +191,7 @@ def test_options_of_monai_and_of_nested_entries_are_known():
     require_known_options(["-q", "--durations=5"])
     with pytest.raises(ValueError, match=r"unknown option --lr: known are .*optimizer"):
         require_known_options([*files, "--lr", "0.1"])
-    require_known_options(
-        [*files, "--network_def#norm", "$None", "--network_def#act", "prelu", "--elastic#prob", "1"]
-    )
+    require_known_options([*files, "--network_def#norm", "$None", "--network_def#act", "prelu", "--elastic#prob", "1"])
     require_known_options([*files, "--validate#metrics#mine", "{'_target_': 'a.b'}", "--cells::threshold", "0.4"])
     with pytest.raises(ValueError, match=r"unknown option --cells#treshold: did you mean --cells#threshold\?"):
         require_known_options([*files, "--cells#treshold", "0.9"])
