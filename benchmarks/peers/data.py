@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +51,12 @@ def parts(dataset_dir: str | os.PathLike[str], validation: int = 0) -> dict[str,
     }
 
 
-def truth(items: Sequence[Mapping[str, Any]]) -> NDArray[np.bool_]:
+def truth(items: Sequence[Item]) -> NDArray[np.bool_]:
     """(N, H, W), true where there is cell."""
     return np.stack([_rows(item, "label") > 0 for item in items])
 
 
-def write_image(item: Mapping[str, Any], path: Path) -> None:
+def write_image(item: Item, path: Path) -> None:
     """The grey values of one slice as a PNG, 8 bit.
 
     Raises:
@@ -71,12 +71,12 @@ def write_image(item: Mapping[str, Any], path: Path) -> None:
     _write(grey, path)
 
 
-def write_label(item: Mapping[str, Any], path: Path) -> None:
+def write_label(item: Item, path: Path) -> None:
     """The classes of one slice as a PNG: 0 membrane, 1 cell."""
     _write((_rows(item, "label") > 0).astype(np.uint8), path)
 
 
-def _rows(item: Mapping[str, Any], key: str) -> np.ndarray:
+def _rows(item: Item, key: Literal["image", "label"]) -> np.ndarray:
     """(H, W); what is read comes in MONAI's order (1, x, y)."""
     return LoadSlice(label=key == "label")(item[key], item["slice"])[0].numpy().T
 

@@ -185,7 +185,7 @@ def _endless(loader: DataLoader) -> Iterator[Any]:
         yield from loader
 
 
-def _write(item: Mapping[str, Any], folder: Path, with_label: bool = False) -> dict[str, str]:
+def _write(item: Item, folder: Path, with_label: bool = False) -> dict[str, str]:
     """A slice as PNG, and its label only where it trains."""
     image, label = (folder / key / f"{item['name']}.png" for key in _KEYS)
     write_image(item, image)

@@ -80,7 +80,7 @@ def require_nnunet(python: str) -> None:
         )
 
 
-def write_dataset(raw: Path, training: Sequence[Mapping[str, Any]], segmented: Sequence[Mapping[str, Any]]) -> None:
+def write_dataset(raw: Path, training: Sequence[Item], segmented: Sequence[Item]) -> None:
     """A data set in nnU-Net's format: PNG files and ``dataset.json``.
 
     Args:

@@ -13,19 +13,11 @@ FILES: tuple[Literal["image", "label", "markers", "silver"], ...] = ("image", "l
 class Item(TypedDict, total=False):
     """An image and what is known about it. MONAI Label feeds items of its own, of "image" and "label" only."""
 
-    image: Required[str]
-    """Path."""
-    label: str
-    """Path; absent where nobody annotated the image."""
-    name: str
-    """Unique in its datalist, and short."""
-    slice: int
-    """Page of a stack, from 0, in image and label; absent where a file holds one image."""
-    markers: str
-    """Path of discs inside the cells that the label may leave out."""
-    silver: str
-    """Path of outlines that programs agree on."""
-    moment: float
-    """Place of a frame in its film, 0 to below 1."""
-    not_annotated: int
-    """Value of the label where nobody annotated, if the file has one of its own."""
+    image: Required[str]  # path
+    label: str  # path; absent where nobody annotated the image
+    name: str  # unique in its datalist, and short
+    slice: int  # page of a stack, from 0, in image and label; absent where a file holds one image
+    markers: str  # path of discs inside the cells that the label may leave out
+    silver: str  # path of outlines that programs agree on
+    moment: float  # place of a frame in its film, 0 to below 1
+    not_annotated: int  # value of the label where nobody annotated, if the file has one of its own

@@ -17,6 +17,7 @@ from torch.utils.data import get_worker_info
 from bundle.data.axes import require_same_axes
 from bundle.data.errors import ImageError, UnreadableImageError, image_error
 from bundle.data.formats import PLANAR, extension
+from bundle.data.item import Item
 from bundle.data.readers import read_image
 from transforms.labels.instances import IGNORE
 
@@ -219,7 +220,7 @@ class ReadableItems(IterableDataset):
         failed: (path, reason) of every file skipped in the current or last pass.
     """
 
-    def __init__(self, data: Sequence[Mapping[Hashable, Any]], transform: Any) -> None:
+    def __init__(self, data: Sequence[Item], transform: Any) -> None:
         super().__init__(data, transform)
         self.failed: list[tuple[str, str]] = []
 
