@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from pydoc import ErrorDuringImport, locate
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -113,27 +114,42 @@ def require_known_options(arguments: Sequence[str] | None = None) -> None:
     config = ConfigParser()
     config.read_config(DefaultParseValue(options["config_file"]))
     own = set(config.get())
-    for name, value in options.items():
+    given = {name: DefaultParseValue(value) for name, value in options.items()}
+    for name, value in given.items():
         if re.split("#|::", name)[0] in own or name in inspect.signature(run).parameters:
-            if DefaultParseValue(value) is None:
+            if value is None:
                 raise ValueError(f"MONAI ignores an option whose value is None: write --{name} '$None'")
-            _require_known_within(config, name, DefaultParseValue(value))
+            _require_known_within(config, name, given)
             continue
         raise ValueError(f"unknown option --{name}: {did_you_mean(name, sorted(own), '--')}")
 
 
-def _require_known_within(config: ConfigParser, name: str, value: Any) -> None:
-    """Of ``cells#threshold`` the last part; a component takes any argument, and a mapping is a new entry, not a value.
+def _require_known_within(config: ConfigParser, name: str, options: Mapping[str, Any]) -> None:
+    """Of ``cells#threshold`` the last part; a mapping is a new entry, not a value.
 
     Raises:
         ValueError: naming the option and what there is.
     """
+    from monai.bundle import ConfigComponent
+
     parent, _, last = name.replace("::", "#").rpartition("#")
-    if not parent or isinstance(value, Mapping):
+    if not parent or last.startswith("_") or isinstance(options[name], Mapping):
         return
     there = config.get(parent, {})
-    if isinstance(there, Mapping) and "_target_" not in there and last not in there:
+    if ConfigComponent.is_instantiable(there):
+        target = ConfigComponent({**there, "_target_": options.get(f"{parent}#_target_", there["_target_"])})
+        there = _arguments(target.resolve_module_name())
+    if isinstance(there, Mapping) and last not in there:
         raise ValueError(f"unknown option --{name}: {did_you_mean(last, there, f'--{parent}#')}")
+
+
+def _arguments(target: str) -> Mapping[str, Any] | None:
+    """What a component can be told; None where that is not known, or any name."""
+    try:
+        parameters = inspect.signature(locate(target)).parameters  # type: ignore[arg-type]
+    except (TypeError, ValueError, ErrorDuringImport):
+        return None
+    return None if any(one.kind is one.VAR_KEYWORD for one in parameters.values()) else parameters
 
 
 def require_own(*modules: ModuleType) -> None:

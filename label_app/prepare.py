@@ -117,7 +117,7 @@ def adapted(
     parser["validate#items"] = []
     parser["pretrained"] = "@model_file"  # what it has seen stays in the record
     parser["experiment_name"] = experiment_name
-    parser["cells"] = cell_options(model, parser["cells"])
+    parser["cells"].update(vars(cell_options(model)))
     parser["rgb"] = "luminance"  # as inference and the check of uploads
     for key, value in (options or {}).items():
         if key not in parser:

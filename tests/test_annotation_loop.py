@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from monai.bundle import load_bundle_config
 from torch.nn.functional import interpolate
 
 from benchmarks.annotation_loop.__main__ import main
 from benchmarks.annotation_loop.loop import Loop
 from benchmarks.annotation_loop.plan import STRATEGIES, Settings, keep_settings, read_film
 from benchmarks.annotation_loop.report import curves, draw, markdown, write_report
-from bundle.cells.instances import probability_to_instances
+from bundle.cells import probability_to_instances
 from bundle.data.fingerprint import image_fingerprints
 from bundle.data.readers import read_image
 from bundle.inference.overlap_tile import OverlapTileInferer
@@ -183,11 +184,11 @@ def test_the_test_is_measured_on_its_truth_and_refused_where_it_was_trained_on(m
     assert loop.measure(name) == pytest.approx(15**2 / (SIZE[0] * SIZE[1]))
     network = untrained()
     checkpoints.write(model, network.state_dict())
-    options = json.loads((ROOT / "configs/train.json").read_text())["cells"]
+    options = load_bundle_config(str(ROOT), "train.json").get_parsed_content("cells")
     cells, truth = [], []
     for frame in TEST:
         image = make_loop(fold=2).image(frame)
-        cells.append(probability_to_instances(foreground_probability(network, loop.inferer, image).numpy(), **options))
+        cells.append(probability_to_instances(foreground_probability(network, loop.inferer, image).numpy(), options))
         file = Path(loop.settings.dataset_dir) / f"01_GT/SEG/man_seg{frame[3:]}.tif"
         truth.append(np.asarray(read_image(file, np.dtype(np.float32))).squeeze().astype(int))
     assert loop.measure(name) == pytest.approx(seg(truth, cells), rel=0.01)  # bf16 rounds by the tile

@@ -191,10 +191,14 @@ def test_options_of_monai_and_of_nested_entries_are_known():
     require_known_options(["-q", "--durations=5"])
     with pytest.raises(ValueError, match=r"unknown option --lr: known are .*optimizer"):
         require_known_options([*files, "--lr", "0.1"])
-    require_known_options([*files, "--network_def#norm", "$None", "--network_def#act", "prelu", "--elastic#prob", "1"])
+    require_known_options(
+        [*files, "--network_def#norm", "$None", "--network_def#up_relu", "True", "--elastic#prob", "1"]
+    )
     require_known_options([*files, "--validate#metrics#mine", "{'_target_': 'a.b'}", "--cells::threshold", "0.4"])
-    with pytest.raises(ValueError, match=r"unknown option --cells#treshold: did you mean --cells#threshold\?"):
+    with pytest.raises(ValueError, match=r"unknown option --cells#treshold: did you mean --cells#threshold"):
         require_known_options([*files, "--cells#treshold", "0.9"])
+    with pytest.raises(ValueError, match=r"unknown option --optimizer#beta: did you mean --optimizer#betas\?"):
+        require_known_options([*files, "--optimizer#_target_", "torch.optim.Adam", "--optimizer#beta", "[0.9,0.99]"])
     with pytest.raises(ValueError, match=r"unknown option --train#nothing#x: known are none"):
         require_known_options([*files, "--train#nothing#x", "1"])
     for none in (["--network_def#norm", "None"], ["--network_def#norm=None", "--seed", "1"]):

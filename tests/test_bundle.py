@@ -142,7 +142,7 @@ def test_documents_name_what_exists():
 def test_options_in_the_documents_are_known(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "output" / "choice").mkdir(parents=True)
-    (tmp_path / "output" / "choice" / "cells.json").write_text('{"cells": {}}')  # made by the command before it
+    (tmp_path / "output" / "choice" / "cells.json").write_text("{}")  # made by the command before it
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         text = page.read_text().replace("$TRAIN", "run training --config_file configs/train.json")
         for line in re.findall(r"^(?:python -m monai\.bundle )?(run .*)", text, flags=re.MULTILINE):

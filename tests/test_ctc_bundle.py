@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 
 import numpy as np
 import pytest
@@ -11,12 +10,12 @@ import tifffile
 import torch
 from scipy import ndimage
 
-from bundle.cells.instances import probability_to_instances
+from bundle.cells import probability_to_instances
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.metrics.ctc import main
 from bundle.model import checkpoints
+from bundle.model.card import cell_options
 from bundle.networks import UNet
-from tests.conftest import ROOT
 from tests.data.ctc_set import boxes, save
 from transforms import IGNORE, Standardize
 
@@ -104,8 +103,7 @@ def test_inference_writes_the_challenges_layout(bundle_run, sequence, tmp_path, 
     # in the widest gap near the median: cells in every frame, whatever the last bit of a probability
     values = np.unique(np.quantile(probability(0), np.linspace(0.4, 0.8, 200)))
     widest = int(np.argmax(np.diff(values)))
-    options = json.loads((ROOT / "configs/inference.json").read_text())["trained_cells"]["defaults"]
-    options["threshold"] = round(float(values[widest : widest + 2].mean()), 6)
+    options = cell_options(tmp_path / "model.pt", threshold=round(float(values[widest : widest + 2].mean()), 6))
     result = bundle_run(
         "run",
         ["configs/inference.json", "configs/ctc_inference.json"],
@@ -113,7 +111,7 @@ def test_inference_writes_the_challenges_layout(bundle_run, sequence, tmp_path, 
         output_dir=str(tmp_path / "out"),
         checkpoint=str(tmp_path / "model.pt"),
         precision="fp32",
-        **{"cells#threshold": options["threshold"]},
+        **{"cells#threshold": options.threshold},
     )
     assert result.returncode == 0, result.stderr
     found = sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "out").rglob("*.*"))
@@ -121,7 +119,7 @@ def test_inference_writes_the_challenges_layout(bundle_run, sequence, tmp_path, 
     for frame in range(6):
         mask = tifffile.imread(tmp_path / f"out/01_RES/mask{frame:03d}.tif")
         assert mask.dtype == np.uint16
-        expected = probability_to_instances(probability(frame), **options).T
+        expected = probability_to_instances(probability(frame), options).T
         assert expected.max() > 0
         assert ((mask > 0) != (expected > 0)).mean() < 0.002
         assert mask.max() == expected.max()

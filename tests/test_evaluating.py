@@ -103,11 +103,12 @@ def test_choosing_writes_an_overlay_that_inference_takes(model, bundle_run, cell
     rows = table(tmp_path / "choice" / "choice.csv")
     assert {row["threshold"] for row in rows} == {"0.3", "0.55"}
     chosen = json.loads((tmp_path / "choice" / "cells.json").read_text())
-    assert chosen["cells"] == {**chosen["cells"], "min_size": 7, "threshold": float(rows[0]["threshold"]), "grow": 1.0}
+    expected = {"cells#min_size": 7, "cells#threshold": float(rows[0]["threshold"]), "cells#close_gaps": 1.0}
+    assert chosen == chosen | expected
     assert bundle_run("choosing", CHOICE, **options, part="held_out", held_out=1).returncode != 0
 
     strict = tmp_path / "strict.json"
-    chosen["cells"]["min_size"] = 10**6
+    chosen["cells#min_size"] = 10**6
     strict.write_text(json.dumps(chosen))
     for overlay in (tmp_path / "choice" / "cells.json", strict):
         result = bundle_run(

@@ -1,1 +1,6 @@
 """Cells read off probabilities: labelling, splitting, holes, outlines."""
+
+from bundle.cells.instances import ProbabilityToInstances, ProbabilityToInstancesd, probability_to_instances
+from bundle.cells.options import CellOptions
+
+__all__ = ["CellOptions", "ProbabilityToInstances", "ProbabilityToInstancesd", "probability_to_instances"]

@@ -1,4 +1,4 @@
-"""Operations on labelled cells, HW[D]: filling holes, splitting touching ones, extending them, closing ridges."""
+"""Operations on labelled cells, HW[D]: filling holes, splitting touching ones, extending them, closing gaps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from scipy import ndimage as ndi
 from skimage.feature import peak_local_max
 from skimage.segmentation import expand_labels, watershed
 
-__all__ = ["close_ridges", "extend", "fill_holes", "split_touching"]
+__all__ = ["close_gaps", "extend", "fill_holes", "split_touching"]
 
 
 def fill_holes(cells: np.ndarray, count: int, connectivity: int) -> np.ndarray:
@@ -32,20 +32,18 @@ def fill_holes(cells: np.ndarray, count: int, connectivity: int) -> np.ndarray:
 
 
 def split_touching(
-    cells: np.ndarray, probability: np.ndarray, seeds: str, seed_distance: float, connectivity: int
+    cells: np.ndarray, probability: np.ndarray, split_by: str, distance: float, connectivity: int
 ) -> np.ndarray:
-    """Watershed of every component, as ``connectivity`` has them, from seeds at least ``seed_distance`` px apart."""
+    """Watershed of every component, as ``connectivity`` has them, from seeds at least ``distance`` px apart."""
     foreground = cells > 0
     # without any background there is no distance to it: then the edge of the image counts as background
     edge = int(foreground.all())
     relief = ndi.distance_transform_edt(np.pad(foreground, edge))[(slice(edge, -edge or None),) * cells.ndim]
-    if seeds == "probability":
-        smooth = ndi.gaussian_filter(np.where(foreground, probability, 0).astype(float), seed_distance / 2)
+    if split_by == "probability":
+        smooth = ndi.gaussian_filter(np.where(foreground, probability, 0).astype(float), distance / 2)
         # a sure network saturates: inside such a plateau, to 1 % equal, the distance decides
         relief = np.round(smooth, 2) + 0.01 * relief / max(relief.max(), 1)
-    peaks = peak_local_max(
-        relief, min_distance=int(seed_distance), labels=cells, exclude_border=False, threshold_abs=-1
-    )
+    peaks = peak_local_max(relief, min_distance=int(distance), labels=cells, exclude_border=False, threshold_abs=-1)
     # a level ridge, as along a rod, has several peaks but is one seed; never across two components
     top = (relief >= ndi.maximum_filter(relief, size=3)) & foreground
     ridges, _ = ndi.label(top, ndi.generate_binary_structure(cells.ndim, cells.ndim))
@@ -58,24 +56,24 @@ def split_touching(
     return np.asarray(watershed(-relief, markers, mask=foreground, connectivity=connectivity))
 
 
-def extend(cells: np.ndarray, probability: np.ndarray, outline: float, connectivity: int) -> np.ndarray:
-    """Flood down the probability from every cell to where it is no longer above ``outline``."""
-    mask = (probability > outline) | (cells > 0)
+def extend(cells: np.ndarray, probability: np.ndarray, low: float, connectivity: int) -> np.ndarray:
+    """Flood down the probability from every cell to where it is no longer above ``low``."""
+    mask = (probability > low) | (cells > 0)
     return np.asarray(watershed(-probability, cells, mask=mask, connectivity=connectivity))
 
 
-def close_ridges(cells: np.ndarray, grow: float) -> np.ndarray:
-    """Extend cells by up to ``grow`` px into the gaps between two of them, but not into open background."""
-    near = _ball(grow, cells.ndim)
+def close_gaps(cells: np.ndarray, distance: float) -> np.ndarray:
+    """Extend cells by up to ``distance`` px into the gaps between two of them, but not into open background."""
+    near = _ball(distance, cells.ndim)
     swollen = ndi.binary_dilation(cells > 0, near)
     # a closing fills narrow gaps wholly and wide ones not at all; beyond the image there may be more cells
     closed = ndi.binary_erosion(swollen, near, border_value=1)
     # and only where two cells are, or it would fill the notches of a single one
-    far = _ball(2 * grow, cells.ndim)
+    far = _ball(2 * distance, cells.ndim)
     none = np.iinfo(cells.dtype).max
     most = ndi.maximum_filter(cells, footprint=far, mode="constant", cval=0)
     least = ndi.minimum_filter(np.where(cells == 0, none, cells), footprint=far, mode="constant", cval=none)
-    return np.where(closed & (least != most), expand_labels(cells, distance=grow), cells)
+    return np.where(closed & (least != most), expand_labels(cells, distance=distance), cells)
 
 
 def _ball(radius: float, ndim: int) -> np.ndarray:

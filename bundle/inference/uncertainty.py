@@ -18,7 +18,7 @@ from monai.inferers import Inferer
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from bundle.cells.instances import probability_to_instances
+from bundle.cells import probability_to_instances
 from transforms import WeightMap
 
 __all__ = ["border_score", "dropout_passes", "epistemic_score", "foreground_probability", "rank"]
@@ -208,4 +208,4 @@ def _parted(p: np.ndarray, threshold: float, min_size: int) -> np.ndarray:
 
 def _components(p: np.ndarray, threshold: float, min_size: int) -> np.ndarray:
     # with its holes open a component of a stricter threshold lies within one of a laxer
-    return probability_to_instances(p, threshold, min_size, fill_holes=False)
+    return probability_to_instances(p, threshold=threshold, min_size=min_size, fill_holes=False)

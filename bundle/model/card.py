@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from bundle import atomic
+from bundle.cells import CellOptions
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.data.item import Item
+from bundle.model.renamed import translated
 
 __all__ = [
     "card_file",
@@ -30,6 +32,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+#: the cells of train.json, where nothing is told
+_UNTOLD = CellOptions(min_size=20, close_gaps=1.0)
 
 #: options of the command line that decide which image is in which part
 _SPLIT = ("held_out", "fold", "folds", "blocks", "validation", "split_seed")
@@ -110,22 +115,26 @@ def origin(checkpoint: str | os.PathLike[str]) -> str:
     return f"{experiment}, trained on {len(names)} image{'s' if len(names) > 1 else ''}: {shown}"
 
 
-def cell_options(checkpoint: str | os.PathLike[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """How cells are read off a network's probabilities: as its training's config had it, else the defaults.
+def cell_options(checkpoint: str | os.PathLike[str], **changes: Any) -> CellOptions:
+    """How cells are read off a network's probabilities: as its training's config had it.
 
     Args:
-        checkpoint: of the network; what lies beside it tells (:func:`card_file`).
-        defaults: option of :func:`bundle.cells.instances.probability_to_instances` -> value, for what is not told.
+        checkpoint: of the network; what lies beside it tells (:func:`card_file`), else it is what train.json says.
+        changes: single options, instead of what the training had.
+
+    Raises:
+        ValueError: for an option that is unknown or out of its range.
     """
     config = read_card(checkpoint).get("config", {})
-    told = config.get("cells", {}) if isinstance(config, dict) else {}
+    told = config.get("cells") if isinstance(config, dict) else None
+    told = translated("cells", told) if isinstance(told, dict) else {}
     # an expression of the training's config has no meaning in another one
     plain = {
         name: told[name]
-        for name in defaults
+        for name in vars(_UNTOLD)
         if name in told and not (isinstance(told[name], str) and told[name].startswith(("$", "@", "%")))
     }
-    return {**defaults, **plain}
+    return CellOptions.of(_UNTOLD, **plain | changes)
 
 
 def require_unseen(items: Sequence[Item], part: str, checkpoint: str | os.PathLike[str]) -> list[Item]:

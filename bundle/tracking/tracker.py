@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,8 @@ class MLflowTracker:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Flatten parameters to text: nested names joined by "."."""
     for key, value in values.items():
+        if is_dataclass(value):
+            value = vars(value)
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:

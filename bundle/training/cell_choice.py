@@ -15,7 +15,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from bundle import atomic
-from bundle.cells.instances import ProbabilityToInstances
+from bundle.cells import CellOptions, ProbabilityToInstances
 from bundle.metrics.ctc import jaccard_indices
 from bundle.metrics.objects import Detections, detections
 from bundle.tracking.tracker import MLflowTracker
@@ -30,17 +30,16 @@ _EQUAL = 0.002
 
 
 class ChooseCells:
-    """Ignite handler for an evaluator: tries settings of :func:`bundle.cells.instances.probability_to_instances`.
+    """Ignite handler for an evaluator: tries :class:`bundle.cells.CellOptions`.
 
     Every combination of ``grid`` is measured on all images. ``choice.csv`` lists all of them, the best first, with SEG,
     F1 at an intersection over union of 0.5, and the cells found, missed and invented; ``cells.json`` holds the best as
-    an overlay for the configs: {"cells": {...}}. Of those within 0.002 of the best score the one that invents the
+    an overlay for the configs. Of those within 0.002 of the best score the one that invents the
     fewest cells wins, then the smallest ``min_size``: SEG itself does not see invented cells.
 
     Args:
         folder: where both go; made if absent.
-        grid: option -> values to try. threshold and outline in 0..1; min_size, grow and seed_distance in px.
-            Combinations whose outline is not below their threshold are left out.
+        grid: option -> values to try. Combinations whose low_threshold is not below their threshold are left out.
         fixed: all other options.
         by: "seg" or "f1".
         part: of the data; only "validation" is allowed, for what is chosen on others cannot be measured there.
@@ -56,7 +55,7 @@ class ChooseCells:
         self,
         folder: str | os.PathLike[str],
         grid: Mapping[str, Sequence[Any]],
-        fixed: Mapping[str, Any] | None = None,
+        fixed: CellOptions | None = None,
         by: str = "seg",
         part: str = "validation",
         tracker: MLflowTracker | None = None,
@@ -73,10 +72,12 @@ class ChooseCells:
         self.folder = Path(folder)
         self.grid = {name: list(values) for name, values in grid.items()}
         every = [
-            {**(fixed or {}), **dict(zip(self.grid, values, strict=True))} for values in product(*self.grid.values())
+            {**vars(CellOptions.of(fixed)), **dict(zip(self.grid, values, strict=True))}
+            for values in product(*self.grid.values())
         ]
-        self.settings = [setting for setting in every if _ordered(setting)] or every
-        self._label = [ProbabilityToInstances(**setting) for setting in self.settings]
+        below = [each for each in every if each["low_threshold"] is None or each["low_threshold"] < each["threshold"]]
+        self.settings = [CellOptions.of(**each) for each in below or every]
+        self._label = [ProbabilityToInstances(setting) for setting in self.settings]
         self.by = by
         self.part = part
         self.tracker = tracker
@@ -114,7 +115,7 @@ class ChooseCells:
 
         def order(row: Mapping[str, Any]) -> tuple[float, ...]:
             equal = row[self.by] >= enough
-            return not equal, *((row["false"], row.get("min_size", 0)) if equal else ()), -row[self.by]
+            return not equal, *((row["false"], row["min_size"]) if equal else ()), -row[self.by]
 
         rows.sort(key=order)
         self._write(rows)
@@ -135,20 +136,14 @@ class ChooseCells:
             if len(numbers) > 2 and best[name] in (min(numbers), max(numbers)) and best[name] != 0:
                 logger.warning("%s %s is at the end of its grid: try values beyond", name, best[name])
 
-    def _row(self, setting: Mapping[str, Any], counts: np.ndarray) -> dict[str, Any]:
+    def _row(self, setting: CellOptions, counts: np.ndarray) -> dict[str, Any]:
         found = Detections(*map(int, counts[2:]))
-        return {**setting, "seg": counts[0] / max(counts[1], 1), "f1": found.f1, **found._asdict()}
+        return {**vars(setting), "seg": counts[0] / max(counts[1], 1), "f1": found.f1, **found._asdict()}
 
     def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         atomic.write_csv(self.folder / "choice.csv", rows[0], (row.values() for row in rows))
-        best = {name: rows[0][name] for name in self.settings[0]}
-        atomic.write_json(self.folder / "cells.json", {"cells": best})
+        best = {f"cells#{name}": rows[0][name] for name in vars(self.settings[0])}
+        atomic.write_json(self.folder / "cells.json", best)
         if self.tracker is not None:
             for name in ("choice.csv", "cells.json"):
                 self.tracker.log_artifact(self.folder / name)
-
-
-def _ordered(setting: Mapping[str, Any]) -> bool:
-    """Whether an outline, if there is one, lies below the threshold."""
-    outline = setting.get("outline")
-    return outline is None or outline < setting.get("threshold", 0.5)

@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from scipy import ndimage as ndi
 
 from bundle.atomic import replacing
-from bundle.cells.instances import probability_to_instances
+from bundle.cells import CellOptions, probability_to_instances
 from bundle.output.pictures import panel_and_boxes
 from bundle.tracking.tracker import MLflowTracker
 
@@ -54,7 +54,7 @@ class PanelHandler:
         tracker: of the run; its engine tells the epoch. None: the validator's own.
         count: pictures of one validation, at least 1.
         every: validations from one set of pictures to the next, at least 1; the first is always shown.
-        options: how cells are found, see :func:`bundle.cells.instances.probability_to_instances`.
+        options: how cells are found; None: the options' defaults.
         transpose: turn (x, y), as MONAI's readers order the axes, into rows and columns.
 
     Raises:
@@ -67,7 +67,7 @@ class PanelHandler:
         tracker: MLflowTracker | None = None,
         count: int = 4,
         every: int = 1,
-        options: Mapping[str, Any] | None = None,
+        options: CellOptions | None = None,
         transpose: bool = True,
     ) -> None:
         for name, value in (("count", count), ("every", every)):
@@ -77,7 +77,7 @@ class PanelHandler:
         self.tracker = tracker
         self.count = count
         self.every = every
-        self.options = dict(options or {})
+        self.options = options
         self.transpose = transpose
         self._validations = 0
         self._drawn = 0
@@ -126,7 +126,7 @@ class PanelHandler:
             None if target is None else _cells(target[0].astype(np.int64)),
             weight,
             probability,
-            probability_to_instances(probability, **self.options),
+            probability_to_instances(probability, self.options),
             title=name + of_epoch,
         )
         path = self.folder / f"{name}_{epoch:04d}.png"

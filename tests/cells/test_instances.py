@@ -89,7 +89,7 @@ class TestSeeds:
 
     def test_touching_discs(self):
         assert probability_to_instances(self.touching * 1.0).max() == 1
-        cells = probability_to_instances(self.touching * 1.0, seeds="distance")
+        cells = probability_to_instances(self.touching * 1.0, split_by="distance")
         assert cells.max() == 2
         np.testing.assert_array_equal(cells > 0, self.touching)
         assert cells[25, 25] != cells[25, 51]
@@ -97,15 +97,15 @@ class TestSeeds:
         assert set(np.unique(cells[:, :38][self.touching[:, :38]])) == {cells[25, 25]}
         assert set(np.unique(cells[:, 39:][self.touching[:, 39:]])) == {cells[25, 51]}
 
-    def test_seeds_nearer_than_seed_distance_are_one(self):
-        assert probability_to_instances(self.touching * 1.0, seeds="distance", seed_distance=30).max() == 1
+    def test_seeds_nearer_than_split_distance_are_one(self):
+        assert probability_to_instances(self.touching * 1.0, split_by="distance", split_distance=30).max() == 1
 
     def test_a_faint_border_is_found_where_the_shape_shows_none(self):
         block = np.zeros((30, 62))
         block[5:25, 5:57] = 0.95
         block[5:25, 29:33] = 0.6  # still above the threshold
         assert probability_to_instances(block).max() == 1
-        cells = probability_to_instances(block, seeds="probability", seed_distance=8)
+        cells = probability_to_instances(block, split_by="probability", split_distance=8)
         assert cells.max() == 2
         assert set(np.unique(cells[5:25, 5:29])) == {1}
         assert set(np.unique(cells[5:25, 33:57])) == {2}
@@ -114,49 +114,51 @@ class TestSeeds:
         rods = np.zeros((40, 60))
         rods[2, 2:55] = rods[6:10, 2:55] = rods[14:19, 2:55] = 1
         np.fill_diagonal(rods[22:40, 10:28], 1)  # a line of corners: one cell, or one a pixel
-        assert probability_to_instances(rods, seeds="distance", connectivity=2).max() == 4
-        assert probability_to_instances(rods, seeds="distance", connectivity=1).max() == 3 + 18
+        assert probability_to_instances(rods, split_by="distance", connectivity=2).max() == 4
+        assert probability_to_instances(rods, split_by="distance", connectivity=1).max() == 3 + 18
 
-    @pytest.mark.parametrize("seeds", ["distance", "probability"])
-    def test_a_small_cell_beside_a_large_one_stays_itself(self, seeds):
+    @pytest.mark.parametrize("split_by", ["distance", "probability"])
+    def test_a_small_cell_beside_a_large_one_stays_itself(self, split_by):
         large, small = discs((40, 60), (20, 20, 15)), discs((40, 60), (20, 39, 2))
-        cells = probability_to_instances(large * 0.99 + small * 0.6, seeds=seeds)
+        cells = probability_to_instances(large * 0.99 + small * 0.6, split_by=split_by)
         np.testing.assert_array_equal(cells, large + 2 * small)
 
-    @pytest.mark.parametrize("seeds", ["distance", "probability"])
-    def test_thin_cells_and_full_images_are_not_lost(self, seeds):
+    @pytest.mark.parametrize("split_by", ["distance", "probability"])
+    def test_thin_cells_and_full_images_are_not_lost(self, split_by):
         thin = np.zeros((20, 20))
         thin[3, 2:9] = thin[10:12, 2:9] = thin[15, 15] = 1
-        np.testing.assert_array_equal(probability_to_instances(thin, seeds=seeds, seed_distance=10) > 0, thin > 0)
-        assert (probability_to_instances(np.ones((15, 15)), seeds=seeds) == 1).all()
-        assert (probability_to_instances(np.zeros((15, 15)), seeds=seeds) == 0).all()
+        np.testing.assert_array_equal(
+            probability_to_instances(thin, split_by=split_by, split_distance=10) > 0, thin > 0
+        )
+        assert (probability_to_instances(np.ones((15, 15)), split_by=split_by) == 1).all()
+        assert (probability_to_instances(np.zeros((15, 15)), split_by=split_by) == 0).all()
 
 
 class TestGrow:
-    @pytest.mark.parametrize(("ridge", "grow"), [(1, 1), (2, 1), (3, 2), (4, 2)])
-    def test_a_ridge_is_closed_and_outer_borders_stay(self, ridge, grow):
+    @pytest.mark.parametrize(("ridge", "close_gaps"), [(1, 1), (2, 1), (3, 2), (4, 2)])
+    def test_a_ridge_is_closed_and_outer_borders_stay(self, ridge, close_gaps):
         probability = np.zeros((12, 30))
         probability[2:10, 3:27] = 1
         probability[:, 15 : 15 + ridge] = 0
-        cells = probability_to_instances(probability, grow=grow)
+        cells = probability_to_instances(probability, close_gaps=close_gaps)
         assert cells.max() == 2
         assert (cells[4:8, 3:27] > 0).all()
         assert (cells[:, :3] == 0).all()
         assert (cells[:, 27:] == 0).all()
         assert (cells[:2] == 0).all()
-        np.testing.assert_array_equal(probability_to_instances(probability, grow=0) > 0, probability > 0)
+        np.testing.assert_array_equal(probability_to_instances(probability, close_gaps=0) > 0, probability > 0)
 
     def test_a_wider_gap_and_the_notch_of_one_cell_stay(self):
         probability = np.zeros((12, 40))
         probability[2:10, 3:37] = 1
         probability[:, 14:19] = 0
         probability[:6, 27:29] = 0
-        np.testing.assert_array_equal(probability_to_instances(probability, grow=2) > 0, probability > 0)
+        np.testing.assert_array_equal(probability_to_instances(probability, close_gaps=2) > 0, probability > 0)
 
     def test_a_ridge_that_runs_out_of_the_image_is_closed_up_to_its_edge(self):
         probability = np.ones((8, 9, 10))
         probability[4] = 0
-        cells = probability_to_instances(probability, grow=1)
+        cells = probability_to_instances(probability, close_gaps=1)
         assert (cells[:4] == 1).all()
         assert (cells[5:] == 2).all()
         assert (cells[4] > 0).all()
@@ -173,7 +175,7 @@ class TestOutline:
     def test_cells_meet_at_the_bottom_of_the_valley_and_end_at_the_outline(self):
         assert probability_to_instances(self.valley, threshold=0.4).max() == 1
         assert probability_to_instances(self.valley, threshold=0.7)[0, 17:24].tolist() == [1, 0, 0, 0, 0, 0, 2]
-        cells = probability_to_instances(self.valley, threshold=0.7, outline=0.3)[3]
+        cells = probability_to_instances(self.valley, threshold=0.7, low_threshold=0.3)[3]
         assert (cells[2:20] == 1).all()
         assert (cells[21:39] == 2).all()
         assert cells[20] in (1, 2)
@@ -182,34 +184,36 @@ class TestOutline:
     def test_what_hangs_together_with_no_cell_is_background(self):
         probability = np.zeros((9, 30))
         probability[2:7, 2:9], probability[2:7, 15:20], probability[3:5, 25:27] = 0.9, 0.5, 0.9
-        cells = probability_to_instances(probability, threshold=0.7, min_size=5, outline=0.3)
+        cells = probability_to_instances(probability, threshold=0.7, min_size=5, low_threshold=0.3)
         np.testing.assert_array_equal(cells > 0, np.where(np.arange(30) < 9, probability > 0, False))
 
     def test_a_hole_that_the_outline_closes_is_filled(self):
         probability = np.full((9, 9), 0.5)
         probability[1, 1:8], probability[4, 4] = 0.9, 0.0
-        assert (probability_to_instances(probability, threshold=0.7, outline=0.3) == 1).all()
-        assert probability_to_instances(probability, threshold=0.7, outline=0.3, fill_holes=False)[4, 4] == 0
+        assert (probability_to_instances(probability, threshold=0.7, low_threshold=0.3) == 1).all()
+        assert probability_to_instances(probability, threshold=0.7, low_threshold=0.3, fill_holes=False)[4, 4] == 0
 
     @given(arrays(np.float32, (9, 11), elements=st.floats(0, 1, width=16)), st.floats(0, 0.5), st.integers(0, 3))
-    def test_cells_keep_their_cores_and_end_where_the_mask_does(self, probability, outline, min_size):
-        cores = probability_to_instances(probability, 0.5, min_size, fill_holes=False)
-        cells = probability_to_instances(probability, 0.5, min_size, fill_holes=False, outline=outline)
+    def test_cells_keep_their_cores_and_end_where_the_mask_does(self, probability, low_threshold, min_size):
+        cores = probability_to_instances(probability, min_size=min_size, fill_holes=False)
+        cells = probability_to_instances(probability, min_size=min_size, fill_holes=False, low_threshold=low_threshold)
         assert cells.max() == cores.max()
         for number in range(1, cores.max() + 1):
             assert len(np.unique(cells[cores == number])) == 1
-        mask, _ = ndi.label(probability > outline)
+        mask, _ = ndi.label(probability > low_threshold)
         np.testing.assert_array_equal(cells > 0, np.isin(mask, mask[cores > 0]) & (mask > 0))
 
     def test_none_and_the_threshold_itself_are_the_same(self):
-        for outline in (None, 0.7):
-            cells = probability_to_instances(self.valley, threshold=0.7, outline=outline)
+        for low_threshold in (None, 0.7):
+            cells = probability_to_instances(self.valley, threshold=0.7, low_threshold=low_threshold)
             np.testing.assert_array_equal(cells > 0, self.valley > 0.7)
 
-    @pytest.mark.parametrize(("outline", "near"), [(0.6, "0.5 is near"), (-0.1, "0 is near")])
-    def test_above_the_threshold_or_below_0(self, outline, near):
-        with pytest.raises(ValueError, match=rf"outline must be None or 0 .. threshold 0.5 \({near}\), got {outline}"):
-            ProbabilityToInstances(outline=outline)
+    @pytest.mark.parametrize(("low_threshold", "near"), [(0.6, "0.5 is near"), (-0.1, "0 is near")])
+    def test_above_the_threshold_or_below_0(self, low_threshold, near):
+        with pytest.raises(
+            ValueError, match=rf"low_threshold must be None or 0 .. threshold 0.5 \({near}\), got {low_threshold}"
+        ):
+            ProbabilityToInstances(low_threshold=low_threshold)
 
 
 class TestStacks:
@@ -254,11 +258,11 @@ class TestStacks:
     @given(
         arrays(np.float32, (6, 5, 4), elements=st.floats(0, 1, width=16)), st.integers(0, 3), st.sampled_from([0, 1])
     )
-    def test_each_slice_is_what_it_would_be_alone(self, stack, min_size, grow):
-        cells = probability_to_instances(stack, min_size=min_size, grow=grow, spatial_dims=2)
+    def test_each_slice_is_what_it_would_be_alone(self, stack, min_size, close_gaps):
+        cells = probability_to_instances(stack, min_size=min_size, close_gaps=close_gaps, spatial_dims=2)
         count = 0
         for index in range(stack.shape[-1]):
-            alone = probability_to_instances(stack[..., index], min_size=min_size, grow=grow)
+            alone = probability_to_instances(stack[..., index], min_size=min_size, close_gaps=close_gaps)
             np.testing.assert_array_equal(cells[..., index], np.where(alone > 0, alone + count, 0))
             count += alone.max()
 
@@ -277,10 +281,10 @@ MAPS = arrays(np.float32, st.tuples(st.integers(1, 14), st.integers(1, 14)), ele
     st.booleans(),
 )
 @example(HANGING_ON_BY_A_CORNER, 0, 0, "distance", 2, False)
-def test_properties(probability, min_size, grow, seeds, connectivity, fill_holes):
-    options = {"seeds": seeds, "connectivity": connectivity, "fill_holes": fill_holes, "seed_distance": 3}
-    cells = probability_to_instances(probability, min_size=min_size, grow=grow, **options)
-    before = probability_to_instances(probability, min_size=min_size, grow=0, **options)
+def test_properties(probability, min_size, close_gaps, split_by, connectivity, fill_holes):
+    options = {"split_by": split_by, "connectivity": connectivity, "fill_holes": fill_holes, "split_distance": 3}
+    cells = probability_to_instances(probability, min_size=min_size, close_gaps=close_gaps, **options)
+    before = probability_to_instances(probability, min_size=min_size, close_gaps=0, **options)
     sizes = np.bincount(before.ravel())[1:]
     assert sorted(set(cells.ravel()) - {0}) == list(range(1, cells.max() + 1))
     assert all(sizes >= min_size)
@@ -288,7 +292,7 @@ def test_properties(probability, min_size, grow, seeds, connectivity, fill_holes
     pairs = {(int(a), int(b)) for a, b in zip(before[before > 0], cells[before > 0], strict=True)}
     assert len(pairs) == before.max() == cells.max()
     assert len({b for _, b in pairs}) == len(pairs)
-    assert (ndi.distance_transform_edt(before == 0)[cells > 0] <= grow).all()
+    assert (ndi.distance_transform_edt(before == 0)[cells > 0] <= close_gaps).all()
     if min_size == 0 and not fill_holes:  # splitting keeps to the components: each cell lies in one of them
         components, _ = ndi.label(probability > 0.5, ndi.generate_binary_structure(2, connectivity))
         inside = {(int(a), int(b)) for a, b in zip(before[before > 0], components[before > 0], strict=True)}
@@ -308,9 +312,9 @@ def test_properties(probability, min_size, grow, seeds, connectivity, fill_holes
         (np.zeros((4, 4)), {"threshold": 1.0}, "threshold must be at least 0 and below 1"),
         (np.zeros((4, 4)), {"threshold": -0.1}, "threshold must be at least 0"),
         (np.zeros((4, 4)), {"min_size": -1}, r"min_size must be at least 0 px \(0 is the nearest\), got -1"),
-        (np.zeros((4, 4)), {"grow": float("nan")}, "grow must be at least 0 px"),
-        (np.zeros((4, 4)), {"seeds": "magic"}, 'seeds must be None, "distance" or "probability"'),
-        (np.zeros((4, 4)), {"seed_distance": 0}, "seed_distance must be at least 1 px"),
+        (np.zeros((4, 4)), {"close_gaps": float("nan")}, "close_gaps must be at least 0 px"),
+        (np.zeros((4, 4)), {"split_by": "magic"}, 'split_by must be None, "distance" or "probability"'),
+        (np.zeros((4, 4)), {"split_distance": 0}, "split_distance must be at least 1 px"),
         (np.zeros((4, 4)), {"connectivity": 3}, r"connectivity must be 1 \.\. 2"),
         (np.zeros((4, 4)), {"connectivity": 0}, "connectivity must be 1"),
         (np.zeros((4, 4, 4)), {"connectivity": 3, "spatial_dims": 2}, r"connectivity must be 1 \.\. 2 for images of 2"),

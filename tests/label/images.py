@@ -58,7 +58,7 @@ def direct(model: Path, gray: np.ndarray, separate: bool) -> np.ndarray:
     probability = torch.softmax(logits(model, gray), dim=0)[1].numpy()
     if not separate:
         return (probability > 0.5).T
-    return probability_to_instances(probability, threshold=0.5, min_size=20, fill_holes=True, grow=1.0).T
+    return probability_to_instances(probability, threshold=0.5, min_size=20, fill_holes=True, close_gaps=1.0).T
 
 
 def logits(model: Path, gray: np.ndarray) -> torch.Tensor:

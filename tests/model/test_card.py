@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
+from bundle.cells import CellOptions
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.model.card import (
     card_file,
@@ -71,11 +73,18 @@ def test_a_damaged_file_is_named(tmp_path):
 
 
 def test_cells_are_read_off_as_the_training_was_configured(tmp_path):
-    model, defaults = tmp_path / "model.pt", {"threshold": 0.5, "min_size": 20, "outline": None}
-    assert cell_options(model, defaults) == defaults
+    model = tmp_path / "model.pt"
+    assert cell_options(model) == CellOptions(min_size=20, close_gaps=1.0)
     cells = {"threshold": 0.65, "min_size": "$10 * 20", "outline": 0.3, "of_an_older_version": 1}
     write_card(tmp_path / "model.json", {"config": {"cells": cells}})
-    assert cell_options(model, defaults) == {"threshold": 0.65, "min_size": 20, "outline": 0.3}
+    expected = CellOptions(threshold=0.65, min_size=20, low_threshold=0.3, close_gaps=1.0)
+    assert cell_options(model) == expected
+    cells = {"_target_": "bundle.cells.CellOptions", **vars(expected)}
+    write_card(tmp_path / "model.json", {"config": {"cells": cells}})
+    assert cell_options(model) == expected
+    assert cell_options(model, threshold=0.4) == replace(expected, threshold=0.4)
+    with pytest.raises(ValueError, match=r"unknown option cells#treshold: did you mean cells#threshold"):
+        cell_options(model, treshold=0.4)
 
 
 def test_a_network_says_where_it_comes_from(checkpoint, tmp_path):

@@ -55,7 +55,9 @@ def test_colours_become_gray_and_the_mask_has_no_channel(network, tmp_path):
     np.testing.assert_array_equal(mask["pred"], probability > 0.5)
 
     cells = run(tmp_path / "a.png", network, instances=True, threshold=0.45, min_size=3)["pred"]
-    np.testing.assert_array_equal(cells, probability_to_instances(probability, 0.45, 3, True, 1.0))
+    np.testing.assert_array_equal(
+        cells, probability_to_instances(probability, threshold=0.45, min_size=3, close_gaps=1.0)
+    )
 
 
 def test_a_stack_keeps_its_slices(network, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from bundle.cells.instances import probability_to_instances
+from bundle.cells import CellOptions, probability_to_instances
 from bundle.metrics.ctc import seg
 from bundle.metrics.objects import detections
 from bundle.training import ChooseCells
@@ -40,9 +40,9 @@ def choose(folder, images=IMAGES, **options):
     engine = Engine(lambda _, pair: output(*pair))
     ChooseCells(folder, **{"grid": GRID, **options}).attach(engine)
     engine.run(images)
-    return json.loads((folder / "cells.json").read_text())["cells"], list(
-        csv.DictReader((folder / "choice.csv").open())
-    )
+    chosen = json.loads((folder / "cells.json").read_text())
+    rows = list(csv.DictReader((folder / "choice.csv").open()))
+    return {name.removeprefix("cells#"): value for name, value in chosen.items()}, rows
 
 
 @pytest.mark.parametrize("by", ["seg", "f1"])
@@ -50,7 +50,7 @@ def test_it_is_the_best_of_all(by, tmp_path):
     chosen, rows = choose(tmp_path, by=by)
     scores = {}
     for threshold, min_size in itertools.product(*GRID.values()):
-        found = [probability_to_instances(p, threshold, min_size) for p, _ in IMAGES]
+        found = [probability_to_instances(p, threshold=threshold, min_size=min_size) for p, _ in IMAGES]
         counts = np.sum([detections(t, cells) for (_, t), cells in zip(IMAGES, found, strict=True)], axis=0)
         f1 = 2 * counts[0] / (2 * counts[0] + counts[1] + counts[2])
         scores[threshold, min_size] = {"seg": seg([t for _, t in IMAGES], found), "f1": f1}
@@ -73,15 +73,17 @@ def test_a_hair_of_score_is_not_worth_invented_cells(tmp_path):
     truth = (np.hypot(x - 50, y - 50) < 41).astype(int)  # 5249 px
     probability = truth.astype(np.float32)
     probability[10, 46:55] = probability[100:110:3, 100] = 0.3  # on the rim, and specks
-    chosen, rows = choose(tmp_path, [(probability, truth)], grid={"threshold": [0.2, 0.5]}, fixed={"min_size": 0})
+    chosen, rows = choose(
+        tmp_path, [(probability, truth)], grid={"threshold": [0.2, 0.5]}, fixed=CellOptions(min_size=0)
+    )
     assert [(row["threshold"], row["false"]) for row in rows] == [("0.5", "0"), ("0.2", "4")]
     assert 0.998 < float(rows[0]["seg"]) < float(rows[1]["seg"]) == 1.0
     assert chosen["threshold"] == 0.5
 
 
 def test_fixed_options_are_used_and_handed_on(tmp_path):
-    chosen, _ = choose(tmp_path, fixed={"threshold": 0.1, "grow": 1.0, "fill_holes": True})
-    assert chosen["grow"] == 1.0
+    chosen, _ = choose(tmp_path, fixed=CellOptions(threshold=0.1, close_gaps=1.0))
+    assert chosen["close_gaps"] == 1.0
     assert chosen["threshold"] in GRID["threshold"]
 
 
@@ -91,10 +93,10 @@ def test_a_best_at_the_end_of_its_grid_is_said(tmp_path, caplog):
     assert "threshold 0.3 is at the end of its grid" in caplog.text
 
 
-def test_an_outline_is_tried_below_its_threshold_only(tmp_path):
-    chosen, rows = choose(tmp_path, grid={"threshold": [0.2, 0.8], "outline": [None, 0.5]})
-    assert {(row["threshold"], row["outline"]) for row in rows} == {("0.2", ""), ("0.8", ""), ("0.8", "0.5")}
-    assert (chosen["threshold"], chosen["outline"]) == (0.8, 0.5)  # the discs part at 0.8 and reach out to 0.5
+def test_a_low_threshold_is_tried_below_its_threshold_only(tmp_path):
+    chosen, rows = choose(tmp_path, grid={"threshold": [0.2, 0.8], "low_threshold": [None, 0.5]})
+    assert {(row["threshold"], row["low_threshold"]) for row in rows} == {("0.2", ""), ("0.8", ""), ("0.8", "0.5")}
+    assert (chosen["threshold"], chosen["low_threshold"]) == (0.8, 0.5)  # the discs part at 0.8 and reach out to 0.5
 
 
 def test_nothing_annotated(tmp_path):
