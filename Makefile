@@ -4,13 +4,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help install quickstart test quick lint format bench sbom mlflow report figures label label-install test-label clean
+.PHONY: help install quickstart test quick lint format docs bench sbom mlflow report figures label label-install test-label clean
 
 help:
 	@echo "make quickstart   install, train on synthetic cells (4 minutes on two cores), segment new images"
 	@echo "make test         install and run the tests"
 	@echo "make quick        lint, and the tests of what changed: under two minutes"
-	@echo "make lint         style, types, spelling, and what may import what"
+	@echo "make lint         style, types, spelling, what may import what, and the pages of the site"
+	@echo "make docs         build the documentation site, site/index.html"
 	@echo "make mlflow       open the page that compares runs, on http://127.0.0.1:5000"
 	@echo "make report       compare the runs on one page, report/index.html"
 	@echo "make bench        what each hot part costs beside its peers"
@@ -24,7 +25,7 @@ help:
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt torch
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test,lint]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test,lint,docs]"
 	@touch $@
 
 install: $(VENV)/.installed
@@ -58,6 +59,14 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/codespell
 	$(BIN)/lint-imports --no-logo --no-cache
+	$(MKDOCS) --site-dir .mkdocs_check
+
+# a mistake in a link, an anchor or a docstring is an error
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs: install
+	$(MKDOCS)
+	@echo "open site/index.html"
 
 format: install
 	$(BIN)/ruff check --fix .
@@ -80,7 +89,7 @@ report: install
 	$(BIN)/python -m bundle.report
 
 figures: install
-	$(BIN)/python docs/make_transform_figures.py
+	$(BIN)/python docs/figures/transforms.py
 
 # MONAI Label needs numpy 1, and so an environment of its own
 LABEL_VENV ?= .venv-label

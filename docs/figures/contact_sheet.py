@@ -1,4 +1,4 @@
-"""Put pictures side by side: ``python docs/make_contact_sheet.py OUT.png IN.png ... [--columns N] [--height PX]``."""
+"""Put pictures side by side: ``python docs/figures/contact_sheet.py OUT.png IN.png ... [--columns N]``."""
 
 from __future__ import annotations
 

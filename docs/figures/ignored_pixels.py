@@ -1,6 +1,6 @@
 """Draw images/ignore_region.png: what gold truth leaves out, and what each kind of evidence makes of it.
 
-``python docs/make_ignore_figure.py FOLDER`` with the Cell Tracking Challenge's DIC-C2DH-HeLa training data in FOLDER.
+``python docs/figures/ignored_pixels.py FOLDER``; FOLDER holds the Cell Tracking Challenge's DIC-C2DH-HeLa.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from scipy.ndimage import center_of_mass
 from skimage.segmentation import find_boundaries
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs without an installation, too
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without an installation, too
 
 from bundle.data.ctc import datalist
 from bundle.data.loading import LoadSliced
@@ -22,7 +22,7 @@ from transforms.labels.instances import IGNORE
 
 FRAME = "01-067"
 LEVELS = {"none": "gold alone", "markers": "gold with markers", "silver": "gold with silver"}
-OUT = Path(__file__).resolve().parent / "images" / "ignore_region.png"
+OUT = Path(__file__).resolve().parents[1] / "images" / "ignore_region.png"
 
 
 def main(folder: str) -> None:

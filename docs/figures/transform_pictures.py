@@ -1,4 +1,4 @@
-"""Draw the pictures of the transforms: ``python docs/make_transform_figures.py`` writes docs/images/transform_*.png.
+"""Draw transform_*.png, the pictures of the transforms: ``python docs/figures/transform_pictures.py``.
 
 The cells are synthetic and every random number is seeded, so the pictures come out the same each time.
 """
@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt, gaussian_filter, maximum_filter
 from skimage.segmentation import find_boundaries, relabel_sequential, watershed
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs without an installation, too
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without an installation, too
 
 from bundle.geometry import ValidGeometry
 from transforms import (
@@ -31,7 +31,7 @@ from transforms import (
     WeightMap,
 )
 
-IMAGES = Path(__file__).resolve().parent / "images"
+IMAGES = Path(__file__).resolve().parents[1] / "images"
 ORANGE, BLUE = "#f28c28", "#3aa0ff"
 matplotlib.rcParams.update({"font.size": 9, "axes.titlesize": 9.5})
 
@@ -88,7 +88,7 @@ def show(ax: Axes, picture: np.ndarray, title: str, **options: object) -> None:
 
 
 def save(figure: Figure, name: str) -> None:
-    path = IMAGES / f"transform_{name}.png"
+    path = IMAGES / f"{name}.png"
     drawn = BytesIO()
     figure.savefig(drawn)
     Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
@@ -129,7 +129,7 @@ def deformations() -> None:
             )
     for ax in axes:
         ax.set(xlim=(-18, size + 18), ylim=(size + 18, -18))
-    save(figure, "deformations")
+    save(figure, "transform_deformations")
 
 
 def weight_map() -> None:
@@ -143,7 +143,7 @@ def weight_map() -> None:
     show(axes[3], weight, "WeightMap (w0 = 10, σ = 5 px)", cmap="jet", vmax=weight.max())
     bar = figure.colorbar(axes[3].images[0], ax=axes[3], fraction=0.046, pad=0.02)
     bar.set_label("weight w(x)")
-    save(figure, "weight_map")
+    save(figure, "transform_weight_map")
 
 
 def separation() -> None:
@@ -159,7 +159,7 @@ def separation() -> None:
         picture = colours(separated)
         picture[(separated == 0) & (cells > 0)] = 1
         show(ax, picture[zoom], f"SeparateTouching(width={width})")
-    save(figure, "separation")
+    save(figure, "transform_separation")
 
 
 def gray_curves() -> None:
@@ -188,7 +188,7 @@ def gray_curves() -> None:
     show(axes[3], changed, "the strong curve", vmin=low, vmax=high)
     for ax in axes[1:]:
         ax.set_axis_off()
-    save(figure, "gray_curve")
+    save(figure, "transform_gray_curve")
 
 
 def mirror_pad() -> None:
@@ -201,7 +201,7 @@ def mirror_pad() -> None:
         padded = MirrorPad(margin)(picture[None])[0]
         show(ax, padded, f"MirrorPad({margin}) of {n} x {n} px: {len(padded)} x {len(padded)} px")
         ax.add_patch(Rectangle((margin - 0.5,) * 2, n, n, fill=False, edgecolor=ORANGE, linewidth=1.6))
-    save(figure, "mirror_pad")
+    save(figure, "transform_mirror_pad")
 
 
 def crop_to_output() -> None:
@@ -221,7 +221,7 @@ def crop_to_output() -> None:
     axes[0].text(margin / 2, 270, f"{margin} px", color=ORANGE, ha="center", va="bottom", fontweight="bold", bbox=box)
     cropped = CropToOutput(4)(cells[None]).numpy()[0]
     show(axes[2], colours(cropped), f"CropToOutput(4): {inner} x {inner} px")
-    save(figure, "crop_to_output")
+    save(figure, "transform_crop_to_output")
 
 
 def main() -> None:
