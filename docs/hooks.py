@@ -63,19 +63,28 @@ def cell(text: str, limit: int = 160) -> str:
     return "`" + text.replace("|", "\\|").replace("`", "'") + "`"
 
 
+def code_in(description: str) -> str:
+    """A description with the command at its end, if any, as code."""
+    text, found, command = description.partition(": python -m ")
+    return f"{text}:\n\n```bash\npython -m {command}\n```" if found else description.replace("torchrun", "`torchrun`")
+
+
 def reference() -> str:
     return "\n".join([*(line for name in CONFIGS for line in _config(name)), *_overlays()])
 
 
 def _config(name: str) -> Iterator[str]:
     config = read(name)
-    yield from (f"## {name}.json", "", config["_desc_"].replace("python -m", "`python -m", 1) + "`", "")
+    yield from (f"## {name}.json", "", code_in(config["_desc_"]), "")
     for group, entries in descriptions()[name].items():
         yield from (f"### {group}" + f" {{ #{name}-{group.lower().replace(' ', '-')} }}", "")
         yield from ("| entry | unit | default | meaning |", "|---|---|---|---|")
         for key, (unit, meaning) in entries.items():
             yield f"| `{key}` | {unit} | {cell(shown(entry(config, key)))} | {meaning} |"
         yield ""
+    changes = {key: value for key, value in config.items() if "#" in key}
+    if changes:
+        yield from (f"### Changes of train.json {{ #{name}-changes }}", "", *_changes(changes))
 
 
 def _overlays() -> Iterator[str]:
@@ -86,10 +95,14 @@ def _overlays() -> Iterator[str]:
                 yield from _overlay(json.loads(path.read_text()), path.relative_to(ROOT).as_posix())
     yield from ("## Studies", "")
     for path in sorted((ROOT / "configs" / "studies").glob("*.json")):
-        yield from (f"### {path.relative_to(ROOT).as_posix()}", "", json.loads(path.read_text())["_desc_"], "")
+        yield from (f"### {path.relative_to(ROOT).as_posix()}", "", code_in(json.loads(path.read_text())["_desc_"]), "")
 
 
 def _overlay(config: dict[str, Any], name: str) -> Iterator[str]:
-    yield from (f"### {name}", "", config.pop("_desc_"), "", "| entry | becomes |", "|---|---|")
+    yield from (f"### {name}", "", code_in(config.pop("_desc_")), "", *_changes(config))
+
+
+def _changes(config: dict[str, Any]) -> Iterator[str]:
+    yield from ("| entry | becomes |", "|---|---|")
     yield from (f"| `{key}` | {cell(shown(value))} |" for key, value in config.items())
     yield ""
