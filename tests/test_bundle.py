@@ -133,12 +133,6 @@ def test_self_contained_configs_name_no_other_file():
         assert ".json#" not in text
 
 
-def test_documents_name_what_exists():
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links {target}"
-
-
 def test_options_in_the_documents_are_known(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "output" / "choice").mkdir(parents=True)

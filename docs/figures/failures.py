@@ -1,12 +1,13 @@
 """Draw failure_*.png of your_images.md: ``python docs/figures/failures.py IMAGES RUNS``.
 
-IMAGES holds image/ and label/ of BBBC038 (Data Science Bowl 2018, CC0). RUNS holds four networks, each of a few minutes:
+IMAGES holds image/ and label/ of BBBC038 (Data Science Bowl 2018, CC0). RUNS holds networks of some minutes each:
 
     python -m monai.bundle run training --config_file "['configs/train.json','configs/experiments/nuclei.json']"
-    --base_channels 12 --tile_size 252 --held_out 12 --validation 3 --val_interval 100 --dataset_dir IMAGES --run_name NAME
+    --base_channels 12 --tile_size 252 --held_out 12 --validation 3 --val_interval 100 --dataset_dir IMAGES
 
-full with --max_epochs 12; half and half_ignored with --max_epochs 5 on labels in which 60 % of the nuclei, drawn at random,
-are 0 or -1; inverted with --max_epochs 3 on labels in which background and nuclei are swapped.
+full.pt with --max_epochs 12; half.pt and half_ignored.pt with --max_epochs 5 on labels in which 60 % of the nuclei,
+drawn at random, are 0 or -1; inverted.pt with --max_epochs 3 on labels in which background and nuclei are swapped;
+synthetic.pt with train.json alone, --base_channels 12 --tile_size 252 --max_epochs 12.
 """
 
 from __future__ import annotations
@@ -97,12 +98,13 @@ def main(images: Path, runs: Path) -> None:
     figure("partial", missing, whole)
     swapped = {"labels swapped": (nuclei, cells(nuclei, "inverted")), "background is 0 in the labels": (nuclei, good)}
     figure("swapped", swapped, whole)
-    large = ndi.zoom(dense[:128, :128].astype(float), 6, order=1)
+    touching = np.asarray(LOAD({"image": "data/synthetic/test/image/024.tif"})["image"])[0].T
+    reduced = ndi.zoom(touching.astype(float), 0.35, order=1)
     scale = {
-        "enlarged six times": (large, cells(large, threshold=0.7, low_threshold=0.4)),
-        "as in training": (dense, cells(dense, threshold=0.7, low_threshold=0.4)),
+        "at a third of the size": (reduced, cells(reduced, "synthetic", min_size=0)),
+        "as in training": (touching, cells(touching, "synthetic")),
     }
-    figure("scale", scale, (slice(0, 128), slice(0, 128)))
+    figure("scale", scale, whole)
 
 
 if __name__ == "__main__":
