@@ -88,7 +88,8 @@ report: install
 	$(BIN)/python -m bundle.report
 
 figures: install
-	$(BIN)/python docs/figures/transforms.py
+	$(BIN)/python docs/figures/transform_pictures.py
+	$(BIN)/python docs/figures/how_it_works.py
 
 # MONAI Label needs numpy 1, and so an environment of its own
 LABEL_VENV ?= .venv-label

@@ -17,7 +17,7 @@ class FreezeBatchNorm:
     With one tile a step a network learns to rely on the statistics of that very tile. At inference, where a tile must
     not depend on its content, it gets the running ones, and what it then computes is not what was trained. So it
     learns with these while the learning rate falls. Where the rate is still too high for a network without
-    normalisation the loss explodes, so watch it (docs/results.md has an example of either).
+    normalisation the loss explodes, so watch it (docs/results/recipes.md has an example of each).
 
     Before, a step has a weight of ``momentum`` in the running statistics, or of 1 / steps while that is more, so that
     a short training has a mean of its tiles and nothing of the initial values.

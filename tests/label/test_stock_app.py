@@ -55,7 +55,7 @@ def test_a_training_on_one_label_changes_the_answers(server, cells, gray, tmp_pa
 
 
 def test_what_it_answers_to_what_is_wrong(server, tmp_path):
-    """As docs/monailabel.md says; our app does better."""
+    """As docs/annotate.md says; our app does better."""
     assert server.infer("png", model="nobody").status_code == 500
     assert server.infer("nowhere").status_code == 500
     assert server.infer("png", instances="yes").status_code == 500

@@ -109,7 +109,7 @@ class RandElasticFieldd(RandWarpd):
     Args:
         keys: image, label, weight, ...: all of one spatial size.
         mode: interpolation of all keys, or one for each: "nearest" for labels; "bilinear" for weights; for images
-            "nearest" keeps the noise as it is, "bilinear" leaves 4/9 of its variance (see docs/transforms.md).
+            "nearest" keeps the noise as it is, "bilinear" leaves 4/9 of its variance (see docs/how_it_works.md).
         prob, alpha, ...: as the array form.
     """
 

@@ -114,7 +114,7 @@ class RandElasticGridd(RandWarpd):
     Args:
         keys: image, label, weight, ...: all of one spatial size.
         mode: interpolation of all keys, or one for each: "nearest" for labels; "bilinear" for weights; for images
-            "nearest" keeps the noise as it is, "bilinear" leaves 4/9 of its variance (see docs/transforms.md).
+            "nearest" keeps the noise as it is, "bilinear" leaves 4/9 of its variance (see docs/how_it_works.md).
         prob, sigma, ...: as the array form.
     """
 
