@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -65,10 +66,26 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     write_text(path, json.dumps(content, indent=4, default=str) + "\n")
 
 
-def write_csv(path: str | os.PathLike[str], head: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Write a table in one step: whoever finds it finds all of it."""
+def write_csv(
+    path: str | os.PathLike[str], head: Iterable[str], rows: Iterable[Iterable[Any]], digits: int | None = None
+) -> Path:
+    """Write a table in one step; what is None or NaN stays empty.
+
+    Args:
+        digits: significant ones of a fraction; None: as many as it has.
+
+    Returns:
+        the path.
+    """
+
+    def text(cell: Any) -> Any:
+        if not isinstance(cell, float):
+            return cell
+        return "" if math.isnan(cell) else cell if digits is None else f"{cell:.{digits}g}"
+
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([head, *rows])
+        csv.writer(file, lineterminator="\n").writerows([head, *(map(text, row) for row in rows)])
+    return Path(path)
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:

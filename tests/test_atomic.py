@@ -52,8 +52,10 @@ def test_the_temporary_name_has_the_suffixes_of_the_file(tmp_path) -> None:
 
 
 def test_a_table(tmp_path) -> None:
-    write_csv(tmp_path / "a.csv", ["name", "value"], [["x, y", 0.5], ["z", None]])
-    assert (tmp_path / "a.csv").read_text() == 'name,value\n"x, y",0.5\nz,\n'
+    write_csv(
+        tmp_path / "a.csv", ["name", "value"], [["x, y", 0.5], ["z", None], [3, float("nan")], ["w", 1 / 3]], digits=6
+    )
+    assert (tmp_path / "a.csv").read_text() == 'name,value\n"x, y",0.5\nz,\n3,\nw,0.333333\n'
 
 
 def test_a_folder_is_tried_before_anything_is_computed(tmp_path) -> None:

@@ -1,25 +1,33 @@
-"""Pictures to look at: the steps of one prediction side by side, contact sheets.
+"""Pictures to look at: the steps of one prediction side by side and their file, contact sheets.
 
-All functions take plain arrays of rows and columns and return RGB uint8 arrays; no pyplot state is touched, so they
-may be called from any thread and without a display.
+Pictures are RGB uint8 arrays, made of plain arrays of rows and columns; no pyplot state is touched, so all may be
+called from any thread and without a display.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from math import ceil, floor
+from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from bundle.atomic import replacing
 from bundle.output.overlay import overlay, stretch
 
-__all__ = ["Boxes", "contact_sheet", "panel", "panel_and_boxes"]
+__all__ = ["Boxes", "boxes_of", "contact_sheet", "file_name", "panel", "panel_and_boxes", "write_panel"]
 
 #: title of a step -> left, top, right, bottom of its image in the picture, px
 Boxes = dict[str, tuple[int, int, int, int]]
 
+#: the text in a PNG that holds them, as JSON
+_BOXES = "boxes"
 # a step is drawn 4 inch = 520 px high
 _PANEL_INCH = 4.0
 _DPI = 130
@@ -75,6 +83,25 @@ def panel_and_boxes(
         top = float(weight.max(initial=0)) or 1.0
         steps.insert(1 + (label is not None), ("weight map", weight, "magma", (0, top)))
     return _draw(steps, image.shape[1] / image.shape[0], title)
+
+
+def write_panel(path: Path, picture: np.ndarray, boxes: Boxes) -> None:
+    """Write a PNG that says in its text where its steps lie, for :func:`boxes_of`."""
+    notes = PngInfo()
+    notes.add_text(_BOXES, json.dumps(boxes))
+    with replacing(path) as part:
+        Image.fromarray(picture).save(part, pnginfo=notes)
+
+
+def boxes_of(picture: Image.Image) -> Boxes:
+    """Where the steps lie in a picture that :func:`write_panel` wrote; empty for any other."""
+    boxes: Boxes = json.loads(getattr(picture, "text", {}).get(_BOXES, "{}"))
+    return boxes
+
+
+def file_name(name: str) -> str:
+    """The name of an image as its pictures have it: what is no letter, digit, "_", "." or "-" becomes "_"."""
+    return re.sub(r"[^\w.-]", "_", name)
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], columns: int | None = None, gap: int = 8) -> np.ndarray:

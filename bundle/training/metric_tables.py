@@ -81,25 +81,21 @@ class MetricTables:
         }
         # where there are fewer images than processes, each process measures them all
         order = [names.index(name) for name in sorted(set(names))]
-        images = [[names[i], *(_text(column[i]) for column in values.values())] for i in order]
+        images = [[names[i], *(column[i] for column in values.values())] for i in order]
         self._write("images.csv", ["image", *values], images)
-        summary = [[name, _text(value), *_spread(values.get(name), order)] for name, value in state.metrics.items()]
+        summary = [[name, float(value), *_spread(values.get(name), order)] for name, value in state.metrics.items()]
         self._write("summary.csv", ["metric", "value", *_STATISTICS, "images"], summary)
         logger.info("%d images measured: %s, images.csv beside it", len(order), self.folder / "summary.csv")
 
-    def _write(self, name: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        atomic.write_csv(self.folder / name, head, rows)  # a table that is there is whole: studies rely on it
+    def _write(self, name: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        atomic.write_csv(self.folder / name, head, rows, digits=6)  # a table that is there is whole: studies rely on it
         if self.tracker is not None:
             self.tracker.log_artifact(self.folder / name)
 
 
-def _spread(column: np.ndarray | None, order: Sequence[int]) -> list[str]:
+def _spread(column: np.ndarray | None, order: Sequence[int]) -> list[float | str]:
     found = np.empty(0) if column is None else column[list(order)]
     found = found[~np.isnan(found)]
     if found.size == 0:
-        return [*[""] * len(_STATISTICS), "0"]
-    return [*(_text(statistic(found)) for statistic in _STATISTICS.values()), str(len(found))]
-
-
-def _text(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.6g}"
+        return [*[""] * len(_STATISTICS), 0]
+    return [*(statistic(found) for statistic in _STATISTICS.values()), len(found)]

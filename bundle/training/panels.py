@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,21 +12,15 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys, ImageMetaKey
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from scipy import ndimage as ndi
 
-from bundle.atomic import replacing
 from bundle.cells import CellOptions, probability_to_instances
-from bundle.output.pictures import panel_and_boxes
+from bundle.output.pictures import file_name, panel_and_boxes, write_panel
 from bundle.tracking.tracker import MLflowTracker
 
-__all__ = ["BOXES", "PanelHandler", "file_name"]
+__all__ = ["PanelHandler"]
 
 logger = logging.getLogger(__name__)
-
-#: the text in every PNG that says, as JSON, where each step lies: its title -> [left, top, right, bottom], px
-BOXES = "boxes"
 
 
 class PanelHandler:
@@ -45,9 +37,9 @@ class PanelHandler:
     - optional "weight" 1HW[D],
     - optional "name" of the image, as in the data list; else the name of its file and its slice, else its number.
 
-    Of volumes the middle slice along the last axis is shown. Every PNG says in its text :data:`BOXES` where its steps
-    lie, so :mod:`bundle.studies.comparison` can put the same step of several runs side by side. A picture that fails
-    costs a warning, not the training.
+    Of volumes the middle slice along the last axis is shown. Every PNG says where its steps lie, so
+    :mod:`bundle.studies.comparison` can put the same step of several runs side by side. A picture that fails costs a
+    warning, not the training.
 
     Args:
         folder: where the pictures go; made if absent.
@@ -130,10 +122,7 @@ class PanelHandler:
             title=name + of_epoch,
         )
         path = self.folder / f"{name}_{epoch:04d}.png"
-        notes = PngInfo()
-        notes.add_text(BOXES, json.dumps(boxes))
-        with replacing(path) as part:
-            Image.fromarray(picture).save(part, pnginfo=notes)
+        write_panel(path, picture, boxes)
         if self.tracker is not None:
             self.tracker.log_artifact(path, "pictures")
 
@@ -187,11 +176,6 @@ def _name(item: Mapping[str, Any]) -> str:
         name = Path(source).name.split(".")[0] if isinstance(source, str | os.PathLike) else ""
         name += f"_{int(index):03d}" if name and index is not None else ""
     return file_name(name)
-
-
-def file_name(name: str) -> str:
-    """The name of an image as its pictures have it: what is no letter, digit, "_", "." or "-" becomes "_"."""
-    return re.sub(r"[^\w.-]", "_", name)
 
 
 def _only(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 
 import numpy as np
@@ -13,9 +12,10 @@ from monai.data import DataLoader, MetaTensor
 from monai.engines import SupervisedEvaluator
 from PIL import Image
 
+from bundle.output.pictures import boxes_of
 from bundle.training import panels
 from bundle.training.batch import prepare_batch
-from bundle.training.panels import BOXES, PanelHandler
+from bundle.training.panels import PanelHandler
 
 # an upright bar, so that a picture that was not turned shows itself
 BAR = torch.zeros(1, 40, 30)
@@ -70,7 +70,7 @@ def test_a_real_picture_is_saved_and_tracked(tmp_path):
     assert tracker.artifacts == [("set_1_cell_0007.png", "pictures")]
     with Image.open(tmp_path / "p" / "set_1_cell_0007.png") as picture:
         assert min(picture.size) > 300
-        boxes = json.loads(picture.text[BOXES])
+        boxes = boxes_of(picture)
         assert list(boxes) == ["image", "truth: 10 % cell", "probability of cell", "found: 10 % cell"]
         shown = np.asarray(picture.crop(boxes["probability of cell"]).resize((40, 30), Image.Resampling.BOX))
     np.testing.assert_array_equal(shown[..., 0] > 127, BAR[0].T.numpy() > 0)  # that step, all of it and nothing else

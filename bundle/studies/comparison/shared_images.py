@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from bundle.metrics.selection import lower_is_better
+from bundle.output.pictures import boxes_of, file_name
 from bundle.studies.comparison.mlflow_runs import Run, RunStore
 from bundle.studies.comparison.run_settings import measured_images
-from bundle.training.panels import BOXES, file_name
 
 __all__ = ["Panel", "SharedImage", "ordered_images", "shared_images"]
 
@@ -121,7 +120,7 @@ def _add(image: SharedImage, run: Run, content: bytes | None, value: float | Non
         return
     try:
         with Image.open(io.BytesIO(content)) as opened:
-            boxes = json.loads(getattr(opened, "text", {}).get(BOXES, "{}"))
+            boxes = boxes_of(opened)
             picture = opened.convert("RGB")
     except OSError as error:
         logger.warning("the picture of %s by run %s is left out: %s", image.name, run.name, error)

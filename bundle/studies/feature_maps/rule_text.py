@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from bundle.atomic import write_csv
 from bundle.networks.dcn import STRIDES
 from bundle.studies.definition import Study
 from bundle.studies.feature_maps.branch_maps import SUM, RunMaps
 from bundle.studies.feature_maps.kernel_rule import Pair, branch_contrasts, weakest
-from bundle.studies.summary_files import write_csv
 
 __all__ = ["rule_text", "write_contrasts", "write_pairs"]
 
@@ -30,7 +30,7 @@ def write_contrasts(path: Path, found: Sequence[RunMaps]) -> Path:
         for run in found
         for name, own in run.contrasts.items()
     ]
-    return write_csv(path, head, lines)
+    return write_csv(path, head, lines, digits=6)
 
 
 def write_pairs(path: Path, study: Study, trials: Sequence[Pair]) -> Path:
@@ -44,7 +44,7 @@ def write_pairs(path: Path, study: Study, trials: Sequence[Pair]) -> Path:
             mean = np.mean(changes) if changes else None
             line += [mean, np.std(changes, ddof=1) if len(changes) > 1 else None, len(changes)]
         lines.append(line)
-    return write_csv(path, head, lines)
+    return write_csv(path, head, lines, digits=6)
 
 
 def rule_text(study: Study, found: Sequence[RunMaps], trials: Sequence[Pair]) -> str:

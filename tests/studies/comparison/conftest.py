@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +13,9 @@ import mlflow
 import numpy as np
 import pytest
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
+from bundle.output.pictures import write_panel
 from bundle.tracking import sqlite_uri
-from bundle.training.panels import BOXES
 
 _CURVES = {"train/loss": [3.0, 2.0, 1.0], "val/loss": [0.6, 0.5, 0.7]}
 GRAY, GREEN = (90, 90, 90), (0, 160, 0)
@@ -77,12 +75,12 @@ class Hand:
         where = {"image": (5, 10, 45, 50), "truth: 2 cells": (55, 10, 95, 50), "found: 3 cells": (105, 10, 145, 50)}
         for (left, top, right, bottom), colour in zip(where.values(), (GRAY, GREEN, (light,) * 3), strict=True):
             array[top:bottom, left:right] = colour
-        notes = PngInfo()
-        if boxes:
-            notes.add_text(BOXES, json.dumps(where))
         folder = Path(self.uri.removeprefix("sqlite:///")).parent / "drawn"
         folder.mkdir(exist_ok=True)
-        Image.fromarray(array).save(folder / name, pnginfo=notes)
+        if boxes:
+            write_panel(folder / name, array, where)
+        else:
+            Image.fromarray(array).save(folder / name)
         self.client.log_artifact(run_id, folder / name, "pictures")
         shutil.rmtree(folder)
 
