@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # MONAI is imported where it is used: data and studies import this module for its words alone
     from monai.bundle import ConfigParser
 
-__all__ = ["did_you_mean", "explain_errors", "own_cause", "require_known_options", "require_own"]
+__all__ = ["command_line", "did_you_mean", "explain_errors", "own_cause", "require_known_options", "require_own"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _VARIABLE = "SEAMLESS_TRACEBACK"
@@ -85,6 +85,18 @@ def _raised_here(error: BaseException) -> bool:
     return any(folder in file.parents for folder in (_ROOT / "bundle", _ROOT / "transforms"))
 
 
+def command_line(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Option -> value, as ``monai.bundle`` reads them; None takes this process's command line."""
+    from fire.parser import DefaultParseValue
+
+    words = sys.argv[1:] if arguments is None else arguments
+    return {
+        word.lstrip("-").partition("=")[0]: DefaultParseValue(word.partition("=")[2] or following)
+        for word, following in zip(words, [*words[1:], ""], strict=False)  # an empty line has none
+        if re.match(r"--?[^\W\d]", word)
+    }
+
+
 def require_known_options(arguments: Sequence[str] | None = None) -> None:
     """Check that the options of ``monai.bundle run`` name entries of its config files, and that MONAI uses them.
 
@@ -98,28 +110,20 @@ def require_known_options(arguments: Sequence[str] | None = None) -> None:
     Raises:
         ValueError: naming the option and the nearest known ones, or how None is written.
     """
-    from fire.parser import DefaultParseValue
     from monai.bundle import ConfigParser
     from monai.bundle.scripts import run
 
-    words = sys.argv[1:] if arguments is None else arguments
-    options = {
-        word.lstrip("-").partition("=")[0]: word.partition("=")[2] or following
-        for word, following in zip(words, [*words[1:], ""], strict=False)  # an empty line has none
-        if re.match(r"--?[^\W\d]", word)
-    }
+    options = command_line(arguments)
     if "config_file" not in options:
         return
-    # a list is read as monai.bundle reads it
     config = ConfigParser()
-    config.read_config(DefaultParseValue(options["config_file"]))
+    config.read_config(options["config_file"])
     own = set(config.get())
-    given = {name: DefaultParseValue(value) for name, value in options.items()}
-    for name, value in given.items():
+    for name, value in options.items():
         if re.split("#|::", name)[0] in own or name in inspect.signature(run).parameters:
             if value is None:
                 raise ValueError(f"MONAI ignores an option whose value is None: write --{name} '$None'")
-            _require_known_within(config, name, given)
+            _require_known_within(config, name, options)
             continue
         raise ValueError(f"unknown option --{name}: {did_you_mean(name, sorted(own), '--')}")
 

@@ -185,6 +185,13 @@ def test_a_misspelt_option(bundle_run, cells, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_an_option_of_an_earlier_version(bundle_run, tmp_path):
+    result = bundle_run("training", "configs/train.json", output_dir=str(tmp_path / "runs"), freeze_norm=0.5)
+    assert result.returncode != 0
+    assert "error: option --freeze_norm is called --freeze_norm_after now" in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_options_of_monai_and_of_nested_entries_are_known():
     files = ["--config_file", f"['{ROOT}/configs/train.json','{ROOT}/configs/experiments/em.json']"]
     require_known_options([*files, "--tracking", "mlflow", "--network_def#norm", "batch", "--seed=3"])

@@ -75,7 +75,7 @@ class Film:
 
     def start(self, count: int, seed: int) -> list[str]:
         """The frames annotated at first, spread over the pool; the seed draws them."""
-        chosen = split(list(self.pool.values()), validation=count, seed=seed, part="validation")
+        chosen = split(list(self.pool.values()), select=count, seed=seed, part="selected")
         return [item["name"] for item in chosen]
 
 
@@ -88,14 +88,14 @@ def read_film(settings: Settings, rounds: int) -> Film:
     """
     silver = ctc.datalist(settings.dataset_dir, [settings.sequence], labels="silver")
     truth = ctc.datalist(settings.dataset_dir, [settings.sequence], labels=settings.truth)
-    pool = {item["name"]: item for item in split(silver, part="training", **settings.split)}
+    pool = {item["name"]: item for item in split(silver, part="others", **settings.split)}
     needed = settings.start + settings.add * rounds
     if needed > len(pool):
         raise ValueError(
             f"{rounds} rounds of {settings.add} after {settings.start} need {needed} frames, the pool has {len(pool)}: "
             f"rounds can be {max(0, len(pool) - settings.start) // settings.add} at most"
         )
-    return Film(pool, tuple(item["name"] for item in split(truth, part="validation", **settings.split)))
+    return Film(pool, tuple(item["name"] for item in split(truth, part="selected", **settings.split)))
 
 
 def keep_settings(path: Path, settings: Settings, film: Film) -> None:

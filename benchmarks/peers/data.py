@@ -43,11 +43,11 @@ def parts(dataset_dir: str | os.PathLike[str], validation: int = 0) -> dict[str,
         raise ValueError(
             f"{dataset_dir} has {len(labelled)} slices, at least {count + 1} are needed: {count} are held out"
         )
-    rest = split(labelled, count, seed, "training")
+    rest = split(labelled, count, seed, "others", name="held_out")
     return {
-        "training": split(rest, validation, seed, "training"),
-        "validation": split(rest, validation, seed, "validation"),
-        "held_out": split(labelled, count, seed, "validation"),
+        "training": split(rest, validation, seed, "others", name="validation"),
+        "validation": split(rest, validation, seed, "selected"),
+        "held_out": split(labelled, count, seed, "selected"),
     }
 
 

@@ -67,7 +67,7 @@ def datalist(
             "auto": by whatever of both there is for the frame.
 
     Returns:
-        dicts of "image", "label" (paths), "name", "moment" (place in its film, 0 to below 1, for
+        dicts of "image", "label" (paths), "name", "relative_time" (place in its film, 0 to below 1, for
         :func:`bundle.data.splits.split`) and, with evidence, "silver", "markers" (paths).
 
     Raises:
@@ -134,7 +134,7 @@ def _frames(root: Path, sequence: str, labels: str, evidence: str) -> list[Item]
             "image": str(image),
             "label": str(label),
             "name": f"{sequence}-{stem(image)[len(IMAGE) :]}",
-            "moment": order[number] / len(images),
+            "relative_time": order[number] / len(images),
         }
         for kind, files in kinds.items():
             if number in files:

@@ -19,5 +19,5 @@ class Item(TypedDict, total=False):
     slice: int  # page of a stack, from 0, in image and label; absent where a file holds one image
     markers: str  # path of discs inside the cells that the label may leave out
     silver: str  # path of outlines that programs agree on
-    moment: float  # place of a frame in its film, 0 to below 1
+    relative_time: float  # place of a frame in its film, 0 to below 1
     not_annotated: int  # value of the label where nobody annotated, if the file has one of its own

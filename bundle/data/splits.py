@@ -11,36 +11,37 @@ from bundle.data.item import Item
 
 __all__ = ["pick", "split"]
 
-_PARTS = ("training", "validation", "all")
+_PARTS = ("selected", "others", "all")
 
 
 def split(
     items: Sequence[Item],
-    validation: float | int | Sequence[str] = 0.2,
+    select: float | int | Sequence[str] = 0.2,
     seed: int = 0,
-    part: str = "training",
+    part: str = "others",
     fold: int | None = None,
     folds: int | None = None,
     blocks: bool = False,
+    name: str = "select",
 ) -> list[Item]:
-    """One part of a datalist; every item is in exactly one of "training" and "validation".
+    """One part of a datalist; every item is in exactly one of "selected" and "others".
 
     Drawn items are spread over the series, one from each of as many equal stretches as there are to draw: never a
     block. A stack is no row of independent images (in ISBI 2012, slices 0-14 and 15-29 differ in noise), and a
-    block would validate one half only.
+    block would select of one half only.
 
     Args:
         items: datalist in the order of the files.
-        validation: fraction in [0, 1) (float), number of items (int), or the names of the items that validate; 0
-            for none. Not used with ``fold``.
+        select: fraction in [0, 1) (float), number of items (int), or the names of the items; 0 for none. Not used
+            with ``fold``.
         seed: the same seed draws the same items; call with the same one for both parts.
-        part: "training", "validation" or "all".
-        fold, folds: for cross-validation, fold 0 .. folds - 1 validates and the others train. None: the split
-            is that of ``validation``.
+        part: "selected", "others" or "all".
+        fold, folds: for cross-validation, fold 0 .. folds - 1 is selected. None: the split is that of ``select``.
         blocks: folds are stretches of time, for frames of a film, which are nearly the same as their neighbours:
-            spread over the series, each of them would have been seen in training. Where items have a "moment",
-            0 (first frame of the film) to below 1, fold k is the moments from k / folds to (k + 1) / folds, so that
+            spread over the series, each of them would have been seen in training. Where items have a "relative_time",
+            0 (first frame of the film) to below 1, fold k is the times from k / folds to (k + 1) / folds, so that
             truths of different frames (gold, silver) are cut at the same places; else stretches of equal length.
+        name: of ``select`` in messages: the option that it was given by.
 
     Returns:
         the items of that part, in the order of ``items``.
@@ -56,15 +57,15 @@ def split(
         raise ValueError(f"blocks must be True or False, got {blocks!r}")
     if fold is not None or folds is not None:
         chosen = _fold(items, seed, fold, folds, blocks)
-    elif isinstance(validation, (int, float)) and not isinstance(validation, bool):
-        chosen = _draw(len(items), _count(len(items), validation), seed)
-    elif isinstance(validation, Sequence) and not isinstance(validation, str):
-        chosen = _named(items, validation)
+    elif isinstance(select, (int, float)) and not isinstance(select, bool):
+        chosen = _draw(len(items), _count(len(items), select, name), seed)
+    elif isinstance(select, Sequence) and not isinstance(select, str):
+        chosen = _named(items, select, name)
     else:
-        raise ValueError(f"validation must be a fraction, a number of items or a list of names, got {validation!r}")
+        raise ValueError(f"{name} must be a fraction, a number of items or a list of names, got {select!r}")
     if part == "all":
         return list(items)
-    return [item for position, item in enumerate(items) if (position in chosen) == (part == "validation")]
+    return [item for position, item in enumerate(items) if (position in chosen) == (part == "selected")]
 
 
 def pick(parts: Mapping[str, Sequence[Item]], part: str) -> list[Item]:
@@ -82,17 +83,17 @@ def pick(parts: Mapping[str, Sequence[Item]], part: str) -> list[Item]:
     return list(parts[part])
 
 
-def _count(n: int, validation: float | int) -> int:
-    """How many items validate; a fraction above 0 gives at least one, and leaves at least one to train on."""
-    if isinstance(validation, int):
-        if validation and not 0 < validation < n:
-            raise ValueError(f"validation must be 0 to {max(0, n - 1)} of {n} items, got {validation}")
-        return validation
-    if not 0 <= validation < 1:
-        raise ValueError(f"validation must be at least 0 and below 1 as a fraction, got {validation}")
-    if validation and n < 2:
-        raise ValueError(f"validation {validation} needs at least 2 items, got {n}; 0 trains on all")
-    return min(n - 1, max(1, round(validation * n))) if validation else 0
+def _count(n: int, select: float | int, name: str) -> int:
+    """How many items are selected; a fraction above 0 gives at least one, and leaves at least one to train on."""
+    if isinstance(select, int):
+        if select and not 0 < select < n:
+            raise ValueError(f"{name} must be 0 to {max(0, n - 1)} of {n} items, got {select}")
+        return select
+    if not 0 <= select < 1:
+        raise ValueError(f"{name} must be at least 0 and below 1 as a fraction, got {select}")
+    if select and n < 2:
+        raise ValueError(f"{name} {select} needs at least 2 items, got {n}; 0 trains on all")
+    return min(n - 1, max(1, round(select * n))) if select else 0
 
 
 def _draw(n: int, count: int, seed: int) -> set[int]:
@@ -102,17 +103,17 @@ def _draw(n: int, count: int, seed: int) -> set[int]:
     return {int(random.randint(start, stop)) for start, stop in pairwise(ends)}
 
 
-def _named(items: Sequence[Item], names: Sequence[str]) -> set[int]:
+def _named(items: Sequence[Item], names: Sequence[str], name: str) -> set[int]:
     positions = {item["name"]: position for position, item in enumerate(items)}
-    unknown = [str(name) for name in names if name not in positions]
+    unknown = [str(each) for each in names if each not in positions]
     if unknown:
         raise ValueError(
-            f"validation names {len(unknown)} unknown items: {', '.join(unknown[:5])}; "
+            f"{name} names {len(unknown)} unknown items: {', '.join(unknown[:5])}; "
             f"the {len(items)} names begin with {', '.join(list(positions)[:5])}"
         )
     if items and len(set(names)) == len(items):
-        raise ValueError(f"validation names all {len(items)} items: none is left to train on")
-    return {positions[name] for name in names}
+        raise ValueError(f"{name} names all {len(items)} items: none is left to train on")
+    return {positions[each] for each in names}
 
 
 def _fold(items: Sequence[Item], seed: int, fold: int | None, folds: int | None, blocks: bool) -> set[int]:
@@ -124,8 +125,8 @@ def _fold(items: Sequence[Item], seed: int, fold: int | None, folds: int | None,
         raise ValueError(f"folds must be 2 to the number of items, {n}, got {folds}")
     if not 0 <= fold < folds:
         raise ValueError(f"fold must be 0 to {folds - 1} with {folds} folds, got {fold}")
-    if blocks and all("moment" in item for item in items):
-        chosen = {position for position, item in enumerate(items) if int(item["moment"] * folds + 1e-9) == fold}
+    if blocks and all("relative_time" in item for item in items):
+        chosen = {position for position, item in enumerate(items) if int(item["relative_time"] * folds + 1e-9) == fold}
         if not 0 < len(chosen) < n:
             raise ValueError(
                 f"fold {fold} of {folds} stretches of time has {'no' if not chosen else 'every'} frame with a label: "

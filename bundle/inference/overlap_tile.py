@@ -22,7 +22,7 @@ from bundle.geometry import Geometry, Tile, TilePlan, geometry_of, mirror_indice
 from bundle.inference.backends import BackendNetwork
 from bundle.inference.precision import autocast, resolve_precision
 from bundle.inference.tile_cost import TileCost, free_memory, parse_bytes
-from bundle.inference.tta import averaged, require_averaging
+from bundle.inference.tta import averaged, require_tta
 
 __all__ = ["OverlapTileInferer"]
 
@@ -45,7 +45,7 @@ class OverlapTileInferer(Inferer):
             ``max_memory`` admits: every tile pays for its margin, so fewer and larger ones compute less.
         max_memory: bound on what inference may allocate beside the network's weights and the image, in bytes or
             as text ("1.5 GiB"); None takes half of what is free on the device when called.
-        averaging: test-time averaging of the logits over "none"; "d4", the eight rotations and mirrorings of the
+        tta: test-time augmentation, the mean of the logits over "none"; "d4", the eight rotations and mirrorings of the
             first two spatial axes; or "paper7", seven of them (all but one mirrored quarter turn).
         geometry: sizes of the network; None takes ``network.geometry``.
         stack_axis: spatial axis along which an image with one axis more than the network is a stack of slices,
@@ -67,18 +67,18 @@ class OverlapTileInferer(Inferer):
         self,
         tile_size: int | Sequence[int] | None = None,
         max_memory: float | str | None = None,
-        averaging: str = "none",
+        tta: str = "none",
         geometry: Geometry | None = None,
         stack_axis: int | None = None,
         precision: str = "fp32",
         progress: bool = False,
     ) -> None:
         super().__init__()
-        require_averaging(averaging)
+        require_tta(tta)
         resolve_precision(precision, "cpu")
         self.tile_size = tile_size
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
-        self.averaging = averaging
+        self.tta = tta
         self.geometry = geometry
         self.stack_axis = stack_axis
         self.precision = precision
@@ -117,7 +117,7 @@ class OverlapTileInferer(Inferer):
             return logits if logits.dtype == torch.float64 else logits.float()
 
         def segment(images: torch.Tensor) -> torch.Tensor:
-            return averaged(images, lambda turned: self._tiles(turned, network, run, geometry), self.averaging)
+            return averaged(images, lambda turned: self._tiles(turned, network, run, geometry), self.tta)
 
         if axes is not None and spatial == axes + 1 and self.stack_axis is not None:
             axis = range(2, image.dim())[self.stack_axis]
@@ -159,12 +159,12 @@ class OverlapTileInferer(Inferer):
 
         def memory(plan: TilePlan) -> float:
             # fp32 logits of all images; averaging holds the sum, the turned ones and those turned back
-            maps = images * (1 if self.averaging == "none" else 3)
+            maps = images * (1 if self.tta == "none" else 3)
             whole = 4 * maps * cost.out_channels * torch.Size(plan.image_size).numel()
             counted = cost.memory(plan.tile_size)
             if not isinstance(network, BackendNetwork):
                 return _HEADROOM * counted + whole
-            turned = self.averaging != "none" and len(set(plan.tile_size[:2])) > 1
+            turned = self.tta != "none" and len(set(plan.tile_size[:2])) > 1
             return network.peak_memory(counted, shapes=2 if turned else 1) + whole
 
         candidates = [geometry.plan(image_size, sizes) for sizes in product(*map(geometry.tile_sizes, image_size))]

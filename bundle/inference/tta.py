@@ -1,4 +1,4 @@
-"""Test-time averaging: the same image turned and mirrored, and what comes of it turned back."""
+"""Test-time augmentation: the same image turned and mirrored, and what comes of it turned back."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Callable
 
 import torch
 
-__all__ = ["AVERAGING", "averaged", "require_averaging"]
+__all__ = ["TTA", "averaged", "require_tta"]
 
 #: (quarter turns, mirrored) of the members of the dihedral group, the identity first
 _DIHEDRAL = [(turns, mirrored) for mirrored in (False, True) for turns in range(4)]
 #: members by name. "paper7" leaves out the last one: the paper averages "7 rotated versions" and does not say which
-AVERAGING = {"none": _DIHEDRAL[:1], "paper7": _DIHEDRAL[:7], "d4": _DIHEDRAL}
+TTA = {"none": _DIHEDRAL[:1], "paper7": _DIHEDRAL[:7], "d4": _DIHEDRAL}
 
 
-def require_averaging(name: str) -> None:
-    """Check a name of :data:`AVERAGING`.
+def require_tta(name: str) -> None:
+    """Check a name of :data:`TTA`.
 
     Raises:
         ValueError: naming those that there are.
     """
-    if name not in AVERAGING:
-        raise ValueError(f"averaging must be one of {', '.join(AVERAGING)}, got {name!r}")
+    if name not in TTA:
+        raise ValueError(f"tta must be one of {', '.join(TTA)}, got {name!r}")
 
 
 def averaged(image: torch.Tensor, predict: Callable[[torch.Tensor], torch.Tensor], name: str) -> torch.Tensor:
@@ -30,7 +30,7 @@ def averaged(image: torch.Tensor, predict: Callable[[torch.Tensor], torch.Tensor
     Args:
         image: BCHW[D], with a single spatial axis for "none" only.
         predict: gives BNHW[D] logits of the image's spatial size.
-        name: of :data:`AVERAGING`.
+        name: of :data:`TTA`.
 
     Returns:
         BNHW[D] logits in the image's orientation.
@@ -38,9 +38,9 @@ def averaged(image: torch.Tensor, predict: Callable[[torch.Tensor], torch.Tensor
     Raises:
         ValueError: for an image with too few axes to turn.
     """
-    members = AVERAGING[name]
+    members = TTA[name]
     if len(members) > 1 and image.dim() < 4:
-        raise ValueError(f"averaging {name!r} rotates two axes, the image has {image.dim() - 2}")
+        raise ValueError(f"tta {name!r} rotates two axes, the image has {image.dim() - 2}")
     first, *others = members
     total = _turn_back(predict(_turn(image, *first)), *first)
     for member in others:

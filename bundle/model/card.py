@@ -49,17 +49,17 @@ def card_file(checkpoint: str | os.PathLike[str]) -> Path:
     return of_run[0] if of_run else path.with_suffix(".json")
 
 
-def evaluation_folder(root: str, checkpoint: str | os.PathLike[str], part: str, averaging: str = "none") -> str:
-    """``root/NAME/part`` or ``root/NAME/part-averaging``; NAME is that of the model's file.
+def evaluation_folder(root: str, checkpoint: str | os.PathLike[str], part: str, tta: str = "none") -> str:
+    """``root/NAME/part`` or ``root/NAME/part-tta``; NAME is that of the model's file.
 
     In the folder of a run it is the run's for ``best.pt``, and ``RUN-last`` for ``last.pt``.
     """
-    return str(Path(root, _network_name(checkpoint), part if averaging == "none" else f"{part}-{averaging}"))
+    return str(Path(root, _network_name(checkpoint), part if tta == "none" else f"{part}-{tta}"))
 
 
-def evaluation_name(checkpoint: str | os.PathLike[str], part: str, averaging: str = "none") -> str:
-    """Name of an evaluation's run in MLflow: ``NAME-part-averaging``, with the NAME of its folder."""
-    return f"{_network_name(checkpoint)}-{part}-{averaging}"
+def evaluation_name(checkpoint: str | os.PathLike[str], part: str, tta: str = "none") -> str:
+    """Name of an evaluation's run in MLflow: ``NAME-part-tta``, with the NAME of its folder."""
+    return f"{_network_name(checkpoint)}-{part}-{tta}"
 
 
 def _network_name(checkpoint: str | os.PathLike[str]) -> str:

@@ -80,7 +80,7 @@ def evaluation(study: Study, run: Run, averaging: str, places: Places, parent: s
     options = inherited | {
         "checkpoint": str(places.run_dir(run) / "best.pt"),
         "part": study.part,
-        "averaging": averaging,
+        "tta": averaging,
         "evaluation_dir": str(places.evaluation_dir(run, study.part, averaging)),
         "tracker#run_name": f"{run.name}-{study.part}-{averaging}",
         "tracker#tags": _tags(run, "evaluation", parent, averaging=averaging),

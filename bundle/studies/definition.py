@@ -18,7 +18,7 @@ AFTERWARDS = ("feature_maps",)
 #: options that the study gives its runs itself
 _OWN = (
     *("run_name", "output_dir", "model_file", "dataset_dir", "seed", "fold", "resume", "tags", "experiment_name"),
-    *("tracking_uri", "checkpoint", "part", "averaging", "evaluation_dir"),
+    *("tracking_uri", "checkpoint", "part", "tta", "evaluation_dir"),
 )
 
 

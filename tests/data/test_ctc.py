@@ -33,7 +33,7 @@ def test_gold_frames_with_all_the_evidence_there_is(root):
         "image": str(root / "01/t001.tif"),
         "label": str(root / "01_GT/SEG/man_seg001.tif"),
         "name": "01-001",
-        "moment": 0.25,
+        "relative_time": 0.25,
         "silver": str(root / "01_ST/SEG/man_seg001.tif"),
         "markers": str(root / "01_GT/TRA/man_track001.tif"),
     }
@@ -45,13 +45,16 @@ def test_gold_frames_with_all_the_evidence_there_is(root):
 )
 def test_evidence(root, evidence, keys):
     for item in datalist(root, evidence=evidence):
-        assert item.keys() - {"image", "label", "name", "moment"} == keys
+        assert item.keys() - {"image", "label", "name", "relative_time"} == keys
 
 
 def test_auto_takes_what_there_is_frame_by_frame(root):
     (root / "01_ST/SEG/man_seg001.tif").unlink()
     shutil.rmtree(root / "01_GT/TRA")
-    assert [sorted(item.keys() - {"image", "label", "name", "moment"}) for item in datalist(root)] == [[], ["silver"]]
+    assert [sorted(item.keys() - {"image", "label", "name", "relative_time"}) for item in datalist(root)] == [
+        [],
+        ["silver"],
+    ]
 
 
 def test_silver_evidence_does_without_markers(root):
@@ -63,7 +66,7 @@ def test_silver_labels_are_every_frame_and_carry_no_evidence(root):
     items = datalist(root, labels="silver")
     assert names(items) == ["01-000", "01-001", "01-002", "01-003"]
     assert items[2]["label"] == str(root / "01_ST/SEG/man_seg002.tif")
-    assert items[2].keys() == {"image", "label", "name", "moment"}
+    assert items[2].keys() == {"image", "label", "name", "relative_time"}
 
 
 def test_silver_alone_is_a_data_set(root):

@@ -103,8 +103,8 @@ def test_tiles_of_several_shapes_and_all_their_turns(backend):
     network = unet()
     prepared = prepare_network(network, backend)
     for tile_size in (24, (24, 30), 24):
-        for averaging in ("none", "d4"):
-            inferer = OverlapTileInferer(tile_size=tile_size, averaging=averaging)
+        for tta in ("none", "d4"):
+            inferer = OverlapTileInferer(tile_size=tile_size, tta=tta)
             image = picture(20, 25)
             assert difference(inferer(image, prepared), inferer(image, network)) <= TOLERANCE["fp32"]
 
@@ -158,7 +158,7 @@ def test_a_shape_is_prepared_once_and_another_size_takes_its_place(counted):
         prepared(picture(*size))
     assert counted == [(24, 30), (30, 24), (24, 24), (24, 30)]
     del counted[:]
-    OverlapTileInferer(averaging="d4")(picture(8, 14), prepared)  # the tile is chosen anew for each turned image
+    OverlapTileInferer(tta="d4")(picture(8, 14), prepared)  # the tile is chosen anew for each turned image
     assert counted == [(24, 30), (30, 24)][-len(counted) :]
 
 
@@ -272,8 +272,8 @@ def test_copies_of_the_weights_and_more_headroom_leave_less_for_the_tile():
     network = UNet(2, 1, 2, base_channels=8).eval()
     weights = sum(parameter.nbytes for parameter in network.parameters())
 
-    def tile(predictor, averaging="none"):
-        inferer = OverlapTileInferer(max_memory="100 MiB", averaging=averaging)
+    def tile(predictor, tta="none"):
+        inferer = OverlapTileInferer(max_memory="100 MiB", tta=tta)
         return np.prod(inferer.choose_tile((1400, 700), 1, predictor))
 
     assert tile(BackendNetwork(network, "eager")) == tile(network)  # nothing to fold

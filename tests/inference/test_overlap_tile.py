@@ -140,9 +140,9 @@ def test_batches_are_their_images():
     assert torch.equal(inferer(images, network), single)
 
 
-@pytest.mark.parametrize(("averaging", "members"), [("d4", 8), ("paper7", 7)])
+@pytest.mark.parametrize(("tta", "members"), [("d4", 8), ("paper7", 7)])
 @pytest.mark.parametrize("size", [(40, 27), (16, 16, 5)])
-def test_averaging_is_the_mean_of_the_turned_images(averaging, members, size):
+def test_averaging_is_the_mean_of_the_turned_images(tta, members, size):
     network = unet(spatial_dims=len(size), depth=1, dtype=torch.float64)
     image = torch.randn(1, 1, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     total, count = 0, 0
@@ -154,14 +154,14 @@ def test_averaging_is_the_mean_of_the_turned_images(averaging, members, size):
             turned = torch.rot90(turned, turns, (2, 3))
             back = torch.rot90(one_pass(turned.contiguous(), network), -turns, (2, 3))
             total, count = total + (back.flip(2) if mirrored else back), count + 1
-    found = OverlapTileInferer(tile_size=24, averaging=averaging)(image, network)
+    found = OverlapTileInferer(tile_size=24, tta=tta)(image, network)
     torch.testing.assert_close(found, total / members, rtol=0, atol=1e-12)
 
 
 def test_d4_of_a_turned_image_is_the_turned_d4():
     network = unet(depth=1, dtype=torch.float64)
     image = torch.randn(1, 1, 31, 18, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    inferer = OverlapTileInferer(averaging="d4")
+    inferer = OverlapTileInferer(tta="d4")
     turned = torch.rot90(inferer(torch.rot90(image, 1, (2, 3)), network), -1, (2, 3))
     torch.testing.assert_close(inferer(image, network), turned, rtol=0, atol=1e-12)
 
@@ -256,7 +256,7 @@ def test_not_enough_memory_for_the_smallest_tile():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"averaging": "d8"}, "averaging must be one of none, paper7, d4, got 'd8'"),
+        ({"tta": "d8"}, "tta must be one of none, paper7, d4, got 'd8'"),
         ({"precision": "fp8"}, "precision must be one of auto, fp32, bf16"),
         ({"max_memory": "lots"}, "max_memory must be a number of bytes or a text like '1.5 GiB'"),
         ({"max_memory": -3}, "max_memory must be above 0"),
@@ -344,7 +344,7 @@ def test_a_padded_convolution_is_no_geometry():
 def test_averaging_and_stacks_of_a_padded_network():
     network = padded_unet(torch.float64)
     stack = torch.randn(1, 1, 30, 18, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    inferer = OverlapTileInferer(averaging="d4", stack_axis=-1)
+    inferer = OverlapTileInferer(tta="d4", stack_axis=-1)
     found = inferer(stack, network)
     turned = torch.rot90(inferer(torch.rot90(stack, 1, (2, 3)), network), -1, (2, 3))
     torch.testing.assert_close(found, turned, rtol=0, atol=1e-12)

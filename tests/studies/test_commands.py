@@ -56,7 +56,7 @@ def test_an_evaluation_measures_the_training(study_file):
     command = evaluation(study, run, "d4", PLACES)
     config = command.parser()
     assert config["checkpoint"] == str(Path("runs", run.name, "best.pt"))
-    assert (config["part"], config["averaging"], config["fold"], config["held_out"]) == ("held_out", "d4", 2, 1)
+    assert (config["part"], config["tta"], config["fold"], config["held_out"]) == ("held_out", "d4", 2, 1)
     # the checkpoint tells what the network is: an option of it would be refused
     assert isinstance(config["network_def"], str)
     require_known_options(command.words("run"))

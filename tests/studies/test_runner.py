@@ -205,7 +205,7 @@ def test_other_evaluations_are_not_mixed_with_those_of_before(run, tmp_path):
         (["--network_def#norm", "layer"], {}, "run tiny-all-s0: norm 'layer' is refused"),
         ([], {"config_files": ["configs/trian.json"]}, "did you mean configs/train.json"),
         ([], {"metrics": {"ioo": "IoU"}}, "unknown 'ioo': did you mean iou"),
-        ([], {"evaluation": {**STUDY["evaluation"], "averaging": ["d5"]}}, "averaging must be one of"),
+        ([], {"evaluation": {**STUDY["evaluation"], "averaging": ["d5"]}}, "tta must be one of"),
         ([], {"variants": {"all": {}, "same": {}}}, "variants all and same of study tiny are the same training"),
     ],
 )
