@@ -1,6 +1,6 @@
 """The configuration reference of the site: configs/*.json beside the descriptions of docs/configuration.toml.
 
-MkDocs calls :func:`on_page_markdown` for every page when it builds the site.
+MkDocs calls :func:`on_page_markdown` for each page when it builds the site.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ PLACE = "<!-- the reference is written here -->"
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    if page.parent is None:  # a page without neighbours needs no list of them
+        page.meta.setdefault("hide", ["navigation"])
     return markdown.replace(PLACE, reference()) if page.file.src_uri == "configuration.md" else markdown
 
 
@@ -57,7 +59,7 @@ def shown(value: Any) -> str:
     return value if isinstance(value, str) and value[:1] in ("$", "@", "%") else json.dumps(value)
 
 
-def cell(text: str, limit: int = 160) -> str:
+def cell(text: str, limit: int = 110) -> str:
     """Code in a cell of a table; a long text ends with dots."""
     text = text if len(text) <= limit else text[: limit - 1] + "…"
     return "`" + text.replace("|", "\\|").replace("`", "'") + "`"
