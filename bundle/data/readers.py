@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader
 from monai.transforms import LoadImage
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
@@ -32,11 +31,9 @@ from bundle.data.formats import (
     tiff_axes,
     tiff_series,
 )
+from bundle.data.pixel_size import stated_size
 
 __all__ = ["TiffReader", "read_image"]
-
-#: mm in the unit of a TIFF's resolution: inch, centimetre
-_UNIT_MM = {2: 25.4, 3: 10.0}
 
 
 class TiffReader(ImageReader):
@@ -73,9 +70,10 @@ class TiffReader(ImageReader):
             if "S" in series.axes and series.keyframe.extrasamples[-1:] in ((1,), (2,)):
                 array = array.reshape(sizes)[..., :-1]
                 sizes[3] -= 1
-            spacing = [_pixel_mm(series.keyframe, axis) for axis in "XY"]
-        keep = [size for position, size in enumerate(sizes) if position < 2 or size > 1]
-        return array.reshape(keep), np.array(spacing + [1.0] * (sizes[2] > 1))
+            size = stated_size(file)
+        keep = [side for position, side in enumerate(sizes) if position < 2 or side > 1]
+        spacing = [1.0] * 3 if size is None else [um / 1e3 for um in (size.x, size.y, size.z or 1e3)]
+        return array.reshape(keep), np.array(spacing[: 2 + (sizes[2] > 1)])
 
     def get_data(self, img: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
         """Array and its meta data as MONAI's ITKReader gives them."""
@@ -152,11 +150,3 @@ def _refuse_what_itk_misreads(path: str, kind: str) -> None:
         raise UnreadableImageError(path, "it is truncated: the end of the JPEG is missing")
     if kind == ".bmp" and int.from_bytes(content[2:6], "little") > len(content):
         raise UnreadableImageError(path, f"it is truncated: {len(content)} bytes are less than its header states")
-
-
-def _pixel_mm(page: tifffile.TiffPage, axis: str) -> float:
-    """Size of a pixel in mm where the file states it, else 1 (px)."""
-    resolution, unit = page.tags.get(f"{axis}Resolution"), page.tags.get("ResolutionUnit")
-    if resolution is None or unit is None or int(unit.value) not in _UNIT_MM or not resolution.value[0]:
-        return 1.0
-    return float(_UNIT_MM[int(unit.value)] * resolution.value[1] / resolution.value[0])

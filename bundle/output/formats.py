@@ -13,8 +13,9 @@ from monai.utils import MetaKeys, SpaceKeys
 
 from bundle.atomic import replacing
 from bundle.data.formats import META_IMAGE, NIFTI, PLANAR, TIFF, extension
+from bundle.data.pixel_size import PixelSize, pixel_size
 
-__all__ = ["FORMATS", "write_image", "write_itk", "write_nifti", "write_tiff"]
+__all__ = ["FORMATS", "pixel_size_options", "write_image", "write_itk", "write_nifti", "write_tiff"]
 
 #: what is written for each kind of input; a name may have two suffixes
 FORMATS: Mapping[str, str] = {
@@ -41,18 +42,33 @@ def write_image(target: Path, array: np.ndarray, source: Path, meta: Mapping[str
         raise ValueError(f"target must end in .tif, .nii.gz or .mha, got {str(target)!r}")
     with replacing(target) as part:
         if suffix == ".tif":
-            write_tiff(part, array)
+            write_tiff(part, array, pixel_size(source))
         elif suffix == ".nii.gz":
             write_nifti(part, array, source, meta)
         else:
             write_itk(part, array, meta)
 
 
-def write_tiff(path: Path, array: np.ndarray) -> None:
-    """(x, y) as one page, (x, y, z) as a page for each z."""
+def write_tiff(path: Path, array: np.ndarray, size: PixelSize | None = None) -> None:
+    """(x, y) as one page, (x, y, z) as a page for each z; with a pixel size in its tags, and as OME-TIFF
+    where the source was calibrated."""
     rows = np.ascontiguousarray(array.transpose())
     # said to be gray, or 3 pages would be taken for red, green and blue
-    tifffile.imwrite(path, rows, photometric="minisblack", compression="zlib", metadata={"axes": "ZYX"[-rows.ndim :]})
+    options = {"photometric": "minisblack", "compression": "zlib", **pixel_size_options(size, "ZYX"[-rows.ndim :])}
+    tifffile.imwrite(path, rows, **options)
+
+
+def pixel_size_options(size: PixelSize | None, axes: str) -> dict[str, Any]:
+    """Arguments of :func:`tifffile.imwrite` for axes such as "ZYX"."""
+    metadata: dict[str, Any] = {"axes": axes}
+    if size is None:
+        return {"metadata": metadata}
+    if size.calibrated:
+        known = {"X": size.x, "Y": size.y, **({"Z": size.z} if size.z is not None and "Z" in axes else {})}
+        for axis, um in known.items():
+            metadata |= {f"PhysicalSize{axis}": um, f"PhysicalSize{axis}Unit": "µm"}
+    per_cm = (1e4 / size.x, 1e4 / size.y)
+    return {"ome": size.calibrated, "resolution": per_cm, "resolutionunit": "CENTIMETER", "metadata": metadata}
 
 
 def write_nifti(path: Path, array: np.ndarray, source: Path, meta: Mapping[str, Any]) -> None:

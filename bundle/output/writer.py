@@ -17,7 +17,8 @@ from PIL import Image
 
 from bundle.atomic import replacing, require_writable
 from bundle.data.formats import extension, stem
-from bundle.output.formats import FORMATS, write_image
+from bundle.data.pixel_size import pixel_size
+from bundle.output.formats import FORMATS, pixel_size_options, write_image
 from bundle.output.overlay import overlay
 
 __all__ = ["SegmentationWriter"]
@@ -148,10 +149,11 @@ class SegmentationWriter(Transform):
             write_image(target, array, source, meta)
             written[name] = str(target)
         if self.overlays:
-            written |= self._write_overlays(base, suffix, image, cells)
+            written |= self._write_overlays(base, source, image, cells)
         return written
 
-    def _write_overlays(self, base: Path, suffix: str, image: np.ndarray, cells: np.ndarray) -> dict[str, str]:
+    def _write_overlays(self, base: Path, source: Path, image: np.ndarray, cells: np.ndarray) -> dict[str, str]:
+        suffix = FORMATS[str(extension(source))]
         shown = image if image.shape[0] in (1, 3) else image.mean(axis=0, keepdims=True)
         volume = cells.ndim == 3
         slices = range(cells.shape[2]) if volume and suffix == ".tif" else [cells.shape[-1] // 2]
@@ -168,7 +170,9 @@ class SegmentationWriter(Transform):
         if volume and suffix == ".tif":
             target = base.with_name(f"{base.name}_overlay.tif")
             with replacing(target) as part:
-                tifffile.imwrite(part, np.stack(pages), photometric="rgb", compression="zlib")
+                full = pages[0].shape[:2] == cells.T.shape[-2:]  # a large one is scaled down
+                size = pixel_size_options(pixel_size(source) if full else None, "ZYXS")
+                tifffile.imwrite(part, np.stack(pages), photometric="rgb", compression="zlib", **size)
             written["overlay_stack"] = str(target)
         return written
 
