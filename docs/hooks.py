@@ -1,11 +1,12 @@
 """The configuration reference of the site: configs/*.json beside the descriptions of docs/configuration.toml.
 
-MkDocs calls :func:`on_page_markdown` for each page when it builds the site.
+MkDocs calls :func:`on_page_markdown` and :func:`on_page_content` for each page when it builds the site.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if page.parent is None:  # a page without neighbours needs no list of them
         page.meta.setdefault("hide", ["navigation"])
     return markdown.replace(PLACE, reference()) if page.file.src_uri == "configuration.md" else markdown
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Sphinx roles of docstrings, ``:class:`X```, become plain code."""
+    return re.sub(r":(?:class|func|meth|mod|data|attr):(?=<)", "", html)
 
 
 def read(name: str) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def overlap_tile(side: int = 520, tile: int = 444) -> None:
     geometry = ValidGeometry(4)
     margin, inner = geometry.margin, geometry.output_size(tile)
     grey, _ = touching_cells(side, 48, seed=3)
-    figure = Figure(figsize=(9.6, 4.9), dpi=110, layout="constrained")
+    figure = Figure(figsize=(9.6, 5.25), dpi=110, layout="constrained")
     for ax, corners in zip(figure.subplots(1, 2), (((0, 0),), ((0, 0), (0, 1), (1, 0), (1, 1))), strict=True):
         padded = MirrorPad(margin)(grey[None])[0]
         inside = np.zeros(padded.shape, bool)
