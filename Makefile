@@ -59,6 +59,7 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/codespell
 	$(BIN)/lint-imports --no-logo --no-cache
+	$(MKDOCS) --site-dir .mkdocs_check
 
 # a mistake in a link, an anchor or a docstring is an error
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
