@@ -29,7 +29,7 @@ from ignite.engine import Engine, Events
 from bundle import atomic
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import checkpoints
-from bundle.tracking import mlflow_store, sqlite_uri
+from bundle.tracking import mlflow_run, mlflow_store, sqlite_uri
 from bundle.training import SaveRun
 from bundle.training.interruption import StopRequest
 from tests.conftest import ROOT, TINY
@@ -185,7 +185,7 @@ def die_while_mlflow_makes_its_tables() -> None:
 
 
 def die_before_the_id_of_the_mlflow_run_is_kept() -> None:
-    mlflow_store.describe = die  # type: ignore[assignment]
+    mlflow_run.describe = die  # type: ignore[assignment]
     create_run = mlflow.MlflowClient.create_run
 
     def create_and_die(*args: Any, **kwargs: Any) -> None:
@@ -406,7 +406,7 @@ def require_full(said: str, run_dir: Path, reason: str) -> None:
 
 def open_a_run(uri: str, name: str, together: Any) -> None:
     together.wait()
-    mlflow_store.open_run(uri, "together", name, mlflow_store.new_run())
+    mlflow_run.open_run(uri, "together", name, mlflow_run.new_run())
 
 
 def test_trainings_that_start_at_the_same_moment_share_a_new_store(bench: Bench, tmp_path: Path) -> None:

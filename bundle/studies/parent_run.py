@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bundle.atomic import write_text
 from bundle.studies.definition import Study
 from bundle.studies.places import Places
 from bundle.tracking import earlier_run_id, sqlite_uri
 from bundle.tracking.config import flat_config
-from bundle.tracking.mlflow_store import VALUE_CHARACTERS, describe, log_artifact, new_run, open_run, reason
+from bundle.tracking.mlflow_run import begin_run
+from bundle.tracking.mlflow_store import VALUE_CHARACTERS, log_artifact, reason
 from bundle.tracking.provenance import provenance
 
 __all__ = ["ParentRun"]
@@ -43,15 +43,13 @@ class ParentRun:
 
     def __init__(self, study: Study, places: Places, data_fingerprint: str) -> None:
         uri = places.tracking_uri or sqlite_uri(places.output_dir)
-        earlier, note = earlier_run_id(places.folder), places.folder / "mlflow_run_id.txt"
-        definition = asdict(study)
+        earlier, definition = earlier_run_id(places.folder), asdict(study)
         params = [*flat_config(definition), *_provenance(definition, data_fingerprint)]
+        tags = {"study": study.name, "stage": "study"}
         try:
-            run = earlier or new_run()
-            write_text(note, f"{run}\n")  # killed before the id is there, the next one finds the run that was opened
-            self._client, self.run_id = open_run(uri, study.name, study.name, run)
-            write_text(note, f"{self.run_id}\n")
-            describe(self._client, self.run_id, params, {"study": study.name, "stage": "study"}.items(), definition)
+            self._client, self.run_id = begin_run(
+                places.folder, uri, (study.name, study.name), earlier, params, tags.items(), definition
+            )
         except ValueError as error:
             if earlier is None:
                 raise
@@ -59,8 +57,6 @@ class ParentRun:
                 f"study {study.name} is run {earlier} of another store than {uri!r}: name that one by "
                 f"--tracking_uri, or move {places.folder} away"
             ) from error
-        except Exception as error:  # of MLflow, SQLAlchemy, requests or the system, as the store may be
-            raise ConnectionError(f"tracking_uri {uri!r} cannot be used: {reason(error)}") from error
 
     def show(self, files: Sequence[Path], note: str) -> None:
         """Log the report's files, and a text for the head of the run's page."""

@@ -2,7 +2,8 @@
 
 from bundle.tracking.handlers import TrackMetrics, TrackTraining
 from bundle.tracking.lineage import training_tags
+from bundle.tracking.mlflow_run import earlier_run_id
 from bundle.tracking.mlflow_store import sqlite_uri
-from bundle.tracking.tracker import MLflowTracker, earlier_run_id
+from bundle.tracking.tracker import MLflowTracker
 
 __all__ = ["MLflowTracker", "TrackMetrics", "TrackTraining", "earlier_run_id", "sqlite_uri", "training_tags"]

@@ -6,7 +6,7 @@ import filecmp
 import os
 from pathlib import Path
 
-from bundle.tracking.tracker import earlier_run_id
+from bundle.tracking.mlflow_run import earlier_run_id
 
 __all__ = ["TRAINING_TAG", "training_tags"]
 

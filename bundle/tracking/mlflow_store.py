@@ -6,7 +6,6 @@ import logging
 import os
 import posixpath
 import re
-import secrets
 import threading
 import time
 from collections import deque
@@ -14,9 +13,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from bundle.atomic import remove_leftovers, replacing
 from bundle.tracking import history
 from bundle.tracking.rows import Row, number
 
@@ -26,8 +22,6 @@ __all__ = [
     "describe",
     "legal",
     "log_artifact",
-    "new_run",
-    "open_run",
     "reason",
     "sqlite_uri",
 ]
@@ -43,82 +37,12 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 # MLflow's own limits
 VALUE_CHARACTERS = 6000
 _NAME_CHARACTERS = 250
-#: opens the page of the experiment on its training runs instead of on language models
-_KIND = {"mlflow.experimentKind": "custom_model_development"}
-#: tag of a run: what :func:`new_run` gave it
-_TOKEN, _NEW = "opened_as", "new-"
 _ENTRIES_A_BATCH, _METRICS_A_BATCH = 100, 1000
 
 
 def sqlite_uri(folder: str | os.PathLike[str]) -> str:
     """The tracking URI of the default store, ``<folder>/mlflow.db``; its artifacts go to ``<folder>/mlartifacts``."""
     return f"sqlite:///{(Path(folder).resolve() / 'mlflow.db').as_posix()}"
-
-
-def new_run() -> str:
-    """What stands for the id of a run that is still to be opened; kept, it finds the run if its id gets lost."""
-    return f"{_NEW}{secrets.token_hex(8)}"
-
-
-def open_run(uri: str, experiment_name: str, run_name: str, run: str) -> tuple[Any, str]:
-    """A client of the store and the id of a run that is now running.
-
-    Args:
-        uri: of the store; an SQLite file that is not there is made.
-        experiment_name: made if absent.
-        run_name: of a new run.
-        run: the id of an earlier one, or :func:`new_run`.
-    """
-    import mlflow
-
-    for name in ("mlflow", "alembic"):  # they tell the making of every table
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # and this one every retry
-    location = None
-    if uri.startswith("sqlite:///"):
-        file = Path(uri.removeprefix("sqlite:///")).resolve()
-        location = (file.parent / "mlartifacts").as_uri()
-        _make_database(file, location)
-    client = mlflow.MlflowClient(uri)
-    if not run.startswith(_NEW):
-        try:
-            client.update_run(run, status="RUNNING")
-        except mlflow.MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise
-            raise ValueError(f"resume_run_id {run!r} is no run in {uri!r}; None opens a new one") from error
-        return client, run
-    experiment: Any = client.get_experiment_by_name(experiment_name)
-    if experiment is None:
-        try:
-            client.create_experiment(experiment_name, artifact_location=location, tags=_KIND)
-        except mlflow.MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process may have made it a moment ago
-                raise
-        experiment = client.get_experiment_by_name(experiment_name)
-    if experiment.lifecycle_stage != "active":
-        raise ValueError(f"experiment_name {experiment_name!r} is deleted in {uri!r}: restore it or choose another")
-    for opened in client.search_runs([experiment.experiment_id], f"tags.{_TOKEN} = '{run}'"):
-        return client, opened.info.run_id
-    return client, client.create_run(experiment.experiment_id, run_name=run_name, tags={_TOKEN: run}).info.run_id
-
-
-def _make_database(file: Path, artifacts: str) -> None:
-    """Make an SQLite store with all its tables, unless there is one.
-
-    MLflow makes them one by one. Killed in between it leaves a file that it cannot use again, and of two processes
-    that begin at the same moment one fails; so one process makes the file elsewhere, and the others wait for it.
-    """
-    if file.exists():
-        return
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_name(f".{file.name}.lock")):
-        if not file.exists():
-            remove_leftovers(file.parent)
-            with replacing(file) as part:
-                SqlAlchemyStore(f"sqlite:///{part.as_posix()}", artifacts).engine.dispose()
 
 
 def describe(

@@ -18,34 +18,18 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 
-from bundle.atomic import write_text
 from bundle.tracking.config import executed_config, flat_config, running_config
-from bundle.tracking.mlflow_store import (
-    VALUE_CHARACTERS,
-    Writer,
-    describe,
-    log_artifact,
-    new_run,
-    open_run,
-    reason,
-    sqlite_uri,
-)
+from bundle.tracking.mlflow_run import begin_run
+from bundle.tracking.mlflow_store import VALUE_CHARACTERS, Writer, log_artifact, sqlite_uri
 from bundle.tracking.monai_handlers import take_off_mlflow_handlers
 from bundle.tracking.provenance import provenance
 from bundle.tracking.rows import Row, loss_of, scalars, snapshot
 
-__all__ = ["MLflowTracker", "earlier_run_id"]
+__all__ = ["MLflowTracker"]
 
 logger = logging.getLogger(__name__)
 
 _SCHEMES = ("sqlite:///", "http://", "https://")
-_RUN_ID_FILE = "mlflow_run_id.txt"
-
-
-def earlier_run_id(run_dir: str | os.PathLike[str]) -> str | None:
-    """Id of the MLflow run that a tracker opened, or was about to, for the folder ``run_dir``; None without one."""
-    file = Path(run_dir) / _RUN_ID_FILE
-    return file.read_text(encoding="utf-8").strip() or None if file.is_file() else None
 
 
 class MLflowTracker:
@@ -82,8 +66,8 @@ class MLflowTracker:
         data_fingerprint: of the data list, see the data modules.
         tags: of the run.
         artifacts: files and folders logged at the end; one that is missing then is named in a warning.
-        resume_run_id: the MLflow run to continue, see :func:`earlier_run_id`; None opens a new one. Parameters that
-            differ from the earlier ones become tags ``resumed.<name>``.
+        resume_run_id: the MLflow run to continue, see :func:`bundle.tracking.mlflow_run.earlier_run_id`; None opens a
+            new one. Parameters that differ from the earlier ones become tags ``resumed.<name>``.
         enabled: False leaves MLflow out and writes ``history.csv`` only.
         log_every: iterations between two recorded steps.
 
@@ -207,21 +191,15 @@ class MLflowTracker:
         if config is not None:
             params += [(f"config.{path}", text) for path, text in flat_config(config)]
         tags = {"mlflow.source.git.commit": facts["git_commit"], **dict(_flat(self.tags))}
-        run = self.resume_run_id or new_run()
-        note = self.run_dir / _RUN_ID_FILE
-        if self.resume_run_id is None:
-            write_text(note, f"{run}\n")  # killed before the id is there, a resumed run finds the one opened by this
-        try:
-            client, self.run_id = open_run(self.tracking_uri, self.experiment_name, self.run_name, run)
-            write_text(note, f"{self.run_id}\n")
-            describe(client, self.run_id, params, tags.items(), config)
-        except ValueError:
-            raise
-        except Exception as error:  # of MLflow, SQLAlchemy, requests or the system, as the store may be
-            raise ConnectionError(
-                f"tracking_uri {self.tracking_uri!r} cannot be used: {reason(error)}; start the server, use a "
-                f"local store ({sqlite_uri(self.run_dir)!r}) or switch tracking off (enabled=False)"
-            ) from error
+        client, self.run_id = begin_run(
+            self.run_dir,
+            self.tracking_uri,
+            (self.experiment_name, self.run_name),
+            self.resume_run_id,
+            params,
+            tags.items(),
+            config,
+        )
         logger.info("MLflow run %s (%s) in %s", self.run_name, self.run_id, self.tracking_uri)
         return client
 

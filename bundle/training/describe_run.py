@@ -17,8 +17,8 @@ from bundle.data.item import Item
 from bundle.model.architecture import network_entry
 from bundle.model.card import read_card, write_card
 from bundle.tracking.config import executed_config, running_parser
+from bundle.tracking.mlflow_run import earlier_run_id
 from bundle.tracking.provenance import provenance
-from bundle.tracking.tracker import earlier_run_id
 
 __all__ = ["DescribeRun"]
 

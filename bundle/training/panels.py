@@ -15,6 +15,7 @@ from monai.utils import CommonKeys, ImageMetaKey
 from scipy import ndimage as ndi
 
 from bundle.cells import CellOptions, probability_to_instances
+from bundle.data.formats import stem
 from bundle.output.pictures import file_name, panel_and_boxes, write_panel
 from bundle.tracking.tracker import MLflowTracker
 
@@ -173,7 +174,7 @@ def _name(item: Mapping[str, Any]) -> str:
     source, index = _only(meta.get("filename_or_obj")), _only(meta.get(ImageMetaKey.PATCH_INDEX))
     name = _only(item.get("name"))
     if not isinstance(name, str) or not name:
-        name = Path(source).name.split(".")[0] if isinstance(source, str | os.PathLike) else ""
+        name = stem(source) if isinstance(source, str | os.PathLike) else ""
         name += f"_{int(index):03d}" if name and index is not None else ""
     return file_name(name)
 

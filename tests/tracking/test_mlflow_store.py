@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.utils.validation import _validate_length_limit, _validate_param_name
 
-from bundle.tracking.mlflow_store import Writer, describe, legal, new_run, open_run, sqlite_uri
+from bundle.tracking.mlflow_run import new_run, open_run
+from bundle.tracking.mlflow_store import Writer, describe, legal, sqlite_uri
 from bundle.tracking.rows import Row
 
 

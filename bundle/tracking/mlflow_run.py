@@ -1,0 +1,137 @@
+"""A run in MLflow: opened, found again after a kill, and described; its id is kept in the folder of the run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from bundle.atomic import remove_leftovers, replacing, write_text
+from bundle.tracking.mlflow_store import describe, reason, sqlite_uri
+
+__all__ = ["begin_run", "earlier_run_id", "new_run", "open_run"]
+
+#: opens the page of the experiment on its training runs instead of on language models
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+#: tag of a run: what :func:`new_run` gave it
+_TOKEN, _NEW = "opened_as", "new-"
+_RUN_ID_FILE = "mlflow_run_id.txt"
+
+
+def earlier_run_id(folder: str | os.PathLike[str]) -> str | None:
+    """Id of the MLflow run that was opened, or was about to be, for a folder; None without one."""
+    file = Path(folder) / _RUN_ID_FILE
+    return file.read_text(encoding="utf-8").strip() or None if file.is_file() else None
+
+
+def begin_run(
+    folder: Path,
+    uri: str,
+    names: tuple[str, str],
+    run: str | None,
+    params: Iterable[tuple[str, str]],
+    tags: Iterable[tuple[str, str]],
+    config: Any,
+) -> tuple[Any, str]:
+    """Open a run, note its id in ``folder`` and log what it is.
+
+    Args:
+        folder: of the run.
+        uri: of the store.
+        names: of the experiment and of the run.
+        run: id of an earlier one to go on with; None opens a new one.
+        params, tags, config: see :func:`bundle.tracking.mlflow_store.describe`.
+
+    Returns:
+        a client of the store, and the id.
+
+    Raises:
+        ValueError: for a run that is not in the store, or an experiment that was deleted.
+        ConnectionError: when the store cannot be used.
+    """
+    note, run = folder / _RUN_ID_FILE, run or new_run()
+    try:
+        if run.startswith(_NEW):
+            write_text(note, f"{run}\n")  # killed before the id is there, a resumed run finds the one opened by this
+        client, run_id = open_run(uri, *names, run)
+        write_text(note, f"{run_id}\n")
+        describe(client, run_id, params, tags, config)
+    except ValueError:
+        raise
+    except Exception as error:  # of MLflow, SQLAlchemy, requests or the system, as the store may be
+        raise ConnectionError(
+            f"tracking_uri {uri!r} cannot be used: {reason(error)}; start the server, use a local store "
+            f"({sqlite_uri(folder)!r}) or switch the tracking of a training off (enabled=False)"
+        ) from error
+    return client, run_id
+
+
+def new_run() -> str:
+    """What stands for the id of a run that is still to be opened; kept, it finds the run if its id gets lost."""
+    return f"{_NEW}{secrets.token_hex(8)}"
+
+
+def open_run(uri: str, experiment_name: str, run_name: str, run: str) -> tuple[Any, str]:
+    """A client of the store and the id of a run that is now running.
+
+    Args:
+        uri: of the store; an SQLite file that is not there is made.
+        experiment_name: made if absent.
+        run_name: of a new run.
+        run: the id of an earlier one, or :func:`new_run`.
+    """
+    import mlflow
+
+    for name in ("mlflow", "alembic"):  # they tell the making of every table
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # and this one every retry
+    location = None
+    if uri.startswith("sqlite:///"):
+        file = Path(uri.removeprefix("sqlite:///")).resolve()
+        location = (file.parent / "mlartifacts").as_uri()
+        _make_database(file, location)
+    client = mlflow.MlflowClient(uri)
+    if not run.startswith(_NEW):
+        try:
+            client.update_run(run, status="RUNNING")
+        except mlflow.MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            raise ValueError(f"resume_run_id {run!r} is no run in {uri!r}; None opens a new one") from error
+        return client, run
+    experiment: Any = client.get_experiment_by_name(experiment_name)
+    if experiment is None:
+        try:
+            client.create_experiment(experiment_name, artifact_location=location, tags=_KIND)
+        except mlflow.MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process may have made it a moment ago
+                raise
+        experiment = client.get_experiment_by_name(experiment_name)
+    if experiment.lifecycle_stage != "active":
+        raise ValueError(f"experiment_name {experiment_name!r} is deleted in {uri!r}: restore it or choose another")
+    for opened in client.search_runs([experiment.experiment_id], f"tags.{_TOKEN} = '{run}'"):
+        return client, opened.info.run_id
+    return client, client.create_run(experiment.experiment_id, run_name=run_name, tags={_TOKEN: run}).info.run_id
+
+
+def _make_database(file: Path, artifacts: str) -> None:
+    """Make an SQLite store with all its tables, unless there is one.
+
+    MLflow makes them one by one. Killed in between it leaves a file that it cannot use again, and of two processes
+    that begin at the same moment one fails; so one process makes the file elsewhere, and the others wait for it.
+    """
+    if file.exists():
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        if not file.exists():
+            remove_leftovers(file.parent)
+            with replacing(file) as part:
+                SqlAlchemyStore(f"sqlite:///{part.as_posix()}", artifacts).engine.dispose()
