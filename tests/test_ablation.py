@@ -26,7 +26,7 @@ CHANGES = {
     "no_border": {"weight_map.w0": "0.0"},
     "no_balance": {"weight_map.balance": "false"},
     "no_dropout": {"network_def.dropout": "0.0"},
-    "same_padding": {
+    "networks/unet_same": {
         "padding": "same",
         "elastic.spatial_size": "$@network_def.geometry.input_size(@tile_size)",
     },
@@ -39,7 +39,7 @@ def ablated(tmp_path):
     film(tmp_path / "data")
 
     def make(*names: str) -> ConfigWorkflow:
-        overlays = [f"ablation/{name}.json" for name in names]
+        overlays = [overlay(name) for name in names]
         files = [str(ROOT / "configs" / name) for name in ("train.json", "experiments/dic_hela.json", *overlays)]
         tiny = {name: value for name, value in TINY.items() if "#" not in name}
         places = {"output_dir": str(tmp_path / "runs"), "model_file": str(tmp_path / "model.pt")}
@@ -50,6 +50,10 @@ def ablated(tmp_path):
         return made
 
     return make
+
+
+def overlay(name: str) -> str:
+    return f"{name}.json" if "/" in name else f"ablation/{name}.json"
 
 
 def entries(*files: str) -> dict[str, str]:
@@ -63,7 +67,8 @@ def sample(flow: ConfigWorkflow) -> dict[str, np.ndarray]:
 
 
 def test_every_ablation_is_tested():
-    assert {path.stem for path in (ROOT / "configs" / "ablation").glob("*.json")} == set(CHANGES)
+    stems = {path.stem for path in (ROOT / "configs" / "ablation").glob("*.json")}
+    assert stems | {"networks/unet_same"} == set(CHANGES)
 
 
 # the study of kernels has neither deformation nor weights to leave out
@@ -71,7 +76,7 @@ def test_every_ablation_is_tested():
 @pytest.mark.parametrize("name", CHANGES)
 def test_it_changes_what_it_says_and_nothing_else(name, experiment):
     common = ("train.json", f"experiments/{experiment}.json")
-    before, after = entries(*common), entries(*common, f"ablation/{name}.json")
+    before, after = entries(*common), entries(*common, overlay(name))
     changed = {key: after.get(key) for key in before | after if before.get(key) != after.get(key)}
     assert changed == CHANGES[name]
 
@@ -131,14 +136,14 @@ def test_without_dropout_there_is_none(ablated):
 
 
 def test_the_padded_tile_is_the_next_larger_one_and_all_of_it_is_labelled(ablated):
-    for names, tile, labelled in (((), 100, 12), (("same_padding",), 104, 104)):
+    for names, tile, labelled in (((), 100, 12), (("networks/unet_same",), 104, 104)):
         found = sample(ablated(*names))
         assert found["image"].shape == (1, tile, tile)
         assert found["label"].shape == found["weight"].shape == (1, labelled, labelled)
 
 
 def test_ablations_add_up(ablated):
-    parsed = ablated("simard", "no_border", "same_padding").parser.get_parsed_content
+    parsed = ablated("simard", "no_border", "networks/unet_same").parser.get_parsed_content
     assert parsed("elastic").warp.spatial_size == 104
     assert parsed("elastic").warp.alpha == 7.7
     assert parsed("weight_map").weight_map.w0 == 0
