@@ -21,7 +21,7 @@ from benchmarks.timing import Options, Table, Timing, digits, interleave, requir
 from bundle.atomic import write_text
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.precision import resolve_precision
-from bundle.model.architecture import build_network
+from bundle.model import TrainedNetwork
 from bundle.studies.definition import Run, Study
 from bundle.studies.places import Places
 from bundle.studies.study_file import read_study
@@ -37,7 +37,7 @@ def networks_of(study: Study, places: Places, rows: Sequence[Row]) -> dict[str, 
     for row in rows:
         if row.variant not in found and row.part == study.part:
             path = places.run_dir(Run(study.name, row.variant, row.seed, row.fold)) / "best.pt"
-            network = build_network(path).eval()  # by the JSON beside it; the weights may be elsewhere
+            network = TrainedNetwork(path).build().eval()  # by its card; the weights may be elsewhere
             found[row.variant] = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return found
 

@@ -23,9 +23,8 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from bundle.atomic import write_json
-from bundle.model import checkpoints
-from bundle.model.architecture import network_of
-from bundle.model.card import cell_options, origin, read_card, write_card
+from bundle.model import TrainedNetwork
+from bundle.model.checkpoints import default_model
 
 __all__ = ["adapted", "prepare", "require_torchvision"]
 
@@ -65,21 +64,18 @@ def prepare(
         raise ValueError(f"name must be letters, digits, - and _ without {', '.join(_TYPES)}, got {name!r}")
     folder = Path(app) / "model" / name
     own = folder / "models" / "model.pt"
-    source = own if own.is_file() else Path(checkpoints.default_model(_ROOT / "models") if model is None else model)
+    begin = TrainedNetwork(own if own.is_file() else default_model(_ROOT / "models") if model is None else model)
     # a model or an option that is refused is so before anything is written
-    config = adapted(json.loads((_ROOT / "configs" / "train.json").read_text(encoding="utf-8")), source, name, options)
+    config = adapted(json.loads((_ROOT / "configs" / "train.json").read_text(encoding="utf-8")), begin, name, options)
     for part in ("configs", "models"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    if source == own:
+    if begin.path == own:
         if model is not None:
             logger.warning("%s is not used", model)
-        logger.info("it goes on with %s, which was there: %s; remove %s to begin anew", own, origin(own), app)
+        logger.info("it goes on with %s, which was there: %s; remove %s to begin anew", own, begin.origin(), app)
     else:
-        checkpoints.write(own, checkpoints.network_weights(checkpoints.read(source)))
-        card = {key: value for key, value in read_card(source).items() if key != "sha256"}  # that is the other file's
-        if card:
-            write_card(own.with_suffix(".json"), card, of=own)
-        logger.info("it begins with a copy of %s: %s", source, origin(source))
+        begin.copy_to(own)
+        logger.info("it begins with a copy of %s: %s", begin, begin.origin())
     write_json(folder / "configs" / "train.json", config)
     for file in _COPIED:
         shutil.copyfile(_ROOT / "configs" / file, folder / "configs" / file)
@@ -93,7 +89,7 @@ def prepare(
 
 def adapted(
     config: Mapping[str, Any],
-    model: str | os.PathLike[str],
+    model: TrainedNetwork,
     experiment_name: str,
     options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -104,7 +100,7 @@ def adapted(
     Raises:
         ValueError: as :func:`prepare`.
     """
-    target, arguments, source = network_of(model)
+    target, arguments, source = model.definition()
     parser = ConfigParser(copy.deepcopy(dict(config)))
     if target != parser["network_def#_target_"]:
         raise ValueError(
@@ -117,7 +113,7 @@ def adapted(
     parser["validate#items"] = []
     parser["pretrained"] = "@model_file"  # what it has seen stays in the record
     parser["experiment_name"] = experiment_name
-    parser["cells"].update(vars(cell_options(model)))
+    parser["cells"].update(vars(model.cell_options()))
     parser["rgb"] = "luminance"  # as inference and the check of uploads
     for key, value in (options or {}).items():
         if key not in parser:

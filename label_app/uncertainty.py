@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from monailabel.utils.others.generic import name_to_device
 
 from bundle.data.errors import image_error
 from bundle.inference import uncertainty
+from bundle.model import TrainedNetwork
 
 __all__ = ["DoubtScoring", "MostDoubtful"]
 
@@ -59,8 +59,7 @@ class DoubtScoring(ScoringMethod):
 
     def _model(self) -> str:
         """What changes with the weights."""
-        status = os.stat(self.task.get_path())
-        return f"{status.st_mtime_ns}-{status.st_size}"
+        return TrainedNetwork(self.task.get_path()).version
 
     def _score(self, path: str, request: dict[str, Any]) -> float | None:
         """None for a file that cannot be read: it must not keep the others from being scored."""

@@ -6,7 +6,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.transforms import Compose
 from torch import nn
 
-from bundle.model import checkpoints
+from bundle.model import TrainedNetwork
 from bundle.tracking.config import flat_config
 from tests.conftest import ROOT, TINY
 from tests.data.ctc_set import boxes
@@ -84,7 +84,7 @@ def test_it_changes_what_it_says_and_nothing_else(name, experiment):
 @pytest.mark.parametrize("name", CHANGES)
 def test_it_trains(name, ablated, tmp_path):
     ablated(name).run()
-    assert checkpoints.unet_arguments(tmp_path / "model.pt")["depth"] == 3
+    assert TrainedNetwork(tmp_path / "model.pt").build().depth == 3
 
 
 def test_without_elastic_the_window_is_still_turned_and_shifted(ablated):

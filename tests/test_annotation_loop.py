@@ -21,7 +21,7 @@ from bundle.data.readers import read_image
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.uncertainty import border_score, foreground_probability
 from bundle.metrics.ctc import seg
-from bundle.model import checkpoints
+from bundle.model import TrainedNetwork, checkpoints
 from bundle.networks import UNet
 from tests.conftest import ROOT
 from tests.data.ctc_set import boxes, save
@@ -140,9 +140,7 @@ def test_scores_look_at_images_of_the_pool_and_at_nothing_else(make_loop, film_d
     earlier = loop.round(0, "start", 0, ["01-005", "01-008"], before=None)
     expected = {strategy: loop.scores(0, strategy, 1, earlier) for strategy in STRATEGIES}
     assert [len(set(scores.values())) for scores in expected.values()] == [len(POOL) - 2] * 3, expected
-    network = checkpoints.load_network(
-        UNet(2, 1, 2, base_channels=2, depth=2, norm="batch"), loop.model_file("s0-start")
-    )
+    network = TrainedNetwork(loop.model_file("s0-start")).load(UNet(2, 1, 2, base_channels=2, depth=2, norm="batch"))
     by_hand = border_score(foreground_probability(network, OverlapTileInferer(), loop.image("01-004")))
     assert expected["border"]["01-004"] == pytest.approx(by_hand, rel=0.2)  # bf16 there, fp32 here
 

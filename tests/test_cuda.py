@@ -10,8 +10,7 @@ from ignite.engine import Events
 
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.uncertainty import dropout_passes
-from bundle.model import checkpoints
-from bundle.model.architecture import build_network
+from bundle.model import TrainedNetwork, checkpoints
 from bundle.networks import DCN, FCN, MultiLevel, UNet, WindowCNN
 from bundle.tracking.provenance import provenance
 from tests.conftest import TINY
@@ -92,7 +91,7 @@ def test_the_command_line_with_what_it_chooses_on_a_gpu(bundle_run, cells, tmp_p
     few = {"max_epochs": 2, "samples_per_epoch": 20, "optimizer#momentum": 0.9}
     trained = bundle_run("training", "configs/train.json", dataset_dir=str(cells), gpu=True, **place, **few)
     assert trained.returncode == 0, trained.stderr
-    assert build_network(tmp_path / "model.pt").classify.in_channels == 64
+    assert TrainedNetwork(tmp_path / "model.pt").build().classify.in_channels == 64
     rows = list(csv.DictReader((tmp_path / "runs" / "wide" / "history.csv").open()))
     losses = [float(row["value"]) for row in rows if row["name"] == "train/loss"]
     assert len(losses) == 40

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.model import checkpoints
-from bundle.model.card import read_card, write_card
+from bundle.model import TrainedNetwork, checkpoints
+from bundle.model.card import write_card
 from bundle.networks import DCN, UNet
 from label_app.partition import partition
 from label_app.prepare import prepare
@@ -65,7 +65,7 @@ def test_what_the_network_was_trained_with_goes_on(tmp_path, model):
     folder = prepare(tmp_path / "app", model=model)
     assert (entries(folder)["cells"]["threshold"], entries(folder)["cells"]["min_size"]) == (0.8, 300)
     assert entries(folder)["rgb"] == "luminance"
-    assert read_card(folder / "models" / "model.pt")["config"]["cells"]["min_size"] == 300
+    assert TrainedNetwork(folder / "models" / "model.pt").card["config"]["cells"]["min_size"] == 300
 
 
 def test_what_describes_another_network_does_not_come_along(tmp_path, model):

@@ -6,8 +6,7 @@ import tifffile
 import torch
 
 from bundle.console import own_cause
-from bundle.model import checkpoints
-from bundle.networks import UNet
+from bundle.model import TrainedNetwork, checkpoints
 from tests.conftest import TINY
 from tests.test_evaluating import summary
 from transforms import Standardize
@@ -30,7 +29,7 @@ def trained(tmp_path_factory, bundle_run, cells):
 
 def test_the_checkpoint_says_that_it_is_padded(trained):
     folder, _ = trained
-    assert checkpoints.unet_arguments(folder / "model.pt")["padding"] == "same"
+    assert TrainedNetwork(folder / "model.pt").definition()[1]["padding"] == "same"
 
 
 def test_evaluation_measures_what_the_validation_measured(trained, bundle_run):
@@ -57,8 +56,7 @@ def test_inference_is_one_pass_over_each_whole_image(trained, bundle_run):
     options = {"dataset_dir": str(images), "output_dir": str(folder / "out"), "checkpoint": places["model_file"]}
     result = bundle_run("run", "configs/inference.json", precision="fp32", **options)
     assert result.returncode == 0, result.stderr
-    network = UNet(**checkpoints.unet_arguments(folder / "model.pt")).eval()
-    checkpoints.load_network(network, folder / "model.pt")
+    network = TrainedNetwork(folder / "model.pt").load().eval()
     seen = np.pad(Standardize()(picture.T[None]), [(0, 0), (0, 0), (0, 3)], mode="reflect")
     with torch.no_grad():
         expected = network(torch.as_tensor(seen, dtype=torch.float32)[None]).softmax(1)[0, 1, :, :41].T

@@ -11,6 +11,7 @@ from ignite.engine import Events
 
 from bundle.console import own_cause
 from bundle.model import checkpoints
+from bundle.model.architecture import unet_arguments
 from tests.conftest import ROOT, TINY
 
 
@@ -36,7 +37,7 @@ def test_it_leaves_a_model_that_loads(trained):
     folder, _ = trained
     model = checkpoints.read(folder / "model.pt")
     assert all(isinstance(t, torch.Tensor) for t in model.values())
-    assert checkpoints.unet_arguments(model)["base_channels"] == 2
+    assert unet_arguments(model)["base_channels"] == 2
     assert checkpoints.read(folder / "runs" / "first" / "last.pt")["epoch"] == 2
 
 

@@ -10,8 +10,7 @@ import tifffile
 import torch
 
 from bundle.console import own_cause
-from bundle.model import checkpoints
-from bundle.model.architecture import build_network
+from bundle.model import TrainedNetwork
 from bundle.networks import WindowCNN
 from bundle.networks.window_cnn import per_pixel
 from tests.conftest import TINY
@@ -55,10 +54,10 @@ def test_training_leaves_a_network_validated_and_described(trained) -> None:
     rows = list(csv.DictReader((trained / "runs" / "first" / "history.csv").open()))
     assert sum(row["name"] == "train/loss" for row in rows) == TINY["samples_per_epoch"]
     assert {"val/loss", "val/iou", "val/rand_error"} <= {row["name"] for row in rows}
-    network = build_network(trained / "model.pt")
+    network = TrainedNetwork(trained / "model.pt").build()
     assert isinstance(network, WindowCNN)
     assert (network.window, network.stages[1].out_channels) == (65, 2)
-    checkpoints.load_network(network, trained / "model.pt")
+    TrainedNetwork(trained / "model.pt").load(network)
     client = mlflow.MlflowClient(f"sqlite:///{trained / 'runs' / 'mlflow.db'}")
     (run,) = [run for e in client.search_experiments() for run in client.search_runs(e.experiment_id)]
     logged = {
@@ -82,8 +81,8 @@ def test_inference_is_one_window_a_pixel_of_the_mirrored_image(trained, bundle_r
     options = {"dataset_dir": str(images), "output_dir": str(trained / "out"), "checkpoint": str(trained / "model.pt")}
     result = bundle_run("run", "configs/inference.json", precision="fp32", tile_size=100, **options)
     assert result.returncode == 0, result.stderr
-    network = build_network(trained / "model.pt").eval()
-    checkpoints.load_network(network, trained / "model.pt")
+    network = TrainedNetwork(trained / "model.pt").build().eval()
+    TrainedNetwork(trained / "model.pt").load(network)
     seen = torch.as_tensor(Standardize()(picture.T[None]), dtype=torch.float32)[None]
     region = [(0, 72), (60, 66)]  # axes in MONAI's order
     expected = per_pixel(network, seen, region).softmax(1)[0, 1].T

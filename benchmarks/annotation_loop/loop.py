@@ -18,8 +18,7 @@ from bundle.console import own_cause
 from bundle.data.loading import LoadSliced
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.uncertainty import border_score, dropout_passes, epistemic_score, foreground_probability, rank
-from bundle.model import checkpoints
-from bundle.model.architecture import build_network
+from bundle.model import TrainedNetwork
 from bundle.studies.commands import Command
 from bundle.tracking import sqlite_uri
 from transforms import Standardized
@@ -87,8 +86,7 @@ class Loop:
         left = [name for name in self.film.pool if name not in earlier["frames"]]
         if strategy == "random":
             return dict(zip(left, np.random.RandomState([seed, number]).rand(len(left)).tolist(), strict=True))
-        model = self.model_file(earlier["name"])
-        network = checkpoints.load_network(build_network(model), model)
+        network = TrainedNetwork(self.model_file(earlier["name"])).load()
         network = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return {name: self.score(strategy, seed, network, self.image(name)) for name in left}
 

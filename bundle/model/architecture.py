@@ -1,29 +1,27 @@
-"""Which network a checkpoint belongs to: what the JSON beside it says, or what a U-Net's tensors tell."""
+"""Networks by name and arguments: as a config has them, as a card has them, and as a U-Net's tensors tell."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import logging
-import os
+import re
 from collections.abc import Mapping
-from pathlib import Path
 from pydoc import locate
 from typing import Any
 
+import torch
 from monai.bundle import ConfigComponent, ConfigParser
 from torch import nn
 
 from bundle import networks
 from bundle.console import did_you_mean
-from bundle.model import checkpoints
-from bundle.model.card import card_file, read_card
 
-__all__ = ["build_network", "network_entry", "network_of", "require_known_network"]
+__all__ = ["PACKAGE", "build", "network_entry", "require_known_network", "unet_arguments"]
 
 logger = logging.getLogger(__name__)
 
-_PACKAGE = "bundle.networks."
+PACKAGE = "bundle.networks."
 
 
 def network_entry(parser: ConfigParser | None, entry: str = "network_def") -> dict[str, Any] | None:
@@ -44,52 +42,6 @@ def network_entry(parser: ConfigParser | None, entry: str = "network_def") -> di
         return None
 
 
-def build_network(
-    checkpoint: str | os.PathLike[str], defaults: Mapping[str, Any] | None = None, dropout: float | None = None
-) -> nn.Module:
-    """The network that a checkpoint belongs to, with new weights.
-
-    The JSON beside a checkpoint names its network and the arguments (:class:`bundle.training.DescribeRun`). Where there
-    is none, or one of an earlier version, the checkpoint must be a U-Net's, whose tensors tell them. Only what
-    :mod:`bundle.networks` exports is ever built: the file cannot make anything else run.
-
-    Args:
-        checkpoint: a model file or a training checkpoint.
-        defaults: arguments of the :class:`bundle.networks.UNet` that is made where there is no such file yet; None
-            makes that an error.
-        dropout: its probability, for passes that are to differ (MONAI Label sets it); None leaves the network's own.
-
-    Raises:
-        FileNotFoundError, ValueError: as :func:`bundle.model.checkpoints.read`.
-        ValueError: for a network that is not known (naming the nearest), arguments that it does not take, and a
-            checkpoint that is not a U-Net's with nothing beside it.
-    """
-    target, arguments, source = network_of(checkpoint, defaults)
-    return _make(target, arguments if dropout is None else {**arguments, "dropout": dropout}, source)
-
-
-def network_of(
-    checkpoint: str | os.PathLike[str], defaults: Mapping[str, Any] | None = None
-) -> tuple[str, dict[str, Any], str]:
-    """Name and arguments of the network that a checkpoint belongs to, and the file that told; see `build_network`."""
-    described, source = read_card(checkpoint).get("network"), card_file(checkpoint)
-    if described is not None:
-        if not isinstance(described, Mapping) or not isinstance(described.get("_target_"), str):
-            raise ValueError(f'"network" in {source} must be an object with a "_target_", got {described!r}')
-        arguments = {name: value for name, value in described.items() if name != "_target_"}
-        return described["_target_"], arguments, str(source)
-    if defaults is not None and not Path(checkpoint).is_file():
-        return f"{_PACKAGE}UNet", dict(defaults), "the defaults"
-    weights = checkpoints.network_weights(checkpoints.read(checkpoint))
-    found = checkpoints.unet_arguments(weights, defaults={})
-    if not found:
-        raise ValueError(
-            f"checkpoint {checkpoint} is not a U-Net's (its tensors begin with {', '.join(list(weights)[:3])}), and "
-            f"nothing beside it says what it is: put the JSON that its training wrote there, as {source}"
-        )
-    return f"{_PACKAGE}UNet", found, str(checkpoint)
-
-
 def require_known_network(parser: ConfigParser | None, entry: str = "network_def") -> None:
     """Check that a config's network is one: of this bundle, of MONAI, or of whatever can be imported.
 
@@ -105,11 +57,16 @@ def require_known_network(parser: ConfigParser | None, entry: str = "network_def
     if not isinstance(target, str):
         return
     path = str(ConfigComponent(config=config, id=entry).resolve_module_name())
-    if path.startswith(_PACKAGE) or locate(path) is None:
+    if path.startswith(PACKAGE) or locate(path) is None:
         _network_class(target, entry)
 
 
-def _make(target: str, arguments: dict[str, Any], source: str) -> nn.Module:
+def build(target: str, arguments: Mapping[str, Any], source: str) -> nn.Module:
+    """A network of :mod:`bundle.networks` by its name, and nothing else.
+
+    Raises:
+        ValueError: naming ``source``, for another name or an argument that the network does not take.
+    """
     network = _network_class(target, source)
     try:
         inspect.signature(network).bind(**arguments)
@@ -123,7 +80,29 @@ def _make(target: str, arguments: dict[str, Any], source: str) -> nn.Module:
 def _network_class(target: str, source: str) -> type[nn.Module]:
     exported = [known for known in networks.__all__ if isinstance(getattr(networks, known), type)]
     name = target.rpartition(".")[2]
-    if target.startswith(_PACKAGE) and name in exported:
+    if target.startswith(PACKAGE) and name in exported:
         exact: type[nn.Module] = getattr(networks, name)
         return exact
-    raise ValueError(f"network {target!r} in {source} is none of this bundle: {did_you_mean(name, exported, _PACKAGE)}")
+    raise ValueError(f"network {target!r} in {source} is none of this bundle: {did_you_mean(name, exported, PACKAGE)}")
+
+
+def unet_arguments(weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """The arguments of the :class:`bundle.networks.UNet` with these tensors; empty when they are not a U-Net's."""
+    levels = {int(match[1]) for name in weights if (match := re.match(r"down\.(\d+)\.0\.weight$", name))}
+    up_relu = "up.0.0.weight" in weights
+    if not levels or "classify.weight" not in weights or not (up_relu or "up.0.weight" in weights):
+        return {}
+    first, last = weights["down.0.0.weight"], weights["classify.weight"]
+    depth = max(levels)
+    last_up = weights[f"up.{depth - 1}.0.weight" if up_relu else f"up.{depth - 1}.weight"]
+    return {
+        "spatial_dims": first.dim() - 2,
+        "in_channels": first.shape[1],
+        "out_channels": last.shape[0],
+        "base_channels": first.shape[0],
+        "depth": depth,
+        "norm": "batch" if any(name.endswith("running_mean") for name in weights) else None,
+        "up_relu": up_relu,
+        "wide_last_up": last_up.shape[1] == last_up.shape[0],
+        "padding": "same" if "same_padding" in weights else "valid",
+    }

@@ -20,16 +20,7 @@ from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.data.item import Item
 from bundle.model.renamed import translated
 
-__all__ = [
-    "card_file",
-    "cell_options",
-    "evaluation_folder",
-    "evaluation_name",
-    "origin",
-    "read_card",
-    "require_unseen",
-    "write_card",
-]
+__all__ = ["OF_RUN", "card_file", "cell_options", "origin", "read_card", "require_unseen", "write_card"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,35 +30,14 @@ _UNTOLD = CellOptions(min_size=20, close_gaps=1.0)
 #: options of the command line that decide which image is in which part
 _SPLIT = ("held_out", "fold", "folds", "blocks", "validation", "split_seed")
 #: in the folder of a run; the second is of earlier versions
-_OF_RUN = ("card.json", "about.json")
+OF_RUN = ("card.json", "about.json")
 
 
 def card_file(checkpoint: str | os.PathLike[str]) -> Path:
     """``models/model.json`` of ``models/model.pt``; ``card.json`` in the folder of a run, for all its checkpoints."""
     path = Path(checkpoint)
-    of_run = [file for name in _OF_RUN if (file := path.parent / name).is_file()]
+    of_run = [file for name in OF_RUN if (file := path.parent / name).is_file()]
     return of_run[0] if of_run else path.with_suffix(".json")
-
-
-def evaluation_folder(root: str, checkpoint: str | os.PathLike[str], part: str, tta: str = "none") -> str:
-    """``root/NAME/part`` or ``root/NAME/part-tta``; NAME is that of the model's file.
-
-    In the folder of a run it is the run's for ``best.pt``, and ``RUN-last`` for ``last.pt``.
-    """
-    return str(Path(root, _network_name(checkpoint), part if tta == "none" else f"{part}-{tta}"))
-
-
-def evaluation_name(checkpoint: str | os.PathLike[str], part: str, tta: str = "none") -> str:
-    """Name of an evaluation's run in MLflow: ``NAME-part-tta``, with the NAME of its folder."""
-    return f"{_network_name(checkpoint)}-{part}-{tta}"
-
-
-def _network_name(checkpoint: str | os.PathLike[str]) -> str:
-    path = Path(checkpoint)
-    name, run = path.stem, path.resolve().parent
-    if card_file(path).name in _OF_RUN or name in ("best", "last"):
-        return run.name if name == "best" else f"{run.name}-{name}"
-    return name
 
 
 def write_card(path: str | os.PathLike[str], card: Mapping[str, Any], of: str | os.PathLike[str] | None = None) -> None:
@@ -78,10 +48,10 @@ def write_card(path: str | os.PathLike[str], card: Mapping[str, Any], of: str | 
 
 
 def read_card(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
-    """What is known of a checkpoint; empty when nothing lies beside it, or only what describes another content.
+    """The card beside a checkpoint, whichever content it describes (``sha256``); empty where there is none.
 
     Raises:
-        ValueError: when the file beside it is damaged.
+        ValueError: when it is damaged.
     """
     path = card_file(checkpoint)
     if not path.is_file():
@@ -92,20 +62,16 @@ def read_card(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{path} is no JSON ({error}): remove it, or put the one of the checkpoint there") from error
     if not isinstance(card, dict):
         raise ValueError(f"{path} holds a {type(card).__name__} instead of names and values: remove it")
-    if card.get("sha256", "") and Path(checkpoint).is_file() and atomic.sha256(checkpoint) != card["sha256"]:
-        logger.warning("%s describes another file than %s that lies beside it, and is left out", path, checkpoint)
-        return {}
     return card
 
 
-def origin(checkpoint: str | os.PathLike[str]) -> str:
+def origin(card: Mapping[str, Any]) -> str:
     """Where a network comes from, for a person: its experiment, and what it was trained on.
 
     Example:
-        >>> origin("models/em_membranes.pt")
+        >>> origin(read_card("models/em_membranes.pt"))
         'em-membranes, trained on 20 images: train-00, train-01, train-02, ...'
     """
-    card = read_card(checkpoint)
     config, data = card.get("config", {}), card.get("data", {})
     names = list(data.get("trained_on", {}))
     if not names:
@@ -115,29 +81,29 @@ def origin(checkpoint: str | os.PathLike[str]) -> str:
     return f"{experiment}, trained on {len(names)} image{'s' if len(names) > 1 else ''}: {shown}"
 
 
-def cell_options(checkpoint: str | os.PathLike[str], **changes: Any) -> CellOptions:
-    """How cells are read off a network's probabilities: as its training's config had it.
+def cell_options(card: Mapping[str, Any], **changes: Any) -> CellOptions:
+    """How cells are read off a network's probabilities: as its training's config had it, else as train.json has it.
 
     Args:
-        checkpoint: of the network; what lies beside it tells (:func:`card_file`), else it is what train.json says.
+        card: of the network.
         changes: single options, instead of what the training had.
 
     Raises:
         ValueError: for an option that is unknown or out of its range.
     """
-    config = read_card(checkpoint).get("config", {})
-    told = config.get("cells") if isinstance(config, dict) else None
-    told = translated("cells", told) if isinstance(told, dict) else {}
+    config = card.get("config", {})
+    trained = config.get("cells") if isinstance(config, dict) else None
+    trained = translated("cells", trained) if isinstance(trained, dict) else {}
     # an expression of the training's config has no meaning in another one
     plain = {
-        name: told[name]
+        name: trained[name]
         for name in vars(_UNTOLD)
-        if name in told and not (isinstance(told[name], str) and told[name].startswith(("$", "@", "%")))
+        if name in trained and not (isinstance(trained[name], str) and trained[name].startswith(("$", "@", "%")))
     }
     return CellOptions.of(_UNTOLD, **plain | changes)
 
 
-def require_unseen(items: Sequence[Item], part: str, checkpoint: str | os.PathLike[str]) -> list[Item]:
+def require_unseen(items: Sequence[Item], part: str, card: Mapping[str, Any], network: object) -> list[Item]:
     """The items of an evaluation, once it is sure that they are what their part's name says.
 
     Images are told apart by their content: neither another folder nor another fold number hides that a network was
@@ -147,8 +113,8 @@ def require_unseen(items: Sequence[Item], part: str, checkpoint: str | os.PathLi
         items: datalist of the part.
         part: "held_out" must hold nothing that trained the network or chose its checkpoint, "validation" nothing
             that trained it. With any other part, what has been seen is said in the log.
-        checkpoint: of the network; without a file beside it that tells (:func:`card_file`) nothing can be checked,
-            which is said in the log, too.
+        card: of the network; when it does not tell, nothing can be checked, which is said in the log, too.
+        network: what messages call it.
 
     Returns:
         ``items``.
@@ -156,12 +122,11 @@ def require_unseen(items: Sequence[Item], part: str, checkpoint: str | os.PathLi
     Raises:
         ValueError: naming the images and the split that the training had.
     """
-    card = read_card(checkpoint)
     data = card.get("data", {})
     if "trained_on" not in data or data.get("images_by") != IMAGES_BY:
         logger.warning(
             "nothing beside %s tells the %s of the images that trained it: part %s is on trust",
-            checkpoint,
+            network,
             IMAGES_BY,
             part,
         )
@@ -175,7 +140,7 @@ def require_unseen(items: Sequence[Item], part: str, checkpoint: str | os.PathLi
     some = ", ".join(f"{name} ({how})" for name, how in found[:5])
     if part in ("held_out", "validation"):
         raise ValueError(
-            f"part {part!r} has {len(found)} of {len(items)} images that {checkpoint} has seen: {some}; "
+            f"part {part!r} has {len(found)} of {len(items)} images that {network} has seen: {some}; "
             f"{_advice(card.get('split', {}))}, or measure on all images, seen ones too, by --part all"
         )
     logger.warning("%d of %d images were seen in training, so this is no test: %s", len(found), len(items), some)

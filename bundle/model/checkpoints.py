@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import pickle
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,16 +17,18 @@ from torch import nn
 from torch.optim import Optimizer
 
 from bundle.atomic import replacing
+from bundle.model.architecture import unet_arguments
 
 __all__ = [
     "SHIPPED",
     "DiskFullError",
     "default_model",
-    "load_network",
+    "load_weights",
+    "network_weights",
     "not_finite",
     "read",
+    "require_file",
     "require_same_optimizer",
-    "unet_arguments",
     "write",
 ]
 
@@ -84,20 +86,33 @@ def _size(content: Any) -> int:
     return sum(map(_size, content)) if isinstance(content, list | tuple) else 0
 
 
-def read(path: str | os.PathLike[str], map_location: Any = "cpu") -> Any:
-    """Load what :func:`write` saved, without running any code in it (weights_only).
+def require_file(path: str | os.PathLike[str]) -> None:
+    """Check that there is such a checkpoint.
 
     Raises:
-        FileNotFoundError: when there is no such file; the message names the checkpoints beside it.
-        ValueError: when the file is truncated or holds more than plain tensors and numbers.
+        FileNotFoundError: naming the checkpoints beside it.
     """
     path = Path(path)
     if not path.is_file():
         beside = sorted(str(p) for p in path.parent.glob("*.pt")) if path.parent.is_dir() else []
         hint = f"; there are {', '.join(beside)}" if beside else "; train first (make quickstart) or name one"
         raise FileNotFoundError(f"checkpoint {path} does not exist{hint}")
+
+
+def read(path: str | os.PathLike[str], data: bytes | None = None) -> Any:
+    """Load what :func:`write` saved, to the CPU, without running any code in it (weights_only).
+
+    Args:
+        path: of the checkpoint.
+        data: its content, where it has been read already.
+
+    Raises:
+        FileNotFoundError: as :func:`require_file`.
+        ValueError: when the file is truncated or holds more than plain tensors and numbers.
+    """
+    require_file(path)
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        return torch.load(path if data is None else io.BytesIO(data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise ValueError(
             f"checkpoint {path} cannot be read: it is damaged, or holds more than tensors and numbers (a TorchScript "
@@ -148,16 +163,14 @@ def network_weights(content: Any) -> Mapping[str, torch.Tensor]:
     return weights
 
 
-def load_network(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
-    """Load a checkpoint into a network.
+def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor], path: str | os.PathLike[str]) -> None:
+    """Load a state dict, which ``path`` has, into a network.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`read`.
         ValueError: for values that are not finite.
         ValueError: when the checkpoint belongs to another architecture; the network is left as it was. The message
             names the first differences, and for a U-Net the arguments that would fit.
     """
-    weights = network_weights(read(path))
     _require_finite(weights, f"checkpoint {path}")
     own = network.state_dict()
     differences = [f"{name} is missing" for name in own if name not in weights]
@@ -168,54 +181,13 @@ def load_network(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
         if name in weights and weights[name].shape != own[name].shape
     ]
     if differences:
-        fitting = unet_arguments(weights, defaults={})
+        fitting = unet_arguments(weights)
         hint = f". It fits UNet({', '.join(f'{k}={v!r}' for k, v in fitting.items())})" if fitting else ""
         raise ValueError(
             f"checkpoint {path} is of another architecture than {type(network).__name__}: "
             f"{len(differences)} differences, such as {'; '.join(differences[:3])}{hint}"
         )
     network.load_state_dict(weights)
-    return network
-
-
-def unet_arguments(
-    source: str | os.PathLike[str] | Mapping[str, torch.Tensor], defaults: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """The arguments of the :class:`bundle.networks.UNet` that a checkpoint belongs to, read off its tensors.
-
-    Args:
-        source: a checkpoint or a state dict.
-        defaults: what to return where there is no such file yet, or it is not a U-Net's; None makes that an error.
-
-    Raises:
-        FileNotFoundError, ValueError: as :func:`read`, and without ``defaults`` for what is not a U-Net's.
-    """
-    if isinstance(source, Mapping):
-        weights = source
-    elif defaults is not None and not Path(source).is_file():
-        return dict(defaults)
-    else:
-        weights = network_weights(read(source))
-    levels = {int(match[1]) for name in weights if (match := re.match(r"down\.(\d+)\.0\.weight$", name))}
-    up_relu = "up.0.0.weight" in weights
-    if not levels or "classify.weight" not in weights or not (up_relu or "up.0.weight" in weights):
-        if defaults is None:
-            raise ValueError(f"the checkpoint is not a U-Net's: its tensors begin with {', '.join(list(weights)[:3])}")
-        return dict(defaults)
-    first, last = weights["down.0.0.weight"], weights["classify.weight"]
-    depth = max(levels)
-    last_up = weights[f"up.{depth - 1}.0.weight" if up_relu else f"up.{depth - 1}.weight"]
-    return {
-        "spatial_dims": first.dim() - 2,
-        "in_channels": first.shape[1],
-        "out_channels": last.shape[0],
-        "base_channels": first.shape[0],
-        "depth": depth,
-        "norm": "batch" if any(name.endswith("running_mean") for name in weights) else None,
-        "up_relu": up_relu,
-        "wide_last_up": last_up.shape[1] == last_up.shape[0],
-        "padding": "same" if "same_padding" in weights else "valid",
-    }
 
 
 def require_same_optimizer(fresh: Optimizer, state: Mapping[str, Any], path: Path) -> None:

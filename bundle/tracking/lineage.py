@@ -1,4 +1,4 @@
-"""Which training a checkpoint comes from, so that what is measured of it can be put beside its curves."""
+"""What an evaluation is called, and which training its network comes from."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ import filecmp
 import os
 from pathlib import Path
 
+from bundle.model import TrainedNetwork
 from bundle.tracking.mlflow_run import earlier_run_id
 
-__all__ = ["TRAINING_TAG", "training_tags"]
+__all__ = ["TRAINING_TAG", "evaluation_folder", "evaluation_name", "training_tags"]
 
 #: tag of an evaluation: id of the MLflow run that trained its checkpoint
 TRAINING_TAG = "training_run_id"
+
+
+def evaluation_folder(root: str, trained: TrainedNetwork, part: str, tta: str = "none") -> str:
+    """``root/NAME/part`` or ``root/NAME/part-tta``, with the NAME of the network."""
+    return str(Path(root, trained.name, part if tta == "none" else f"{part}-{tta}"))
+
+
+def evaluation_name(trained: TrainedNetwork, part: str, tta: str = "none") -> str:
+    """Name of an evaluation's run in MLflow: ``NAME-part-tta``, with the NAME of its folder."""
+    return f"{trained.name}-{part}-{tta}"
 
 
 def training_tags(checkpoint: str | os.PathLike[str], output_dir: str | os.PathLike[str]) -> dict[str, str]:

@@ -14,8 +14,9 @@ from monai.engines import Workflow
 
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.data.item import Item
+from bundle.model import TrainedNetwork
 from bundle.model.architecture import network_entry
-from bundle.model.card import read_card, write_card
+from bundle.model.card import write_card
 from bundle.tracking.config import executed_config, running_parser
 from bundle.tracking.mlflow_run import earlier_run_id
 from bundle.tracking.provenance import provenance
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 class DescribeRun:
     """Ignite handler for the trainer: writes ``card.json`` into the folder of the run, see :mod:`bundle.model.card`.
 
-    It holds the network's name and arguments (:func:`bundle.model.architecture.build_network` makes it from them), the
+    It holds the network's name and arguments (:class:`bundle.model.TrainedNetwork` builds it from them), the
     executed config, code version and packages, the split, the content of every image that trains or validates, and at
     the end what came out. A published network gets a copy: ``model.json`` beside ``model.pt``. Attach it after
     :class:`bundle.training.SaveRun`. On several processes the first one writes.
@@ -52,7 +53,7 @@ class DescribeRun:
         identity: Mapping[str, Any] | None = None,
         evaluator: Workflow | None = None,
         model_file: str | os.PathLike[str] | None = None,
-        pretrained: str | os.PathLike[str] | None = None,
+        pretrained: TrainedNetwork | None = None,
     ) -> None:
         self.run_dir = Path(run_dir)
         self.trained_on = trained_on
@@ -94,7 +95,7 @@ class DescribeRun:
         }
         if self.pretrained is None:
             return data
-        before = read_card(self.pretrained).get("data", {})
+        before = self.pretrained.card.get("data", {})
         if before.get("images_by") != IMAGES_BY:
             logger.warning("nothing tells what %s has seen: no evaluation can vouch for its images", self.pretrained)
             return data | {"images_by": "unknown"}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 
 import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from bundle.model import checkpoints
-from bundle.model.card import origin
+from bundle.model import TrainedNetwork
 
 __all__ = ["LoadNetwork"]
 
@@ -21,12 +19,12 @@ class LoadNetwork:
     """Loads a model file into the network before an engine starts; clear errors for one that does not fit.
 
     Args:
-        path: a model file or a training checkpoint.
-        network: as the checkpoint's, see :func:`bundle.model.checkpoints.unet_arguments`.
+        trained: a model file or a training checkpoint.
+        network: of the same architecture.
     """
 
-    def __init__(self, path: str | os.PathLike[str], network: nn.Module) -> None:
-        self.path = path
+    def __init__(self, trained: TrainedNetwork, network: nn.Module) -> None:
+        self.trained = trained
         self.network = getattr(network, "module", network)  # of DistributedDataParallel
 
     def attach(self, engine: Engine) -> None:
@@ -34,5 +32,5 @@ class LoadNetwork:
 
     def __call__(self, engine: Engine) -> None:
         with torch.no_grad():
-            checkpoints.load_network(self.network, self.path)
-        logger.info("loaded %s (%s)", self.path, origin(self.path))
+            self.trained.load(self.network)
+        logger.info("loaded %s (%s)", self.trained, self.trained.origin())

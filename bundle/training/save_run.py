@@ -120,7 +120,7 @@ class SaveRun:
         if not isinstance(content, Mapping) or "epoch" not in content:
             raise ValueError(f"{path} is no checkpoint of a training run; resume needs the last.pt of one")
         steps = self._require_same(trainer, content, path)
-        checkpoints.load_network(self.network, path)
+        checkpoints.load_weights(self.network, checkpoints.network_weights(content), path)
         for name, thing in self.states.items():
             if isinstance(thing, Optimizer):
                 checkpoints.require_same_optimizer(thing, content[name], path)

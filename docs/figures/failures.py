@@ -28,8 +28,7 @@ from bundle.cells.instances import probability_to_instances
 from bundle.data.loading import LoadSliced
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.uncertainty import foreground_probability
-from bundle.model.architecture import build_network
-from bundle.model.checkpoints import load_network
+from bundle.model import TrainedNetwork
 from transforms import Standardize
 
 LOAD = Compose([LoadSliced(keys="image", rgb="luminance")])
@@ -37,7 +36,7 @@ LOAD = Compose([LoadSliced(keys="image", rgb="luminance")])
 
 def probability(network_file: Path, image: np.ndarray) -> np.ndarray:
     """The probability of "nucleus" of an image (H, W)."""
-    network = load_network(build_network(network_file), network_file)
+    network = TrainedNetwork(network_file).load()
     return np.asarray(foreground_probability(network, OverlapTileInferer(), Standardize()(image[None])))
 
 

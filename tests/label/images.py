@@ -12,8 +12,7 @@ from PIL import Image
 
 from bundle.cells.instances import probability_to_instances
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.model import checkpoints
-from bundle.model.architecture import build_network
+from bundle.model import TrainedNetwork
 from transforms import Standardize
 
 AFFINE = np.array([[0.5, 0.1, 0, 3], [-0.1, 0.5, 0, 4], [0, 0, 2, 5], [0, 0, 0, 1.0]])
@@ -70,4 +69,4 @@ def network_input(gray: np.ndarray) -> torch.Tensor:
 
 
 def network(model: Path) -> torch.nn.Module:
-    return checkpoints.load_network(build_network(model), model).eval()
+    return TrainedNetwork(model).load().eval()

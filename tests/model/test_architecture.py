@@ -6,8 +6,8 @@ from monai.bundle import ConfigParser, ckpt_export
 
 from bundle.console import own_cause
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.model import checkpoints
-from bundle.model.architecture import build_network, network_entry, require_known_network
+from bundle.model import TrainedNetwork, checkpoints
+from bundle.model.architecture import network_entry, require_known_network
 from bundle.model.card import write_card
 from bundle.networks import DCN, UNet
 from bundle.tracking.config import running_parser
@@ -35,7 +35,7 @@ def checkpoint(tmp_path):
 
 def test_the_json_beside_it_names_the_network(checkpoint):
     write_card(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY}, of=checkpoint)
-    network = checkpoints.load_network(build_network(checkpoint), checkpoint)
+    network = TrainedNetwork(checkpoint).load()
     assert isinstance(network, DCN)
     assert [branch[0].kernel_size for branch in network.branches.values()] == [(4, 4), (6, 6)]
     torch.testing.assert_close(dict(network.state_dict()), dict(checkpoints.read(checkpoint)))
@@ -43,7 +43,7 @@ def test_the_json_beside_it_names_the_network(checkpoint):
 
 def test_in_the_folder_of_a_run_it_is_its_card(checkpoint, tmp_path):
     write_card(tmp_path / "card.json", {"network": DCN_ENTRY})
-    assert isinstance(build_network(checkpoint), DCN)
+    assert isinstance(TrainedNetwork(checkpoint).build(), DCN)
 
 
 @pytest.mark.parametrize("beside", [None, {"config": {}}, {"network": None}])
@@ -52,24 +52,24 @@ def test_without_a_name_a_unets_tensors_tell(beside, tmp_path):
     checkpoints.write(tmp_path / "model.pt", trained.state_dict())
     if beside is not None:
         write_card(tmp_path / "model.json", beside)
-    network = build_network(tmp_path / "model.pt")
+    network = TrainedNetwork(tmp_path / "model.pt").build()
     assert isinstance(network, UNet)
     assert network.geometry == trained.geometry
-    checkpoints.load_network(network, tmp_path / "model.pt")
+    TrainedNetwork(tmp_path / "model.pt").load(network)
 
 
 def test_without_a_file_there_are_defaults(tmp_path):
-    network = build_network(tmp_path / "none.pt", defaults=UNET)
+    network = TrainedNetwork(tmp_path / "none.pt").build(UNET)
     assert isinstance(network, UNet)
     assert network.depth == 2
     with pytest.raises(FileNotFoundError, match=r"none\.pt does not exist"):
-        build_network(tmp_path / "none.pt")
+        TrainedNetwork(tmp_path / "none.pt").build()
 
 
 @pytest.mark.parametrize("defaults", [None, UNET])
 def test_another_network_without_a_name_asks_for_its_json(checkpoint, defaults):
     with pytest.raises(ValueError, match=r"not a U-Net's \(its tensors begin with trunk.*put the JSON.*model\.json"):
-        build_network(checkpoint, defaults)
+        TrainedNetwork(checkpoint).build(defaults)
 
 
 def test_what_describes_another_file_names_nothing(checkpoint, tmp_path):
@@ -77,7 +77,7 @@ def test_what_describes_another_file_names_nothing(checkpoint, tmp_path):
     other.write_bytes(b"")
     write_card(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY}, of=other)
     with pytest.raises(ValueError, match="not a U-Net's"):
-        build_network(checkpoint)
+        TrainedNetwork(checkpoint).build()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_what_describes_another_file_names_nothing(checkpoint, tmp_path):
 def test_another_name_is_refused_and_the_nearest_said(checkpoint, target, nearest):
     write_card(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY | {"_target_": target}})
     with pytest.raises(ValueError, match="is none of this bundle: did you mean") as error:
-        build_network(checkpoint)
+        TrainedNetwork(checkpoint).build()
     message = str(error.value)
     assert target in message
     assert "model.json" in message
@@ -106,7 +106,7 @@ def test_nothing_but_a_network_is_ever_called(checkpoint, target, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     write_card(checkpoint.with_suffix(".json"), {"network": {"_target_": target, "command": "touch pwned"}})
     with pytest.raises(ValueError, match="is none of this bundle"):
-        build_network(checkpoint)
+        TrainedNetwork(checkpoint).build()
     assert not (tmp_path / "pwned").exists()
 
 
@@ -122,7 +122,7 @@ def test_nothing_but_a_network_is_ever_called(checkpoint, target, tmp_path, monk
 def test_what_cannot_be_made_says_why(checkpoint, entry, message):
     write_card(checkpoint.with_suffix(".json"), {"network": entry})
     with pytest.raises(ValueError, match=message):
-        build_network(checkpoint)
+        TrainedNetwork(checkpoint).build()
 
 
 def test_an_entry_is_told_with_its_references_resolved(caplog):
@@ -162,7 +162,7 @@ def test_export_to_torchscript(checkpoint, tmp_path):
         config_file=str(ROOT / "configs" / "inference.json"),
         checkpoint=str(checkpoint),
     )
-    network = checkpoints.load_network(build_network(checkpoint), checkpoint).eval()
+    network = TrainedNetwork(checkpoint).load().eval()
     image = torch.rand(1, 1, 30, 21)
     with torch.no_grad():
         found = OverlapTileInferer()(image, torch.jit.load(tmp_path / "model.ts").eval())

@@ -13,16 +13,8 @@ import tifffile
 
 from bundle.cells import CellOptions
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
-from bundle.model.card import (
-    card_file,
-    cell_options,
-    evaluation_folder,
-    evaluation_name,
-    origin,
-    read_card,
-    require_unseen,
-    write_card,
-)
+from bundle.model import TrainedNetwork
+from bundle.model.card import card_file, write_card
 
 
 @pytest.fixture
@@ -46,11 +38,11 @@ def checkpoint(items, tmp_path):
 
 def test_what_is_known_lies_beside_the_model_or_in_the_folder_of_its_run(tmp_path):
     assert card_file(tmp_path / "model.pt") == tmp_path / "model.json"
-    assert read_card(tmp_path / "model.pt") == {}
+    assert TrainedNetwork(tmp_path / "model.pt").card == {}
     for number, name in enumerate(("about.json", "card.json")):  # the first is what earlier versions wrote
         write_card(tmp_path / name, {"x": number})
         assert card_file(tmp_path / "best.pt") == card_file(tmp_path / "last.pt") == tmp_path / name
-        assert read_card(tmp_path / "best.pt") == {"x": number}
+        assert TrainedNetwork(tmp_path / "best.pt").card == {"x": number}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["about.json", "card.json"]
 
 
@@ -58,10 +50,10 @@ def test_what_was_said_of_another_file_is_left_out(tmp_path, caplog):
     model = tmp_path / "model.pt"
     model.write_bytes(b"one")
     write_card(tmp_path / "model.json", {"x": 1}, of=model)
-    assert read_card(model)["x"] == 1
+    assert TrainedNetwork(model).card["x"] == 1
     model.write_bytes(b"two")
     with caplog.at_level(logging.WARNING):
-        assert read_card(model) == {}
+        assert TrainedNetwork(model).card == {}
     assert "describes another file" in caplog.text
 
 
@@ -69,29 +61,29 @@ def test_a_damaged_file_is_named(tmp_path):
     for text in ("{", "[1]"):
         (tmp_path / "model.json").write_text(text)
         with pytest.raises(ValueError, match=r"model\.json (is no JSON|holds a list)"):
-            read_card(tmp_path / "model.pt")
+            _ = TrainedNetwork(tmp_path / "model.pt").card
 
 
 def test_cells_are_read_off_as_the_training_was_configured(tmp_path):
-    model = tmp_path / "model.pt"
-    assert cell_options(model) == CellOptions(min_size=20, close_gaps=1.0)
+    trained = TrainedNetwork(tmp_path / "model.pt")
+    assert trained.cell_options() == CellOptions(min_size=20, close_gaps=1.0)
     cells = {"threshold": 0.65, "min_size": "$10 * 20", "outline": 0.3, "of_an_older_version": 1}
     write_card(tmp_path / "model.json", {"config": {"cells": cells}})
     expected = CellOptions(threshold=0.65, min_size=20, low_threshold=0.3, close_gaps=1.0)
-    assert cell_options(model) == expected
+    assert trained.cell_options() == expected
     cells = {"_target_": "bundle.cells.CellOptions", **vars(expected)}
     write_card(tmp_path / "model.json", {"config": {"cells": cells}})
-    assert cell_options(model) == expected
-    assert cell_options(model, threshold=0.4) == replace(expected, threshold=0.4)
+    assert trained.cell_options() == expected
+    assert trained.cell_options(threshold=0.4) == replace(expected, threshold=0.4)
     with pytest.raises(ValueError, match=r"unknown option cells#treshold: did you mean cells#threshold"):
-        cell_options(model, treshold=0.4)
+        trained.cell_options(treshold=0.4)
 
 
 def test_a_network_says_where_it_comes_from(checkpoint, tmp_path):
-    assert origin(tmp_path / "nothing.pt") == "of unknown training"
-    assert origin(checkpoint) == "no experiment, trained on 2 images: s0, s1"
+    assert TrainedNetwork(tmp_path / "nothing.pt").origin() == "of unknown training"
+    assert TrainedNetwork(checkpoint).origin() == "no experiment, trained on 2 images: s0, s1"
     shipped = Path(__file__).parents[2] / "models/em_membranes.pt"
-    assert origin(shipped) == "em-membranes, trained on 20 images: train-00, train-01, train-02, ..."
+    assert TrainedNetwork(shipped).origin() == "em-membranes, trained on 20 images: train-00, train-01, train-02, ..."
 
 
 def test_images_are_known_by_their_content_and_slice(items, tmp_path):
@@ -104,9 +96,9 @@ def test_images_are_known_by_their_content_and_slice(items, tmp_path):
 
 
 def test_held_out_holds_nothing_that_training_or_its_validation_saw(items, checkpoint):
-    assert require_unseen(items[3:], "held_out", checkpoint) == items[3:]
+    assert TrainedNetwork(checkpoint).require_unseen(items[3:], "held_out") == items[3:]
     with pytest.raises(ValueError, match="has seen") as error:
-        require_unseen(items[1:], "held_out", checkpoint)
+        TrainedNetwork(checkpoint).require_unseen(items[1:], "held_out")
     message = str(error.value)
     assert "'held_out' has 2 of 3 images" in message
     assert "s1 (trained on), s2 (used to choose the checkpoint)" in message
@@ -127,36 +119,19 @@ def test_the_advice_can_be_followed(split, advice, items, checkpoint):
     card = json.loads(checkpoint.with_suffix(".json").read_text()) | {"split": split}
     write_card(checkpoint.with_suffix(".json"), card)
     with pytest.raises(ValueError, match="has seen") as error:
-        require_unseen(items, "held_out", checkpoint)
+        TrainedNetwork(checkpoint).require_unseen(items, "held_out")
     assert advice in str(error.value)
 
 
-def test_evaluations_of_different_networks_have_different_folders(tmp_path):
-    write_card(tmp_path / "runs" / "a" / "about.json", {})
-    names = (
-        "models/model.pt",
-        "runs/a/best.pt",
-        "runs/a/last.pt",
-        "runs/a/model.pt",
-        "runs/b/best.pt",
-        "runs/b/last.pt",
-    )
-    folders = [evaluation_folder("out", tmp_path / name, "held_out") for name in names]
-    assert folders == [f"out/{name}/held_out" for name in ("model", "a", "a-last", "a-model", "b", "b-last")]
-    assert evaluation_folder("out", "x/net.pt", "all", "d4") == "out/net/all-d4"
-    names = [evaluation_name(tmp_path / name, "held_out", "d4") for name in names]
-    assert names == [f"{name}-held_out-d4" for name in ("model", "a", "a-last", "a-model", "b", "b-last")]
-
-
 def test_validation_may_have_chosen_the_checkpoint_but_not_trained_it(items, checkpoint):
-    assert require_unseen(items[2:], "validation", checkpoint) == items[2:]
+    assert TrainedNetwork(checkpoint).require_unseen(items[2:], "validation") == items[2:]
     with pytest.raises(ValueError, match=r"1 of 2 images .*: s1 \(trained on\)"):
-        require_unseen(items[1:3], "validation", checkpoint)
+        TrainedNetwork(checkpoint).require_unseen(items[1:3], "validation")
 
 
 def test_any_other_part_is_measured_and_the_log_says_what_was_seen(items, checkpoint, caplog):
     with caplog.at_level(logging.WARNING):
-        assert require_unseen(items, "all", checkpoint) == items
+        assert TrainedNetwork(checkpoint).require_unseen(items, "all") == items
     assert "3 of 4 images were seen in training" in caplog.text
 
 
@@ -165,5 +140,5 @@ def test_without_knowledge_the_log_says_that_it_is_on_trust(items, tmp_path, cap
     for name in ("lone.pt", "none.pt"):
         caplog.clear()
         with caplog.at_level(logging.WARNING):
-            assert require_unseen(items, "held_out", tmp_path / name) == items
+            assert TrainedNetwork(tmp_path / name).require_unseen(items, "held_out") == items
         assert "on trust" in caplog.text

@@ -5,7 +5,8 @@ import os
 import pytest
 import torch
 
-from bundle.model import checkpoints
+from bundle.model import TrainedNetwork, checkpoints
+from bundle.model.architecture import unet_arguments
 from bundle.networks import UNet
 
 
@@ -63,12 +64,12 @@ def test_truncated_and_missing_files_are_named(tmp_path):
         checkpoints.read(tmp_path / "other.pt")
 
 
-def test_load_network_takes_model_files_and_training_checkpoints(tmp_path):
+def test_load_takes_model_files_and_training_checkpoints(tmp_path):
     trained = unet()
     checkpoints.write(tmp_path / "model.pt", trained.state_dict())
     checkpoints.write(tmp_path / "last.pt", {"network": trained.state_dict(), "epoch": 3})
     for name in ("model.pt", "last.pt"):
-        found = checkpoints.load_network(unet(), tmp_path / name)
+        found = TrainedNetwork(tmp_path / name).load(unet())
         torch.testing.assert_close(dict(found.state_dict()), dict(trained.state_dict()))
 
 
@@ -77,14 +78,14 @@ def test_another_architecture_is_refused_and_named(tmp_path):
     network = unet()
     before = {name: t.clone() for name, t in network.state_dict().items()}
     with pytest.raises(ValueError, match=r"another architecture than UNet.*fits UNet\(.*channels=4.*norm='batch'"):
-        checkpoints.load_network(network, tmp_path / "model.pt")
+        TrainedNetwork(tmp_path / "model.pt").load(network)
     torch.testing.assert_close(dict(network.state_dict()), before)
 
 
 def test_no_network_inside(tmp_path):
     checkpoints.write(tmp_path / "x.pt", {"epoch": 3})
     with pytest.raises(ValueError, match="holds no network"):
-        checkpoints.load_network(unet(), tmp_path / "x.pt")
+        TrainedNetwork(tmp_path / "x.pt").load(unet())
 
 
 @pytest.mark.parametrize(
@@ -97,19 +98,7 @@ def test_no_network_inside(tmp_path):
         {"spatial_dims": 3, "depth": 1, "wide_last_up": True},
     ],
 )
-def test_arguments_are_read_off_the_tensors(arguments, tmp_path):
+def test_arguments_are_read_off_the_tensors(arguments):
     network = unet(**arguments)
-    found = checkpoints.unet_arguments(network.state_dict())
-    UNet(**found).load_state_dict(network.state_dict())
-    checkpoints.write(tmp_path / "model.pt", network.state_dict())
-    assert checkpoints.unet_arguments(tmp_path / "model.pt") == found
-
-
-def test_arguments_of_no_checkpoint_are_the_defaults(tmp_path):
-    assert checkpoints.unet_arguments(tmp_path / "none.pt", {"depth": 4}) == {"depth": 4}
-    other = torch.nn.Conv2d(1, 1, 1).state_dict()
-    assert checkpoints.unet_arguments(other, {"depth": 4}) == {"depth": 4}
-    with pytest.raises(ValueError, match="not a U-Net's: its tensors begin with weight, bias"):
-        checkpoints.unet_arguments(other)
-    with pytest.raises(FileNotFoundError):
-        checkpoints.unet_arguments(tmp_path / "none.pt")
+    UNet(**unet_arguments(network.state_dict())).load_state_dict(network.state_dict())
+    assert unet_arguments(torch.nn.Conv2d(1, 1, 1).state_dict()) == {}

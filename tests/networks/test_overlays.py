@@ -9,8 +9,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from bundle.geometry import PaddedGeometry
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.model import checkpoints
-from bundle.model.architecture import build_network
+from bundle.model import TrainedNetwork, checkpoints
 from bundle.tracking.config import flat_config
 from tests.conftest import ROOT
 from tests.test_evaluating import summary
@@ -73,7 +72,7 @@ def test_it_trains_is_evaluated_and_segments(name, workflow, cells, tmp_path, mo
     )
     inference.initialize()
     inference.run()
-    network = checkpoints.load_network(build_network(tmp_path / "model.pt"), tmp_path / "model.pt").eval()
+    network = TrainedNetwork(tmp_path / "model.pt").load().eval()
     assert type(network).__name__ == target
     logits = OverlapTileInferer()(Standardize()(picture.T[None])[None].float(), network)
     (file,) = (tmp_path / "out").rglob("odd_probability.tif")

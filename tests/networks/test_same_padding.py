@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from bundle.geometry import PaddedGeometry
-from bundle.model import checkpoints
+from bundle.model import TrainedNetwork, checkpoints
+from bundle.model.architecture import unet_arguments
 from bundle.networks import UNet
 
 ARGUMENTS = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_channels": 3, "depth": 2}
@@ -127,12 +128,13 @@ def test_folding_batch_norm_changes_nothing_but_the_layers():
 def test_a_checkpoint_says_which_it_is(padding, tmp_path):
     network = UNet(**ARGUMENTS, padding=padding, norm="batch")
     checkpoints.write(tmp_path / "model.pt", network.state_dict())
-    found = checkpoints.unet_arguments(tmp_path / "model.pt")
+    trained = TrainedNetwork(tmp_path / "model.pt")
+    found = unet_arguments(trained.weights)
     assert found["padding"] == padding
-    checkpoints.load_network(UNet(**found), tmp_path / "model.pt")
+    trained.load(UNet(**found))
     other = UNet(**(found | {"padding": "same" if padding == "valid" else "valid"}))
     with pytest.raises(ValueError, match=f"same_padding is .*It fits UNet.*padding='{padding}'"):
-        checkpoints.load_network(other, tmp_path / "model.pt")
+        trained.load(other)
 
 
 def test_another_padding_is_refused():

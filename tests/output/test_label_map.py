@@ -13,6 +13,7 @@ from PIL import Image
 from bundle.cells.instances import probability_to_instances
 from bundle.data.fingerprint import fingerprint, run_fingerprint
 from bundle.inference.overlap_tile import OverlapTileInferer
+from bundle.model import TrainedNetwork
 from bundle.networks import UNet
 from bundle.output.label_map import LabelMapd
 from label_app.prepare import adapted, prepare
@@ -134,7 +135,7 @@ def test_names_that_monai_label_misreads_are_refused(name, tmp_path):
 
 
 def test_train_json_says_all_that_monai_label_overrides(model):
-    config = adapted(json.loads((ROOT / "configs" / "train.json").read_text()), model, "cells")
+    config = adapted(json.loads((ROOT / "configs" / "train.json").read_text()), TrainedNetwork(model), "cells")
     parser = ConfigParser(config)
     items = [{"image": "a.png", "label": "b.png"}]
     overrides = {"bundle_root": str(ROOT), "device": "cpu", "train#trainer#max_epochs": 7}

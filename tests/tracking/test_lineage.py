@@ -1,4 +1,4 @@
-"""Which training a checkpoint comes from."""
+"""What an evaluation is called, and which training its network comes from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 
 import pytest
 
-from bundle.tracking import training_tags
+from bundle.model import TrainedNetwork
+from bundle.model.card import write_card
+from bundle.tracking import evaluation_folder, evaluation_name, training_tags
 
 
 @pytest.fixture
@@ -43,3 +45,20 @@ def test_of_equal_checkpoints_the_newest(runs, tmp_path):
     assert training_tags(tmp_path / "model.pt", runs) == {"training_run_id": "id2"}
     os.utime(runs / "one/best.pt", (3000, 3000))
     assert training_tags(tmp_path / "model.pt", runs) == {"training_run_id": "id1"}
+
+
+def test_evaluations_of_different_networks_have_different_folders(tmp_path):
+    write_card(tmp_path / "runs" / "a" / "card.json", {})
+    names = (
+        "models/model.pt",
+        "runs/a/best.pt",
+        "runs/a/last.pt",
+        "runs/a/model.pt",
+        "runs/b/best.pt",
+        "runs/b/last.pt",
+    )
+    folders = [evaluation_folder("out", TrainedNetwork(tmp_path / name), "held_out") for name in names]
+    assert folders == [f"out/{name}/held_out" for name in ("model", "a", "a-last", "a-model", "b", "b-last")]
+    assert evaluation_folder("out", TrainedNetwork("x/net.pt"), "all", "d4") == "out/net/all-d4"
+    names = [evaluation_name(TrainedNetwork(tmp_path / name), "held_out", "d4") for name in names]
+    assert names == [f"{name}-held_out-d4" for name in ("model", "a", "a-last", "a-model", "b", "b-last")]

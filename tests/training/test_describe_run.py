@@ -9,7 +9,8 @@ import pytest
 import tifffile
 
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
-from bundle.model.card import require_unseen, write_card
+from bundle.model import TrainedNetwork
+from bundle.model.card import write_card
 from bundle.training import DescribeRun
 
 
@@ -21,7 +22,7 @@ def items(tmp_path):
 
 
 def data_of(tmp_path, items, pretrained):
-    run = DescribeRun(tmp_path / "run", items, pretrained=pretrained)
+    run = DescribeRun(tmp_path / "run", items, pretrained=TrainedNetwork(pretrained))
     (tmp_path / "run").mkdir(exist_ok=True)
     run.describe(SimpleNamespace())
     return json.loads((tmp_path / "run" / "card.json").read_text())["data"]
@@ -35,8 +36,8 @@ def test_what_the_first_network_has_seen_the_second_has_seen(tmp_path, items):
     assert len(data["trained_on"]) == 3
     for item in items[:3]:
         with pytest.raises(ValueError, match="has seen"):
-            require_unseen([item], "held_out", tmp_path / "run" / "best.pt")
-    assert require_unseen(items[3:], "held_out", tmp_path / "run" / "best.pt") == items[3:]
+            TrainedNetwork(tmp_path / "run" / "best.pt").require_unseen([item], "held_out")
+    assert TrainedNetwork(tmp_path / "run" / "best.pt").require_unseen(items[3:], "held_out") == items[3:]
 
 
 def test_where_nothing_tells_what_the_first_has_seen_nothing_vouches(tmp_path, items, caplog):
@@ -44,6 +45,6 @@ def test_where_nothing_tells_what_the_first_has_seen_nothing_vouches(tmp_path, i
         data = data_of(tmp_path, items[:1], tmp_path / "stray.pt")
         assert "nothing tells what" in caplog.text
         caplog.clear()
-        assert require_unseen(items[1:], "held_out", tmp_path / "run" / "best.pt") == items[1:]
+        assert TrainedNetwork(tmp_path / "run" / "best.pt").require_unseen(items[1:], "held_out") == items[1:]
     assert data["images_by"] == "unknown"
     assert "part held_out is on trust" in caplog.text

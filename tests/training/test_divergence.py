@@ -8,7 +8,7 @@ from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from torch import nn
 
-from bundle.model import checkpoints
+from bundle.model import TrainedNetwork, checkpoints
 from bundle.training import StopDiverged
 from bundle.training.divergence import DivergenceError
 
@@ -94,7 +94,7 @@ def test_no_such_network_is_written_or_loaded(tmp_path):
     assert (tmp_path / "model.pt").read_bytes() == before
     torch.save(network.state_dict(), tmp_path / "bad.pt")
     with pytest.raises(ValueError, match=r"bad.pt holds values that are not finite in bias"):
-        checkpoints.load_network(nn.Linear(2, 1), tmp_path / "bad.pt")
+        TrainedNetwork(tmp_path / "bad.pt").load(nn.Linear(2, 1))
 
 
 @pytest.mark.parametrize("options", [{"validation": 0}, {}])

@@ -17,7 +17,7 @@ _CONFIG, _PROVENANCE, _EVALUATION = "config.", "provenance.", "evaluation."
 _BOOKKEEPING = {
     "run_name", "run_dir", "output_dir", "evaluation_dir", "model_file", "bundle_root", "dataset_dir", "images",
     "tracker", "experiment_name", "tracking_uri", "resume", "resuming", "checkpoint", "epoch_length",
-    "data_fingerprint",
+    "data_fingerprint", "trained", "pretrained_network", "publish", "identity", "must_match",
 }  # fmt: skip
 #: of no effect on an evaluation, which takes them from its checkpoint
 _TRAINING_ONLY = {

@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 
 from bundle.data.item import Item
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.model import checkpoints
-from bundle.model.architecture import build_network
-from bundle.model.card import read_card, require_unseen
+from bundle.model import TrainedNetwork
 from bundle.networks import DCN
 from bundle.studies import commands
 from bundle.studies.definition import Run, Study
@@ -92,9 +90,9 @@ def maps_of(run: Run, places: Places, images: Sequence[TuningImage]) -> RunMaps:
     Raises:
         ValueError: when its network is no DCN with two classes, or was trained on one of the images.
     """
-    checkpoint = places.run_dir(run) / "best.pt"
-    require_unseen([image.item for image in images], "validation", checkpoint)
-    network = checkpoints.load_network(build_network(checkpoint), checkpoint).eval()
+    trained = TrainedNetwork(places.run_dir(run) / "best.pt")
+    trained.require_unseen([image.item for image in images], "validation")
+    network = trained.load().eval()
     if not isinstance(network, DCN):
         raise ValueError(f"run {run.name} has a {type(network).__name__}: only a DCN has a score map for each branch")
     found = [difference_maps(network, image.image) for image in images]
@@ -104,7 +102,7 @@ def maps_of(run: Run, places: Places, images: Sequence[TuningImage]) -> RunMaps:
         contrasts[name] = contrast(own, [image.truth for image in images])
         mean = np.mean([each.mean(dtype=np.float64) for each in own])
         maps[name] = [(each - mean).astype(np.float16) for each in own]
-    return RunMaps(run, tuple(read_card(checkpoint)["network"]["kernels"]), maps, contrasts)
+    return RunMaps(run, tuple(trained.card["network"]["kernels"]), maps, contrasts)
 
 
 def difference_maps(network: DCN, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

@@ -1,0 +1,170 @@
+"""A trained network on disk: the file of its weights, and its card."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bundle.cells import CellOptions
+from bundle.data.item import Item
+from bundle.model import card as cards
+from bundle.model import checkpoints
+from bundle.model.architecture import PACKAGE, build, unet_arguments
+
+__all__ = ["TrainedNetwork"]
+
+logger = logging.getLogger(__name__)
+
+
+class TrainedNetwork:
+    """Weights, card, network and cell options of one file, for all who need some of them.
+
+    The file is read and hashed once, when that is first needed, and again when it has changed on the disk: MONAI Label
+    replaces the model while its server runs. Nothing of the card is ever executed.
+
+    Args:
+        path: a model file or a training checkpoint; it need not be there before something of it is asked for.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._version = ""
+        self._sha256 = ""
+        self._data: bytes | None = None
+        self._weights: Mapping[str, torch.Tensor] | None = None
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        """The file's, such as "model"; in the folder of a run, the run's for ``best.pt`` and "RUN-last" for last.pt."""
+        name, run = self.path.stem, self.path.resolve().parent
+        if cards.card_file(self.path).name in cards.OF_RUN or name in ("best", "last"):
+            return run.name if name == "best" else f"{run.name}-{name}"
+        return name
+
+    @property
+    def version(self) -> str:
+        """What changes with the file.
+
+        Raises:
+            FileNotFoundError: naming the checkpoints beside it.
+        """
+        checkpoints.require_file(self.path)
+        status = self.path.stat()
+        return f"{status.st_mtime_ns}-{status.st_size}"
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What is known of the network; empty when nothing lies beside it, or only what describes another content.
+
+        Raises:
+            ValueError: when the card is damaged.
+        """
+        card = cards.read_card(self.path)
+        if card.get("sha256") and self.path.is_file():
+            self._read()
+            if card["sha256"] != self._sha256:
+                file = cards.card_file(self.path)
+                logger.warning("%s describes another file than %s that lies beside it, and is left out", file, self)
+                return {}
+        return card
+
+    @property
+    def weights(self) -> Mapping[str, torch.Tensor]:
+        """The network's state dict, on the CPU.
+
+        Raises:
+            FileNotFoundError, ValueError: as :func:`bundle.model.checkpoints.read`.
+        """
+        self._read()
+        if self._weights is None:
+            self._weights = checkpoints.network_weights(checkpoints.read(self.path, self._data))
+            self._data = None
+        return self._weights
+
+    def _read(self) -> None:
+        version = self.version
+        if version != self._version:
+            self._data = self.path.read_bytes()
+            self._version, self._sha256, self._weights = version, hashlib.sha256(self._data).hexdigest(), None
+
+    def definition(self, defaults: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any], str]:
+        """Name and arguments of the network, and the file that told; see :meth:`build`."""
+        described, source = self.card.get("network"), cards.card_file(self.path)
+        if described is not None:
+            if not isinstance(described, Mapping) or not isinstance(described.get("_target_"), str):
+                raise ValueError(f'"network" in {source} must be an object with a "_target_", got {described!r}')
+            arguments = {name: value for name, value in described.items() if name != "_target_"}
+            return described["_target_"], arguments, str(source)
+        if defaults is not None and not self.path.is_file():
+            return f"{PACKAGE}UNet", dict(defaults), "the defaults"
+        found = unet_arguments(self.weights)
+        if not found:
+            raise ValueError(
+                f"checkpoint {self} is not a U-Net's (its tensors begin with {', '.join(list(self.weights)[:3])}), and "
+                f"nothing beside it says what it is: put the JSON that its training wrote there, as {source}"
+            )
+        return f"{PACKAGE}UNet", found, str(self)
+
+    def build(self, defaults: Mapping[str, Any] | None = None, dropout: float | None = None) -> nn.Module:
+        """The network with new weights.
+
+        The card names it and its arguments (:class:`bundle.training.DescribeRun`). Where there is none, or one of an
+        earlier version, it must be a U-Net, whose tensors tell them. Only what :mod:`bundle.networks` exports is ever
+        built: the card cannot make anything else run.
+
+        Args:
+            defaults: arguments of the :class:`bundle.networks.UNet` that is made where there is no file yet; None makes
+                that an error.
+            dropout: its probability, for passes that are to differ (MONAI Label sets it); None leaves the network's.
+
+        Raises:
+            FileNotFoundError, ValueError: as :func:`bundle.model.checkpoints.read`.
+            ValueError: for a network that is not known (naming the nearest), arguments that it does not take, and
+                tensors that are not a U-Net's with no card beside them.
+        """
+        target, arguments, source = self.definition(defaults)
+        return build(target, arguments if dropout is None else {**arguments, "dropout": dropout}, source)
+
+    def load(self, network: nn.Module | None = None) -> nn.Module:
+        """Put the weights into ``network``, or into a new one; after that they are kept there alone.
+
+        Raises:
+            FileNotFoundError, ValueError: as :meth:`build` and :func:`bundle.model.checkpoints.load_weights`.
+        """
+        network = self.build() if network is None else network
+        checkpoints.load_weights(network, self.weights, self.path)
+        self._weights = None
+        return network
+
+    def origin(self) -> str:
+        """Where it comes from, for a person: its experiment, and what it was trained on."""
+        return cards.origin(self.card)
+
+    def cell_options(self, **changes: Any) -> CellOptions:
+        """How cells are read off its probabilities, see :func:`bundle.model.card.cell_options`."""
+        return cards.cell_options(self.card, **changes)
+
+    def require_unseen(self, items: Sequence[Item], part: str) -> list[Item]:
+        """``items``, once it is sure that they are new to it, see :func:`bundle.model.card.require_unseen`."""
+        return cards.require_unseen(items, part, self.card, self)
+
+    def copy_to(self, path: str | os.PathLike[str]) -> None:
+        """Write the network, and its card beside it; what is at ``path`` is replaced in one step.
+
+        Raises:
+            OSError: as :func:`bundle.model.checkpoints.write`.
+        """
+        card = {key: value for key, value in self.card.items() if key != "sha256"}  # that is of this file
+        checkpoints.write(path, self.weights)
+        if card:
+            cards.write_card(Path(path).with_suffix(".json"), card, of=path)

@@ -1,0 +1,90 @@
+"""One object for a network on disk: its file is read once, and again when it is replaced."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from monai.bundle import ConfigWorkflow
+
+from bundle.model import TrainedNetwork, checkpoints
+from bundle.model.card import write_card
+from bundle.networks import UNet
+from tests.conftest import ROOT
+
+
+def unet(base_channels=2):
+    return UNet(2, 1, 2, base_channels=base_channels, depth=2, norm="batch")
+
+
+@pytest.fixture
+def model(tmp_path):
+    checkpoints.write(tmp_path / "model.pt", unet().state_dict())
+    entry = {"_target_": "bundle.networks.UNet", "spatial_dims": 2, "in_channels": 1, "out_channels": 2}
+    entry |= {"base_channels": 2, "depth": 2, "norm": "batch"}
+    write_card(tmp_path / "model.json", {"network": entry}, of=tmp_path / "model.pt")
+    return tmp_path / "model.pt"
+
+
+@pytest.fixture
+def reads(model, monkeypatch):
+    """The model's file, as often as it has been opened."""
+    found, read = [], Path.read_bytes
+
+    def counted(path):
+        if path == model:
+            found.append(path)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    return found
+
+
+def test_an_inference_reads_the_file_once(model, reads, tmp_path):
+    image = np.random.RandomState(0).randint(0, 255, (60, 70)).astype(np.uint8)
+    (tmp_path / "images").mkdir()
+    tifffile.imwrite(tmp_path / "images" / "a.tif", image, photometric="minisblack")
+    places = {"dataset_dir": str(tmp_path / "images"), "output_dir": str(tmp_path / "out"), "bundle_root": str(ROOT)}
+    flow = ConfigWorkflow(
+        str(ROOT / "configs/inference.json"), "infer", logging_file=False, checkpoint=str(model), device="cpu", **places
+    )
+    flow.initialize()
+    flow.run()
+    assert (tmp_path / "out" / "summary.csv").is_file()
+    assert reads == [model]
+
+
+def test_a_file_that_is_replaced_is_read_again(model, reads):
+    trained = TrainedNetwork(model)
+    first = trained.load()
+    assert (trained.card["network"]["base_channels"], len(reads)) == (2, 1)
+    version = trained.version
+    checkpoints.write(model, unet(base_channels=4).state_dict())
+    os.utime(model, (1, 1))
+    assert trained.version != version
+    assert trained.card == {}  # which describes the one before
+    second = trained.load()
+    assert (first.classify.in_channels, second.classify.in_channels, len(reads)) == (2, 4, 2)
+
+
+def test_a_file_that_is_not_there_yet(tmp_path):
+    trained = TrainedNetwork(tmp_path / "model.pt")
+    assert (trained.card, trained.origin()) == ({}, "of unknown training")
+    for ask in (lambda: trained.weights, lambda: trained.version, trained.load):
+        with pytest.raises(FileNotFoundError, match="does not exist; train first"):
+            ask()
+    checkpoints.write(tmp_path / "model.pt", unet().state_dict())
+    assert trained.load().depth == 2
+
+
+def test_a_copy_has_the_bytes_and_the_card(model, tmp_path):
+    TrainedNetwork(model).copy_to(tmp_path / "app" / "other.pt")
+    copy = TrainedNetwork(tmp_path / "app" / "other.pt")
+    assert copy.path.read_bytes() == model.read_bytes()
+    assert copy.card == TrainedNetwork(model).card
+    checkpoints.write(tmp_path / "last.pt", {"network": unet().state_dict(), "epoch": 1})
+    TrainedNetwork(tmp_path / "last.pt").copy_to(tmp_path / "plain.pt")  # the network only
+    assert torch.load(tmp_path / "plain.pt", weights_only=True).keys() == unet().state_dict().keys()
+    assert not (tmp_path / "plain.json").exists()
