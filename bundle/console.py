@@ -29,7 +29,7 @@ def did_you_mean(name: object, known: Iterable[str], prefix: str = "") -> str:
 
     Args:
         name: what was given; whether letters are capital makes no difference.
-        known: what is allowed, in the order in which it is told.
+        known: what is allowed, in the order of the message.
         prefix: stands before each name of the message, as ``--`` of an option.
 
     >>> did_you_mean("treshold", ["threshold", "min_size"])
@@ -100,8 +100,8 @@ def command_line(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 def require_known_options(arguments: Sequence[str] | None = None) -> None:
     """Check that the options of ``monai.bundle run`` name entries of its config files, and that MONAI uses them.
 
-    MONAI adds an unknown option to the config, where nobody reads it: ``--max_epoch 3`` would train for the default
-    number of epochs without a word. It also leaves out an option whose value is None: ``--network_def#norm None``
+    MONAI adds an unknown option to the config, where nobody reads it: ``--max_epoch 3`` would silently train for
+    the default number of epochs. It also drops an option whose value is None: ``--network_def#norm None``
     would train with the norm of the config.
 
     Args:
@@ -148,7 +148,7 @@ def _require_known_within(config: ConfigParser, name: str, options: Mapping[str,
 
 
 def _arguments(target: str) -> Mapping[str, Any] | None:
-    """What a component can be told; None where that is not known, or any name."""
+    """The arguments of a component; None where they are not known, or any name is allowed."""
     try:
         parameters = inspect.signature(locate(target)).parameters  # type: ignore[arg-type]
     except (TypeError, ValueError, ErrorDuringImport):

@@ -14,8 +14,8 @@ __all__ = ["partition"]
 def partition(items: Sequence[Item], share: float) -> tuple[list[Item], list[Item]]:
     """Training and validation, where an item's part depends on its own name and not on which others there are.
 
-    A training in MONAI Label goes on from the model of the one before. Cut by position, as the stock app does, every
-    new label would move the cut, and images that the model has learnt by heart would choose its next checkpoint.
+    A training in MONAI Label continues from the model of the one before. With a cut by position, as in the stock app,
+    each new label would move the cut, and images that trained the model would choose its next checkpoint.
 
     Args:
         items: with "image" and, of a stack, "slice".

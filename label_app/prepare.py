@@ -72,10 +72,15 @@ def prepare(
     if begin.path == own:
         if model is not None:
             logger.warning("%s is not used", model)
-        logger.info("it goes on with %s, which was there: %s; remove %s to begin anew", own, begin.origin(), app)
+        logger.info(
+            "continuing with the network of an earlier start, %s: %s; delete %s to start from scratch",
+            own,
+            begin.origin(),
+            app,
+        )
     else:
         begin.copy_to(own)
-        logger.info("it begins with a copy of %s: %s", begin, begin.origin())
+        logger.info("starting with a copy of %s: %s", begin, begin.origin())
     write_json(folder / "configs" / "train.json", config)
     for file in _COPIED:
         shutil.copyfile(_ROOT / "configs" / file, folder / "configs" / file)

@@ -54,7 +54,7 @@ class DoubtScoring(ScoringMethod):
                 datastore.update_image_info(image_id, {self.kind: known})
             if known["score"] is not None:
                 scores[image_id] = known["score"]
-        logger.info("%s: %d images, %d scored anew", self.kind, len(scores), fresh)
+        logger.info("%s: %d images, %d of them scored now", self.kind, len(scores), fresh)
         return scores
 
     def _model(self) -> str:

@@ -32,8 +32,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.annotation_loop",
-        description="Train, annotate what a strategy chooses, train on: SEG over the number of annotated frames. What "
-        "is done is not done again: the same command goes on after an interruption, and so do more seeds or rounds.",
+        description="Train, annotate what a strategy chooses, train on: SEG over the number of annotated frames. To "
+        "resume, or to add seeds or rounds, repeat the command: completed rounds are skipped.",
     )
     for field in dataclasses.fields(Settings):
         if field.name in _HELP:
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     files, text = write_report(records, own.output_dir, settings.truth)
                     print(text, *files, sep="\n")
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on", file=sys.stderr)
+        print("interrupted: repeat the command to resume", file=sys.stderr)
         return 130
     except CommandError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -18,7 +18,7 @@ from bundle.studies.summary_chart import save
 
 __all__ = ["curves", "draw", "markdown", "write_report"]
 
-#: Okabe and Ito's colours, told apart with any kind of colour vision; and by their marks without any
+#: Okabe and Ito's colours, distinct for any kind of colour vision; the marks are distinct without colour
 _LOOK = {"random": ("#000000", "D"), "epistemic": ("#0072B2", "o"), "border": ("#D55E00", "s")}
 _GREY = "#444444"
 _COLUMNS = ("seed", "strategy", "round", "annotated", "seg", "added", "train_seconds", "score_seconds")

@@ -28,10 +28,10 @@ class CellOptions:
             maxima of the distance to the background, for round cells; "probability" at the maxima of the
             smoothed probability, for cells with a faint border in between.
         split_distance: px, at least 1; seeds are at least that far apart: about the radius of the smallest cell.
-        low_threshold: a second threshold, not above the first: cells are told apart at ``threshold``, where the
-            ridges between them are wide, and end at ``low_threshold``. A px above it goes to the cell that a
-            flooding down the probability reaches it from; one that hangs together with no cell is background. None:
-            cells end at ``threshold``. A border weight in training makes ridges wide and cells small; this undoes it.
+        low_threshold: a second threshold, not above the first. Cells are found at ``threshold``, where the gaps
+            between them are wide, and then extended down to ``low_threshold``: a px above it goes to the cell from
+            which a flooding down the probability reaches it; one that is connected to no cell is background. None:
+            no extension. A border weight in training makes gaps wide and cells small; this undoes it.
         connectivity: 1 (edges: 4 neighbours, 6 in 3D) up to the number of axes of one image (corners too).
         spatial_dims: axes of one image: 2 takes HWD as a stack and labels each slice along the last axis alone, as a
             2D network saw it, with sizes in px of a slice; None and 3 take HWD as one volume.

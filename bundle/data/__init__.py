@@ -19,7 +19,7 @@ __all__ = ["LAYOUTS", "Layout", "datalist"]
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which a data set lies in its folder.
+    """One way to arrange a data set in its folder.
 
     Attributes:
         datalist: takes the folder and options of its own.

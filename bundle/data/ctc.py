@@ -27,7 +27,7 @@ from bundle.data.item import FILES, Item
 
 __all__ = ["datalist", "recognises"]
 
-#: where each kind of truth lies, after the sequence's number, and how its files begin
+#: where each kind of truth is, after the sequence's number, and how its files begin
 _TRUTH = {
     "gold": ("_GT/SEG", SEGMENTATION),
     "silver": ("_ST/SEG", SEGMENTATION),

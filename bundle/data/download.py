@@ -1,6 +1,6 @@
 """Fetch the public data sets the paper was measured on: ``python -m bundle.data.download NAME --dest DIR``.
 
-An interrupted download goes on where it stopped; nothing appears under its name before it is complete, verified
+An interrupted download resumes where it stopped; nothing appears under its name before it is complete, verified
 and unpacked. The addresses and checksums come from the pages and tools named beside them; they could not be tried
 where this was written, for want of a network.
 """

@@ -1,4 +1,4 @@
-"""What lies in a folder of images: which files are readable, what their names mean, what size their headers state."""
+"""What is in a folder of images: which files are readable, what their names mean, what size their headers state."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One file into one array, in MONAI's order (x, y[, slices]): MONAI's readers, and one of our own for TIFF.
 
-ITK misreads TIFFs of microscopes without a word: half floats as integers, 1-bit, tiled and planar ones as RGBA with
+ITK silently misreads TIFFs of microscopes: half floats as integers, 1-bit, tiled and planar ones as RGBA with
 invented channels, a truncated stack as its first page; 64-bit, ZSTD, LZMA and JPEG 2000 not at all. tifffile reads
 all of them. PNG, JPEG, BMP and MetaImage go through MONAI's ITKReader, NIfTI through its NibabelReader.
 """

@@ -32,7 +32,7 @@ class Geometry(ABC):
     @property
     @abstractmethod
     def rule(self) -> str:
-        """Which input sizes are valid, in words: what an error message goes on with after "is not valid"."""
+        """Which input sizes are valid, in words: the end of an error message, after "is not valid"."""
 
     @property
     @abstractmethod

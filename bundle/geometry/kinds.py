@@ -122,7 +122,7 @@ class PaddedGeometry(Geometry):
 class WindowGeometry(Geometry):
     """Sizes of a network that classifies the middle pixel of every window in its input.
 
-    No pooling grid is left: each window gives the same wherever it lies, so tiles may be shifted by any number of px.
+    No pooling grid is left: each window gives the same at any place, so tiles may be shifted by any number of px.
 
     Args:
         window: side of the window in px, odd, so that it has a middle pixel.

@@ -1,8 +1,8 @@
-"""Which image to annotate next: scores of a network's doubt, from its probability maps alone.
+"""Which image to annotate next: scores of a network's uncertainty, from its probability maps alone.
 
-Two kinds of doubt. :func:`epistemic_score` asks how much networks that fit the annotated images equally well disagree,
-by Monte Carlo dropout (Gal and Ghahramani 2016). :func:`border_score` asks how sure one network is of what separates
-touching cells: the few pixels that decide whether two cells are counted as two.
+Two kinds of uncertainty. :func:`epistemic_score` asks how much networks that fit the annotated images equally well
+disagree, by Monte Carlo dropout (Gal and Ghahramani 2016). :func:`border_score` asks how sure one
+network is of what separates touching cells: the few pixels that decide whether two cells are counted as two.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def border_score(probability: torch.Tensor, threshold: float = 0.5, sigma: float
 
     Two cells in one component have no border between them. So components are looked at again at stricter thresholds:
     one that falls apart into several counts as these, and the bridge that joined them as background. Thereby the score
-    does not drop when a gap closes from p = 0.49 to 0.51, but falls as the network grows sure of either. Cells that it
-    is sure are one, no map of probabilities betrays.
+    does not drop when a gap closes from p = 0.49 to 0.51, but falls as the network grows sure of either. Two cells
+    that it is sure are one cannot be detected.
 
     Args:
         probability: HW[D] of one pass without dropout, 0 .. 1.
@@ -207,5 +207,5 @@ def _parted(p: np.ndarray, threshold: float, min_size: int) -> np.ndarray:
 
 
 def _components(p: np.ndarray, threshold: float, min_size: int) -> np.ndarray:
-    # with its holes open a component of a stricter threshold lies within one of a laxer
+    # with its holes open a component of a stricter threshold is inside one of a laxer
     return probability_to_instances(p, threshold=threshold, min_size=min_size, fill_holes=False)

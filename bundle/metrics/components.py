@@ -1,7 +1,7 @@
 """Regions of a slice as runs of pixels: components, and the overlap of two sets of regions.
 
 A slice is read as one line in which an empty pixel follows every row, so that no run crosses rows and the pixel
-above lies one width back. Runs are some thirty times fewer than the pixels of an EM slice, and both the union of
+above is one width back. Runs are some thirty times fewer than the pixels of an EM slice, and both the union of
 touching runs and the overlap of two sets are single sweeps over sorted runs, without a label map or a dense table.
 """
 

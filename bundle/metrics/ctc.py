@@ -128,7 +128,7 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _instances(truth: np.ndarray, name: str) -> np.ndarray:
-    """Numbered cells; a mask of one number is told apart, as in training. The challenge's own are numbered."""
+    """Numbered cells; a mask of one number is split into its components, as in training."""
     numbered = name.startswith(_FRAME) or not truth.any()
     return truth if numbered else np.asarray(LabelToInstances()(truth[None]))[0]
 

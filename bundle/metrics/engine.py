@@ -34,7 +34,7 @@ def _of_stack(measure: isbi2012.Measure, of_regions: bool) -> tuple[Rows, Value]
     def rows(truth: np.ndarray, proposal: np.ndarray) -> NDArray[np.float64]:
         # what nobody annotated is membrane in both: it can be neither right nor wrong
         known = np.where(truth >= 0, proposal, 0)
-        # told apart by connectivity, cells that touch would be one, and merging them right
+        # separated by connectivity, cells that touch would be one, and merging them correct
         truth = _parted(truth) if of_regions else truth
         # MONAI's (x, y[, z]) as the challenge's programs scan it: some of its ties are decided by the order
         return measure.total(truth.T, known.T).astype(np.float64)

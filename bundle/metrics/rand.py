@@ -108,7 +108,7 @@ def _at_thresholds(
     for limit in limits:
         cells = proposal > limit
         sizes.append(int(np.count_nonzero(cells)))
-        if sizes[-1] not in rows:  # what a higher threshold leaves lies within: of equal size it is the same
+        if sizes[-1] not in rows:  # a higher threshold leaves a part of it: of equal size it is the same
             rows[sizes[-1]] = row(cells)
     return np.array([rows[size] for size in sizes])
 

@@ -24,7 +24,7 @@ __all__ = ["OF_RUN", "card_file", "cell_options", "origin", "read_card", "requir
 
 logger = logging.getLogger(__name__)
 
-#: the cells of train.json, where nothing is told
+#: the cells of train.json, for a network without a card
 _UNTOLD = CellOptions(min_size=20, close_gaps=1.0)
 
 #: options of the command line that decide which image is in which part
@@ -41,7 +41,7 @@ def card_file(checkpoint: str | os.PathLike[str]) -> Path:
 
 
 def write_card(path: str | os.PathLike[str], card: Mapping[str, Any], of: str | os.PathLike[str] | None = None) -> None:
-    """Write such a file, whole or not at all; ``of`` is the network's file whose content it vouches for."""
+    """Write such a file, whole or not at all; ``of`` is the network's file that it describes."""
     if of is not None:
         card = {"sha256": atomic.sha256(of), **card}
     atomic.write_json(path, card)
@@ -104,15 +104,15 @@ def cell_options(card: Mapping[str, Any], **changes: Any) -> CellOptions:
 
 
 def require_unseen(items: Sequence[Item], part: str, card: Mapping[str, Any], network: object) -> list[Item]:
-    """The items of an evaluation, once it is sure that they are what their part's name says.
+    """The items of an evaluation, after checking that they are what the name of their part says.
 
-    Images are told apart by their content: neither another folder nor another fold number hides that a network was
+    Images are identified by their content: neither another folder nor another fold number hides that a network was
     trained on them.
 
     Args:
         items: datalist of the part.
         part: "held_out" must hold nothing that trained the network or chose its checkpoint, "validation" nothing
-            that trained it. With any other part, what has been seen is said in the log.
+            that trained it. With any other part, the log names the images that the network has seen.
         card: of the network; when it does not tell, nothing can be checked, which is said in the log, too.
         network: what messages call it.
 
@@ -125,7 +125,7 @@ def require_unseen(items: Sequence[Item], part: str, card: Mapping[str, Any], ne
     data = card.get("data", {})
     if "trained_on" not in data or data.get("images_by") != IMAGES_BY:
         logger.warning(
-            "nothing beside %s tells the %s of the images that trained it: part %s is on trust",
+            "%s has no card with the %s of the images that trained it: part %s cannot be checked",
             network,
             IMAGES_BY,
             part,
@@ -143,7 +143,7 @@ def require_unseen(items: Sequence[Item], part: str, card: Mapping[str, Any], ne
             f"part {part!r} has {len(found)} of {len(items)} images that {network} has seen: {some}; "
             f"{_advice(card.get('split', {}))}, or measure on all images, seen ones too, by --part all"
         )
-    logger.warning("%d of %d images were seen in training, so this is no test: %s", len(found), len(items), some)
+    logger.warning("%d of %d images were used in training, so this is not a test: %s", len(found), len(items), some)
     return list(items)
 
 

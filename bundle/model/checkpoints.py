@@ -125,7 +125,9 @@ def default_model(folder: str | os.PathLike[str]) -> str:
     own, shipped = Path(folder, "model.pt"), Path(folder, SHIPPED)
     if own.is_file() or not shipped.is_file():
         return str(own)
-    logger.info("no %s yet: using the shipped %s (docs/README.md), trained on EM membranes", own, shipped)
+    logger.info(
+        "%s does not exist: using the shipped network %s, trained on EM membranes (docs/README.md)", own, shipped
+    )
     return str(shipped)
 
 

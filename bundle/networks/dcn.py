@@ -50,7 +50,7 @@ class DCN(PaddedNetwork):
             nearest valid ones) or a wrong number of channels or axes.
 
     Note:
-        The paper's text was not at hand: trunk, strides and the sum are from descriptions of it. Ours are the
+        We did not have the text of the paper: trunk, strides and the sum are from descriptions of it. Ours are the
         ``base_channels`` channels (and the ReLU) between a branch's two layers, that a branch starts from the last map
         of its group, that the auxiliary classifiers are the score maps themselves, dropout and initialisation. The
         paper's refinement by watershed and its fusion of several networks are left out.

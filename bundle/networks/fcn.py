@@ -48,7 +48,7 @@ class FCN(PaddedNetwork):
 
     Note:
         The paper starts from a trunk trained on ImageNet, and FCN-16s and -8s from the next coarser network; here all
-        weights are drawn anew, and each network is trained at once. The paper pads the image by 100 px and crops the
+        weights start at random, and each network is trained at once. The paper pads the image by 100 px and crops the
         scores; here every convolution pads by half its kernel, and up-sampled scores fall to half at the very edge (no
         class gains by it). Batch normalisation is not the paper's.
 

@@ -44,7 +44,7 @@ class SizedNetwork(nn.Module):
         self.size_rule = geometry.rule
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew: Gaussian with std sqrt(2 / N), biases 0 (section 3 of the U-Net paper).
+        """Draw all weights at random: Gaussian with std sqrt(2 / N), biases 0 (section 3 of the U-Net paper).
 
         N is the number of incoming nodes of one neuron: ``in_channels`` times the size of the kernel, and of a
         transposed convolution of kernel k and stride s the k / s taps that an output pixel sees along each axis.

@@ -49,10 +49,10 @@ class WindowCNN(SizedNetwork):
             wrong number of channels or axes.
 
     Note:
-        What is approximated. The layers of 95 px are those of the paper's N4. The layers of its networks of 65 px were
-        not at hand: here they are the three stages closest to N4's that lose no row. Units are rectified and weights
-        drawn as the U-Net's here, Gaussian with std sqrt(2 / N), whatever the paper's were. Left out are its foveated
-        and non-uniformly sampled windows, the average over four networks, the polynomial that calibrates their
+        What is approximated. The layers of 95 px are those of the paper's N4. We did not have the layers of its
+        networks of 65 px: here they are the three stages closest to N4's that lose no row. Units are rectified and
+        weights drawn as the U-Net's here, Gaussian with std sqrt(2 / N), whatever the paper's were. Left out are its
+        foveated and non-uniformly sampled windows, the average over four networks, the polynomial that calibrates their
         probabilities, and the median filter. Without the calibration a network trained on balanced windows takes both
         classes to be equally frequent, and so finds too much of the rarer one.
 

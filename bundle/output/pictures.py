@@ -67,7 +67,7 @@ def panel_and_boxes(
     instances: np.ndarray | None = None,
     title: str = "",
 ) -> tuple[np.ndarray, Boxes]:
-    """As :func:`panel`, and where in the picture every step's image lies, so that it can be cut out again."""
+    """As :func:`panel`, and where in the picture the image of each step is, so that it can be cut out."""
     image = np.asarray(image)
     zoom = max(1, round(2 * _PANEL_INCH * _DPI / max(image.shape[:2])))  # smooth outlines on small images too
     steps: list[tuple[str, np.ndarray, str | None, tuple[float, float]]] = [("image", stretch(image), None, (0, 1))]

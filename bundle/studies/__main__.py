@@ -1,4 +1,4 @@
-"""``python -m bundle.studies --study FILE --dataset_dir DIR``: run a study, or go on with it."""
+"""``python -m bundle.studies --study FILE --dataset_dir DIR``: run or resume a study."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ REPORT_SECONDS = 60
 
 
 def arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """The command line: options of its own, and those that go on to every training and evaluation."""
+    """The command line: options of its own, and those that every training and evaluation gets."""
     parser = argparse.ArgumentParser(
         prog="python -m bundle.studies",
         allow_abbrev=False,
-        description="Train variants several times each, measure them, and draw what came out. What is done is not done "
-        "again: the same command goes on after an interruption.",
+        description="Train variants several times each, measure them, and draw the results. To resume after an "
+        "interruption, repeat the command: completed runs are skipped.",
         epilog="All other options go to every training and evaluation: --max_epochs 5 --network_def#norm None. What a "
         "variant says comes after them. A study with a grid takes values of it by the grid's name, and then runs the "
         'reference and those: --kernels "[[4,8,10],[2,6,12]]".',
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None, launcher: Sequence[str] = ()) -> int
         runs = study.choose(own.variants, own.seeds)
         return _run(study, runs, places, own, launcher)
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on", file=sys.stderr)
+        print("interrupted: repeat the command to resume", file=sys.stderr)
         return INTERRUPTED
     except (ValueError, OSError) as error:
         if os.environ.get("SEAMLESS_TRACEBACK"):
@@ -134,7 +134,7 @@ def _run(study: Study, runs: Sequence[Run], places: Places, own: argparse.Namesp
             parent.end(status)
     print(f"tables and chart: {places.folder}")
     if left:
-        print(f"left for later, the same command goes on: {', '.join(run.name for run in left)}")
+        print(f"not started, repeat the command to resume: {', '.join(run.name for run in left)}")
     if failed:
         print(f"failed: {', '.join(run.name for run in failed)}", file=sys.stderr)
     return int(bool(failed))

@@ -21,7 +21,7 @@ from bundle.tracking.config import executed_config, flat_config
 
 __all__ = ["check_earlier_runs", "check_other_seeds", "check_study", "with_earlier"]
 
-# where a run lies, not what it is
+# where a run is stored, not what it is
 _PLACES = ("dataset_dir", "output_dir", "model_file", "tracking_uri", "run_name", "resume", "tracker")
 # what can be made without the folder of a run: of every run, of the first one of a variant, of its evaluations
 _SPLITS = ("train#items", "validate#items")
@@ -91,14 +91,14 @@ def check_earlier_runs(runs: Sequence[Run], records: dict[str, dict[str, Any]], 
         if changed:
             raise FileExistsError(
                 f"run {run.name} was begun with other settings ({', '.join(changed[:5])}): restore them, move {folder} "
-                "away, or choose another output_dir; --accept_changes goes on nevertheless"
+                "away, or choose another output_dir; --accept_changes continues nevertheless"
             )
         for name, config in before.get("evaluations", {}).items():
             table = places.run_dir(run) / "evaluation" / name / "summary.csv"
             if table.is_file() and records[run.name]["evaluations"].get(name, config) != config:
                 raise FileExistsError(
                     f"evaluation {name} of run {run.name} was made with other settings: move {table.parent} away to "
-                    "have it repeated; --accept_changes goes on nevertheless"
+                    "have it repeated; --accept_changes continues nevertheless"
                 )
 
 
@@ -120,7 +120,7 @@ def check_other_seeds(records: Mapping[str, dict[str, Any]], places: Places) -> 
             raise FileExistsError(
                 f"run {file.stem}, which the same mean would have, was begun with other settings "
                 f"({', '.join(changed[:5])}): restore them, move {places.output_dir / file.stem} and {file} away, or "
-                "choose another output_dir; --accept_changes goes on nevertheless"
+                "choose another output_dir; --accept_changes continues nevertheless"
             )
 
 

@@ -89,7 +89,7 @@ def evaluation(study: Study, run: Run, averaging: str, places: Places, parent: s
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether two entries of a config are the same, or one lies within the other."""
+    """Whether two entries of a config are the same, or one is within the other."""
     first, second = (f"{name.removeprefix('+').replace('::', '#')}#" for name in (one, other))
     return first.startswith(second) or second.startswith(first)
 

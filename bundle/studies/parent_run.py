@@ -25,7 +25,7 @@ _NOTE = "mlflow.note.content"
 
 
 class ParentRun:
-    """Opens the study's run, or goes on with it; its id is kept in the study's folder.
+    """Opens or resumes the study's run; its id is kept in the study's folder.
 
     The experiment has the study's name. Parameters are the study's definition and what has to be known to repeat it
     (:func:`bundle.tracking.provenance.provenance`); tables and chart are artifacts. A store that fails later costs a
@@ -69,7 +69,7 @@ class ParentRun:
             logger.warning("the study's run in MLflow does not have its newest report: %s", reason(error))
 
     def end(self, status: str) -> None:
-        """FINISHED; SCHEDULED, when runs are left for later; FAILED, when some failed; KILLED."""
+        """FINISHED; SCHEDULED, when runs were not started; FAILED, when some failed; KILLED."""
         try:
             if status == "SCHEDULED":
                 self._client.update_run(self.run_id, status=status)

@@ -1,4 +1,4 @@
-"""Running a study: every training and its evaluations by the bundle's command line, what is done not a second time."""
+"""Running a study: each training and its evaluations by the bundle's command line; completed runs are skipped."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class StudyRunner:
             self._call(
                 commands.training(self.study, run, self.places, self.parent, resume),
                 run,
-                f"{title}: training{' goes on' if resume else ''}",
+                f"{title}: training{' resumes' if resume else ''}",
             )
         for averaging in self.study.averaging_of(run.variant):
             folder = self.places.evaluation_dir(run, self.study.part, averaging)

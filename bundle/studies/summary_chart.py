@@ -21,7 +21,7 @@ from bundle.studies.summary import Row
 
 __all__ = ["draw", "lines_of", "save"]
 
-# Okabe and Ito's colours, told apart with any kind of colour vision; and by their marks without any
+# Okabe and Ito's colours, distinct for any kind of colour vision; the marks are distinct without colour
 _REFERENCE, _VARIANT, _AVERAGING = ("#000000", "D"), ("#0072B2", "o"), ("#D55E00", "s")
 _GREY, _RULE, _BAND = "#444444", "#BBBBBB", "#EDEDED"
 _PANEL_INCH, _LINE_INCH, _COLUMNS = 2.15, 0.29, 4

@@ -1,4 +1,4 @@
-"""A config as it was executed: as plain values, as flat parameters, and the parser that is at work."""
+"""A config as it was executed: as plain values, as flat parameters, and the parser that is running."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def running_config() -> dict[str, Any] | None:
-    """The config that is being parsed or run at this moment, overrides of the command line included.
+    """The config that is being parsed or run, overrides of the command line included.
 
     None when the code was not called from a config.
     """
@@ -65,7 +65,7 @@ def running_config() -> dict[str, Any] | None:
 
 
 def running_parser() -> ConfigParser | None:
-    """The parser of the config that is being parsed or run at this moment; None outside of one.
+    """The parser of the config that is being parsed or run; None outside of one.
 
     ``monai.bundle run`` hands its parser to nobody, and a config cannot refer to itself as a whole; the parser is
     found as the ``self`` of one of the callers.

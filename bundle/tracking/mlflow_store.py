@@ -178,7 +178,7 @@ class Writer(threading.Thread):
 
     def _failed(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + self.retry_after
-        message = f"tracking_uri {self._uri!r} fails: {reason(error)}; training goes on, see {self._history}"
+        message = f"tracking_uri {self._uri!r} fails: {reason(error)}; training continues, see {self._history}"
         self._warn("store", message)
 
     def _warn(self, what: str, message: str) -> None:

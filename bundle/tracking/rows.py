@@ -13,7 +13,7 @@ __all__ = ["Row", "loss_of", "number", "scalars", "snapshot"]
 
 
 class Row(NamedTuple):
-    """One value of one moment; the iteration and the epoch are the trainer's."""
+    """One value at one time; the iteration and the epoch are the trainer's."""
 
     time: float
     iteration: int

@@ -65,7 +65,7 @@ def open_run(output_dir: str | os.PathLike[str], run_name: str | None = None, re
         output_dir: folder of all runs; made if absent.
         run_name: None makes a unique one of date, time and four random letters. With several processes rank 0
             decides and tells the others.
-        resume: the run goes on, from its last checkpoint or else from the beginning. One that was killed before it
+        resume: continue the run from its last checkpoint, or else from the beginning. One that was killed before it
             had a folder begins, with a warning, for the name may be mistyped.
 
     Returns:
@@ -74,7 +74,7 @@ def open_run(output_dir: str | os.PathLike[str], run_name: str | None = None, re
     Raises:
         ValueError: for a name that is no plain folder name, or ``resume`` without a name.
         FileExistsError: when the run exists and is not to be resumed: nothing is written over.
-        BlockingIOError: when another process is at work on the run: two would write over each other's checkpoints.
+        BlockingIOError: when another process is training the run: two would write over each other's checkpoints.
         OSError: of its kind, when the folder cannot be written.
     """
     several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

@@ -45,11 +45,11 @@ class MLflowTracker:
     :func:`bundle.tracking.provenance.provenance` and the config (``config.json``, and every value of it as a parameter
     ``config.<path>``, see :func:`bundle.tracking.config.flat_config`) are logged at the start, ``history.csv``
     and the artifacts at the end. The run ends FINISHED, FAILED (with the tag ``exception``), or KILLED by Ctrl-C or
-    SIGTERM, and then without artifacts. Resumed, it goes on as the same run: ``history.csv`` is cut to what the
+    SIGTERM, and then without artifacts. Resumed, it continues the same run: ``history.csv`` is cut to what the
     checkpoint has seen; MLflow, which deletes nothing, keeps both values of a step that was repeated.
 
     A step only appends to a list; a thread writes in batches. When the store fails in mid-training there is one
-    warning, training goes on, and what is missing is sent again later. Only rank 0 records. MONAI's own
+    warning, training continues, and what is missing is sent again later. Only rank 0 records. MONAI's own
     MLFlowHandlers on the same engines (``--tracking mlflow``) are taken off before they open a second run; their
     artifacts are logged here.
 

@@ -20,7 +20,7 @@ class AuxiliaryLoss(nn.Module):
         loss(logits) + weight * 0.5 ^ (steps done / half_life) * sum of loss(auxiliary logits)
 
     The steps done are the trainer's iterations, which every checkpoint holds: nothing else has to be saved, and a
-    resumed run goes on with the very same weight. Without :meth:`attach` the weight stays at its first value.
+    resumed run continues with the same weight. Without :meth:`attach` the weight stays at its first value.
 
     Chen et al. (AAAI 2016) let the weights of the auxiliary classifiers shrink while training proceeds; the schedule
     is ours.

@@ -41,7 +41,7 @@ class DescribeRun:
         identity: what fixes the run: split, seeds.
         evaluator: the engine of the validation.
         model_file: where the network is published; None for nowhere.
-        pretrained: the network that this one begins with; what it has seen, this one has seen, too.
+        pretrained: the network that this one starts from; its images count as seen by this one.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class DescribeRun:
         write_card(self.run_dir / "card.json", self._card)
 
     def _data(self) -> dict[str, Any]:
-        """What trains and validates, and what did so in the network that this one begins with."""
+        """The images that train and validate, also those of the network that this one starts from."""
         data: dict[str, Any] = {
             "fingerprint": self.data_fingerprint,
             "images_by": IMAGES_BY,
@@ -97,7 +97,10 @@ class DescribeRun:
             return data
         before = self.pretrained.card.get("data", {})
         if before.get("images_by") != IMAGES_BY:
-            logger.warning("nothing tells what %s has seen: no evaluation can vouch for its images", self.pretrained)
+            logger.warning(
+                "%s has no card: the images that trained it are unknown, so no evaluation can call images held out",
+                self.pretrained,
+            )
             return data | {"images_by": "unknown"}
         for part in ("trained_on", "validated_on"):
             data[part] = _merged(data[part], before.get(part, {}))

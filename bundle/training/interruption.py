@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish that training grants at its next good moment."""
+"""SIGTERM and Ctrl-C: training stops at the end of its step."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StopRequest:
         self._group: Any = None
 
     def guard(self, engine: Engine) -> None:
-        """Note signals from the first moment of ``engine.run()`` to its last, however that ends."""
+        """Note signals from the start of ``engine.run()`` to its end, however that ends."""
         run = engine.run
 
         def guarded(*args: Any, **kwargs: Any) -> Any:

@@ -34,7 +34,7 @@ class PanelHandler:
     - "image" CHW[D] (centre-cropped to the prediction where a valid network saw more),
     - "pred" 2HW[D] logits, class 1 the cell, or 1HW[D] the probability of "cell",
     - optional "label" 1HW[D], or 2HW[D] with the weight in channel 1 (:func:`bundle.training.batch.prepare_batch`);
-      cells of a mask without instances are told apart by connected components,
+      cells of a mask without instances are its connected components,
     - optional "weight" 1HW[D],
     - optional "name" of the image, as in the data list; else the name of its file and its slice, else its number.
 

@@ -36,7 +36,7 @@ class SaveRun:
 
     SIGTERM and Ctrl-C let the step in work end, save it in ``last.pt`` with the random state, and end the process by
     SystemExit (143, 130). During a validation, after the image in work, what is saved is the end of the epoch's last
-    step: the run goes on with that validation. Several processes stop together, and after the validation.
+    step: the run continues with that validation. Several processes stop together, and after the validation.
 
     A resumed run ends where an uninterrupted one does, on a CPU in fp32 with the same bits. Killed before its first
     checkpoint it starts from the beginning; killed after its last epoch it does what was left.
@@ -205,7 +205,7 @@ class SaveRun:
         raise SystemExit(128 + self._request.number)
 
     def _rejoin(self, trainer: Engine) -> None:
-        """In the middle of an epoch, what its start has just reset: the last moment before its first step."""
+        """In the middle of an epoch, what its start has just reset, right before its first step."""
         content, self._within_epoch = self._within_epoch, None
         if content is not None:
             state: Any = trainer.state

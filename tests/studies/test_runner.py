@@ -96,7 +96,7 @@ def test_a_run_that_fails_does_not_stop_the_others(run, tmp_path):
 def test_no_training_begins_after_the_minutes_given(run):
     code, printed, journal = run("--minutes", "0")
     assert (code, journal) == (0, [])
-    assert "left for later, the same command goes on: tiny-all-s0, tiny-border-s0, tiny-all-s1" in printed
+    assert "not started, repeat the command to resume: tiny-all-s0, tiny-border-s0, tiny-all-s1" in printed
 
 
 def test_other_seeds_and_some_variants_join_the_same_tables(run, tmp_path):
@@ -140,7 +140,7 @@ def test_an_interruption_ends_the_training_and_the_same_command_goes_on(number, 
     code, printed, journal = run(variants=variants)
     assert signal.getsignal(signal.SIGTERM) is before
     assert code == 130
-    assert "interrupted: the same command goes on" in printed
+    assert "interrupted: repeat the command to resume" in printed
     assert journal == ["training tiny-all-s0", "evaluating tiny-all-s0-held_out-none", "training tiny-slow-s0"]
     assert "| all | none | 1 |" in printed  # what has been measured is reported
     code, printed, journal = run(variants=variants, seeds=[0])

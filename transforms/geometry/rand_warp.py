@@ -54,7 +54,7 @@ class RandWarp(RandomizableTransform):
             within the plane of the last two axes, which is the imaging plane of a stack.
         scale_range: relative magnification of every axis, drawn apart: 0.1 for 0.9 .. 1.1, or (low, high).
         shear_range: shear in that same plane, tangent of the angle, one number for -+ or (low, high).
-        shift: where the middle of the window lies. "none": in the middle of the image. A number of px, one for
+        shift: where the middle of the window is. "none": in the middle of the image. A number of px, one for
             all axes or one an axis: up to so far from there, uniformly. "anywhere": on every pixel of the image
             with equal probability, whatever the window's size: what the network predicts there then covers the
             image's border as often as its middle, in the mirrored surroundings that inference gives it too. All

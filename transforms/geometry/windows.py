@@ -1,4 +1,4 @@
-"""Windows to train a network that classifies one pixel at a time: as many in whose middle lies a cell as background."""
+"""Windows to train a network that classifies one pixel at a time: half of them centred on cells, half on background."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class RandBalancedWindows(RandomizableTransform, MultiSampleTrait):
     Args:
         window: side of the windows in px, odd.
         num_samples: windows an image, even.
-        border: "mirror": every pixel may be drawn, and what of its window lies beyond the image is mirrored without
-            repeating the edge. "inside": only those whose window lies within the image, for an image whose
+        border: "mirror": every pixel may be drawn, and the part of its window beyond the image is mirrored without
+            repeating the edge. "inside": only those whose window is inside the image, for an image whose
             surroundings another transform has added already.
 
     Attributes:

@@ -28,7 +28,7 @@ class IgnoreUnannotated(Transform):
     - A silver cell or a marker *is* an annotated cell when more than half of its own pixels lie on annotated cells.
       What such a silver cell has beyond the annotated outline stays background.
     - Any other silver cell becomes IGNORE, where it is not annotated.
-    - A marker that lies by more than half neither on annotated nor on silver cells belongs to a cell of unknown extent:
+    - A marker of which more than half is neither on annotated nor on silver cells belongs to a cell of unknown extent:
       everything within ``reach`` of it becomes IGNORE, where it is not annotated.
 
     Args:
@@ -100,7 +100,7 @@ def _mostly_outside(objects: np.ndarray, inside: np.ndarray) -> np.ndarray:
 def _reach(outlines: np.ndarray, markers: np.ndarray) -> float:
     """Largest distance in px from a pixel of a cell to the markers that are the cell's; inf where no cell has any.
 
-    ``outlines`` has background: some marker lies alone there, or nobody would ask.
+    ``outlines`` has background: the caller has a marker there.
     """
     cells, discs = (np.unique(array, return_inverse=True)[1] for array in (outlines, markers))
     cells, discs = cells.reshape(outlines.shape), discs.reshape(markers.shape)

@@ -25,7 +25,7 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 DASHES = ((), (4, 1.6), (1, 1.4), (6, 1.5, 1, 1.5), (9, 2, 2, 2))
 _INCHES = (5.0, 3.1)
 _ROW_INCHES = 0.115  # of the numbers at the ends of the lines, where there are many
-_POINTS = 500  # of one line: more cannot be told apart at this size
+_POINTS = 500  # of one line: more cannot be seen at this size
 _LOGARITHMIC_FROM = 8  # times the lowest value
 
 

@@ -1,4 +1,4 @@
-"""What a run was told, without bookkeeping: the part of its parameters that may differ between runs."""
+"""The settings of a run, without bookkeeping: the part of its parameters that may differ between runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMMIT = "provenance.git_commit"
 FINGERPRINT = "provenance.data_fingerprint"
 
 _CONFIG, _PROVENANCE, _EVALUATION = "config.", "provenance.", "evaluation."
-#: where a run is kept, and what follows from other settings; data are told apart by their fingerprint, not by path
+#: where a run is kept, and what follows from other settings; data are identified by their fingerprint, not by path
 _BOOKKEEPING = {
     "run_name", "run_dir", "output_dir", "evaluation_dir", "model_file", "bundle_root", "dataset_dir", "images",
     "tracker", "experiment_name", "tracking_uri", "resume", "resuming", "checkpoint", "epoch_length",
@@ -51,7 +51,7 @@ def settings(run: Run, training: Run | None = None) -> dict[str, str]:
 def differing(all_settings: Sequence[dict[str, str]]) -> list[str]:
     """Names whose values are not the same for all, short names before config paths; the seed comes last.
 
-    What evaluations did as their trainings had done is not told twice.
+    Settings that evaluations share with their trainings are not repeated.
     """
     names = dict.fromkeys(name for each in all_settings for name in each)
     different = []

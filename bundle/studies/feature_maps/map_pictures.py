@@ -16,7 +16,7 @@ from bundle.studies.feature_maps.branch_maps import RunMaps, TuningImage
 __all__ = ["colour_scales", "draw_run", "draw_sheet"]
 
 _INCH, _DPI = 1.75, 120
-#: from orange, background, to violet, cell; told apart with any kind of colour vision
+#: from orange, background, to violet, cell; distinct for any kind of colour vision
 _COLOURS = "PuOr"
 
 
