@@ -40,7 +40,7 @@ KILLED = {
     "precision": "fp32",
     "max_epochs": 2,
     "samples_per_epoch": 60,
-    "augment#0#sigma": 2.0,
+    "elastic#sigma": 2.0,
 }
 #: what docs/usage.md of that version imports: the one name of ours that is used here
 INFERER = ("bundle.inference.overlap_tile", "OverlapTileInferer")

@@ -107,9 +107,14 @@ def successor(where: str, name: str) -> Renamed | None:
 
 def translated(where: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """A mapping of an earlier version with today's names; a name that is given in both forms keeps today's value."""
-    names = {entry.old: entry.new for entry in RENAMED if entry.where == where}
-    found = {names[name]: value for name, value in values.items() if name in names}
-    return found | {name: value for name, value in values.items() if name not in names}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        entry = successor(where, name)
+        if entry is None:
+            found[name] = value
+        elif entry.new not in values:
+            found[entry.new] = value
+    return found
 
 
 def require_current_names(arguments: Sequence[str] | None = None) -> None:
