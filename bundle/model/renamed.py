@@ -29,7 +29,10 @@ class Renamed(NamedTuple):
 #: modules that configs name, and where their content is now; below ``bundle.``
 _MOVED = {
     "about": "model.card",
+    "about.cell_options": "model.TrainedNetwork.cell_options",
+    "about.require_unseen": "model.TrainedNetwork.require_unseen",
     "architecture": "model.architecture",
+    "architecture.build_network": "model.TrainedNetwork.build",
     "auxiliary": "training.auxiliary_loss",
     "averaging": "inference.tta",
     "backends": "inference.backends",
