@@ -11,6 +11,7 @@ import platform
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,25 +35,25 @@ _HOST = re.sub(r"\W", "_", platform.node())
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary name beside ``path`` that takes its place, in one step, when the block ends well.
+    """A temporary place for what will be ``path``; it gets there, in one step, when the block ends well.
 
     Until then, and for good when the block fails or the process is killed, ``path`` stays as it was. The block makes a
-    file, or a folder, which takes the place of nothing or of an empty folder. The name keeps its suffixes, by which
-    libraries choose a format.
+    file, or a folder, which takes the place of nothing or of an empty folder. It is called as ``path`` is, in a hidden
+    folder beside it: libraries choose a format by the suffix, and nobody takes half a file for one of the others.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.part.{path.name}")
+    folder = path.with_name(f".{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.part")
+    folder.mkdir()
     try:
+        part = folder / path.name
         yield part
         if part.is_file():
             with part.open("r+b") as file:
                 os.fsync(file.fileno())
         os.replace(part, path)
     finally:
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
-        part.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -89,12 +90,12 @@ def write_csv(
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove the temporary files that processes of this machine left in ``folder`` when they were killed."""
-    for part in Path(folder).glob(f".{_HOST}-*.part.*"):
-        found = re.match(rf"\.{_HOST}-(\d+)-\w+\.part\.", part.name)
+    """Remove what processes of this machine were about to write in ``folder`` when they were killed."""
+    for part in Path(folder).glob(f".{_HOST}-*.part"):
+        found = re.fullmatch(rf"\.{_HOST}-(\d+)-\w+\.part", part.name)
         # one's own number was another's: before this process writes, or in another container
-        if found and part.is_file() and (int(found[1]) == os.getpid() or not psutil.pid_exists(int(found[1]))):
-            part.unlink(missing_ok=True)
+        if found and (int(found[1]) == os.getpid() or not psutil.pid_exists(int(found[1]))):
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def require_writable(folder: str | os.PathLike[str], name: str = "output_dir") -> Path:
@@ -109,9 +110,7 @@ def require_writable(folder: str | os.PathLike[str], name: str = "output_dir") -
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.part.probe"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise type(error)(
             f"{name} {str(folder)!r} cannot be written ({error.strerror}): choose another, for instance "

@@ -45,10 +45,11 @@ def test_a_folder_appears_with_all_that_is_in_it(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_the_temporary_name_has_the_suffixes_of_the_file(tmp_path) -> None:
+def test_the_temporary_file_has_the_name_of_the_file_and_is_not_found_by_it(tmp_path) -> None:
     with replacing(tmp_path / "a.nii.gz") as part:
-        assert part.name.endswith(".part.a.nii.gz")
+        assert part.name == "a.nii.gz"
         part.touch()
+        assert not list(tmp_path.glob("*.gz"))
 
 
 def test_a_table(tmp_path) -> None:
@@ -78,13 +79,13 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path) -> Non
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     pid, here = dead.stdout.strip(), re.sub(r"\W", "_", platform.node())
     gone = [
-        f".{here}-{pid}-0a1b.part.last.pt",
-        f".{here}-{os.getpid()}-0a1b.part.last.pt",
-        f".{here}-{pid}-0a1b.part.mlflow.db-journal",  # SQLite's
+        f".{here}-{pid}-0a1b.part",
+        f".{here}-{os.getpid()}-0a1b.part",
     ]
-    kept = [f".{here}-{os.getppid()}-0a1b.part.best.pt", f".elsewhere-{pid}-0a1b.part.last.pt", f".{pid}.part.last.pt"]
-    kept += [".part.notes", "last.pt", f"{here}-{os.getpid()}-0a1b.part.last.pt"]
+    kept = [f".{here}-{os.getppid()}-0a1b.part", f".elsewhere-{pid}-0a1b.part", f".{pid}.part"]
+    kept += [".part", "last.pt", f"{here}-{os.getpid()}-0a1b.part"]
     for name in gone + kept:
-        (tmp_path / name).touch()
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "last.pt").touch()
     remove_leftovers(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)

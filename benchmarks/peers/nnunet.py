@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.peers.command import PeerError, make_parser, run
 from benchmarks.peers.data import write_image, write_label
 from benchmarks.peers.report import HELD_OUT, Outcome
+from bundle.atomic import write_json
 from bundle.data.item import Item
 
 __all__ = ["main", "nnunet", "read_probability", "require_nnunet", "write_dataset"]
@@ -99,7 +100,7 @@ def write_dataset(raw: Path, training: Sequence[Item], segmented: Sequence[Item]
         "numTraining": len(training),
         "file_ending": ".png",
     }
-    (raw / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    write_json(raw / "dataset.json", description)
 
 
 def run_driver(python: str, folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def run_driver(python: str, folder: Path, job: Mapping[str, Any]) -> dict[str, A
     Raises:
         PeerError: when it fails, with the last line it printed.
     """
-    (folder / "job.json").write_text(json.dumps(job, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "job.json", job)
     threads = str(job["threads"])
     environment = {
         **os.environ,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.__main__ import machine
 from benchmarks.peers.data import truth
 from benchmarks.timing import Table
+from bundle import atomic
 from bundle.data.fingerprint import fingerprint
 from bundle.data.item import Item
 from bundle.metrics.isbi2012 import MEASURES
@@ -95,10 +94,9 @@ def report(folder: Path, options: argparse.Namespace, parts: Mapping[str, Sequen
             metrics[part][averaging] = measure(truths, probability)
             for item, true, proposed in zip(parts[part], truths, probability, strict=True):
                 images.append([part, averaging, item["name"], *measure(true[None], proposed[None]).values()])
-    with open(folder / "images.csv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["part", "averaging", "image", *_COLUMNS], *images])
+    atomic.write_csv(folder / "images.csv", ["part", "averaging", "image", *_COLUMNS], images)
     result = _facts(options, parts, outcome) | {"metrics": metrics}
-    (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    atomic.write_json(folder / "result.json", result)
     return _table(options, outcome, metrics, {part: len(parts[part]) for part in metrics})
 
 
