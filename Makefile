@@ -30,9 +30,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 install: $(VENV)/.installed
 
+# a name of its own each time, since no run is written over; and inference with that run, whatever is published
+QUICK := quickstart-$(shell date +%Y%m%d-%H%M%S)
+
 quickstart: install
-	$(BUNDLE) training --config_file configs/train.json
-	$(BUNDLE) --config_file configs/inference.json
+	$(BUNDLE) training --config_file configs/train.json --run_name $(QUICK)
+	$(BUNDLE) --config_file configs/inference.json --checkpoint runs/$(QUICK)/best.pt
 	@echo
 	@$(BIN)/python -m bundle.metrics.ctc --truth data/synthetic/test/label --result output
 	@echo "Look at output/ (cells outlined on images the network has never seen) and runs/*/pictures;"

@@ -117,6 +117,7 @@ def adapted(
     parser["labelled"] = "$@train#dataset#data + @validate#dataset#data"
     parser["validate#items"] = []
     parser["pretrained"] = "@model_file"  # what it has seen stays in the record
+    parser["publish"] = "always"  # MONAI Label looks for what it has trained in that file alone
     parser["experiment_name"] = experiment_name
     parser["cells"].update(vars(model.cell_options()))
     parser["rgb"] = "luminance"  # as inference and the check of uploads

@@ -8,6 +8,7 @@ import logging
 import os
 import pickle
 import shutil
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 #: the network that comes with the repository, in its folder models/
 SHIPPED = "em_membranes.pt"
+#: what torch raises for a file that is no checkpoint, or half of one
+_DAMAGED = (pickle.UnpicklingError, struct.error, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError)
 #: settings in the groups of an optimizer that a person chooses, but for the rate
 _OPTIMIZER = ("momentum", "betas", "weight_decay", "nesterov", "dampening")
 
@@ -113,7 +116,7 @@ def read(path: str | os.PathLike[str], data: bytes | None = None) -> Any:
     require_file(path)
     try:
         return torch.load(path if data is None else io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except _DAMAGED as error:
         raise ValueError(
             f"checkpoint {path} cannot be read: it is damaged, or holds more than tensors and numbers (a TorchScript "
             "export, pickled objects); a model.pt, best.pt or last.pt of this bundle is wanted"

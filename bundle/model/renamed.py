@@ -18,7 +18,10 @@ __all__ = ["RENAMED", "Renamed", "require_current_names", "successor", "translat
 
 
 class Renamed(NamedTuple):
-    """One name: where it stood ("option", "cells", "must_match", "param", "study", "component"), and what it is now."""
+    """One name: where it stood, and what it is now.
+
+    Places are "option", "component", "cells" (of a card), "checkpoint", "must_match", "param" and "study".
+    """
 
     where: str
     old: str
@@ -85,6 +88,8 @@ RENAMED = (
     Renamed("cells", "grow", "close_gaps"),
     Renamed("cells", "seeds", "split_by"),
     Renamed("cells", "seed_distance", "split_distance"),
+    # entries of last.pt; "must_match" has a place for what it holds
+    Renamed("checkpoint", "identity", "must_match"),
     # parameters of a run in MLflow
     Renamed("param", "averaging", "tta"),
     Renamed("param", "freeze_norm", "freeze_norm_after"),

@@ -22,7 +22,7 @@ from bundle.tracking.config import executed_config, flat_config
 __all__ = ["check_earlier_runs", "check_other_seeds", "check_study", "with_earlier"]
 
 # where a run is stored, not what it is
-_PLACES = ("dataset_dir", "output_dir", "model_file", "tracking_uri", "run_name", "resume", "tracker")
+_PLACES = ("dataset_dir", "output_dir", "model_file", "publish", "tracking_uri", "run_name", "resume", "tracker")
 # what can be made without the folder of a run: of every run, of the first one of a variant, of its evaluations
 _SPLITS = ("train#items", "validate#items")
 _PARTS = (*_SPLITS, "train#preprocessing", "validate#preprocessing", "network_def")

@@ -59,6 +59,7 @@ def training(study: Study, run: Run, places: Places, parent: str | None = None, 
     variant = study.variants[run.variant]
     options = _options(study, run, places) | {
         "model_file": str(places.model_file(run)),
+        "publish": "always",
         "run_name": run.name,
         "tracker#tags": _tags(run, "training", parent),
     }

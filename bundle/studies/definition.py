@@ -17,8 +17,8 @@ __all__ = ["AFTERWARDS", "Grid", "Run", "Study", "Variant", "check_numbers", "ch
 AFTERWARDS = ("feature_maps",)
 #: options that the study gives its runs itself
 _OWN = (
-    *("run_name", "output_dir", "model_file", "dataset_dir", "seed", "fold", "resume", "tags", "experiment_name"),
-    *("tracking_uri", "checkpoint", "part", "tta", "evaluation_dir"),
+    *("run_name", "output_dir", "model_file", "publish", "dataset_dir", "seed", "fold", "resume", "tags"),
+    *("experiment_name", "tracking_uri", "checkpoint", "part", "tta", "evaluation_dir"),
 )
 
 

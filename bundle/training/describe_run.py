@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from bundle.data.item import Item
 from bundle.model import TrainedNetwork
 from bundle.model.architecture import network_entry
 from bundle.model.card import write_card
+from bundle.model.publish import is_published
 from bundle.tracking.config import executed_config, running_parser
 from bundle.tracking.mlflow_run import earlier_run_id
 from bundle.tracking.provenance import provenance
@@ -38,7 +38,7 @@ class DescribeRun:
         run_dir: folder of the run.
         trained_on, validated_on: datalists.
         data_fingerprint: of all data, as the data modules compute it.
-        identity: what fixes the run: split, seeds.
+        must_match: what fixes the run: split, seeds.
         evaluator: the engine of the validation.
         model_file: where the network is published; None for nowhere.
         pretrained: the network that this one starts from; its images count as seen by this one.
@@ -50,7 +50,7 @@ class DescribeRun:
         trained_on: Sequence[Item],
         validated_on: Sequence[Item] = (),
         data_fingerprint: str | None = None,
-        identity: Mapping[str, Any] | None = None,
+        must_match: Mapping[str, Any] | None = None,
         evaluator: Workflow | None = None,
         model_file: str | os.PathLike[str] | None = None,
         pretrained: TrainedNetwork | None = None,
@@ -59,7 +59,7 @@ class DescribeRun:
         self.trained_on = trained_on
         self.validated_on = validated_on
         self.data_fingerprint = data_fingerprint
-        self.identity = dict(identity or {})
+        self.must_match = dict(must_match or {})
         self.evaluator = evaluator
         self.model_file = model_file
         self.pretrained = pretrained
@@ -77,7 +77,7 @@ class DescribeRun:
         if config is not None:
             config.pop("tracking_uri", None)  # may hold a password; this file goes where the network goes
         self._card = {
-            "split": self.identity,
+            "split": self.must_match,
             "data": self._data(),
             "provenance": provenance(config, self.data_fingerprint),
             "network": network_entry(parser),
@@ -114,10 +114,8 @@ class DescribeRun:
             result |= {"best_epoch": state.best_metric_epoch, state.key_metric_name: float(state.best_metric)}
         card = {"mlflow_run_id": earlier_run_id(self.run_dir), "result": result, **self._card}
         write_card(self.run_dir / "card.json", card)
-        best = self.run_dir / "best.pt"
-        published = Path(self.model_file) if self.model_file is not None else None
-        if published is not None and published.is_file() and filecmp.cmp(best, published, shallow=False):
-            write_card(published.with_suffix(".json"), card, of=published)  # and it is no later run's
+        if self.model_file is not None and is_published(self.run_dir, self.model_file):
+            write_card(Path(self.model_file).with_suffix(".json"), card, of=self.model_file)
 
 
 def _merged(own: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:

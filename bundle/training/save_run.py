@@ -17,6 +17,8 @@ from torch.optim import Optimizer
 
 from bundle import atomic
 from bundle.model import checkpoints
+from bundle.model.publish import how_to_publish, is_published
+from bundle.model.renamed import translated
 from bundle.training.interruption import StopRequest
 from bundle.training.resumed_loader import ResumedLoader
 from bundle.training.seeding import random_states, set_random_states
@@ -25,14 +27,16 @@ __all__ = ["SaveRun"]
 
 logger = logging.getLogger(__name__)
 
+_PUBLISH = ("if_none", "always", "never")
+
 
 class SaveRun:
     """Writes the checkpoints of a training run, and continues from them.
 
     In ``run_dir``: ``last.pt`` holds all that training needs to go on (network, optimizer, schedules, epoch, best
     metric) after every epoch; ``best.pt`` the network of the best validation so far, or the newest one while there
-    is no validation. When training completes, the best network is also published as ``model_file``. Network files
-    are plain state dicts. All are written atomically and read with weights_only.
+    is no validation. When training completes, the best network may be published as ``model_file``. Network files are
+    plain state dicts. All are written atomically and read with weights_only.
 
     SIGTERM and Ctrl-C let the step in work end, save it in ``last.pt`` with the random state, and end the process by
     SystemExit (143, 130). During a validation, after the image in work, what is saved is the end of the epoch's last
@@ -48,15 +52,17 @@ class SaveRun:
         network: the network in training (unwrapped from DistributedDataParallel by itself).
         states: what else has ``state_dict`` and is needed to go on, by name: the optimizer, a learning rate schedule.
         evaluator: the engine of the validation; its key metric decides what is best. None: the last is the best.
-        model_file: where the best network goes when training is complete; None for nowhere.
+        model_file: where the best network is published when training is complete; None for nowhere.
+        publish: "if_none" leaves a model that is there, and prints how to replace it (:mod:`bundle.model.publish`);
+            "always" replaces it; "never".
         resume: continue from ``last.pt``.
-        identity: what must be the same for a run to go on: numbers and text such as seed and data fingerprint.
+        must_match: what must be the same for a run to go on: numbers and text such as seed and data fingerprint.
         interval: epochs between two writes of ``last.pt``; the last epoch is always written.
         running: metrics of the trainer that add up over an epoch, by name; they go on in the middle of one.
 
     Raises:
         ValueError: on resuming when the checkpoint is damaged, of another architecture, of a run of another
-            ``identity`` or number of steps an epoch, or past ``max_epochs``.
+            ``must_match`` or number of steps an epoch, or past ``max_epochs``.
         OSError: when a checkpoint cannot be written; the message names what is missing and the one that stays.
     """
 
@@ -68,19 +74,23 @@ class SaveRun:
         evaluator: Workflow | None = None,
         model_file: str | os.PathLike[str] | None = None,
         resume: bool = False,
-        identity: Mapping[str, Any] | None = None,
+        must_match: Mapping[str, Any] | None = None,
         interval: int = 1,
         running: Mapping[str, Metric] | None = None,
+        publish: str = "if_none",
     ) -> None:
+        if publish not in _PUBLISH:
+            raise ValueError(f"publish must be one of {', '.join(_PUBLISH)}, got {publish!r}")
         if interval < 1:
             raise ValueError(f"interval must be at least 1 epoch, got {interval!r}")
         self.run_dir = Path(run_dir)
         self.network = getattr(network, "module", network)
         self.states = dict(states)
         self.evaluator = evaluator
-        self.model_file = model_file
+        self.model_file = model_file if publish != "never" else None
+        self.replace = publish == "always"
         self.resume = resume
-        self.identity = {name: str(value) for name, value in (identity or {}).items()}
+        self.must_match = {name: str(value) for name, value in (must_match or {}).items()}
         self.interval = interval
         self.running = dict(running or {})
         self._request = StopRequest()
@@ -119,6 +129,7 @@ class SaveRun:
         content = checkpoints.read(path)
         if not isinstance(content, Mapping) or "epoch" not in content:
             raise ValueError(f"{path} is no checkpoint of a training run; resume needs the last.pt of one")
+        content = translated("checkpoint", content)
         steps = self._require_same(trainer, content, path)
         checkpoints.load_weights(self.network, checkpoints.network_weights(content), path)
         for name, thing in self.states.items():
@@ -143,7 +154,7 @@ class SaveRun:
             self._within_epoch = content
 
     def publish(self, trainer: Engine) -> None:
-        """Copy the best network to ``model_file``, and note in ``last.pt`` that nothing is left to do."""
+        """Publish the best network, where that is wanted, and note in ``last.pt`` that nothing is left to do."""
         missing = self.model_file is not None and not Path(self.model_file).is_file()
         if self._complete_epoch == trainer.state.epoch and not missing:
             logger.info(
@@ -155,11 +166,13 @@ class SaveRun:
                 else "patience must be longer, or 0",
             )
             return
-        if self.model_file is not None:
+        if self.model_file is not None and (missing or self.replace):
             atomic.remove_leftovers(Path(self.model_file).parent)
             self._write(self.model_file, checkpoints.read(self.run_dir / "best.pt"))
             logger.info("the best network is now %s", self.model_file)
         self._write(self.run_dir / "last.pt", self._content(trainer, trainer.state.epoch) | {"complete": True})
+        if self.model_file is not None and not is_published(self.run_dir, self.model_file):
+            print(how_to_publish(self.run_dir, self.model_file), flush=True)
 
     def _begin(self, trainer: Engine) -> None:
         if self.resume:
@@ -227,7 +240,7 @@ class SaveRun:
         return {
             "network": self.network.state_dict(),
             **{name: thing.state_dict() for name, thing in self.states.items()},
-            "identity": self.identity,
+            "must_match": self.must_match,
             "epoch": epochs,
             "iteration": trainer.state.iteration,
             "epoch_length": trainer.state.epoch_length,
@@ -238,12 +251,14 @@ class SaveRun:
     def _require_same(self, trainer: Engine, content: Mapping[str, Any], path: Path) -> int:
         """Check that the checkpoint belongs to this run; the steps it is into an epoch, up to all of them."""
         state: Any = trainer.state
-        own = self.identity | {"steps an epoch": str(state.epoch_length)}
-        before = content.get("identity", {}) | {"steps an epoch": str(content.get("epoch_length", state.epoch_length))}
+        own = self.must_match | {"steps an epoch": str(state.epoch_length)}
+        before = translated("must_match", content.get("must_match", {}))
+        before["steps an epoch"] = str(content.get("epoch_length", state.epoch_length))
+        # what only one of them knows is no match either: else a setting with another name would not be compared
         changed = [
-            f"{name} {value} instead of {before[name]}"
-            for name, value in own.items()
-            if before.get(name, value) != value
+            f"{name} {own.get(name, 'not given')} instead of {before.get(name, 'not given')}"
+            for name in own | before
+            if own.get(name) != before.get(name)
         ]
         if changed:
             raise ValueError(
