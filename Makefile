@@ -30,11 +30,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 install: $(VENV)/.installed
 
-# a name of its own each time, since no run is written over; and inference with that run, whatever is published
+# a name of its own each time, since no run is written over; it infers with that run and publishes nothing: a network
+# of drawn cells must not be what inference uses for one's own images
 QUICK := quickstart-$(shell date +%Y%m%d-%H%M%S)
 
 quickstart: install
-	$(BUNDLE) training --config_file configs/train.json --run_name $(QUICK)
+	$(BUNDLE) training --config_file configs/train.json --run_name $(QUICK) --publish never
 	$(BUNDLE) --config_file configs/inference.json --checkpoint runs/$(QUICK)/best.pt
 	@echo
 	@$(BIN)/python -m bundle.metrics.ctc --truth data/synthetic/test/label --result output
