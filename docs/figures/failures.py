@@ -7,7 +7,7 @@ IMAGES holds image/ and label/ of BBBC038 (Data Science Bowl 2018, CC0). RUNS ho
 
 full.pt with --max_epochs 12; half.pt and half_ignored.pt with --max_epochs 5 on labels in which 60 % of the nuclei,
 drawn at random, are 0 or -1; inverted.pt with --max_epochs 3 on labels in which background and nuclei are swapped;
-synthetic.pt with train.json alone, --base_channels 12 --tile_size 252 --max_epochs 12.
+synthetic.pt with train.json alone, --base_channels 12 --tile_size 316.
 """
 
 from __future__ import annotations
