@@ -172,7 +172,7 @@ class LoadSliced(MapTransform):
 
     Raises:
         ImageError: besides what :class:`LoadSlice` raises, when the files of one item differ in size, or in the
-            directions of their axes where both have a format that tells them (NIfTI, MHA, NRRD).
+            directions of their axes where both have a format that tells them (NIfTI, MHA).
     """
 
     backend = LoadSlice.backend
