@@ -26,7 +26,7 @@ class ValidGeometry(Geometry):
     Raises:
         ValueError: when ``depth`` is not a positive integer.
 
-    Example:
+    Examples:
         >>> geometry = ValidGeometry(4)
         >>> geometry.output_size(572), geometry.margin, geometry.step
         (388, 92, 16)
@@ -76,7 +76,7 @@ class PaddedGeometry(Geometry):
     Raises:
         ValueError: when ``stride`` is not a positive integer.
 
-    Example:
+    Examples:
         >>> geometry = PaddedGeometry(16)
         >>> geometry.output_size(384), geometry.input_size(380), geometry.margin
         (384, 384, 0)
@@ -130,7 +130,7 @@ class WindowGeometry(Geometry):
     Raises:
         ValueError: when ``window`` is not a positive odd integer.
 
-    Example:
+    Examples:
         >>> geometry = WindowGeometry(95)
         >>> geometry.output_size(95), geometry.input_size(512), geometry.margin
         (1, 606, 47)

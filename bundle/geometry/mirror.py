@@ -11,7 +11,7 @@ def mirror_indices(start: int, stop: int, n: int) -> list[int]:
     The edge is not repeated (numpy's "reflect"): ... 2 1 | 0 1 2 ... n-1 | n-2 ... The range may reach further
     than the axis is long: it is mirrored again and again. An axis of a single pixel repeats it.
 
-    Example:
+    Examples:
         >>> mirror_indices(-3, 6, 3)
         [1, 2, 1, 0, 1, 2, 1, 0, 1]
     """

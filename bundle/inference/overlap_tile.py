@@ -56,7 +56,7 @@ class OverlapTileInferer(Inferer):
     Raises:
         ValueError: for arguments outside what is allowed.
 
-    Example:
+    Examples:
         >>> from bundle.networks import UNet
         >>> network = UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=4, depth=2).eval()
         >>> OverlapTileInferer(tile_size=64)(torch.rand(1, 1, 50, 70), network).shape

@@ -60,7 +60,7 @@ def seg(truth_frames: Iterable[ArrayLike], result_frames: Iterable[ArrayLike]) -
         ValueError: as :func:`jaccard_indices`, with the position of the frame; for numbers of frames that differ, or
             without any reference object.
 
-    Example:
+    Examples:
         >>> seg([[[1, 1, 0, 2]]], [[[7, 0, 0, 8]]])
         0.5
     """

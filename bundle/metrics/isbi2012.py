@@ -131,7 +131,7 @@ MEASURES = {
 def pixel_error(truth: ArrayLike, proposal: ArrayLike) -> float:
     """1 - the best F-score of the cell pixels, pooled over all slices; see :meth:`Measure.curve`.
 
-    Example:
+    Examples:
         >>> pixel_error([[1, 1, 0, 0]], [[0.9, 0.8, 0.1, 0.3]])
         0.0
     """

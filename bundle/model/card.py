@@ -68,7 +68,7 @@ def read_card(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
 def origin(card: Mapping[str, Any]) -> str:
     """Where a network comes from, for a person: its experiment, and what it was trained on.
 
-    Example:
+    Examples:
         >>> origin(read_card("models/em_membranes.pt"))
         'em-membranes, trained on 20 images: train-00, train-01, train-02, ...'
     """

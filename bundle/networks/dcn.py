@@ -55,7 +55,7 @@ class DCN(PaddedNetwork):
         of its group, that the auxiliary classifiers are the score maps themselves, dropout and initialisation. The
         paper's refinement by watershed and its fusion of several networks are left out.
 
-    Example:
+    Examples:
         >>> network = DCN(spatial_dims=2, in_channels=1, out_channels=2, base_channels=4).eval()
         >>> f1, f2, f3 = network.scores(torch.zeros(1, 1, 32, 32))
         >>> torch.equal(f1 + f2 + f3, network(torch.zeros(1, 1, 32, 32)))

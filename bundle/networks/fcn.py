@@ -52,7 +52,7 @@ class FCN(PaddedNetwork):
         scores; here every convolution pads by half its kernel, and up-sampled scores fall to half at the very edge (no
         class gains by it). Batch normalisation is not the paper's.
 
-    Example:
+    Examples:
         >>> FCN(2, in_channels=1, out_channels=2, stride=8, base_channels=2).eval()(torch.zeros(1, 1, 64, 96)).shape
         torch.Size([1, 2, 64, 96])
     """

@@ -51,7 +51,7 @@ class MultiLevel(PaddedNetwork):
         box, and starts from weights trained on ImageNet. Here one classifier serves all pixels, and everything is
         trained at once from scratch; the levels are the last maps of VGG-16's five groups.
 
-    Example:
+    Examples:
         >>> MultiLevel(2, in_channels=1, out_channels=2, base_channels=2).eval()(torch.zeros(1, 1, 32, 48)).shape
         torch.Size([1, 2, 32, 48])
     """

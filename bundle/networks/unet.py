@@ -63,7 +63,7 @@ class UNet(SizedNetwork):
         nodes of one neuron: kernel size times ``in_channels`` for a convolution, and ``in_channels`` for a 2x2
         up-convolution of stride 2, each of whose outputs sees one tap (the release counted 4 * out_channels).
 
-    Example:
+    Examples:
         >>> network = UNet(spatial_dims=2, in_channels=1, out_channels=2)
         >>> network.geometry.output_size(572)
         388

@@ -56,7 +56,7 @@ class WindowCNN(SizedNetwork):
         probabilities, and the median filter. Without the calibration a network trained on balanced windows takes both
         classes to be equally frequent, and so finds too much of the rarer one.
 
-    Example:
+    Examples:
         >>> network = WindowCNN(in_channels=1, out_channels=2, window=95)
         >>> network.geometry.output_size(606), network.geometry.margin
         (512, 47)

@@ -38,7 +38,7 @@ class AuxiliaryLoss(nn.Module):
     Raises:
         ValueError: for arguments outside what is allowed.
 
-    Example:
+    Examples:
         >>> from bundle.training.loss import PixelWeightedCrossEntropy
         >>> loss = AuxiliaryLoss(PixelWeightedCrossEntropy(), weight=0.5, half_life=100)
         >>> round(loss(torch.zeros(1, 4, 2, 8, 8), torch.ones(1, 1, 8, 8)).item(), 4)  # (1 + 3 * 0.5) log 2

@@ -36,7 +36,7 @@ class PixelWeightedCrossEntropy(nn.Module):
         ValueError: for an unknown reduction, sizes that differ, or a target of neither form.
         IndexError: (from torch) for a class index outside 0 .. N-1.
 
-    Example:
+    Examples:
         >>> loss = PixelWeightedCrossEntropy(reduction="mean")
         >>> logits = torch.zeros(1, 2, 4, 4)
         >>> round(loss(logits, torch.ones(1, 1, 4, 4), torch.full((1, 1, 4, 4), 3.0)).item(), 4)

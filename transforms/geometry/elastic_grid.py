@@ -62,7 +62,7 @@ class RandElasticGrid(RandWarp):
     Raises:
         ValueError: an argument out of its range; on call, a deformation that folds (see ``on_fold``).
 
-    Example:
+    Examples:
         >>> warp = RandElasticGridd(["image", "label"], mode=["bilinear", "nearest"], spatial_size=572)
     """
 
