@@ -26,7 +26,7 @@ def probability_to_instances(probability: np.ndarray, options: CellOptions | Non
 
     Args:
         probability: HW[D], any float type, the probability of "cell", 0 .. 1.
-        options: how; None is :class:`bundle.cells.CellOptions` as it comes.
+        options: how; None takes the defaults of :class:`bundle.cells.CellOptions`.
         changes: single options by name, instead of those of ``options``.
 
     Returns:
