@@ -137,7 +137,7 @@ class Loop:
         options = {
             **self._data("silver"),
             # the frames that are named, and no others
-            **{"items#validation": frames, "items#part": "validation", "items#fold": None, "items#folds": None},
+            **{"items#select": frames, "items#part": "selected", "items#fold": None, "items#folds": None},
             **{"validation": 0, "max_epochs": 1, "samples_per_epoch": self.settings.steps},
             **{"seed": 1000 * seed + number},
             **({} if before is None else {"pretrained": str(self.model_file(before))}),

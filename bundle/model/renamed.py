@@ -65,6 +65,7 @@ RENAMED = (
     Renamed("option", "inferer#averaging", "inferer#tta"),
     Renamed("option", "validate#inferer#averaging", "validate#inferer#tta"),
     Renamed("option", "validate#keep", "keep_annotation"),
+    Renamed("option", "items#validation", "items#select"),
     # where an option is within such an entry, as weigh#1#w0 is, MONAI's parser misses the entry, by a KeyError or
     # ValueError of its own, before anything of ours runs
     Renamed("option", "weigh#0", "separate_touching"),
