@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -22,23 +23,22 @@ from bundle.atomic import write_text
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.precision import resolve_precision
 from bundle.model import TrainedNetwork
-from bundle.studies.definition import Run, Study
-from bundle.studies.places import Places
+from bundle.studies.definition import Study
 from bundle.studies.study_file import read_study
-from bundle.studies.summary import Row, read_rows, summarise, with_recorded
+from bundle.studies.summary import read_values, repeats_of, summarise
 from bundle.studies.summary_markdown import digits_of, with_spread
+from bundle.studies.trial import StudyPaths, Trial, with_recorded
 
 __all__ = ["main", "networks_of", "table", "time_networks", "time_steps"]
 
 
-def networks_of(study: Study, places: Places, rows: Sequence[Row]) -> dict[str, nn.Module]:
+def networks_of(study: Study, paths: StudyPaths, values: pd.DataFrame) -> dict[str, nn.Module]:
     """variant -> the network of its first repeat, for those that were measured; with new weights, as good here."""
     found: dict[str, nn.Module] = {}
-    for row in rows:
-        if row.variant not in found and row.part == study.part:
-            path = places.run_dir(Run(study.name, row.variant, row.seed, row.fold)) / "best.pt"
-            network = TrainedNetwork(path).build().eval()  # by its card; the weights may be elsewhere
-            found[row.variant] = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for row in values[values.part == study.part].drop_duplicates("variant").itertuples():
+        trial = Trial(study, paths, row.variant, row.seed, None if pd.isna(row.fold) else int(row.fold))
+        network = TrainedNetwork(trial.run.checkpoint).build().eval()  # by its card; the weights may be elsewhere
+        found[row.variant] = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return found
 
 
@@ -54,9 +54,8 @@ def time_steps(
     with tempfile.TemporaryDirectory() as folder:
         try:
             for name, network in networks.items():
-                variant = study.variants[name]
-                files = (*study.config_files, *variant.config_files)
-                settings = {**study.options, **variant.options, "precision": precision}
+                settings = {**study.settings_of(name), "precision": precision}
+                files = study.files_of(name)
                 trainers[name] = ConfiguredTrainer(Path(folder) / name, options, False, files, **settings)
                 said, trained = (count(each) for each in (trainers[name].network, network))
                 require(said == trained, f"{name} has {said:,} weights in {study.name}, {trained:,} were trained")
@@ -87,16 +86,16 @@ def count(network: nn.Module) -> int:
 
 def table(
     study: Study,
-    rows: Sequence[Row],
+    measured: pd.DataFrame,
     networks: Mapping[str, nn.Module],
     steps: Mapping[str, Timing],
     images: Mapping[str, Timing],
     size: int,
 ) -> Table:
-    """A line for each variant, with its first averaging: cost, then mean and standard deviation over repeats."""
-    averaging = study.averaging[0]
-    summaries = [each for each in summarise(study, rows) if each.averaging == averaging]
-    places = {metric: digits_of([each for each in summaries if each.metric == metric]) for metric in study.metrics}
+    """A line for each variant, with its first tta: cost, then mean and standard deviation over repeats."""
+    tta = study.tta[0]
+    summaries = [each for each in summarise(study, repeats_of(study, measured)) if each.tta == tta]
+    forms = {metric: f".{digits_of([s for s in summaries if s.metric == metric])}f" for metric in study.metrics}
     cells: dict[str, list[str]] = {}
     for variant, network in networks.items():
         values = {each.metric: each for each in summaries if each.variant == variant}
@@ -109,12 +108,12 @@ def table(
             digits(images[variant].ratio),
             str(max((each.n for each in values.values()), default=0)),
             *(
-                with_spread(values[metric].mean, values[metric].std, f".{places[metric]}f") if metric in values else ""
+                with_spread(values[metric].mean, values[metric].std, forms[metric]) if metric in values else ""
                 for metric in study.metrics
             ),
         ]
     columns = ["", "parameters", "ms a training step", "ratio", f"ms for {size} x {size} px", "ratio", "runs"]
-    title = f"{study.title}, part {study.part}, averaging {averaging}: mean ± standard deviation over repeats"
+    title = f"{study.title}, part {study.part}, tta {tta}: mean ± standard deviation over repeats"
     return Table(title, [*columns, *study.metrics.values()], list(cells.values()))
 
 
@@ -134,10 +133,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"--{option} must be at least 1, got {getattr(chosen, option)}")
     set_threads(chosen.threads)
     try:
-        places = Places(chosen.study.stem, chosen.output_dir)
-        study = with_recorded(read_study(chosen.study), places)
-        rows = read_rows(places.table)
-        networks = networks_of(study, places, rows)
+        paths = StudyPaths(chosen.study.stem, chosen.output_dir)
+        study = with_recorded(read_study(chosen.study), paths)
+        measured = read_values(paths.table)
+        networks = networks_of(study, paths, measured)
         if not networks:
             raise ValueError(f"nothing has been measured on part {study.part} of study {study.name} yet")
     except (ValueError, OSError) as error:
@@ -148,11 +147,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     steps = time_steps(study, networks, options, chosen.precision)
     precision = resolve_precision(chosen.precision, "cpu")
     text = (
-        f"{table(study, rows, networks, steps, images, chosen.size)}\n\nTimes: {precision}, "
+        f"{table(study, measured, networks, steps, images, chosen.size)}\n\nTimes: {precision}, "
         f"{chosen.repeats} rounds side by side, {machine(chosen.threads)}; seed {chosen.seed}\n"
     )
     print(text)
-    write_text(places.folder / "networks.md", text)
+    write_text(paths.folder / "networks.md", text)
     return 0
 
 

@@ -128,7 +128,7 @@ def test_a_whole_loop_of_which_nothing_is_done_twice(make_loop):
     again.run(4, STRATEGIES, rounds=2)
     assert again.call.told == []
     (loop.folder / "rounds" / "s4-epistemic-2.json").unlink()  # interrupted in the training
-    loop.model_file("s4-epistemic-2").unlink()
+    loop.run_folder("s4-epistemic-2").model_file.unlink()
     again.run(4, STRATEGIES, rounds=2)
     assert [(options["run_name"], options["resume"]) for options in again.call.told] == [("s4-epistemic-2", "True")]
     same = {record["name"]: (record["frames"], record["seg"]) for record in again.records()}
@@ -140,7 +140,8 @@ def test_scores_look_at_images_of_the_pool_and_at_nothing_else(make_loop, film_d
     earlier = loop.round(0, "start", 0, ["01-005", "01-008"], before=None)
     expected = {strategy: loop.scores(0, strategy, 1, earlier) for strategy in STRATEGIES}
     assert [len(set(scores.values())) for scores in expected.values()] == [len(POOL) - 2] * 3, expected
-    network = TrainedNetwork(loop.model_file("s0-start")).load(UNet(2, 1, 2, base_channels=2, depth=2, norm="batch"))
+    model = loop.run_folder("s0-start").model_file
+    network = TrainedNetwork(model).load(UNet(2, 1, 2, base_channels=2, depth=2, norm="batch"))
     by_hand = border_score(foreground_probability(network, OverlapTileInferer(), loop.image("01-004")))
     assert expected["border"]["01-004"] == pytest.approx(by_hand, rel=0.2)  # bf16 there, fp32 here
 
@@ -165,7 +166,7 @@ def test_a_training_sees_the_annotated_frames_and_begins_with_the_network_before
     assert all("_ST" in item["label"] for item in parsed("train#items"))
     assert parsed("validate#items") == []
     assert len(parsed("train#dataset")) == 7
-    assert parsed("pretrained") == str(loop.model_file("s0-start"))
+    assert parsed("pretrained") == str(loop.run_folder("s0-start").model_file)
     first = loop.training("s0-start", 0, 0, frames, before=None).parser()
     assert first["pretrained"] is None
 
@@ -173,7 +174,7 @@ def test_a_training_sees_the_annotated_frames_and_begins_with_the_network_before
 def test_the_test_is_measured_on_its_truth_and_refused_where_it_was_trained_on(make_loop):
     loop = make_loop(truth="gold")
     name = loop.round(0, "start", 0, ["01-005"], before=None)["name"]
-    model = loop.model_file(name)
+    model = loop.run_folder(name).model_file
     network = untrained()
     torch.nn.init.zeros_(network.classify.weight)
     with torch.no_grad():

@@ -19,7 +19,7 @@ from bundle.data.loading import LoadSliced
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.uncertainty import border_score, dropout_passes, epistemic_score, foreground_probability, rank
 from bundle.model import TrainedNetwork
-from bundle.studies.commands import Command
+from bundle.studies.commands import Command, RunFolder
 from bundle.tracking import sqlite_uri
 from transforms import Standardized
 
@@ -86,7 +86,7 @@ class Loop:
         left = [name for name in self.film.pool if name not in earlier["frames"]]
         if strategy == "random":
             return dict(zip(left, np.random.RandomState([seed, number]).rand(len(left)).tolist(), strict=True))
-        network = TrainedNetwork(self.model_file(earlier["name"])).load()
+        network = TrainedNetwork(self.run_folder(earlier["name"]).model_file).load()
         network = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return {name: self.score(strategy, seed, network, self.image(name)) for name in left}
 
@@ -116,9 +116,8 @@ class Loop:
         if record is not None:
             return record
         name, begin = _name(seed, strategy, number), time.monotonic()
-        if not self.model_file(name).is_file():
-            resume = (self.folder / "runs" / name).exists()
-            self.call(self.training(name, seed, number, frames, before, resume).words(), self.folder / "log.txt")
+        if not self.run_folder(name).complete:
+            self.call(self.training(name, seed, number, frames, before).words(), self.folder / "log.txt")
         seconds = round(time.monotonic() - begin, 1)
         record = {
             **{"name": name, "seed": seed, "strategy": strategy, "round": number, "frames": frames},
@@ -130,30 +129,28 @@ class Loop:
         self.say(f"{name}: {len(frames)} frames (+ {added}), SEG {record['seg']:.4f}, {seconds:.0f} s")
         return record
 
-    def training(
-        self, name: str, seed: int, number: int, frames: list[str], before: str | None, resume: bool = False
-    ) -> Command:
-        """The command that trains on these frames, from the network of the round ``before``."""
+    def training(self, name: str, seed: int, number: int, frames: list[str], before: str | None) -> Command:
+        """The command that trains on these frames, from the network of the round ``before``, or goes on with it."""
         options = {
             **self._data("silver"),
             # the frames that are named, and no others
             **{"items#select": frames, "items#part": "selected", "items#fold": None, "items#folds": None},
             **{"validation": 0, "max_epochs": 1, "samples_per_epoch": self.settings.steps},
             **{"seed": 1000 * seed + number},
-            **({} if before is None else {"pretrained": str(self.model_file(before))}),
+            **({} if before is None else {"pretrained": str(self.run_folder(before).model_file)}),
             **{"base_channels": self.settings.base_channels, "tile_size": self.settings.tile_size},
-            **{"output_dir": str(self.folder / "runs"), "run_name": name, "model_file": str(self.model_file(name))},
             **{"tracking_uri": sqlite_uri(self.folder), "experiment_name": "annotation-loop"},
             **{"tracker#artifacts": [], "tracker#tags": {"loop": name, "frames": " ".join(frames)}},
         }
-        return Command("training", self._files(), options | ({"resume": True} if resume else {}))
+        run = self.run_folder(name)
+        return run.training(self._files(), options, resume=run.begun)
 
     def measure(self, name: str) -> float:
         """SEG on the frames of the test, as ``evaluating`` measures it; refused if one was trained on."""
         options = {
             **self._data(self.settings.truth),
             **self.settings.split,
-            **{"part": "held_out", "checkpoint": str(self.model_file(name)), "best_by": "seg"},
+            **{"part": "held_out", "checkpoint": str(self.run_folder(name).model_file), "best_by": "seg"},
         }
         parser = Command("evaluating", (*self._files(), "configs/evaluate.json"), options).parser()
         load = next(handler for handler in parser["validate"]["handlers"] if "LoadNetwork" in handler["_target_"])
@@ -165,9 +162,9 @@ class Loop:
         evaluator.run()
         return float(evaluator.state.metrics["seg"])
 
-    def model_file(self, name: str) -> Path:
-        """Written when the training is complete, and only then."""
-        return self.folder / "runs" / name / "model.pt"
+    def run_folder(self, name: str) -> RunFolder:
+        """Of a round's training."""
+        return RunFolder(self.folder / "runs", name)
 
     def read(self, seed: int, strategy: str, number: int) -> dict[str, Any] | None:
         """The record of a round that is done."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -15,6 +16,7 @@ from benchmarks.annotation_loop.loop import START
 from benchmarks.annotation_loop.plan import STRATEGIES
 from bundle import atomic
 from bundle.studies.summary_chart import save
+from bundle.studies.summary_markdown import with_spread
 
 __all__ = ["curves", "draw", "markdown", "write_report"]
 
@@ -107,7 +109,4 @@ def draw(found: Curves, truth: str) -> Figure:
 
 
 def _spread(values: Sequence[float], sign: str = "") -> str:
-    if not values:
-        return ""
-    spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{np.mean(values):{sign}.3f}{spread}".replace("-", "−")
+    return with_spread(float(np.mean(values)), float(pd.Series(values).std()), ".3f", sign) if values else ""

@@ -122,7 +122,8 @@ def translated(where: str, values: Mapping[str, Any]) -> dict[str, Any]:
         if entry is None:
             found[name] = value
         elif entry.new not in values:
-            found[entry.new] = value
+            never = entry.new == "freeze_norm_after" and value in (1, "1", "1.0")
+            found[entry.new] = ("null" if isinstance(value, str) else None) if never else value
     return found
 
 

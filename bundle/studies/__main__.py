@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from fire.parser import DefaultParseValue
 
-from bundle.studies.definition import Run, Study, options_of
-from bundle.studies.places import Places
+from bundle.studies.definition import Study, options_of
 from bundle.studies.study_file import read_study
-from bundle.studies.summary import collect, read_rows, with_recorded
-from bundle.studies.summary_files import write_report, write_rows
+from bundle.studies.summary import collect, read_values
+from bundle.studies.summary_files import write_summary
+from bundle.studies.trial import StudyPaths, Trial, with_recorded
 
 if TYPE_CHECKING:
     from bundle.studies.parent_run import ParentRun
@@ -66,22 +66,13 @@ def main(argv: Sequence[str] | None = None, launcher: Sequence[str] = ()) -> int
     """
     own, options = arguments(argv)
     try:
-        study = read_study(own.study)
-        study = dataclasses.replace(study, part=own.part or study.part)
-        places = Places(study.name, own.output_dir, own.dataset_dir, own.tracking_uri)
-        study = with_recorded(study, places)
-        grid = study.grid
-        if grid is not None and grid.name in options:
-            values = options.pop(grid.name)
-            study = study.with_values(values)
-            own.variants = [study.reference, *map(grid.name_of, values), *(own.variants or [])]
-        study = study.with_options(options)
+        study, paths, variants = open_study(own, options)
         if own.report_only:
-            files, text = write_report(study, read_rows(places.table), places.folder)
+            files, text = write_summary(study, read_values(paths.table), paths.folder)
             print(text, *files, sep="\n")
             return 0
-        runs = study.choose(own.variants, own.seeds)
-        return _run(study, runs, places, own, launcher)
+        trials = [Trial(study, paths, *each) for each in study.choose(variants, own.seeds)]
+        return _run(study, paths, trials, own, launcher)
     except KeyboardInterrupt:
         print("interrupted: repeat the command to resume", file=sys.stderr)
         return INTERRUPTED
@@ -92,59 +83,67 @@ def main(argv: Sequence[str] | None = None, launcher: Sequence[str] = ()) -> int
         return 2
 
 
-def _run(study: Study, runs: Sequence[Run], places: Places, own: argparse.Namespace, launcher: Sequence[str]) -> int:
+def open_study(own: argparse.Namespace, options: dict[str, Any]) -> tuple[Study, StudyPaths, list[str] | None]:
+    """The study that a command line asks for, its paths, and the variants that it names; None: all.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`bundle.studies.study_file.read_study` and :meth:`Study.with_options`.
+    """
+    study, variants = read_study(own.study), own.variants
+    study = dataclasses.replace(study, part=own.part or study.part)
+    paths = StudyPaths(study.name, own.output_dir, own.dataset_dir, own.tracking_uri)
+    study, grid = with_recorded(study, paths), study.grid
+    if grid is not None and grid.name in options:
+        values = options.pop(grid.name)
+        study = study.with_values(values)
+        variants = [study.reference, *map(grid.name_of, values), *(variants or [])]
+    return study.with_options(options), paths, variants
+
+
+def _run(
+    study: Study, paths: StudyPaths, trials: Sequence[Trial], own: argparse.Namespace, launcher: Sequence[str]
+) -> int:
     # only now: a report needs neither torch nor MONAI
-    from bundle import atomic
-    from bundle.studies.checks import check_earlier_runs, check_other_seeds, check_study, with_earlier
+    from bundle.studies.checks import check_trials
     from bundle.studies.parent_run import ParentRun
     from bundle.studies.processes import Processes, exclusive
-    from bundle.studies.runner import StudyRunner
+    from bundle.studies.records import require_same_settings
+    from bundle.studies.runner import TrialRunner
 
-    print(f"study {study.name}: checking {len(runs)} runs", flush=True)
-    records = check_study(study, runs, places)
-    with exclusive(places.folder / ".lock") as lock:
+    print(f"study {study.name}: checking {len(trials)} runs", flush=True)
+    records = check_trials(study, trials)
+    with exclusive(paths.folder / ".lock") as lock:
         if not own.accept_changes:
-            check_earlier_runs(runs, records, places)
-            check_other_seeds(records, places)
-        for run in runs:
-            record = with_earlier(records[run.name], places.record(run))
-            atomic.write_json(places.record(run), record)
-        parent = ParentRun(study, places, records[runs[0].name]["data"])
+            require_same_settings(trials, records)
+        for trial in trials:
+            trial.keep(records[trial.name])
+        parent = ParentRun(study, paths, records[trials[0].name]["data"])
         status, reported = "KILLED", time.monotonic()
 
         def report_now_and_then() -> None:
             nonlocal reported
             if time.monotonic() > reported + REPORT_SECONDS:
-                _report(study, places, parent)
+                _report(study, paths, parent)
                 reported = time.monotonic()
 
+        runner = TrialRunner(parent.run_id, Processes(lock, own.jobs), own.jobs, own.minutes, launcher, _say)
         try:
-            runner = StudyRunner(
-                *(study, places, parent.run_id, Processes(lock, own.jobs)),
-                **{"jobs": own.jobs, "minutes": own.minutes, "launcher": launcher, "say": _say},
-            )
-            failed, left = runner.run(runs, after=report_now_and_then)
+            failed, left = runner.run(trials, after=report_now_and_then)
             status = "FAILED" if failed else "SCHEDULED" if left else "FINISHED"
-            if study.afterwards == "feature_maps" and len(failed) + len(left) < len(runs):
-                from bundle.studies.feature_maps.__main__ import show_maps
-
-                print(show_maps(study, places))
         finally:
-            print(_report(study, places, parent))
+            print(_report(study, paths, parent))
             parent.end(status)
-    print(f"tables and chart: {places.folder}")
+    print(f"tables and chart: {paths.folder}")
     if left:
-        print(f"not started, repeat the command to resume: {', '.join(run.name for run in left)}")
+        print(f"not started, repeat the command to resume: {', '.join(trial.name for trial in left)}")
     if failed:
-        print(f"failed: {', '.join(run.name for run in failed)}", file=sys.stderr)
+        print(f"failed: {', '.join(trial.name for trial in failed)}", file=sys.stderr)
     return int(bool(failed))
 
 
-def _report(study: Study, places: Places, parent: ParentRun) -> str:
-    rows = collect(study, places)
-    table = write_rows(places.table, rows)
-    files, text = write_report(study, rows, places.folder)
-    parent.show([table, *files], "\n\n".join(filter(None, [study.description, text])))
+def _report(study: Study, paths: StudyPaths, parent: ParentRun) -> str:
+    files, text = write_summary(study, collect(study, paths), paths.folder)
+    parent.show(files, "\n\n".join(filter(None, [study.description, text])))
     return text
 
 

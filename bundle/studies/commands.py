@@ -1,21 +1,18 @@
-"""The command lines of a study: what a person would type for one training or one evaluation."""
+"""Command lines of the bundle: what a person would type for a training or an evaluation."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
-from bundle.studies.definition import Run, Study
-from bundle.studies.places import Places
-from bundle.tracking.lineage import TRAINING_TAG
-
-__all__ = ["Command", "argument", "evaluation", "training"]
+__all__ = ["Command", "RunFolder", "argument", "overlap"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,50 @@ class Command:
         return parser
 
 
+@dataclass(frozen=True)
+class RunFolder:
+    """Where one training leaves what it makes.
+
+    Attributes:
+        output_dir: folder of all runs.
+        name: of the run.
+    """
+
+    output_dir: Path
+    name: str
+
+    @property
+    def path(self) -> Path:
+        return self.output_dir / self.name
+
+    @property
+    def model_file(self) -> Path:
+        """Written when the training is complete, and only then."""
+        return self.path / "model.pt"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The network that the training kept as its best."""
+        return self.path / "best.pt"
+
+    @property
+    def begun(self) -> bool:
+        return self.path.exists()
+
+    @property
+    def complete(self) -> bool:
+        return self.model_file.is_file()
+
+    def training(self, config_files: Iterable[str], options: Mapping[str, Any], resume: bool = False) -> Command:
+        """The command of the training; with ``resume`` it goes on with what was begun."""
+        own = {"output_dir": str(self.output_dir), "run_name": self.name}
+        own |= {
+            "model_file": str(self.model_file),
+            "publish": "always",
+        }  # into its own folder: nobody else's is replaced
+        return Command("training", tuple(config_files), {**options, **own, **({"resume": True} if resume else {})})
+
+
 def argument(value: Any) -> str:
     """A value as one word of the command line, from which ``fire`` reads the same value again.
 
@@ -54,59 +95,7 @@ def argument(value: Any) -> str:
     return text if DefaultParseValue(text) == value else repr(value)
 
 
-def training(study: Study, run: Run, places: Places, parent: str | None = None, resume: bool = False) -> Command:
-    """One training of a study; ``parent`` is the id of the study's run in MLflow."""
-    variant = study.variants[run.variant]
-    options = _options(study, run, places) | {
-        "model_file": str(places.model_file(run)),
-        "publish": "always",
-        "run_name": run.name,
-        "tracker#tags": _tags(run, "training", parent),
-    }
-    if resume:
-        options["resume"] = True
-    return Command("training", (*study.config_files, *variant.config_files), options)
-
-
-def evaluation(study: Study, run: Run, averaging: str, places: Places, parent: str | None = None) -> Command:
-    """One evaluation of a training; ``parent`` is the id of the training's run in MLflow.
-
-    Options that concern an entry which the evaluation's files set (``network_def``: the checkpoint tells what the
-    network is; ``labelled#labels`` of gold truth) are left out.
-    """
-    files = study.evaluation_files
-    entries = {entry for file in files for entry in ConfigParser.load_config_file(file)}
-    given = _options(study, run, places)
-    inherited = {name: value for name, value in given.items() if not any(overlap(name, entry) for entry in entries)}
-    options = inherited | {
-        "checkpoint": str(places.run_dir(run) / "best.pt"),
-        "part": study.part,
-        "tta": averaging,
-        "evaluation_dir": str(places.evaluation_dir(run, study.part, averaging)),
-        "tracker#run_name": f"{run.name}-{study.part}-{averaging}",
-        "tracker#tags": _tags(run, "evaluation", parent, averaging=averaging),
-    }
-    return Command("evaluating", (*study.config_files, *study.variants[run.variant].config_files, *files), options)
-
-
 def overlap(one: str, other: str) -> bool:
     """Whether two entries of a config are the same, or one is within the other."""
     first, second = (f"{name.removeprefix('+').replace('::', '#')}#" for name in (one, other))
     return first.startswith(second) or second.startswith(first)
-
-
-def _options(study: Study, run: Run, places: Places) -> dict[str, Any]:
-    where = {"dataset_dir": places.dataset_dir, "output_dir": str(places.output_dir)}
-    repeat = {"seed": run.seed, "fold": run.fold, "experiment_name": study.name, "tracking_uri": places.tracking_uri}
-    given = {name: value for name, value in {**where, **repeat}.items() if value is not None}
-    return {**study.options, **study.variants[run.variant].options, **given}
-
-
-def _tags(run: Run, stage: str, parent: str | None, **more: str) -> dict[str, str]:
-    fold = {} if run.fold is None else {"fold": str(run.fold)}
-    known = {"study": run.study, "variant": run.variant, "seed": str(run.seed), **fold, "stage": stage, **more}
-    if parent is not None:
-        known["mlflow.parentRunId"] = parent
-        if stage == "evaluation":
-            known[TRAINING_TAG] = parent
-    return known

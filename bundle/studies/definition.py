@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 from fire.parser import DefaultParseValue
 
 from bundle.console import did_you_mean
 
-__all__ = ["AFTERWARDS", "Grid", "Run", "Study", "Variant", "check_numbers", "check_options", "options_of"]
+__all__ = ["Grid", "Study", "Variant", "check_numbers", "check_options", "options_of"]
 
-#: what a study can end with: the maps of its DCNs
-AFTERWARDS = ("feature_maps",)
 #: options that the study gives its runs itself
 _OWN = (
     *("run_name", "output_dir", "model_file", "publish", "dataset_dir", "seed", "fold", "resume", "tags"),
@@ -86,22 +85,6 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One training of a study."""
-
-    study: str
-    variant: str
-    seed: int
-    fold: int | None = None
-
-    @property
-    def name(self) -> str:
-        """Of its folder and in MLflow: ``em_ablation-no_elastic-s0``, with folds ``dic_ablation-no_elastic-f2-s0``."""
-        fold = "" if self.fold is None else f"-f{self.fold}"
-        return f"{self.study}-{self.variant}{fold}-s{self.seed}"
-
-
-@dataclass(frozen=True)
 class Study:
     """A study file, checked.
 
@@ -115,11 +98,10 @@ class Study:
         variants: by name; the first is the reference.
         evaluation_files: on top of the training's config files.
         part: of the data that is measured, "held_out", "validation" or "all".
-        averaging: at test time, of every variant.
-        reference_averaging: of the reference, which may have more, in this order.
+        tta: test-time augmentations with which every variant is measured.
+        reference_tta: those of the reference, which may have more, in this order.
         metrics: name -> label.
         grid: which of the variants were made from a list of values; None: each is written out.
-        afterwards: what is made of the runs that are complete, one of :data:`AFTERWARDS`; None: tables and chart only.
     """
 
     name: str
@@ -132,25 +114,27 @@ class Study:
     variants: Mapping[str, Variant]
     evaluation_files: tuple[str, ...]
     part: str
-    averaging: tuple[str, ...]
-    reference_averaging: tuple[str, ...]
+    tta: tuple[str, ...]
+    reference_tta: tuple[str, ...]
     metrics: Mapping[str, str]
     grid: Grid | None = None
-    afterwards: str | None = None
 
     @property
     def reference(self) -> str:
         """Name of the variant that the others are compared with."""
         return next(iter(self.variants))
 
-    def averaging_of(self, variant: str) -> tuple[str, ...]:
-        """With which averagings at test time a variant is measured."""
-        return self.reference_averaging if variant == self.reference else self.averaging
+    def tta_of(self, variant: str) -> tuple[str, ...]:
+        """With which test-time augmentations a variant is measured."""
+        return self.reference_tta if variant == self.reference else self.tta
 
-    def runs(self) -> list[Run]:
-        """All trainings. The variants alternate, so that after the first pass there is one of each."""
-        repeats = [(seed, fold) for seed in self.seeds for fold in self.folds or (None,)]
-        return [Run(self.name, variant, seed, fold) for seed, fold in repeats for variant in self.variants]
+    def files_of(self, variant: str) -> tuple[str, ...]:
+        """Config files of a variant's trainings."""
+        return (*self.config_files, *self.variants[variant].config_files)
+
+    def settings_of(self, variant: str) -> dict[str, Any]:
+        """Options of a variant's trainings."""
+        return {**self.options, **self.variants[variant].options}
 
     def with_options(self, options: Mapping[str, Any]) -> Study:
         """The study with further common options.
@@ -171,8 +155,12 @@ class Study:
         grid = self.grid.with_values(values)
         return replace(self, grid=grid, variants={**grid.variants(), **self.variants})
 
-    def choose(self, variants: Iterable[str] | None = None, seeds: Sequence[int] | None = None) -> list[Run]:
-        """The trainings of some variants, or with other seeds; None leaves what the study says.
+    def choose(
+        self, variants: Iterable[str] | None = None, seeds: Sequence[int] | None = None
+    ) -> list[tuple[str, int, int | None]]:
+        """(variant, seed, fold) of the trainings; None leaves what the study says.
+
+        The variants alternate, so that after the first pass there is one of each.
 
         Raises:
             ValueError: for a variant that is not in the study, and what is no seed.
@@ -183,8 +171,8 @@ class Study:
                 raise ValueError(f"study {self.name} has no variant {name!r}: {did_you_mean(name, self.variants)}")
         if seeds is not None:
             check_numbers(seeds, f"seeds of study {self.name}")
-        study = self if seeds is None else replace(self, seeds=tuple(seeds))
-        return [run for run in study.runs() if run.variant in wanted]
+        repeats = product(self.seeds if seeds is None else seeds, self.folds or (None,))
+        return [(variant, seed, fold) for seed, fold in repeats for variant in self.variants if variant in wanted]
 
 
 def options_of(words: Sequence[str]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bundle.studies.definition import Study
-from bundle.studies.places import Places
-from bundle.tracking import earlier_run_id, sqlite_uri
+from bundle.studies.trial import StudyPaths
+from bundle.tracking import earlier_run_id
 from bundle.tracking.config import flat_config
 from bundle.tracking.mlflow_run import begin_run
 from bundle.tracking.mlflow_store import VALUE_CHARACTERS, log_artifact, reason
@@ -33,7 +33,7 @@ class ParentRun:
 
     Args:
         study: gives names and parameters.
-        places: the study's folder, and the store.
+        paths: the study's folder, and the store.
         data_fingerprint: of the labelled images.
 
     Raises:
@@ -41,21 +41,21 @@ class ParentRun:
         ConnectionError: when the store cannot be used.
     """
 
-    def __init__(self, study: Study, places: Places, data_fingerprint: str) -> None:
-        uri = places.tracking_uri or sqlite_uri(places.output_dir)
-        earlier, definition = earlier_run_id(places.folder), asdict(study)
+    def __init__(self, study: Study, paths: StudyPaths, data_fingerprint: str) -> None:
+        uri = paths.store
+        earlier, definition = earlier_run_id(paths.folder), asdict(study)
         params = [*flat_config(definition), *_provenance(definition, data_fingerprint)]
         tags = {"study": study.name, "stage": "study"}
         try:
             self._client, self.run_id = begin_run(
-                places.folder, uri, (study.name, study.name), earlier, params, tags.items(), definition
+                paths.folder, uri, (study.name, study.name), earlier, params, tags.items(), definition
             )
         except ValueError as error:
             if earlier is None:
                 raise
             raise ValueError(
                 f"study {study.name} is run {earlier} of another store than {uri!r}: name that one by "
-                f"--tracking_uri, or move {places.folder} away"
+                f"--tracking_uri, or move {paths.folder} away"
             ) from error
 
     def show(self, files: Sequence[Path], note: str) -> None:

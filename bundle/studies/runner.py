@@ -1,4 +1,4 @@
-"""Running a study: each training and its evaluations by the bundle's command line; completed runs are skipped."""
+"""Running trials: each training and its evaluations by the bundle's command line; what is complete is skipped."""
 
 from __future__ import annotations
 
@@ -8,24 +8,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from bundle.studies import commands
-from bundle.studies.definition import Run, Study
-from bundle.studies.places import Places
 from bundle.studies.processes import CommandError, Processes, sigterm_as_interrupt
-from bundle.tracking import earlier_run_id
+from bundle.studies.trial import Trial
 
-__all__ = ["StudyRunner"]
+__all__ = ["TrialRunner"]
 
 
-class StudyRunner:
-    """Runs what is missing of a study.
-
-    A training is complete when its ``model.pt`` is there, an evaluation when its ``summary.csv`` is. A training that
-    was interrupted is resumed.
+class TrialRunner:
+    """Runs what is missing of trials.
 
     Args:
-        study: what is run.
-        places: where its runs are.
         parent: id of the study's run in MLflow.
         processes: runs the commands.
         jobs: trainings at a time.
@@ -36,8 +28,6 @@ class StudyRunner:
 
     def __init__(
         self,
-        study: Study,
-        places: Places,
         parent: str,
         processes: Processes,
         jobs: int = 1,
@@ -45,8 +35,6 @@ class StudyRunner:
         launcher: Sequence[str] = (),
         say: Callable[[str], Any] = print,
     ) -> None:
-        self.study = study
-        self.places = places
         self.parent = parent
         self.processes = processes
         self.jobs = jobs
@@ -54,23 +42,27 @@ class StudyRunner:
         self.say = say
         self._end = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
 
-    def run(self, runs: Sequence[Run], after: Callable[[], object] = lambda: None) -> tuple[list[Run], list[Run]]:
+    def run(
+        self, trials: Sequence[Trial], after: Callable[[], object] = lambda: None
+    ) -> tuple[list[Trial], list[Trial]]:
         """Run them in their order.
 
         Args:
-            runs: of the study.
+            trials: of one study.
             after: called when one of them is done, in the calling thread.
 
         Returns:
-            the runs that failed, and those left for later.
+            the trials that failed, and those left for later.
 
         Raises:
             KeyboardInterrupt: on Ctrl-C or SIGTERM, after the commands in work have ended.
         """
         failed, left = [], []
         with sigterm_as_interrupt(), ThreadPoolExecutor(self.jobs) as pool:
-            numbers = {run: f"[{number}/{len(runs)}] {run.name}" for number, run in enumerate(runs, 1)}
-            futures: dict[Future[bool], Run] = {pool.submit(self._complete, run, numbers[run]): run for run in runs}
+            titles = {trial: f"[{number}/{len(trials)}] {trial.name}" for number, trial in enumerate(trials, 1)}
+            futures: dict[Future[bool], Trial] = {
+                pool.submit(self._complete, trial, title): trial for trial, title in titles.items()
+            }
             waiting = set(futures)
             try:
                 while waiting:
@@ -81,40 +73,22 @@ class StudyRunner:
                                 left.append(futures[future])
                         except CommandError as error:
                             failed.append(futures[future])
-                            self.say(f"{numbers[futures[future]]} failed, {error}")
+                            self.say(f"{titles[futures[future]]} failed, {error}")
                     after()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 self.processes.stop()
                 raise
-        order = list(runs)
+        order = list(trials)
         return sorted(failed, key=order.index), sorted(left, key=order.index)
 
-    def _complete(self, run: Run, title: str) -> bool:
-        """Do what is missing of a run; False when its training is left for later."""
-        if not self.places.model_file(run).is_file():
-            if time.monotonic() >= self._end:
-                return False
-            resume = self.places.run_dir(run).exists()
-            self._call(
-                commands.training(self.study, run, self.places, self.parent, resume),
-                run,
-                f"{title}: training{' resumes' if resume else ''}",
-            )
-        for averaging in self.study.averaging_of(run.variant):
-            folder = self.places.evaluation_dir(run, self.study.part, averaging)
-            if not (folder / "summary.csv").is_file():
-                parent = earlier_run_id(self.places.run_dir(run))
-                self._call(
-                    commands.evaluation(self.study, run, averaging, self.places, parent),
-                    run,
-                    f"{title}: evaluation, {self.study.part}, averaging {averaging}",
-                )
+    def _complete(self, trial: Trial, title: str) -> bool:
+        """Do what is missing of a trial; False when its training is left for later."""
+        if not trial.run.complete and time.monotonic() >= self._end:
+            return False
+        for what, command in trial.missing(self.parent):
+            words, start = command.words(*self.launcher), time.monotonic()
+            self.say(f"{title}: {what}\n    {shlex.join(words)}")
+            self.processes.call(words, trial.log)
+            self.say(f"{title}: {what}: done in {(time.monotonic() - start) / 60:.1f} min")
         return True
-
-    def _call(self, command: commands.Command, run: Run, title: str) -> None:
-        words = command.words(*self.launcher)
-        self.say(f"{title}\n    {shlex.join(words)}")
-        start = time.monotonic()
-        self.processes.call(words, self.places.log(run))
-        self.say(f"{title}: done in {(time.monotonic() - start) / 60:.1f} min")

@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from bundle.console import did_you_mean
-from bundle.studies.definition import AFTERWARDS, Grid, Study, Variant, check_numbers, check_options
+from bundle.model.renamed import translated
+from bundle.studies.definition import Grid, Study, Variant, check_numbers, check_options
 
 __all__ = ["read_study"]
 
-_KEYS = (
-    *("_desc_", "title", "config_files", "options", "seeds", "folds", "grid", "variants", "evaluation", "metrics"),
-    "afterwards",
-)
+_KEYS = ("_desc_", "title", "config_files", "options", "seeds", "folds", "grid", "variants", "evaluation", "metrics")
 _GRID_KEYS = ("name", "option", "values")
 _VARIANT_KEYS = ("label", "config_files", "options")
-_EVALUATION_KEYS = ("config_files", "part", "averaging", "reference_averaging")
+_EVALUATION_KEYS = ("config_files", "part", "tta", "reference_tta")
 
 
 def read_study(path: str | os.PathLike[str]) -> Study:
@@ -45,12 +43,19 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         raise ValueError(f"study {path} is not JSON: {error}") from None
     where = f"study {path.stem}"
     _check_name(path.stem, "study")
+    if isinstance(content, dict) and "afterwards" in content:
+        raise ValueError(
+            f"{where} has an entry 'afterwards': remove it; the maps of a study's DCNs are drawn by "
+            f"python -m bundle.studies.feature_maps --study {path}"
+        )
     grid = _grid(content["grid"], where) if isinstance(content, dict) and "grid" in content else None
     needed = ("config_files", "seeds", *(() if grid else ("variants",)), "evaluation", "metrics")
     _check_keys(content, _KEYS, needed, where)
-    evaluation, options, folds = content["evaluation"], content.get("options", {}), content.get("folds")
-    _check_keys(evaluation, _EVALUATION_KEYS, ("config_files", "part", "averaging"), f"evaluation of {where}")
-    check_options(options, where)
+    evaluation, folds = content["evaluation"], content.get("folds")
+    if isinstance(evaluation, dict):
+        evaluation = translated("study", evaluation)
+    _check_keys(evaluation, _EVALUATION_KEYS, ("config_files", "part", "tta"), f"evaluation of {where}")
+    options = _options(content, where)
     check_numbers(content["seeds"], f"seeds of {where}")
     if folds is not None:
         check_numbers(folds, f"folds of {where}")
@@ -65,11 +70,8 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         _check_text(content.get(key, ""), f"{key} of {where}")
     for metric, label in content["metrics"].items():
         _check_text(label, f"label of metric {metric} of {where}")
-    afterwards = content.get("afterwards")
-    if afterwards not in (None, *AFTERWARDS):
-        raise ValueError(f"afterwards of {where} is {afterwards!r}: {did_you_mean(afterwards, AFTERWARDS)}")
-    averaging = _texts(evaluation["averaging"], f"averaging of {where}")
-    also = _texts(evaluation.get("reference_averaging", []), f"reference_averaging of {where}", or_none=True)
+    tta = _texts(evaluation["tta"], f"tta of {where}")
+    also = _texts(evaluation.get("reference_tta", []), f"reference_tta of {where}", or_none=True)
     return Study(
         name=path.stem,
         title=content.get("title", path.stem),
@@ -81,11 +83,10 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         variants=made | {name: _variant(name, entry, where) for name, entry in written.items()},
         evaluation_files=_texts(evaluation["config_files"], f"evaluation's config_files of {where}"),
         part=evaluation["part"],
-        averaging=averaging,
-        reference_averaging=tuple(dict.fromkeys([*averaging, *also])),
+        tta=tta,
+        reference_tta=tuple(dict.fromkeys([*tta, *also])),
         metrics=content["metrics"],
         grid=grid,
-        afterwards=afterwards,
     )
 
 
@@ -96,7 +97,7 @@ def _grid(content: Any, study: str) -> Grid:
     for text in (name, option):
         if not isinstance(text, str) or not text:
             raise ValueError(f"name and option of {where} must be texts, got {name!r} and {option!r}")
-    check_options({option: None}, where)
+    (option,) = _options({"options": {option: None}}, where)
     return Grid(name, option, ()).with_values(content["values"])
 
 
@@ -104,12 +105,18 @@ def _variant(name: str, content: Any, study: str) -> Variant:
     where = f"variant {name} of {study}"
     _check_name(name, "variant")
     _check_keys(content, _VARIANT_KEYS, (), where)
-    options = content.get("options", {})
-    check_options(options, where)
+    options = _options(content, where)
     files = _texts(content.get("config_files", []), f"config_files of {where}", or_none=True)
     label = content.get("label", name.replace("_", " "))
     _check_text(label, f"label of {where}")
     return Variant(name, label, files, options)
+
+
+def _options(content: dict[str, Any], where: str) -> dict[str, Any]:
+    """Its options by their names of today."""
+    options = content.get("options", {})
+    check_options(options, where)
+    return translated("option", options)
 
 
 def _check_text(value: Any, what: str) -> None:

@@ -1,52 +1,31 @@
-"""What a study measured: every value, and what follows from them."""
+"""What a study measured: every value, as one table, and what follows from it."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
+import pandas as pd
 
 from bundle.metrics.selection import lower_is_better
-from bundle.studies.definition import Grid, Run, Study
-from bundle.studies.places import Places
-from bundle.tracking import earlier_run_id
+from bundle.model.renamed import successor
+from bundle.studies.definition import Study
+from bundle.studies.trial import Row, StudyPaths, recorded_trials
 
-__all__ = ["Row", "Summary", "collect", "contrast", "read_rows", "recorded_runs", "summarise", "with_recorded"]
-
-
-class Row(NamedTuple):
-    """One value of one evaluation.
-
-    ``minutes`` are those that the training's steps took, without start and validations; ``run_id`` is the evaluation's
-    in MLflow. NaN where a metric has no value.
-    """
-
-    variant: str
-    seed: int
-    fold: int | None
-    part: str
-    averaging: str
-    metric: str
-    value: float
-    minutes: float
-    run_id: str
+__all__ = ["Summary", "collect", "read_values", "repeats_of", "summarise"]
 
 
 class Summary(NamedTuple):
     """One metric of one variant over its repeats, and what it differs from by.
 
-    ``against`` names that, ``<variant>/<averaging>``; ``difference`` is the mean over the ``pairs`` of equal seed and
-    fold, ``worse`` in how many of them the variant was worse. Standard deviations are those of a sample; NaN, where
-    there is none.
+    ``against`` names that, ``<variant>/<tta>``; ``difference`` is the mean over the ``pairs`` of equal seed and fold,
+    ``worse`` in how many of them the variant was worse. Standard deviations are those of a sample; NaN, where there
+    is none.
     """
 
     variant: str
-    averaging: str
+    tta: str
     metric: str
     n: int
     mean: float
@@ -60,45 +39,17 @@ class Summary(NamedTuple):
     worse: int
 
 
-def collect(study: Study, places: Places) -> list[Row]:
-    """Read the values of all evaluations that are there, also of seeds and parts that are not asked for now."""
-    rows: list[Row] = []
-    for run in recorded_runs(places):
-        folders = (places.run_dir(run) / "evaluation").glob("*-*")
-        minutes = _minutes(places.run_dir(run) / "history.csv")
-        for folder in sorted(folder for folder in folders if (folder / "summary.csv").is_file()):
-            with open(folder / "summary.csv", newline="", encoding="utf-8") as stream:
-                values = {line["metric"]: line["value"] for line in csv.DictReader(stream)}
-            part, averaging = folder.name.split("-", 1)
-            run_id = earlier_run_id(folder) or ""
-            for metric in study.metrics:
-                value = _number(values.get(metric, ""))
-                rows.append(Row(run.variant, run.seed, run.fold, part, averaging, metric, value, minutes, run_id))
-    order = list(study.variants)
-    return sorted(
-        (row for row in rows if row.variant in order),
-        key=lambda row: (order.index(row.variant), row.seed, row.fold or 0, row.part, row.averaging),
-    )
+def collect(study: Study, paths: StudyPaths) -> pd.DataFrame:
+    """The values of all evaluations that are there, also of seeds and parts that are not asked for now.
+
+    Returns:
+        a line for each :class:`bundle.studies.trial.Row`.
+    """
+    return pd.DataFrame([row for trial in recorded_trials(study, paths) for row in trial.rows()], columns=Row._fields)
 
 
-def recorded_runs(places: Places) -> list[Run]:
-    """All trainings that were begun, also of seeds and variants that are not asked for now."""
-    files = sorted((places.folder / "records").glob("*.json"))
-    records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    return [Run(places.study, record["variant"], record["seed"], record["fold"]) for record in records]
-
-
-def with_recorded(study: Study, places: Places) -> Study:
-    """The study with those values of its grid that earlier commands gave it."""
-    if study.grid is None:
-        return study
-    names = dict.fromkeys(run.variant for run in recorded_runs(places) if run.variant not in study.variants)
-    values = [value for name in names if (value := Grid.value_of(name)) is not None]
-    return study.with_values(values) if values else study
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Read ``study.csv``.
+def read_values(path: Path) -> pd.DataFrame:
+    """Read ``study.csv``: what :func:`collect` gave.
 
     Raises:
         FileNotFoundError: when it is not there.
@@ -106,68 +57,52 @@ def read_rows(path: Path) -> list[Row]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: run the study first, or name its --output_dir")
-    with open(path, newline="", encoding="utf-8") as stream:
-        head, *lines = csv.reader(stream)
-    if tuple(head) != Row._fields:
-        raise ValueError(f"{path} must have the columns {', '.join(Row._fields)}, got {', '.join(head)}")
-    return [
-        Row(
-            variant, int(seed), int(fold) if fold else None, part, averaging, metric, _number(value), _number(time), run
-        )
-        for variant, seed, fold, part, averaging, metric, value, time, run in lines
-    ]
+    empty = dict.fromkeys(("fold", "value", "minutes"), "")
+    values = pd.read_csv(path, dtype={"variant": str}, keep_default_na=False, na_values=empty)
+    values = values.rename(columns=lambda name: entry.new if (entry := successor("study", name)) else name)
+    if tuple(values.columns) != Row._fields:
+        raise ValueError(f"{path} must have the columns {', '.join(Row._fields)}, got {', '.join(values.columns)}")
+    return values
 
 
-def contrast(study: Study, variant: str, averaging: str) -> tuple[str, str] | None:
-    """What a variant is compared with: the reference of the same averaging; another averaging of it, with its first."""
+def repeats_of(study: Study, values: pd.DataFrame) -> pd.DataFrame:
+    """The values of the study's part: a line for each (seed, fold or -1), a column for each (variant, tta, metric).
+
+    A column has a value at least.
+    """
+    own = values[values.part == study.part]
+    repeats = own.assign(fold=own.fold.fillna(-1).astype(int)).pivot(
+        index=["seed", "fold"], columns=["variant", "tta", "metric"], values="value"
+    )
+    return repeats.dropna(axis="columns", how="all")
+
+
+def contrast(study: Study, variant: str, tta: str) -> tuple[str, str] | None:
+    """What a variant is compared with: the reference of the same tta; another tta of it, with its first."""
     if variant != study.reference:
-        return study.reference, averaging
-    first = study.reference_averaging[0]
-    return None if averaging == first else (variant, first)
+        return study.reference, tta
+    first = study.reference_tta[0]
+    return None if tta == first else (variant, first)
 
 
-def summarise(study: Study, rows: Sequence[Row]) -> list[Summary]:
-    """Mean, spread and paired differences of the study's part, in the order of variants, averaging and metrics."""
-    values: dict[tuple[str, str, str], dict[tuple[int, int | None], float]] = {}
-    for row in rows:
-        if row.part == study.part and not math.isnan(row.value):
-            values.setdefault((row.variant, row.averaging, row.metric), {})[row.seed, row.fold] = row.value
+def summarise(study: Study, repeats: pd.DataFrame) -> list[Summary]:
+    """Mean, spread and paired differences of :func:`repeats_of`, in the order of variants, tta and metrics."""
+    nothing = pd.Series(math.nan, repeats.index)
     found = []
     for variant in study.variants:
-        for averaging in study.reference_averaging:
+        for tta in study.reference_tta:
             for metric in study.metrics:
-                own = values.get((variant, averaging, metric))
-                if own is None:
+                if (variant, tta, metric) not in repeats:
                     continue
-                against = contrast(study, variant, averaging)
-                others = values.get((*against, metric), {}) if against else {}
-                differences = np.array([own[repeat] - others[repeat] for repeat in own if repeat in others])
+                own, against = repeats[variant, tta, metric], contrast(study, variant, tta)
+                other = repeats.get((*against, metric), nothing) if against else nothing
+                differences = (own - other).dropna()
                 worse = differences > 0 if lower_is_better(metric) else differences < 0
-                spread = np.array(list(own.values()))
                 found.append(
                     Summary(
-                        *(variant, averaging, metric, len(spread)),
-                        *(float(spread.mean()), _std(spread), float(spread.min()), float(spread.max())),
-                        *("/".join(against) if against else "", len(differences)),
-                        *(float(differences.mean()) if len(differences) else math.nan, _std(differences)),
-                        int(worse.sum()),
+                        *(variant, tta, metric, int(own.count()), own.mean(), own.std(), own.min(), own.max()),
+                        *("/".join(against or ()), len(differences)),
+                        *(differences.mean() if len(differences) else math.nan, differences.std(), int(worse.sum())),
                     )
                 )
     return found
-
-
-def _std(values: np.ndarray) -> float:
-    return float(values.std(ddof=1)) if len(values) > 1 else math.nan
-
-
-def _number(text: str) -> float:
-    return float(text) if text else math.nan
-
-
-def _minutes(history: Path) -> float:
-    if not history.is_file():
-        return math.nan
-    with open(history, newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["value"]]  # a run may be writing its last one
-        steps = [float(row["value"]) for row in rows if row["name"].startswith("train/seconds_")]
-    return round(sum(steps) / 60, 3) if steps else math.nan

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -17,12 +17,11 @@ from matplotlib.ticker import MaxNLocator
 from bundle.atomic import replacing
 from bundle.metrics.selection import lower_is_better
 from bundle.studies.definition import Study
-from bundle.studies.summary import Row
 
 __all__ = ["draw", "lines_of", "save"]
 
 # Okabe and Ito's colours, distinct for any kind of colour vision; the marks are distinct without colour
-_REFERENCE, _VARIANT, _AVERAGING = ("#000000", "D"), ("#0072B2", "o"), ("#D55E00", "s")
+_REFERENCE, _VARIANT, _TTA = ("#000000", "D"), ("#0072B2", "o"), ("#D55E00", "s")
 _GREY, _RULE, _BAND = "#444444", "#BBBBBB", "#EDEDED"
 _PANEL_INCH, _LINE_INCH, _COLUMNS = 2.15, 0.29, 4
 _DPI = 200
@@ -30,25 +29,25 @@ _DPI = 200
 _SPREAD = 0.48
 
 
-def lines_of(study: Study, rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """(variant, averaging) of the lines: every variant with the first averaging, then the reference with the others."""
-    first, *others = study.reference_averaging
-    wanted = [(variant, first) for variant in study.variants] + [(study.reference, name) for name in others]
-    there = {(row.variant, row.averaging) for row in rows if row.part == study.part and not math.isnan(row.value)}
+def lines_of(study: Study, repeats: pd.DataFrame) -> list[tuple[str, str]]:
+    """(variant, tta) of the lines: every variant with the first tta, then the reference with the others."""
+    first, *others = study.reference_tta
+    wanted = [(variant, first) for variant in study.variants] + [(study.reference, tta) for tta in others]
+    there = {(variant, tta) for variant, tta, _ in repeats}
     return [line for line in wanted if line in there]
 
 
-def draw(study: Study, rows: Sequence[Row]) -> Figure:
+def draw(study: Study, repeats: pd.DataFrame) -> Figure:
     """Draw the values of the study's part. The vertical line is the mean of the reference, the band its range.
 
     Args:
         study: gives order, labels and metrics.
-        rows: as in ``study.csv``.
+        repeats: see :func:`bundle.studies.summary.repeats_of`.
 
     Raises:
-        ValueError: when none of the rows is of the study's part.
+        ValueError: when there is none.
     """
-    lines = lines_of(study, rows)
+    lines = lines_of(study, repeats)
     if not lines:
         raise ValueError(f"nothing has been measured on part {study.part!r} of study {study.name} yet")
     deep = -(-len(study.metrics) // _COLUMNS)
@@ -62,14 +61,14 @@ def draw(study: Study, rows: Sequence[Row]) -> Figure:
     panels = figure.subplots(deep, columns, squeeze=False)
     for number, (metric, label) in enumerate(study.metrics.items()):
         axes = panels.flat[number]
-        _panel(axes, study, rows, lines, metric)
+        _panel(axes, study, repeats, lines, metric)
         better = "← lower is better" if lower_is_better(metric) else "higher is better →"
         axes.set_title(label, fontsize=9.5, color="#111111", pad=5)
         axes.set_xlabel(better, fontsize=8, color=_GREY)
         axes.set_yticks(range(len(lines)), labels if number % columns == 0 else [""] * len(lines))
     for axes in panels.flat[len(study.metrics) :]:
         axes.set_visible(False)
-    figure.supxlabel(_legend(study, rows), fontsize=7.5, color=_GREY)
+    figure.supxlabel(_legend(study, repeats), fontsize=7.5, color=_GREY)
     return figure
 
 
@@ -83,22 +82,20 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     return files
 
 
-def _panel(axes: Axes, study: Study, rows: Sequence[Row], lines: Sequence[tuple[str, str]], metric: str) -> None:
-    repeats = _repeats(study, rows)
-    first = study.reference, study.reference_averaging[0]
-    reference = list(_values(study, rows, first, metric).values())
-    if reference:
-        axes.axvspan(min(reference), max(reference), color=_BAND, linewidth=0, zorder=0)
-        axes.axvline(float(np.mean(reference)), color=_REFERENCE[0], linewidth=0.9, zorder=1)
+def _panel(axes: Axes, study: Study, repeats: pd.DataFrame, lines: Sequence[tuple[str, str]], metric: str) -> None:
+    # the same repeat at the same height in every line
+    heights = _SPREAD * ((np.arange(len(repeats)) + 0.5) / len(repeats) - 0.5)
+    first = study.reference, study.reference_tta[0]
     for place, line in enumerate(lines):
-        values = _values(study, rows, line, metric)
-        colour, mark = _REFERENCE if line == first else _AVERAGING if line[0] == study.reference else _VARIANT
-        if values:
-            mean = float(np.mean(list(values.values())))
+        values = repeats.get((*line, metric), pd.Series(np.nan, repeats.index))
+        mean, there = values.mean(), values.notna()
+        colour, mark = _REFERENCE if line == first else _TTA if line[0] == study.reference else _VARIANT
+        if line == first and there.any():
+            axes.axvspan(values.min(), values.max(), color=_BAND, linewidth=0, zorder=0)
+            axes.axvline(mean, color=_REFERENCE[0], linewidth=0.9, zorder=1)
+        if there.any():
             axes.plot([mean, mean], [place - 0.33, place + 0.33], color=colour, linewidth=2.2, zorder=3)
-        # the same repeat at the same height in every line
-        heights = [place + _SPREAD * ((repeats.index(repeat) + 0.5) / len(repeats) - 0.5) for repeat in values]
-        drawn = axes.scatter(list(values.values()), heights, s=20, c=colour, marker=mark, alpha=0.75, zorder=4)
+        drawn = axes.scatter(values[there], place + heights[there], s=20, c=colour, marker=mark, alpha=0.75, zorder=4)
         drawn.set(edgecolor="white", linewidth=0.5)
     variants = sum(line[1] == first[1] for line in lines)
     if variants < len(lines):
@@ -114,34 +111,18 @@ def _panel(axes: Axes, study: Study, rows: Sequence[Row], lines: Sequence[tuple[
     axes.spines["bottom"].set_color(_RULE)
 
 
-def _values(
-    study: Study, rows: Sequence[Row], line: tuple[str, str], metric: str
-) -> dict[tuple[int, int | None], float]:
-    """Of one line in one panel, by seed and fold."""
-    wanted = (study.part, *line, metric)
-    found = [row for row in rows if (row.part, row.variant, row.averaging, row.metric) == wanted]
-    return {(row.seed, row.fold): row.value for row in found if not math.isnan(row.value)}
-
-
-def _repeats(study: Study, rows: Sequence[Row]) -> list[tuple[int, int | None]]:
-    """All seeds and folds, in order."""
-    return sorted({(row.seed, row.fold) for row in rows if row.part == study.part}, key=lambda r: (r[0], r[1] or 0))
-
-
-def _label(study: Study, variant: str, averaging: str) -> str:
-    first = study.reference_averaging[0]
+def _label(study: Study, variant: str, tta: str) -> str:
     label = study.variants[variant].label
-    return label if averaging == first else f"{label}, averaging {averaging}"
+    return label if tta == study.reference_tta[0] else f"{label}, tta {tta}"
 
 
-def _legend(study: Study, rows: Sequence[Row]) -> str:
-    repeats = _repeats(study, rows)
-    seeds = dict.fromkeys(seed for seed, _ in repeats)
-    folds = dict.fromkeys(fold for _, fold in repeats if fold is not None)
+def _legend(study: Study, repeats: pd.DataFrame) -> str:
+    seeds = repeats.index.unique("seed")
+    folds = [fold for fold in repeats.index.unique("fold") if fold >= 0]
     which = "; ".join(
         f"{name}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
         for name, numbers in (("seed", seeds), ("fold", folds))
-        if numbers
+        if len(numbers)
     )
     part = study.part.replace("_", "-").capitalize()
     return (

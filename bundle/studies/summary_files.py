@@ -1,34 +1,33 @@
-"""The report of a study, from ``study.csv`` alone: ``summary.csv``, ``summary.md``, ``chart.png`` and ``chart.svg``."""
+"""Tables and chart of a study: ``study.csv``, ``summary.csv``, ``summary.md``, ``chart.png`` and ``chart.svg``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from bundle import atomic
+import pandas as pd
+
+from bundle.atomic import write_csv, write_text
 from bundle.studies.definition import Study
-from bundle.studies.summary import Row, Summary, summarise
+from bundle.studies.summary import Summary, repeats_of, summarise
 from bundle.studies.summary_chart import draw, save
 from bundle.studies.summary_markdown import markdown
 
-__all__ = ["write_report", "write_rows"]
+__all__ = ["write_summary"]
 
 
-def write_rows(path: Path, rows: Sequence[Row]) -> Path:
-    """Write ``study.csv``: one line for every value."""
-    return atomic.write_csv(path, Row._fields, rows, digits=6)
-
-
-def write_report(study: Study, rows: Sequence[Row], folder: Path) -> tuple[list[Path], str]:
-    """Write tables and chart of what has been measured so far.
+def write_summary(study: Study, values: pd.DataFrame, folder: Path) -> tuple[list[Path], str]:
+    """Write tables and chart of what has been measured so far, all of it from the values.
 
     Returns:
         the files, and the tables in Markdown.
     """
-    summaries = summarise(study, rows)
-    text = markdown(study, rows, summaries)
-    atomic.write_text(folder / "summary.md", text)
-    files = [atomic.write_csv(folder / "summary.csv", Summary._fields, summaries, digits=6), folder / "summary.md"]
+    repeats = repeats_of(study, values)
+    summaries = summarise(study, repeats)
+    text = markdown(study, values, summaries)
+    rows = values.itertuples(index=False)
+    files = [write_csv(folder / "study.csv", values.columns, rows, digits=6)]
+    files += [write_csv(folder / "summary.csv", Summary._fields, summaries, digits=6), folder / "summary.md"]
+    write_text(folder / "summary.md", text)
     if summaries:
-        files += save(draw(study, rows), folder / "chart")
+        files += save(draw(study, repeats), folder / "chart")
     return files, text

@@ -6,77 +6,65 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pandas as pd
 
 from bundle.metrics.selection import lower_is_better
 from bundle.studies.definition import Study
-from bundle.studies.summary import Row, Summary, contrast
+from bundle.studies.summary import Summary
 
-__all__ = ["digits_of", "markdown", "with_spread"]
+__all__ = ["digits_of", "markdown", "markdown_table", "with_spread"]
+
+#: metric -> summary, of one variant and tta
+_Line = dict[str, Summary]
 
 
-def markdown(study: Study, rows: Sequence[Row], summaries: Sequence[Summary]) -> str:
-    """Two tables, a line for each variant and averaging; numbers of a metric have the digits its spread allows."""
-    found = {(summary.variant, summary.averaging, summary.metric): summary for summary in summaries}
-    lines = list(dict.fromkeys((summary.variant, summary.averaging) for summary in summaries))
+def markdown(study: Study, values: pd.DataFrame, summaries: Sequence[Summary]) -> str:
+    """Two tables, a line for each variant and tta; numbers of a metric have the digits its spread allows."""
+    lines: dict[tuple[str, str], _Line] = {}
+    for each in summaries:
+        lines.setdefault((each.variant, each.tta), {})[each.metric] = each
     if not lines:
         return f"**{study.title}**: nothing has been measured on part {study.part} yet.\n"
-    digits = {
-        metric: digits_of([summary for summary in summaries if summary.metric == metric]) for metric in study.metrics
-    }
+    forms = {metric: f".{digits_of([s for s in summaries if s.metric == metric])}f" for metric in study.metrics}
     head = [f"{label} {'↓' if lower_is_better(metric) else '↑'}" for metric, label in study.metrics.items()]
     repeats = "seeds and folds" if study.folds else "seeds"
-    values = [
-        [*_name(study, *line), _runs(study, found, line), _minutes(rows, line[0]), *_cells(study, found, line, digits)]
-        for line in lines
-    ]
-    compared = [line for line in lines if contrast(study, *line) is not None]
-    differences = [[*_name(study, *line), *_differences(study, found, line, digits)] for line in compared]
+    minutes = values.drop_duplicates(["variant", "seed", "fold"]).groupby("variant").minutes.mean()
+    measured, compared = [], []
+    for (variant, tta), line in lines.items():
+        name = [study.variants[variant].label, tta]
+        runs = sorted({each.n for each in line.values()})
+        known = "" if math.isnan(minutes[variant]) else f"{minutes[variant]:.1f}"
+        measured.append([*name, "-".join(map(str, dict.fromkeys([runs[0], runs[-1]]))), known, *_cells(line, forms)])
+        if any(each.against for each in line.values()):
+            compared.append([*name, *_differences(line, forms)])
     text = (
         f"**{study.title}**, part {study.part}: mean ± standard deviation over {repeats}; ↓ lower is better, ↑ higher. "
-        f"Minutes are those of the training's steps.\n\n{_table(['', 'averaging', 'runs', 'minutes', *head], values)}\n"
+        f"Minutes are those of the training's steps.\n\n"
+        f"{markdown_table(['', 'tta', 'runs', 'minutes', *head], measured)}\n"
     )
-    if not differences:
+    if not compared:
         return text
-    first, reference = study.reference_averaging[0], study.variants[study.reference].label
+    first, reference = study.reference_tta[0], study.variants[study.reference].label
     return (
-        f"{text}\nDifferences from *{reference}* at the same averaging (its own averagings: from {first}), mean ± "
+        f"{text}\nDifferences from *{reference}* at the same tta (its own ones: from {first}), mean ± "
         f"standard deviation over pairs of equal {repeats}, and in how many pairs the difference is for the worse:\n\n"
-        f"{_table(['', 'averaging', *head], differences)}\n"
+        f"{markdown_table(['', 'tta', *head], compared)}\n"
     )
 
 
-_Found = dict[tuple[str, str, str], Summary]
+def _cells(line: _Line, forms: dict[str, str]) -> Iterator[str]:
+    for metric, form in forms.items():
+        yield with_spread(line[metric].mean, line[metric].std, form) if metric in line else ""
 
 
-def _name(study: Study, variant: str, averaging: str) -> list[str]:
-    return [study.variants[variant].label, averaging]
-
-
-def _runs(study: Study, found: _Found, line: tuple[str, str]) -> str:
-    counts = {found[*line, metric].n for metric in study.metrics if (*line, metric) in found}
-    return "-".join(str(count) for count in sorted({min(counts), max(counts)}))
-
-
-def _minutes(rows: Sequence[Row], variant: str) -> str:
-    times = {(row.seed, row.fold): row.minutes for row in rows if row.variant == variant}
-    known = [minutes for minutes in times.values() if not math.isnan(minutes)]
-    return f"{np.mean(known):.1f}" if known else ""
-
-
-def _cells(study: Study, found: _Found, line: tuple[str, str], digits: dict[str, int]) -> Iterator[str]:
-    for metric in study.metrics:
-        summary = found.get((*line, metric))
-        yield "" if summary is None else with_spread(summary.mean, summary.std, f".{digits[metric]}f")
-
-
-def _differences(study: Study, found: _Found, line: tuple[str, str], digits: dict[str, int]) -> Iterator[str]:
-    for metric in study.metrics:
-        summary = found.get((*line, metric))
-        if summary is None or summary.pairs == 0:
+def _differences(line: _Line, forms: dict[str, str]) -> Iterator[str]:
+    for metric, form in forms.items():
+        each = line.get(metric)
+        if each is None or each.pairs == 0:
             yield ""
             continue
-        spread = with_spread(summary.difference, summary.difference_std, f".{digits[metric]}f", sign="+")
-        yield f"{spread} ({summary.worse}/{summary.pairs} worse)"
+        spread = with_spread(each.difference, each.difference_std, form, sign="+")
+        yield f"{spread} ({each.worse}/{each.pairs} worse)"
 
 
 def with_spread(mean: float, std: float, form: str, sign: str = "") -> str:
@@ -94,6 +82,7 @@ def digits_of(summaries: Sequence[Summary]) -> int:
     return max(0, 3 - math.floor(math.log10(largest))) if largest > 0 else 4
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---", "---", *["---:"] * (len(head) - 2)]
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """All columns but the first, and that of the tta, are numbers, which stand to the right."""
+    rule = ["---", *("---" if name == "tta" else "---:" for name in head[1:])]
     return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *lines])

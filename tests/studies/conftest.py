@@ -18,7 +18,7 @@ STUDY = {
         "all": {"label": "full recipe"},
         "border": {"label": "without border weight", "options": {"weight_map#w0": 0.0}},
     },
-    "evaluation": {"config_files": ["configs/evaluate.json"], "part": "held_out", "averaging": ["none"]},
+    "evaluation": {"config_files": ["configs/evaluate.json"], "part": "held_out", "tta": ["none"]},
     "metrics": {"pixel_error": "pixel error", "iou": "IoU"},
 }
 

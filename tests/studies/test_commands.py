@@ -8,13 +8,17 @@ from hypothesis import strategies as st
 from monai.bundle import ConfigParser
 
 from bundle.console import require_known_options
-from bundle.studies.commands import argument, evaluation, training
-from bundle.studies.places import Places
+from bundle.studies.commands import argument
 from bundle.studies.study_file import read_study
+from bundle.studies.trial import StudyPaths, Trial
 from tests.studies.conftest import STUDY
 
-PLACES = Places("tiny", Path("runs"), "data")
+PATHS = StudyPaths("tiny", Path("runs"), "data")
 SCALARS = st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+
+
+def trials(study):
+    return [Trial(study, PATHS, *each) for each in study.choose()]
 
 
 @given(SCALARS | st.lists(SCALARS | st.none()) | st.dictionaries(st.text(), SCALARS | st.none()))
@@ -31,9 +35,9 @@ def test_none_is_an_expression_for_monai_leaves_out_none():
 
 def test_what_a_variant_says_comes_last(study_file):
     study = read_study(study_file()).with_options({"weight_map#w0": 3.0, "network_def#norm": None})
-    first, second, *_ = study.runs()
-    assert training(study, first, PLACES).parser()["weight_map"]["w0"] == 3.0
-    config = training(study, second, PLACES).parser()
+    first, second, *_ = trials(study)
+    assert first.training().parser()["weight_map"]["w0"] == 3.0
+    config = second.training().parser()
     assert config["weight_map"]["w0"] == 0.0
     assert config["network_def"]["norm"] is None
     assert (config["seed"], config["fold"], config["dataset_dir"]) == (0, None, "data")
@@ -41,19 +45,19 @@ def test_what_a_variant_says_comes_last(study_file):
 
 def test_the_tags_make_child_runs(study_file):
     study = read_study(study_file(folds=[1]))
-    run = study.runs()[-1]
-    tags = training(study, run, PLACES, "the study's").parser()["tracker"]["tags"]
+    run = trials(study)[-1]
+    tags = run.training("the study's").parser()["tracker"]["tags"]
     mine = {"study": "tiny", "variant": "border", "seed": "1", "fold": "1"}
     assert tags == {**mine, "stage": "training", "mlflow.parentRunId": "the study's"}
-    command = evaluation(study, run, "none", PLACES, "the training's")
+    command = run.evaluation("none", "the training's")
     parents = {"mlflow.parentRunId": "the training's", "training_run_id": "the training's"}
-    assert command.parser()["tracker"]["tags"] == {**mine, "stage": "evaluation", "averaging": "none", **parents}
+    assert command.parser()["tracker"]["tags"] == {**mine, "stage": "evaluation", "tta": "none", **parents}
 
 
 def test_an_evaluation_measures_the_training(study_file):
     study = read_study(study_file(folds=[2])).with_options({"network_def#dropout": 0.1})
-    run = study.runs()[0]
-    command = evaluation(study, run, "d4", PLACES)
+    run = trials(study)[0]
+    command = run.evaluation("d4")
     config = command.parser()
     assert config["checkpoint"] == str(Path("runs", run.name, "best.pt"))
     assert (config["part"], config["tta"], config["fold"], config["held_out"]) == ("held_out", "d4", 2, 1)
@@ -68,9 +72,9 @@ def test_what_the_evaluations_files_say_is_not_taken_back(study_file, tmp_path):
     files = ["configs/evaluate.json", str(gold)]
     options = {**STUDY["options"], "cells#threshold": 0.3, "cells#min_size": 9}
     study = read_study(
-        study_file(options=options, evaluation={"config_files": files, "part": "held_out", "averaging": ["none"]})
+        study_file(options=options, evaluation={"config_files": files, "part": "held_out", "tta": ["none"]})
     )
-    run = study.runs()[0]
-    config = evaluation(study, run, "none", PLACES).parser()
+    run = trials(study)[0]
+    config = run.evaluation("none").parser()
     assert (config["cells#threshold"], config["cells#min_size"]) == (0.7, 9)
-    assert training(study, run, PLACES).parser()["cells#threshold"] == 0.3
+    assert run.training().parser()["cells#threshold"] == 0.3

@@ -9,9 +9,9 @@ import torch
 from benchmarks.network_table import main, networks_of, table, time_networks, time_steps
 from benchmarks.timing import CheckError, Options, Timing
 from bundle.networks import DCN, UNet, WindowCNN
-from bundle.studies.places import Places
 from bundle.studies.study_file import read_study
-from bundle.studies.summary import Row, read_rows
+from bundle.studies.summary import read_values
+from bundle.studies.trial import Row, StudyPaths
 from tests.conftest import ROOT, TINY
 
 COMMON = {"in_channels": 1, "out_channels": 2, "base_channels": 2}
@@ -50,13 +50,13 @@ def measured(study_file, tmp_path):
     (tmp_path / "tiny").mkdir()
     with (tmp_path / "tiny" / "study.csv").open("w") as file:
         csv.writer(file).writerows([Row._fields, *(["" if cell is None else cell for cell in row] for row in rows)])
-    return path, Places("tiny", tmp_path)
+    return path, StudyPaths("tiny", tmp_path)
 
 
 def test_a_line_has_what_was_measured_and_what_it_costs(measured):
-    path, places = measured
-    study, rows = read_study(path), read_rows(places.table)
-    networks = networks_of(study, places, rows)
+    path, paths = measured
+    study, rows = read_study(path), read_values(paths.table)
+    networks = networks_of(study, paths, rows)
     assert {name: type(network).__name__ for name, network in networks.items()} == {
         name: target for name, (target, _) in NETWORKS.items()
     }
@@ -80,8 +80,8 @@ def test_a_line_has_what_was_measured_and_what_it_costs(measured):
 
 
 def test_every_network_is_timed_on_the_whole_image(measured):
-    path, places = measured
-    networks = networks_of(read_study(path), places, read_rows(places.table))
+    path, paths = measured
+    networks = networks_of(read_study(path), paths, read_values(paths.table))
     assert not any(network.training for network in networks.values())
     timings = time_networks(networks, Options(repeats=1), size=70)
     assert list(timings) == list(NETWORKS)

@@ -15,7 +15,7 @@ import pytest
 
 from bundle.studies.__main__ import main
 from bundle.studies.processes import exclusive
-from bundle.studies.summary import read_rows
+from bundle.studies.summary import read_values
 from bundle.tracking import sqlite_uri
 from tests.studies.conftest import STUDY
 
@@ -53,7 +53,7 @@ def run(study_file, cells, empty_store, tmp_path, capfd):
 
 
 def test_every_run_once_the_seeds_outermost(run, tmp_path):
-    evaluation = {**STUDY["evaluation"], "averaging": ["none"], "reference_averaging": ["none", "d4"]}
+    evaluation = {**STUDY["evaluation"], "tta": ["none"], "reference_tta": ["none", "d4"]}
     code, printed, journal = run(variants=VARIANTS, evaluation=evaluation)
     assert code == 0
     assert journal == [
@@ -71,8 +71,11 @@ def test_every_run_once_the_seeds_outermost(run, tmp_path):
     ]
     assert "[3/6] tiny-c-last-s0: training\n" in printed
     assert "| c-last | none | +0.02000 ± 0.00000 (2/2 worse) | −0.0400 ± 0.0000 (2/2 worse) |" in printed
-    rows = {row[:6]: row for row in read_rows(tmp_path / "runs" / "tiny" / "study.csv")}
-    row = rows["border", 1, None, "held_out", "none", "pixel_error"]
+    rows = {
+        (*row[:2], *row[3:6]): row
+        for row in read_values(tmp_path / "runs" / "tiny" / "study.csv").itertuples(index=False)
+    }
+    row = rows["border", 1, "held_out", "none", "pixel_error"]
     assert row[6:] == (pytest.approx(0.111), pytest.approx(0.6), "id-of-tiny-border-s1-held_out-none")
     assert len(rows) == 2 * 2 * 4
     assert run(variants=VARIANTS, evaluation=evaluation)[::2] == (0, [])  # nothing is done twice
@@ -106,7 +109,7 @@ def test_other_seeds_and_some_variants_join_the_same_tables(run, tmp_path):
     assert "| without border weight | none | 2 |" in printed
     _, _, journal = run("--part", "validation", "--variants", "all,border", seeds=[0])
     assert journal == ["evaluating tiny-all-s0-validation-none", "evaluating tiny-border-s0-validation-none"]
-    parts = [row.part for row in read_rows(tmp_path / "runs" / "tiny" / "study.csv")]
+    parts = [row.part for row in read_values(tmp_path / "runs" / "tiny" / "study.csv").itertuples(index=False)]
     assert (parts.count("held_out"), parts.count("validation")) == (6, 4)
 
 
@@ -205,7 +208,7 @@ def test_other_evaluations_are_not_mixed_with_those_of_before(run, tmp_path):
         (["--network_def#norm", "layer"], {}, "run tiny-all-s0: norm 'layer' is refused"),
         ([], {"config_files": ["configs/trian.json"]}, "did you mean configs/train.json"),
         ([], {"metrics": {"ioo": "IoU"}}, "unknown 'ioo': did you mean iou"),
-        ([], {"evaluation": {**STUDY["evaluation"], "averaging": ["d5"]}}, "tta must be one of"),
+        ([], {"evaluation": {**STUDY["evaluation"], "tta": ["d5"]}}, "tta must be one of"),
         ([], {"variants": {"all": {}, "same": {}}}, "variants all and same of study tiny are the same training"),
     ],
 )
@@ -238,8 +241,8 @@ def test_values_of_a_grid_from_the_command_line_join_those_of_the_file(run, tmp_
     code, _, journal = run("--kernels", "[[4,8,10]]", **KERNELS)
     assert code == 0
     assert [line for line in journal if "training" in line] == ["training tiny-4-8-16-s0", "training tiny-4-8-10-s0"]
-    config = json.loads((tmp_path / "runs/tiny/records/tiny-4-8-10-s0.json").read_text())["config"]
-    assert config["network_def"]["kernels"] == [4, 8, 10]
+    config = json.loads((tmp_path / "runs/tiny/records/tiny-4-8-10-s0.json").read_text())["settings"]
+    assert [config[f"network_def.kernels.{k}"] for k in range(3)] == ["4", "8", "10"]
     code, printed, journal = run(**KERNELS)  # which were not named again, and stay in the tables
     assert [line for line in journal if "training" in line] == ["training tiny-2-8-16-s0", "training tiny-no_F3-s0"]
     assert "| kernels 4, 8, 10 | none | 1 |" in printed

@@ -9,7 +9,7 @@ import mlflow
 import pytest
 
 from bundle.studies.__main__ import main
-from bundle.studies.summary import read_rows
+from bundle.studies.summary import read_values
 
 
 @pytest.mark.slow
@@ -34,7 +34,7 @@ def test_a_study_from_end_to_end(study_file, cells, tmp_path, monkeypatch, capfd
 
     assert main([*command, *long, "--jobs", "2"]) == 0
     printed = capfd.readouterr().out
-    assert "[1/2] tiny-all-s3: training goes on" in printed
+    assert "[1/2] tiny-all-s3: training resumes" in printed
 
     found = {run.info.run_name: run for run in all_runs(store)}
     trainings = ["tiny-all-s3", "tiny-border-s3"]
@@ -55,9 +55,9 @@ def test_a_study_from_end_to_end(study_file, cells, tmp_path, monkeypatch, capfd
     files = {file.path for file in store.list_artifacts(parent.info.run_id)}
     assert {"study.csv", "summary.csv", "summary.md", "chart.png", "chart.svg", "config.json"} <= files
 
-    rows = read_rows(runs / "tiny" / "study.csv")
+    rows = read_values(runs / "tiny" / "study.csv")
     assert len(rows) == 4
-    for row in rows:  # the table says what MLflow says
+    for row in rows.itertuples():  # the table says what MLflow says
         run = store.get_run(row.run_id)
         assert run.info.run_name == f"tiny-{row.variant}-s3-held_out-none"
         assert run.data.metrics[f"held_out/{row.metric}"] == pytest.approx(row.value, rel=1e-5)

@@ -1,10 +1,12 @@
 """Study files: what they say, and what is refused in them."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from bundle.studies.study_file import read_study
+from bundle.studies.trial import StudyPaths, Trial
 from tests.conftest import ROOT
 from tests.studies.conftest import STUDY
 
@@ -13,7 +15,7 @@ GRID = {"name": "kernels", "option": "network_def#kernels", "values": [[4, 8], [
 
 def test_a_grid_makes_a_variant_of_each_value_and_the_first_is_the_reference(study_file):
     study = read_study(study_file(grid=GRID, seeds=[0]))
-    assert [run.name for run in study.runs()] == ["tiny-4-8-s0", "tiny-2-8-s0", "tiny-all-s0", "tiny-border-s0"]
+    assert study.choose() == [(variant, 0, None) for variant in ("4-8", "2-8", "all", "border")]
     assert study.reference == "4-8"
     assert study.variants["2-8"].options == {"network_def#kernels": [2, 8]}
     assert study.variants["2-8"].label == "kernels 2, 8"
@@ -23,28 +25,29 @@ def test_a_grid_makes_a_variant_of_each_value_and_the_first_is_the_reference(stu
 
 
 def test_the_variants_alternate_and_the_seeds_follow_one_another(study_file):
-    names = [run.name for run in read_study(study_file()).runs()]
-    assert names == ["tiny-all-s0", "tiny-border-s0", "tiny-all-s1", "tiny-border-s1"]
+    assert read_study(study_file()).choose() == [
+        (variant, seed, None) for seed in (0, 1) for variant in ("all", "border")
+    ]
 
 
 def test_every_fold_is_run_with_every_seed(study_file):
-    runs = read_study(study_file(folds=[2, 0], variants={"all": {}})).runs()
-    assert [run.name for run in runs] == ["tiny-all-f2-s0", "tiny-all-f0-s0", "tiny-all-f2-s1", "tiny-all-f0-s1"]
-    assert [(run.seed, run.fold) for run in runs] == [(0, 2), (0, 0), (1, 2), (1, 0)]
+    study = read_study(study_file(folds=[2, 0], variants={"all": {}}))
+    assert study.choose() == [("all", 0, 2), ("all", 0, 0), ("all", 1, 2), ("all", 1, 0)]
+    trials = [Trial(study, StudyPaths("tiny", Path("runs")), *each) for each in study.choose(seeds=[1])]
+    assert [trial.name for trial in trials] == ["tiny-all-f2-s1", "tiny-all-f0-s1"]
 
 
 def test_some_variants_and_other_seeds(study_file):
     study = read_study(study_file())
-    assert [run.name for run in study.choose(["border"], [7, 3])] == ["tiny-border-s7", "tiny-border-s3"]
-    assert study.choose() == study.runs()
+    assert study.choose(["border"], [7, 3]) == [("border", 7, None), ("border", 3, None)]
 
 
-def test_only_the_reference_has_further_averagings(study_file):
-    evaluation = {**STUDY["evaluation"], "averaging": ["d4", "none"], "reference_averaging": ["paper7", "none"]}
+def test_only_the_reference_has_further_ttas(study_file):
+    evaluation = {**STUDY["evaluation"], "tta": ["d4", "none"], "reference_tta": ["paper7", "none"]}
     study = read_study(study_file(evaluation=evaluation))
     assert study.reference == "all"
-    assert study.averaging_of("all") == ("d4", "none", "paper7")
-    assert study.averaging_of("border") == ("d4", "none")
+    assert study.tta_of("all") == ("d4", "none", "paper7")
+    assert study.tta_of("border") == ("d4", "none")
 
 
 @pytest.mark.parametrize(
@@ -61,9 +64,9 @@ def test_only_the_reference_has_further_averagings(study_file):
         ({"options": {"seed": 1}}, "option 'seed' cannot be one of study tiny"),
         ({"variants": {"all": {"options": {"tags": {}}}}}, "option 'tags' cannot be one of variant all of study tiny"),
         ({"config_files": "configs/train.json"}, "config_files of study tiny must be a list of texts"),
-        ({"evaluation": {"part": "all"}}, "evaluation of study tiny lacks config_files, averaging"),
+        ({"evaluation": {"part": "all"}}, "evaluation of study tiny lacks config_files, tta"),
         ({"variants": None}, "study tiny lacks variants"),
-        ({"afterwards": "maps"}, "afterwards of study tiny is 'maps': .*known are feature_maps"),
+        ({"afterwards": "maps"}, r"has an entry .afterwards.: remove it; .*python -m bundle.studies.feature_maps"),
         ({"grid": {"name": "k"}}, "grid of study tiny lacks option, values"),
         ({"grid": {**GRID, "values": [4, 8]}}, r"kernels must be a list of lists of integers.*got \[4, 8\]"),
         ({"grid": {**GRID, "values": [[4, 0]]}}, "kernels must be a list of lists of integers of at least 1"),

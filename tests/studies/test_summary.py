@@ -1,25 +1,26 @@
 """Statistics, tables and chart of a study, from numbers that are known."""
 
-import json
 import math
 import statistics
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from bundle.studies.places import Places
+from bundle.atomic import write_csv
 from bundle.studies.study_file import read_study
-from bundle.studies.summary import Row, collect, read_rows, summarise
+from bundle.studies.summary import collect, read_values, repeats_of, summarise
 from bundle.studies.summary_chart import draw, lines_of
-from bundle.studies.summary_files import write_report, write_rows
+from bundle.studies.summary_files import write_summary
 from bundle.studies.summary_markdown import markdown
+from bundle.studies.trial import Row, StudyPaths, Trial
 from tests.studies.conftest import STUDY
 
 
 @pytest.fixture
 def study(study_file):
-    evaluation = {**STUDY["evaluation"], "averaging": ["none", "d4"], "reference_averaging": ["none", "d4", "paper7"]}
+    evaluation = {**STUDY["evaluation"], "tta": ["none", "d4"], "reference_tta": ["none", "d4", "paper7"]}
     return read_study(study_file(seeds=[0, 1, 2, 3], evaluation=evaluation))
 
 
@@ -28,46 +29,46 @@ def rows(study):
     """Random values of all runs; the variant's seed 2 is missing, and one value is not defined."""
     random = np.random.RandomState(3)
     rows = [
-        Row(run.variant, run.seed, run.fold, part, averaging, metric, random.rand(), 5.0, "id")
-        for run in study.runs()
+        Row(variant, seed, fold, part, tta, metric, random.rand(), 5.0, "id")
+        for variant, seed, fold in study.choose()
         for part in ("held_out", "validation")
-        for averaging in study.averaging_of(run.variant)
+        for tta in study.tta_of(variant)
         for metric in study.metrics
-        if (run.variant, run.seed) != ("border", 2)
+        if (variant, seed) != ("border", 2)
     ]
     rows[0] = rows[0]._replace(value=math.nan)
-    return rows
+    return pd.DataFrame(rows)
 
 
-def reference(rows, variant, averaging, metric):
+def reference(rows, variant, tta, metric):
     """seed -> value, found one by one."""
     found = {}
-    for row in rows:
-        mine = row[0] == variant and row[3] == "held_out" and row[4] == averaging and row[5] == metric
+    for row in rows.itertuples(index=False):
+        mine = row[0] == variant and row[3] == "held_out" and row[4] == tta and row[5] == metric
         if mine and not math.isnan(row[6]):
             found[row[1]] = row[6]
     return found
 
 
 def test_summaries_equal_those_of_the_standard_library(study, rows):
-    summaries = {(each.variant, each.averaging, each.metric): each for each in summarise(study, rows)}
-    assert len(summaries) == 10  # two metrics of the reference with three averagings, of the variant with two
+    summaries = {(each.variant, each.tta, each.metric): each for each in summarise(study, repeats_of(study, rows))}
+    assert len(summaries) == 10  # two metrics of the reference with three ttas, of the variant with two
     against = {("border", "none"): ("all", "none"), ("border", "d4"): ("all", "d4"), ("all", "d4"): ("all", "none")}
     against[("all", "paper7")] = ("all", "none")
-    for (variant, averaging, metric), summary in summaries.items():
-        own = reference(rows, variant, averaging, metric)
+    for (variant, tta, metric), summary in summaries.items():
+        own = reference(rows, variant, tta, metric)
         values = list(own.values())
         assert summary.n == len(values)
         assert summary.mean == pytest.approx(statistics.mean(values))
         assert summary.std == pytest.approx(statistics.stdev(values))
         assert (summary.min, summary.max) == (min(values), max(values))
-        if (variant, averaging) == ("all", "none"):
+        if (variant, tta) == ("all", "none"):
             assert (summary.against, summary.pairs, summary.worse) == ("", 0, 0)
             assert math.isnan(summary.difference)
             continue
-        other = reference(rows, *against[variant, averaging], metric)
+        other = reference(rows, *against[variant, tta], metric)
         differences = [own[seed] - other[seed] for seed in range(4) if seed in own and seed in other]
-        assert summary.against == "/".join(against[variant, averaging])
+        assert summary.against == "/".join(against[variant, tta])
         assert summary.pairs == len(differences)
         assert summary.difference == pytest.approx(statistics.mean(differences))
         assert summary.difference_std == pytest.approx(statistics.stdev(differences))
@@ -78,9 +79,14 @@ def test_summaries_equal_those_of_the_standard_library(study, rows):
 
 
 def test_one_run_has_no_spread(study, rows):
-    single = [row for row in rows if row.seed == 1]
-    assert all(math.isnan(summary.std) and summary.n == 1 for summary in summarise(study, single))
-    assert "±" not in markdown(study, single, summarise(study, single)).split("|", 1)[1].split("Differences")[0]
+    single = rows[rows.seed == 1]
+    assert all(math.isnan(summary.std) and summary.n == 1 for summary in summarise(study, repeats_of(study, single)))
+    assert (
+        "±"
+        not in markdown(study, single, summarise(study, repeats_of(study, single)))
+        .split("|", 1)[1]
+        .split("Differences")[0]
+    )
 
 
 def test_the_table_says_what_is_worse(study):
@@ -90,36 +96,41 @@ def test_the_table_says_what_is_worse(study):
         for (variant, seed), value in values.items()
         for metric in study.metrics
     ]
-    lines = markdown(study, rows, summarise(study, rows)).splitlines()
-    assert "|  | averaging | runs | minutes | pixel error ↓ | IoU ↑ |" in lines
+    rows = pd.DataFrame(rows)
+    lines = markdown(study, rows, summarise(study, repeats_of(study, rows))).splitlines()
+    assert "|  | tta | runs | minutes | pixel error ↓ | IoU ↑ |" in lines
     assert "| full recipe | none | 2 | 1.5 | 0.150 ± 0.071 | 0.850 ± 0.071 |" in lines
     assert "| without border weight | none | +0.010 ± 0.028 (1/2 worse) | −0.010 ± 0.028 (1/2 worse) |" in lines
 
 
 def test_nothing_measured_yet(study, tmp_path):
-    files, text = write_report(study, [], tmp_path)
+    files, text = write_summary(study, pd.DataFrame(columns=Row._fields), tmp_path)
     assert "nothing has been measured on part held_out yet" in text
-    assert [file.name for file in files] == ["summary.csv", "summary.md"]
+    assert [file.name for file in files] == ["study.csv", "summary.csv", "summary.md"]
     with pytest.raises(ValueError, match="nothing has been measured on part 'held_out'"):
-        draw(study, [])
+        draw(study, repeats_of(study, pd.DataFrame(columns=Row._fields)))
 
 
 def test_a_table_read_again_is_the_same(study, rows, tmp_path):
-    again = read_rows(write_rows(tmp_path / "study.csv", rows))
-    for row, other in zip(rows, again, strict=True):
-        assert row[:6] == other[:6]
+    again = read_values(write_csv(tmp_path / "study.csv", rows.columns, rows.itertuples(index=False), digits=6))
+    for row, other in zip(rows.itertuples(index=False), again.itertuples(index=False), strict=True):
+        assert row[:2] + row[3:6] == other[:2] + other[3:6]
+        assert math.isnan(other.fold)
         assert other.value == pytest.approx(row.value, rel=1e-5, nan_ok=True)
+    text = (tmp_path / "study.csv").read_text()
+    (tmp_path / "study.csv").write_text(text.replace("part,tta,", "part,averaging,"))  # as version 0.1 called it
+    pd.testing.assert_frame_equal(read_values(tmp_path / "study.csv"), again)
     (tmp_path / "study.csv").write_text("a,b\n")
     with pytest.raises(ValueError, match="must have the columns variant, seed"):
-        read_rows(tmp_path / "study.csv")
+        read_values(tmp_path / "study.csv")
     with pytest.raises(FileNotFoundError, match="run the study first"):
-        read_rows(tmp_path / "other.csv")
+        read_values(tmp_path / "other.csv")
 
 
 def test_the_chart_shows_every_value_at_its_place(study, rows):
-    figure = draw(study, rows)
+    figure = draw(study, repeats_of(study, rows))
     lines = [("all", "none"), ("border", "none"), ("all", "d4"), ("all", "paper7")]
-    assert lines_of(study, rows) == lines
+    assert lines_of(study, repeats_of(study, rows)) == lines
     for panel, metric in zip(figure.axes, study.metrics, strict=True):
         assert panel.get_title() == study.metrics[metric]
         assert ("lower" in panel.get_xlabel()) == (metric == "pixel_error")
@@ -136,15 +147,15 @@ def test_the_chart_shows_every_value_at_its_place(study, rows):
         assert panel.get_ylim()[0] > panel.get_ylim()[1]  # the first line is on top
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     variants = ["full recipe", "without border weight"]
-    assert labels == [*variants, "full recipe, averaging d4", "full recipe, averaging paper7"]
+    assert labels == [*variants, "full recipe, tta d4", "full recipe, tta paper7"]
 
 
 def test_the_report_is_made_of_the_table_alone_and_the_same_each_time(study, rows, tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        write_rows(tmp_path / name / "study.csv", rows)
-        files, text = write_report(study, read_rows(tmp_path / name / "study.csv"), tmp_path / name)
-        assert [file.name for file in files] == ["summary.csv", "summary.md", "chart.png", "chart.svg"]
+        write_csv(tmp_path / name / "study.csv", rows.columns, rows.itertuples(index=False), digits=6)
+        files, text = write_summary(study, read_values(tmp_path / name / "study.csv"), tmp_path / name)
+        assert [file.name for file in files] == ["study.csv", "summary.csv", "summary.md", "chart.png", "chart.svg"]
         assert (tmp_path / name / "summary.md").read_text() == text
     for file in files:
         assert file.read_bytes() == (tmp_path / "one" / file.name).read_bytes()
@@ -153,22 +164,22 @@ def test_the_report_is_made_of_the_table_alone_and_the_same_each_time(study, row
 
 
 def test_collecting_finds_what_is_there(study, tmp_path):
-    places = Places("tiny", tmp_path)
-    for run in study.choose(seeds=[0, 9]):  # also a seed that is not the study's
-        places.record(run).parent.mkdir(parents=True, exist_ok=True)
-        places.record(run).write_text(json.dumps({"variant": run.variant, "seed": run.seed, "fold": run.fold}))
-        folder = places.evaluation_dir(run, "held_out", "none")
+    paths = StudyPaths("tiny", tmp_path)
+    for variant, seed, fold in study.choose(seeds=[0, 9]):  # also a seed that is not the study's
+        trial = Trial(study, paths, variant, seed, fold)
+        trial.keep({"variant": variant, "seed": seed, "fold": fold, "evaluations": {}})
+        folder = trial.evaluation_dir("none")
         folder.mkdir(parents=True)
         (folder / "mlflow_run_id.txt").write_text("an id\n")
-        if run.variant == "border":
-            (folder / "summary.csv").write_text(f"metric,value,mean\npixel_error,0.{run.seed},7\niou,,\nloss,1,7\n")
-    places.run_dir(run).joinpath("history.csv").write_text(
+        if variant == "border":
+            (folder / "summary.csv").write_text(f"metric,value,mean\npixel_error,0.{seed},7\niou,,\nloss,1,7\n")
+    trial.run.path.joinpath("history.csv").write_text(
         "name,value\ntrain/seconds_step,90\ntrain/loss,1000\ntrain/sec"  # the last row is being written
     )
-    rows = collect(study, places)
-    assert [row[:6] for row in rows] == [
+    rows = collect(study, paths)
+    assert [row[:6] for row in rows.itertuples(index=False)] == [
         ("border", seed, None, "held_out", "none", metric) for seed in (0, 9) for metric in ("pixel_error", "iou")
     ]
-    assert [row.value for row in rows] == pytest.approx([0.0, math.nan, 0.9, math.nan], nan_ok=True)
-    assert [row.minutes for row in rows] == pytest.approx([math.nan, math.nan, 1.5, 1.5], nan_ok=True)
-    assert {row.run_id for row in rows} == {"an id"}
+    assert list(rows.value) == pytest.approx([0.0, math.nan, 0.9, math.nan], nan_ok=True)
+    assert list(rows.minutes) == pytest.approx([math.nan, math.nan, 1.5, 1.5], nan_ok=True)
+    assert set(rows.run_id) == {"an id"}

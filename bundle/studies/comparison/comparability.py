@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bundle.studies.comparison.mlflow_runs import Run
+from bundle.studies.comparison.mlflow_runs import Run, grouped
 from bundle.studies.comparison.run_settings import COMMIT, FINGERPRINT, measured_images
 
 __all__ = ["comparability"]
@@ -16,7 +16,7 @@ _NAMES = 6
 def comparability(runs: Sequence[Run], name_of: Callable[[Run], str]) -> list[str]:
     """One sentence for everything that forbids, or weakens, a comparison of these runs; none where all is alike."""
     found = []
-    data = _by(runs, lambda run: (run.params.get(FINGERPRINT) or "not recorded")[:12])
+    data = grouped(runs, lambda run: (run.params.get(FINGERPRINT) or "not recorded")[:12])
     if len(data) > 1:
         found.append(
             f"These runs are of different data and cannot be compared across it: {_told(data, name_of)}. "
@@ -24,7 +24,7 @@ def comparability(runs: Sequence[Run], name_of: Callable[[Run], str]) -> list[st
         )
     for part in dict.fromkeys(run.part for run in runs):
         # within one fingerprint, or the sentence above would be said twice
-        splits = _by([run for run in runs if run.part == part], measured_images)
+        splits = grouped([run for run in runs if run.part == part], measured_images)
         for fingerprint in dict.fromkeys(key[0] for key in splits):
             alike = [members for key, members in splits.items() if key[0] == fingerprint]
             if len(alike) > 1:
@@ -34,17 +34,10 @@ def comparability(runs: Sequence[Run], name_of: Callable[[Run], str]) -> list[st
                     f"Runs {kind} on different images of the same data (another split or fold): "
                     f"{_told(named, name_of)}. Best values are marked within the same images only."
                 )
-    code = _by(runs, lambda run: run.params.get(COMMIT, "not recorded")[:10])
+    code = grouped(runs, lambda run: run.params.get(COMMIT, "not recorded")[:10])
     if len(code) > 1:
         found.append(f"These runs were made by different versions of the code: {_told(code, name_of)}.")
     return found
-
-
-def _by(runs: Sequence[Run], key: Callable[[Run], object]) -> dict[Any, list[Run]]:
-    groups: dict[Any, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(key(run), []).append(run)
-    return groups
 
 
 def _told(groups: dict[Any, list[Run]], name_of: Callable[[Run], str]) -> str:

@@ -12,7 +12,7 @@ from bundle.atomic import write_text
 from bundle.console import did_you_mean
 from bundle.studies.comparison.comparability import comparability
 from bundle.studies.comparison.learning_curves import chart
-from bundle.studies.comparison.mlflow_runs import Run, RunStore, choose
+from bundle.studies.comparison.mlflow_runs import Run, RunStore, choose, grouped
 from bundle.studies.comparison.page import Figure, Page, Section, render, write_csv
 from bundle.studies.comparison.run_settings import differing, provenance, settings
 from bundle.studies.comparison.run_table import make_table, newest
@@ -135,11 +135,8 @@ def _names(
     evaluations: Sequence[Run], trained: dict[str, Run | None], told: dict[str, dict[str, str]]
 ) -> dict[str, str]:
     """An evaluation is called after its training; several of one part, also after what differs between them."""
-    alike: dict[tuple[str, str | None], list[Run]] = {}
-    for run in evaluations:
-        training = trained[run.run_id]
-        alike.setdefault((training.name if training is not None else run.name, run.part), []).append(run)
     names = {}
+    alike = grouped(evaluations, lambda run: ((trained[run.run_id] or run).name, run.part))
     for (name, _), together in alike.items():
         different = differing([told[run.run_id] for run in together])
         for run in together:

@@ -6,12 +6,12 @@ import csv
 import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,13 +19,17 @@ from bundle.console import did_you_mean
 from bundle.tracking.lineage import TRAINING_TAG
 from bundle.tracking.mlflow_store import reason  # its module also keeps MLflow from calling home
 
-__all__ = ["Run", "RunStore", "choose"]
+__all__ = ["Run", "RunStore", "choose", "grouped"]
+
+_Item = TypeVar("_Item")
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one for every file
 
 _SCHEMES = ("sqlite:///", "http://", "https://")
 #: tags of the tracker: parameters of a resumed run, and what stood for its id before it was opened
 _RESUMED, _OPENED_AS = "resumed.", "opened_as"
+#: MLflow gives no more in one answer, the newest first
+_MOST_RUNS = 50_000
 #: MLflow's SQL stores keep infinity as the largest double
 _INFINITE = 1e300
 
@@ -163,13 +167,7 @@ class RunStore:
                 return None
 
     def _search(self, experiment_id: str) -> list[Run]:
-        found, token = [], None
-        while True:
-            page = self._client.search_runs([experiment_id], max_results=1000, page_token=token)
-            found += [_run(entry) for entry in page]
-            token = page.token
-            if not token:
-                return found
+        return [_run(entry) for entry in self._client.search_runs([experiment_id], max_results=_MOST_RUNS)]
 
 
 def choose(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:
@@ -196,6 +194,14 @@ def choose(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:
             if run.parent_id in chosen or (training is not None and training.run_id in chosen):
                 chosen.add(run.run_id)
     return [run for run in runs if run.run_id in chosen]
+
+
+def grouped(items: Iterable[_Item], key: Callable[[_Item], Hashable]) -> dict[Any, list[_Item]]:
+    """Key -> the items that have it, in their order."""
+    groups: dict[Hashable, list[_Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
 def _run(entry: Any) -> Run:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bundle.metrics.selection import lower_is_better
-from bundle.studies.comparison.mlflow_runs import Run
+from bundle.studies.comparison.mlflow_runs import Run, grouped
 from bundle.studies.comparison.run_settings import COMMIT, SEED, differing, measured_images, settings
 
 __all__ = ["Row", "Table", "make_table", "newest"]
@@ -179,14 +179,10 @@ def _ordered(
 
 def _best(rows: Sequence[Row], metric: str) -> list[Row]:
     """Of every set of images that at least two rows measured; all of them where several are equal."""
-    alike: dict[object, list[tuple[float, Row]]] = {}
-    for row in rows:
-        mean = row.mean(metric)
-        if mean is not None and any(run.finished for run in row.runs):
-            alike.setdefault(measured_images(row.runs[0]), []).append((mean, row))
+    means = [(mean, row) for row in rows if row.finished and (mean := row.mean(metric)) is not None]
     choose = min if lower_is_better(metric) else max
     found = []
-    for entries in alike.values():
+    for entries in grouped(means, lambda entry: measured_images(entry[1].runs[0])).values():
         if len(entries) > 1:
             best = choose(mean for mean, _ in entries)
             found += [row for mean, row in entries if mean == best]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from bundle.metrics.selection import lower_is_better
 from bundle.studies.comparison.mlflow_runs import Run, RunStore
@@ -57,10 +58,7 @@ def evaluation_values(run: Run) -> dict[str, float]:
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
     """Mean of every value (N) and those before it, ``window`` in all; of fewer at the beginning."""
-    total = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
-    ends = np.arange(1, len(values) + 1)
-    begins = np.maximum(ends - window, 0)
-    return np.asarray((total[ends] - total[begins]) / (ends - begins))
+    return np.asarray(pd.Series(values).rolling(window, min_periods=1).mean())
 
 
 def _is_metric(name: str) -> bool:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import io
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
+import pandas as pd
 from PIL import Image
 
 from bundle.metrics.selection import lower_is_better
 from bundle.output.pictures import boxes_of, file_name
-from bundle.studies.comparison.mlflow_runs import Run, RunStore
+from bundle.studies.comparison.mlflow_runs import Run, RunStore, grouped
 from bundle.studies.comparison.run_settings import measured_images
 
 __all__ = ["Panel", "SharedImage", "ordered_images", "shared_images"]
@@ -70,11 +71,8 @@ def shared_images(store: RunStore, runs: Sequence[Run], metric: str, count: int)
     pictures = {run.run_id: found for run in runs if (found := store.pictures(run))}
     seen = [run for run in runs if run.run_id in pictures]
     seen = [run for run in seen if run.part is not None] or seen
-    alike: dict[object, list[Run]] = {}
-    for run in seen:
-        alike.setdefault(measured_images(run), []).append(run)
     shared = []
-    for together in alike.values():
+    for together in grouped(seen, measured_images).values():
         values = {run.run_id: {i: row.get(metric) for i, row in store.images(run).items()} for run in together}
         names = {file_name(image): image for found in values.values() for image in found}
         files = {run.run_id: {names.get(f, f): path for f, path in pictures[run.run_id].items()} for run in together}
@@ -102,17 +100,11 @@ def ordered_images(
     Returns:
         Images without a value come last, by name.
     """
-    runs_with: dict[str, list[str]] = {}
-    for run, found in files.items():
-        for image in found:
-            runs_with.setdefault(image, []).append(run)
-    means = {}
-    for image in sorted(runs_with):
-        if len(runs_with[image]) >= min(2, len(files)):
-            known = [value for run in runs_with[image] if (value := values[run].get(image)) is not None]
-            means[image] = float(np.mean(known)) if known else None
-    sign = -1 if lower else 1
-    return sorted(means.items(), key=lambda item: (item[1] is None, 0 if item[1] is None else sign * item[1]))
+    drawn = pd.DataFrame({run: dict.fromkeys(found, 1) for run, found in files.items()}).sort_index()
+    drawn = drawn[drawn.count(axis="columns") >= min(2, len(files))]
+    means = pd.DataFrame(values, drawn.index, drawn.columns, float).where(drawn.notna()).mean(axis="columns")
+    ordered = means.sort_values(ascending=not lower, kind="stable", na_position="last")
+    return [(str(image), None if math.isnan(mean) else mean) for image, mean in ordered.items()]
 
 
 def _add(image: SharedImage, run: Run, content: bytes | None, value: float | None, width: int) -> None:

@@ -1,4 +1,4 @@
-"""``python -m bundle.studies.feature_maps --study FILE --dataset_dir DIR``: the maps of the runs that are complete."""
+"""``python -m bundle.studies.feature_maps --study FILE --dataset_dir DIR``: maps of the trials that are complete."""
 
 from __future__ import annotations
 
@@ -12,52 +12,62 @@ from typing import Any
 
 from bundle.atomic import replacing, write_text
 from bundle.console import own_cause, require_known_options
-from bundle.studies import commands
-from bundle.studies.definition import Study, options_of
-from bundle.studies.feature_maps.branch_maps import RunMaps, maps_of, tuning_images
+from bundle.studies.__main__ import arguments, open_study
+from bundle.studies.__main__ import main as run_study
+from bundle.studies.definition import Study
+from bundle.studies.feature_maps.branch_maps import TrialMaps, maps_of, tuning_images
 from bundle.studies.feature_maps.kernel_rule import pairs
 from bundle.studies.feature_maps.map_pictures import colour_scales, draw_run, draw_sheet
 from bundle.studies.feature_maps.rule_text import rule_text, write_contrasts, write_pairs
-from bundle.studies.places import Places
-from bundle.studies.study_file import read_study
-from bundle.studies.summary import collect, recorded_runs, with_recorded
-from bundle.tracking import earlier_run_id, sqlite_uri
+from bundle.studies.summary import collect
+from bundle.studies.trial import StudyPaths, Trial, recorded_trials
+from bundle.tracking import earlier_run_id
 from bundle.tracking.mlflow_store import log_artifact, reason
 
 __all__ = ["main"]
 
 logger = logging.getLogger(__name__)
 
+#: options of a study that say what is run, not of what maps are drawn
+_OF_RUNNING = ("variants", "seeds", "part", "minutes", "report_only", "accept_changes")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line.
 
     Returns:
-        0; 2 when there is nothing to be shown.
+        0; 2 when there is nothing to be shown; of a study that is run first, its status unless that is 0.
     """
     parser = argparse.ArgumentParser(
         prog="python -m bundle.studies.feature_maps",
         allow_abbrev=False,
         description="Score maps of the DCN's branches on the validation images: pictures, contrasts, and how often the "
         "rule 'shrink the kernel of the weakest branch' was right. May be repeated while the study goes on.",
-        epilog="All other options are those that the study was given.",
+        epilog="All other options are those of python -m bundle.studies, --study FILE among them, as the study was "
+        "given them.",
     )
-    parser.add_argument("--study", type=Path, required=True, help="JSON file, such as configs/studies/dcn_kernels.json")
-    parser.add_argument("--dataset_dir", help="default: what the config says")
-    parser.add_argument("--output_dir", type=Path, default=Path("runs"), help="folder of all runs (default runs)")
-    parser.add_argument("--tracking_uri", help="default: the store in output_dir")
     parser.add_argument("--images", type=int, default=3, help="validation images to look at (default 3)")
-    own, rest = parser.parse_known_args(argv)
+    parser.add_argument("--run", action="store_true", help="run the study first, or go on with it")
+    own, words = parser.parse_known_args(argv)
+    status = run_study(words) if own.run else 0
+    if status not in (0, 1):  # 1: a training failed, and others are complete
+        return status
     try:
-        places = Places(own.study.stem, own.output_dir, own.dataset_dir, own.tracking_uri)
-        study, options = with_recorded(read_study(own.study), places), options_of(rest)
-        if study.grid is not None:
-            options.pop(study.grid.name, None)  # the study's records tell which there are
-        study = study.with_options(options)
-        _require_known(study, places)
-        print(show_maps(study, places, own.images))
-        print(f"pictures and tables: {places.folder / 'feature_maps'}")
-        return 0
+        given, options = arguments(words)
+        for name in _OF_RUNNING if not own.run else ():
+            if getattr(given, name):
+                raise ValueError(f"--{name} is an option of running a study: add --run, or leave it out")
+        study, paths, _ = open_study(given, options)
+        trials = [trial for trial in recorded_trials(study, paths) if trial.run.complete]
+        if not trials:
+            raise FileNotFoundError(
+                f"no run of study {study.name} in {paths.output_dir} is complete: run the study first, or add --run"
+            )
+        # a misspelt option of this command is one that no config has
+        require_known_options(trials[0].evaluation(study.tta[0]).words("run"))
+        print(show_maps(study, paths, trials, own.images))
+        print(f"pictures and tables: {paths.folder / 'feature_maps'}")
+        return status
     except Exception as error:
         cause = own_cause(error) or error  # of MONAI's chain of errors only the one that helps
         if os.environ.get("SEAMLESS_TRACEBACK") or not isinstance(cause, (ValueError, OSError)):
@@ -66,61 +76,46 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _require_known(study: Study, places: Places) -> None:
-    """Check the options that go on to the configs.
-
-    Raises:
-        ValueError: for one that no config has; a misspelt option of this command is one, too.
-    """
-    for run in study.choose(None, None)[:1]:
-        require_known_options(commands.evaluation(study, run, study.averaging[0], places).words("run"))
-
-
-def show_maps(study: Study, places: Places, count: int = 3) -> str:
-    """Draw and measure the maps of the runs that are complete, beside the study's tables and in MLflow.
+def show_maps(study: Study, paths: StudyPaths, trials: Sequence[Trial], count: int) -> str:
+    """Draw and measure the maps of trials that are complete, beside the study's tables and in MLflow.
 
     Returns:
         the contrasts and what became of the rule, in Markdown.
 
     Raises:
-        FileNotFoundError: when no run is complete.
         ValueError: as :func:`maps_of` and :func:`tuning_images`.
     """
-    order = list(study.variants)
-    runs = [run for run in recorded_runs(places) if run.variant in order and places.model_file(run).is_file()]
-    if not runs:
-        raise FileNotFoundError(f"no run of study {study.name} in {places.output_dir} is complete: run the study first")
-    runs.sort(key=lambda run: (order.index(run.variant), run.seed, run.fold or 0))
-    images = tuning_images(study, runs[0], places, count)
-    found = [maps_of(run, places, images) for run in runs]
+    images = tuning_images(trials[0], count)
+    found = [maps_of(trial, images) for trial in trials]
     scales = colour_scales(found)
-    client = _client(places)
-    for run in found:
-        folder = places.run_dir(run.run) / "feature_maps"
-        with replacing(folder / "maps.png") as part:
-            draw_run(run, study.variants[run.run.variant].label, images, scales).savefig(part)
-        values = {f"feature_maps/contrast_{name}": own.difference for name, own in run.contrasts.items()}
-        _log(client, places.run_dir(run.run), [folder / "maps.png"], values)
-    return _collected(study, places, client, found, draw_sheet(study, found, images, scales))
+    client = _client(paths)
+    for each in found:
+        folder = each.trial.run.path
+        picture = folder / "feature_maps" / "maps.png"
+        with replacing(picture) as part:
+            draw_run(each, study.variants[each.trial.variant].label, images, scales).savefig(part)
+        values = {f"feature_maps/contrast_{name}": own.difference for name, own in each.contrasts.items()}
+        _log(client, folder, [picture], values)
+    return _collected(study, paths, client, found, draw_sheet(study, found, images, scales))
 
 
-def _collected(study: Study, places: Places, client: Any, found: Sequence[RunMaps], sheet: Any) -> str:
-    folder = places.folder / "feature_maps"
+def _collected(study: Study, paths: StudyPaths, client: Any, found: Sequence[TrialMaps], sheet: Any) -> str:
+    folder = paths.folder / "feature_maps"
     with replacing(folder / "sheet.png") as part:
         sheet.savefig(part)
-    trials = pairs(study, found, collect(study, places))
-    text = rule_text(study, found, trials)
+    compared = pairs(study, found, collect(study, paths))
+    text = rule_text(study, found, compared)
     write_text(folder / "rule.md", text)
-    tables = [write_contrasts(folder / "contrasts.csv", found), write_pairs(folder / "pairs.csv", study, trials)]
-    _log(client, places.folder, [folder / "sheet.png", folder / "rule.md", *tables], {})
+    tables = [write_contrasts(folder / "contrasts.csv", found), write_pairs(folder / "pairs.csv", study, compared)]
+    _log(client, paths.folder, [folder / "sheet.png", folder / "rule.md", *tables], {})
     return text
 
 
-def _client(places: Places) -> Any:
+def _client(paths: StudyPaths) -> Any:
     import mlflow
 
     try:
-        return mlflow.MlflowClient(places.tracking_uri or sqlite_uri(places.output_dir))
+        return mlflow.MlflowClient(paths.store)
     except Exception as error:  # of MLflow, SQLAlchemy or requests, as the store may be
         logger.warning("MLflow does not get the maps: %s", reason(error))
         return None

@@ -16,11 +16,9 @@ from bundle.data.item import Item
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import TrainedNetwork
 from bundle.networks import DCN
-from bundle.studies import commands
-from bundle.studies.definition import Run, Study
-from bundle.studies.places import Places
+from bundle.studies.trial import Trial
 
-__all__ = ["SUM", "Contrast", "RunMaps", "TuningImage", "contrast", "difference_maps", "maps_of", "tuning_images"]
+__all__ = ["SUM", "Contrast", "TrialMaps", "TuningImage", "contrast", "difference_maps", "maps_of", "tuning_images"]
 
 #: name of the map that a network decides by, the sum of those of its branches
 SUM = "sum"
@@ -48,7 +46,7 @@ class Contrast(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class RunMaps:
+class TrialMaps:
     """Of one training.
 
     Attributes:
@@ -58,22 +56,22 @@ class RunMaps:
         contrasts: name -> contrast. Those of the branches add up to that of their sum.
     """
 
-    run: Run
+    trial: Trial
     kernels: tuple[int, ...]
     maps: dict[str, list[NDArray[np.float16]]]
     contrasts: dict[str, Contrast]
 
 
-def tuning_images(study: Study, run: Run, places: Places, count: int) -> list[TuningImage]:
-    """The first ``count`` validation images, loaded as the evaluation of ``run`` loads them.
+def tuning_images(trial: Trial, count: int) -> list[TuningImage]:
+    """The first ``count`` validation images, loaded as the evaluation of ``trial`` loads them.
 
     Raises:
         ValueError: when the config keeps no validation images, or ``count`` is below 1.
     """
     if count < 1:
         raise ValueError(f"images must be at least 1, got {count}")
-    validation = dataclasses.replace(study, part="validation")
-    parser = commands.evaluation(validation, run, study.averaging[0], places).parser()
+    validation = dataclasses.replace(trial, study=dataclasses.replace(trial.study, part="validation"))
+    parser = validation.evaluation(trial.study.tta[0]).parser()
     items = parser.get_parsed_content("validate#items")[:count]
     load = Compose(parser.get_parsed_content("load"))
     found = []
@@ -84,17 +82,17 @@ def tuning_images(study: Study, run: Run, places: Places, count: int) -> list[Tu
     return found
 
 
-def maps_of(run: Run, places: Places, images: Sequence[TuningImage]) -> RunMaps:
+def maps_of(trial: Trial, images: Sequence[TuningImage]) -> TrialMaps:
     """The maps of a training that is complete.
 
     Raises:
         ValueError: when its network is no DCN with two classes, or was trained on one of the images.
     """
-    trained = TrainedNetwork(places.run_dir(run) / "best.pt")
+    trained = TrainedNetwork(trial.run.checkpoint)
     trained.require_unseen([image.item for image in images], "validation")
     network = trained.load().eval()
     if not isinstance(network, DCN):
-        raise ValueError(f"run {run.name} has a {type(network).__name__}: only a DCN has a score map for each branch")
+        raise ValueError(f"run {trial.name} has a {type(network).__name__}: only a DCN has a score map for each branch")
     found = [difference_maps(network, image.image) for image in images]
     maps, contrasts = {}, {}
     for name in found[0]:
@@ -102,7 +100,7 @@ def maps_of(run: Run, places: Places, images: Sequence[TuningImage]) -> RunMaps:
         contrasts[name] = contrast(own, [image.truth for image in images])
         mean = np.mean([each.mean(dtype=np.float64) for each in own])
         maps[name] = [(each - mean).astype(np.float16) for each in own]
-    return RunMaps(run, tuple(trained.card["network"]["kernels"]), maps, contrasts)
+    return TrialMaps(trial, tuple(trained.card["network"]["kernels"]), maps, contrasts)
 
 
 def difference_maps(network: DCN, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

@@ -12,15 +12,14 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from bundle.metrics.selection import lower_is_better
-from bundle.studies.definition import Run, Study
-from bundle.studies.feature_maps.branch_maps import SUM, RunMaps
-from bundle.studies.summary import Row
+from bundle.studies.definition import Study
+from bundle.studies.feature_maps.branch_maps import SUM, TrialMaps
+from bundle.studies.summary import repeats_of
 
-__all__ = ["Pair", "branch_contrasts", "pairs", "values_of", "weakest"]
-
-_Repeat = tuple[int, int | None]
+__all__ = ["Pair", "branch_contrasts", "pairs", "weakest"]
 
 
 class Pair(NamedTuple):
@@ -59,9 +58,9 @@ class Pair(NamedTuple):
         return len({_better(metric, change) for change in self.metric_changes[metric]}) == 1
 
 
-def branch_contrasts(found: Sequence[RunMaps], variant: str) -> dict[str, float]:
+def branch_contrasts(found: Sequence[TrialMaps], variant: str) -> dict[str, float]:
     """Contrast of each branch, the mean over the variant's repeats."""
-    runs = [run for run in found if run.run.variant == variant]
+    runs = [run for run in found if run.trial.variant == variant]
     names = [name for name in runs[0].contrasts if name != SUM] if runs else []
     return {name: float(np.mean([run.contrasts[name].difference for run in runs])) for name in names}
 
@@ -79,11 +78,12 @@ def weakest(contrasts: Mapping[str, float]) -> str:
     return min(contrasts, key=lambda name: contrasts[name])
 
 
-def pairs(study: Study, found: Sequence[RunMaps], rows: Sequence[Row]) -> list[Pair]:
+def pairs(study: Study, found: Sequence[TrialMaps], values: pd.DataFrame) -> list[Pair]:
     """All pairs of variants that have all branches and differ in exactly one kernel."""
-    kernels = {run.run.variant: run.kernels for run in found if len(run.contrasts) == len(run.kernels) + 1}
+    kernels = {run.trial.variant: run.kernels for run in found if len(run.contrasts) == len(run.kernels) + 1}
     contrasts = {variant: branch_contrasts(found, variant) for variant in kernels}
-    by_run = {_key(run.run): run.contrasts for run in found}
+    by_run = {(run.trial.variant, (run.trial.seed, run.trial.fold)): run.contrasts for run in found}
+    repeats = repeats_of(study, values)
     trials = []
     for one, other in combinations([variant for variant in study.variants if variant in kernels], 2):
         differing = [k for k, (a, b) in enumerate(zip(kernels[one], kernels[other], strict=True)) if a != b]
@@ -96,36 +96,21 @@ def pairs(study: Study, found: Sequence[RunMaps], rows: Sequence[Row]) -> list[P
         changes = [
             by_run[smaller, repeat][branch].difference - by_run[larger, repeat][branch].difference for repeat in common
         ]
-        values = {metric: values_of(study, rows, metric) for metric in study.metrics}
         trials.append(
             Pair(
                 *(larger, smaller, branch, kernels[larger][place], kernels[smaller][place]),
                 *(weakest(contrasts[larger]), float(np.mean(changes)) if changes else math.nan),
-                {
-                    metric: tuple(
-                        of[smaller, repeat] - of[larger, repeat]
-                        for variant, repeat in of
-                        if variant == larger and (smaller, repeat) in of
-                    )
-                    for metric, of in values.items()
-                },
+                {metric: _changes(repeats, (study.tta[0], metric), larger, smaller) for metric in study.metrics},
             )
         )
     return trials
 
 
-def values_of(study: Study, rows: Sequence[Row], metric: str) -> dict[tuple[str, _Repeat], float]:
-    """(variant, (seed, fold)) -> value of the study's part at its first averaging."""
-    wanted = (study.part, study.averaging[0], metric)
-    return {
-        (row.variant, (row.seed, row.fold)): row.value
-        for row in rows
-        if (row.part, row.averaging, row.metric) == wanted and not math.isnan(row.value)
-    }
-
-
-def _key(run: Run) -> tuple[str, _Repeat]:
-    return run.variant, (run.seed, run.fold)
+def _changes(repeats: pd.DataFrame, of: tuple[str, str], larger: str, smaller: str) -> tuple[float, ...]:
+    """Of one metric, in the repeats that have it of both."""
+    if not {(larger, *of), (smaller, *of)} <= set(repeats):
+        return ()
+    return tuple((repeats[(smaller, *of)] - repeats[(larger, *of)]).dropna())
 
 
 def _better(metric: str, change: float) -> bool:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from bundle.output.overlay import stretch
 from bundle.studies.definition import Study
-from bundle.studies.feature_maps.branch_maps import RunMaps, TuningImage
+from bundle.studies.feature_maps.branch_maps import TrialMaps, TuningImage
 
 __all__ = ["colour_scales", "draw_run", "draw_sheet"]
 
@@ -20,7 +20,7 @@ _INCH, _DPI = 1.75, 120
 _COLOURS = "PuOr"
 
 
-def colour_scales(found: Sequence[RunMaps]) -> dict[str, float]:
+def colour_scales(found: Sequence[TrialMaps]) -> dict[str, float]:
     """name -> the value, in logits, at which a map's colours end on both sides, over all runs.
 
     The 99th percentile of the absolute values: a weak map looks weak, and a few strong pixels do not hide the rest.
@@ -34,10 +34,10 @@ def colour_scales(found: Sequence[RunMaps]) -> dict[str, float]:
     return scales
 
 
-def draw_run(run: RunMaps, label: str, images: Sequence[TuningImage], scales: Mapping[str, float]) -> Figure:
+def draw_run(run: TrialMaps, label: str, images: Sequence[TuningImage], scales: Mapping[str, float]) -> Figure:
     """A row for each tuning image: image, truth, and the maps of one run."""
     names = [name for name in scales if name in run.maps]
-    figure, shelf = _shelf(len(images), 2 + len(names), f"{run.run.name}: {label}")
+    figure, shelf = _shelf(len(images), 2 + len(names), f"{run.trial.name}: {label}")
     for number, (image, row) in enumerate(zip(images, shelf, strict=True)):
         _gray(row[0], image.image, image.name)
         _gray(row[1], (image.truth > 0).astype(np.float32), "truth")
@@ -48,13 +48,13 @@ def draw_run(run: RunMaps, label: str, images: Sequence[TuningImage], scales: Ma
 
 
 def draw_sheet(
-    study: Study, found: Sequence[RunMaps], images: Sequence[TuningImage], scales: Mapping[str, float]
+    study: Study, found: Sequence[TrialMaps], images: Sequence[TuningImage], scales: Mapping[str, float]
 ) -> Figure:
     """A row for each variant, a column for each map: the first tuning image, as the variant's first seed sees it.
 
     Over each map stands its contrast, the mean over the variant's repeats.
     """
-    variants = [variant for variant in study.variants if any(run.run.variant == variant for run in found)]
+    variants = [variant for variant in study.variants if any(run.trial.variant == variant for run in found)]
     names = list(scales)
     ends = ", ".join(f"{name} ±{scales[name]:.1f}" for name in names)
     title = (
@@ -65,8 +65,8 @@ def draw_sheet(
     _gray(shelf[0][0], images[0].image, "image")
     _gray(shelf[0][1], (images[0].truth > 0).astype(np.float32), "truth")
     for variant, row in zip(variants, shelf[1:], strict=True):
-        runs = [run for run in found if run.run.variant == variant]
-        first = min(runs, key=lambda run: (run.run.seed, run.run.fold or 0))
+        runs = [run for run in found if run.trial.variant == variant]
+        first = min(runs, key=lambda run: (run.trial.seed, run.trial.fold or 0))
         row[0].set_ylabel(study.variants[variant].label, fontsize=7)
         for axes, name in zip(row, names, strict=False):
             if name in first.maps:

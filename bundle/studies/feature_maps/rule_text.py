@@ -8,22 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bundle.atomic import write_csv
 from bundle.networks.dcn import STRIDES
 from bundle.studies.definition import Study
-from bundle.studies.feature_maps.branch_maps import SUM, RunMaps
+from bundle.studies.feature_maps.branch_maps import SUM, TrialMaps
 from bundle.studies.feature_maps.kernel_rule import Pair, branch_contrasts, weakest
+from bundle.studies.summary_markdown import markdown_table, with_spread
 
 __all__ = ["rule_text", "write_contrasts", "write_pairs"]
 
 
-def write_contrasts(path: Path, found: Sequence[RunMaps]) -> Path:
+def write_contrasts(path: Path, found: Sequence[TrialMaps]) -> Path:
     """A line for every map of every run; contrast and std in logits, share of the sum's contrast."""
     head = ("variant", "seed", "fold", "map", "kernel", "contrast", "share", "std")
     lines = [
         (
-            *(run.run.variant, run.run.seed, run.run.fold, name),
+            *(run.trial.variant, run.trial.seed, run.trial.fold, name),
             None if name == SUM else run.kernels[int(name[1:]) - 1],
             *(own.difference, own.difference / run.contrasts[SUM].difference, own.std),
         )
@@ -35,21 +37,20 @@ def write_contrasts(path: Path, found: Sequence[RunMaps]) -> Path:
 
 def write_pairs(path: Path, study: Study, trials: Sequence[Pair]) -> Path:
     """A line for every pair; of a metric the mean change from the larger kernel to the smaller, and its spread."""
-    head = ["larger", "smaller", "branch", "from_kernel", "to_kernel", "weakest", "asked", "contrast_change"]
+    head = [*Pair._fields[:6], "asked", "contrast_change"]
     head += [f"{metric}_{what}" for metric in study.metrics for what in ("change", "change_std", "repeats")]
     lines: list[list[Any]] = []
     for pair in trials:
         line = [*pair[:6], pair.asked, pair.contrast_change]
-        for changes in pair.metric_changes.values():
-            mean = np.mean(changes) if changes else None
-            line += [mean, np.std(changes, ddof=1) if len(changes) > 1 else None, len(changes)]
+        for changes in map(pd.Series, pair.metric_changes.values()):
+            line += [changes.mean(), changes.std(), len(changes)]
         lines.append(line)
     return write_csv(path, head, lines, digits=6)
 
 
-def rule_text(study: Study, found: Sequence[RunMaps], trials: Sequence[Pair]) -> str:
+def rule_text(study: Study, found: Sequence[TrialMaps], trials: Sequence[Pair]) -> str:
     """The contrasts, what the rule suggests for the reference, and how often it was right, in Markdown."""
-    variants = [variant for variant in study.variants if any(run.run.variant == variant for run in found)]
+    variants = [variant for variant in study.variants if any(run.trial.variant == variant for run in found)]
     names = list(dict.fromkeys(name for run in found for name in run.contrasts if name != SUM))
     lines = [
         [study.variants[variant].label, *(_contrast_cell(found, variant, name) for name in (*names, SUM))]
@@ -58,7 +59,7 @@ def rule_text(study: Study, found: Sequence[RunMaps], trials: Sequence[Pair]) ->
     parts = [
         f"**{study.title}**, validation images: contrast of each map in logits (mean over cells less mean over "
         f"background; those of the branches add up), mean ± standard deviation over repeats.\n\n"
-        f"{_table(['', *names, SUM], lines)}",
+        f"{markdown_table(['', *names, SUM], lines)}",
         _suggestion(study, found),
     ]
     if trials:
@@ -66,14 +67,14 @@ def rule_text(study: Study, found: Sequence[RunMaps], trials: Sequence[Pair]) ->
     return "\n\n".join(parts) + "\n"
 
 
-def _suggestion(study: Study, found: Sequence[RunMaps]) -> str:
+def _suggestion(study: Study, found: Sequence[TrialMaps]) -> str:
     label = study.variants[study.reference].label
     contrasts = branch_contrasts(found, study.reference)
     if not contrasts:
         return f"The rule needs the maps of *{label}*, of which no run is complete yet."
     branch = weakest(contrasts)
     place = int(branch[1:]) - 1
-    kernel = next(run.kernels for run in found if run.run.variant == study.reference)[place]
+    kernel = next(run.kernels for run in found if run.trial.variant == study.reference)[place]
     smaller = list(range(kernel - 2, STRIDES[place] - 1, -2))
     step = f"try {', '.join(map(str, smaller))} px" if smaller else "it is as small as its stride already"
     return (
@@ -98,7 +99,7 @@ def _hits(study: Study, trials: Sequence[Pair]) -> str:
         "Pairs of variants that differ in one kernel: how often the smaller one is better on part "
         f"{study.part} in the mean over common repeats (in brackets: in every repeat). The rule is worth something "
         "where its line is above that of another branch.\n\n"
-        f"{_table(['kernel shrinks in', 'pairs', *study.metrics.values()], lines)}"
+        f"{markdown_table(['kernel shrinks in', 'pairs', *study.metrics.values()], lines)}"
     )
 
 
@@ -115,18 +116,12 @@ def _contrast_hits(names: Sequence[str], trials: Sequence[Pair]) -> str:
         known = [change for change in changes if not math.isnan(change)]
         cells.append(f"{sum(change > 0 for change in known)}/{len(known)}" if known else "")
     head = ["", *names]
-    return f"How often the smaller kernel raises its own map's contrast:\n\n{_table(head, [['pairs', *cells]])}"
+    return f"How often the smaller kernel raises its own map's contrast:\n\n{markdown_table(head, [['pairs', *cells]])}"
 
 
-def _contrast_cell(found: Sequence[RunMaps], variant: str, name: str) -> str:
-    runs = [run for run in found if run.run.variant == variant and name in run.contrasts]
+def _contrast_cell(found: Sequence[TrialMaps], variant: str, name: str) -> str:
+    runs = [run for run in found if run.trial.variant == variant and name in run.contrasts]
     values = [run.contrasts[name].difference for run in runs]
     if not values:
         return ""
-    spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.2f}{spread}".replace("-", "−")
-
-
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *lines])
+    return with_spread(float(np.mean(values)), float(pd.Series(values).std()), ".2f")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -13,11 +14,11 @@ from bundle.data import datalist
 from bundle.data.fingerprint import image_fingerprints
 from bundle.model import checkpoints
 from bundle.networks import DCN
-from bundle.studies.__main__ import main as run_study
-from bundle.studies.definition import Run
 from bundle.studies.feature_maps.__main__ import main
-from bundle.studies.feature_maps.branch_maps import RunMaps
+from bundle.studies.feature_maps.branch_maps import TrialMaps
 from bundle.studies.feature_maps.map_pictures import colour_scales
+from bundle.studies.study_file import read_study
+from bundle.studies.trial import StudyPaths, Trial
 from bundle.tracking import sqlite_uri
 from tests.studies.conftest import STUDY
 
@@ -116,13 +117,13 @@ def test_pictures_and_tables_of_whatever_is_complete(finished, study_file, cells
     assert "has seen" in capsys.readouterr().err
 
 
-def test_a_study_that_asks_for_the_maps_ends_with_them(finished, study_file, cells, tmp_path, capsys):
-    runs, path = tmp_path / "runs", study_file(**KERNELS, seeds=[0], afterwards="feature_maps")
+def test_the_study_is_run_first_when_asked_to(finished, study_file, cells, tmp_path, capsys):
+    runs, path = tmp_path / "runs", study_file(**KERNELS, seeds=[0])
     for variant, kernels in {"4-8-16": [4, 8, 16], "2-8-16": [2, 8, 16], "4-8-10": [4, 8, 10]}.items():
         finished(variant, 0, 0.5, kernels=kernels)
     finished("no_F3", 0, 0.4, kernels=[4, 8, 16], branches=[True, True, False])
     command = ["--study", str(path), "--dataset_dir", str(cells), "--output_dir", str(runs), "--accept_changes"]
-    assert run_study(command) == 0
+    assert main([*command, "--run"]) == 0
     assert "The rule of Takaya et al., read from *kernels 4, 8, 16*" in capsys.readouterr().out
     assert (runs / "tiny" / "feature_maps" / "sheet.png").is_file()
     assert "feature_maps" in {file.path for file in finished.client.list_artifacts(finished.parent)}
@@ -143,10 +144,12 @@ def test_an_option_that_nobody_knows_is_refused(option, finished, study_file, ce
     assert option[0].removeprefix("--") in capsys.readouterr().err
 
 
-def test_a_map_has_one_scale_of_colours_in_all_runs():
+def test_a_map_has_one_scale_of_colours_in_all_runs(study_file):
+    study = read_study(study_file())
+
     def run(variant, **maps):
         named = {name: [np.full((20, 20), value, np.float16)] for name, value in maps.items()}
-        return RunMaps(Run("tiny", variant, 0), (4, 8, 16), named, {})
+        return TrialMaps(Trial(study, StudyPaths("tiny", Path("runs")), variant, 0), (4, 8, 16), named, {})
 
     scales = colour_scales([run("a", F1=-3.0, sum=1.0), run("b", F1=1.0, F2=0.0, sum=2.0)])
     assert scales == {"F1": 3.0, "F2": 1.0, "sum": 2.0}

@@ -1,16 +1,17 @@
 """The rule on made-up contrasts and metrics, where every hit is known."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from bundle.studies.definition import Run
-from bundle.studies.feature_maps.branch_maps import SUM, Contrast, RunMaps
+from bundle.studies.feature_maps.branch_maps import SUM, Contrast, TrialMaps
 from bundle.studies.feature_maps.kernel_rule import branch_contrasts, pairs, weakest
 from bundle.studies.feature_maps.rule_text import rule_text, write_contrasts, write_pairs
 from bundle.studies.study_file import read_study
-from bundle.studies.summary import Row
+from bundle.studies.trial import Row, StudyPaths, Trial
 
 GRID = {
     "name": "kernels",
@@ -37,11 +38,11 @@ def measured(study_file):
             values = [value + (0.1 if seed else -0.1) for value in contrasts]
             named = {f"F{k}": Contrast(value, 1.0) for k, value in enumerate(values, start=1)}
             kernels = study.grid.value_of(variant) or (4, 8, 16)
-            run = Run("tiny", variant, seed)
-            found.append(RunMaps(run, kernels, {}, {**named, SUM: Contrast(sum(values), 2.0)}))
+            trial = Trial(study, StudyPaths("tiny", Path("runs")), variant, seed)
+            found.append(TrialMaps(trial, kernels, {}, {**named, SUM: Contrast(sum(values), 2.0)}))
             for metric, measures in (("pixel_error", errors), ("iou", ious)):
                 rows.append(Row(variant, seed, None, "held_out", "none", metric, measures[seed], 1.0, ""))
-    return study, found, rows
+    return study, found, pd.DataFrame(rows)
 
 
 def test_pairs_differ_in_one_kernel(measured):
@@ -67,10 +68,10 @@ def test_pairs_differ_in_one_kernel(measured):
 
 def test_only_repeats_that_both_have_are_compared(measured):
     study, found, rows = measured
-    rows = [row for row in rows if (row.variant, row.seed) != ("4-8-10", 0)]
+    rows = rows[(rows.variant != "4-8-10") | (rows.seed != 0)]
     (pair,) = [each for each in pairs(study, found, rows) if (each.larger, each.smaller) == ("4-8-16", "4-8-10")]
     assert pair.metric_changes["iou"] == pytest.approx((-0.07,))
-    unmeasured = [row for row in rows if row.variant != "4-8-10"]
+    unmeasured = rows[rows.variant != "4-8-10"]
     (pair,) = [each for each in pairs(study, found, unmeasured) if each.smaller == "4-8-10"]
     assert pair.better("iou") is None
     assert "| any branch of the reference | 3 | 1/2 (1) | 0/2 (0) |" in rule_text(
@@ -94,8 +95,8 @@ def test_the_text_counts_hits_and_says_what_the_rule_asks_for(measured):
 
 def test_a_branch_as_small_as_its_stride_cannot_shrink(measured):
     study, found, _ = measured
-    only = [run for run in found if run.run.variant == "4-8-16"]
-    small = [RunMaps(run.run, (4, 8, 8), {}, run.contrasts) for run in only]
+    only = [run for run in found if run.trial.variant == "4-8-16"]
+    small = [TrialMaps(run.trial, (4, 8, 8), {}, run.contrasts) for run in only]
     assert (
         "F3 does least (0.50 logits), so its kernel of 8 px should shrink: it is as small as its stride"
         in rule_text(study, small, [])
