@@ -400,7 +400,7 @@ def test_a_full_disk(bench: Bench, wide: dict[str, Any], tmp_path: Path) -> None
 def require_full(said: str, run_dir: Path, reason: str) -> None:
     pattern = (
         rf"OSError: {run_dir}/(best|last)\.pt cannot be written \({reason}\): it needs 0\.\d MiB, [\d.]+ MiB are free; "
-        rf"{run_dir}/last\.pt of epoch 1 stays\. To go on, make room and repeat the command with "
+        rf"{run_dir}/last\.pt of epoch 1 stays\. To resume, make room and repeat the command with "
         rf"--run_name {run_dir.name} --resume true"
     )
     assert re.search(pattern, said), said[-3000:]

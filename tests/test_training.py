@@ -139,7 +139,7 @@ def test_resuming_a_complete_run_says_so_and_changes_nothing(workflow, tmp_path,
     before = [(tmp_path / name).stat() for name in names]
     with caplog.at_level(logging.INFO):
         workflow(run_name="done", resume=True, max_epochs=2).run()
-    assert "is complete after 2 epochs; to go on, max_epochs must be above that, got 2" in caplog.text
+    assert "is complete after 2 epochs; to continue, max_epochs must be above that, got 2" in caplog.text
     assert [(s.st_ino, s.st_mtime_ns) for s in before] == [
         (s.st_ino, s.st_mtime_ns) for s in ((tmp_path / name).stat() for name in names)
     ]

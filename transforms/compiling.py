@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def compiled(**options: Any) -> Callable[[F], F]:
     """``numba.njit(cache=True, **options)``; without a cache where neither code nor home can be written.
 
-    Containers that run as another user than they were built by have no such place; each process then compiles anew.
+    Containers that run as another user than they were built by have no such place; each process then compiles again.
     """
 
     def decorate(function: F) -> F:

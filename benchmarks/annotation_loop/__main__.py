@@ -1,4 +1,4 @@
-"""``python -m benchmarks.annotation_loop --dataset_dir DIR``: run the loop, or go on with it."""
+"""``python -m benchmarks.annotation_loop --dataset_dir DIR``: run or resume the loop."""
 
 from __future__ import annotations
 

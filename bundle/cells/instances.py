@@ -30,7 +30,7 @@ def probability_to_instances(probability: np.ndarray, options: CellOptions | Non
         changes: single options by name, instead of those of ``options``.
 
     Returns:
-        HW[D] int32: 0 background, cells 1 .. N in the order of their first pixel. In a stack the numbers go on from
+        HW[D] int32: 0 background, cells 1 .. N in the order of their first pixel. In a stack the numbers continue from
         slice to slice: N is the number of cells of all slices, and no two slices share one.
 
     Raises:

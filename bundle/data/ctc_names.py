@@ -14,7 +14,7 @@ IMAGE, SEGMENTATION, TRACKING, RESULT = "t", "man_seg", "man_track", "mask"
 def frames_in(folder: str | os.PathLike[str], prefix: str) -> dict[int, Path]:
     """The files ``<prefix>TTT.tif`` of a folder by the number of their frame, in its order.
 
-    Files whose names begin otherwise are left out. What begins so and goes on differently is refused: a frame
+    Files whose names begin otherwise are left out. A name that begins so and ends differently is refused: a frame
     left out because of a misspelt name would be noticed by nobody.
 
     Args:

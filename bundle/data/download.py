@@ -100,7 +100,7 @@ def download(name: str, dest: Path, sources: Mapping[str, Source] = SOURCES) -> 
 
     Raises:
         ValueError: for an unknown name.
-        DownloadError: when there is no network, the server refuses, the connection breaks (run again to go on),
+        DownloadError: when there is no network, the server refuses, the connection breaks (run again to resume),
             the checksum differs, or the archive is damaged or reaches outside its folder.
     """
     if name not in sources:
@@ -151,9 +151,9 @@ def _fetch(url: str, part: Path) -> None:
     except urllib.error.URLError as error:
         raise DownloadError(f"{url} cannot be reached ({error.reason}): is there a network?") from error
     except (OSError, http.client.HTTPException) as error:
-        raise DownloadError(f"the download of {url} broke off ({error}): run again to go on") from error
+        raise DownloadError(f"the download of {url} broke off ({error}): run again to resume") from error
     if total is not None and part.stat().st_size != total:
-        raise DownloadError(f"{url} broke off after {part.stat().st_size} of {total} bytes: run again to go on")
+        raise DownloadError(f"{url} broke off after {part.stat().st_size} of {total} bytes: run again to resume")
 
 
 def _verify(part: Path, source: Source) -> None:

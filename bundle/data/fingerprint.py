@@ -69,7 +69,7 @@ def image_fingerprints(items: Iterable[Item]) -> dict[str, str]:
     """The pixels of every image of a datalist, without its labels: name -> 16 hexadecimal digits.
 
     What counts are the grey values that a network would see. An image therefore keeps its digits under another name,
-    saved anew without loss, and as a page of another stack. A file that cannot be read counts by its bytes. Items
+    saved again without loss, and as a page of another stack. A file that cannot be read counts by its bytes. Items
     without a name get their file's.
 
     Raises:

@@ -207,7 +207,7 @@ class LoadSliced(MapTransform):
 
 
 class ReadableItems(IterableDataset):
-    """The items of a datalist, transformed; files that cannot be used are noted and the rest go on.
+    """The items of a datalist, transformed; files that cannot be used are noted and skipped.
 
     For inference over a folder: one broken file must cost neither the others nor its mention at the end. Only
     :class:`ImageError` is skipped; a defect of a transform still stops.

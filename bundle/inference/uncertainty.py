@@ -60,7 +60,7 @@ def dropout_passes(
         inferer: such as :class:`bundle.inference.overlap_tile.OverlapTileInferer`, for images of any size.
         image: CHW[D], as the network was trained on (standardized), on the network's device.
         passes: at least 2; on a processor each takes as long as a segmentation.
-        seed: the same one gives the same passes; torch's own random numbers go on as if nothing had happened.
+        seed: the same one gives the same passes; torch's own random numbers are not affected.
 
     Returns:
         PHW[D], the probability of any class but 0, 0 .. 1.

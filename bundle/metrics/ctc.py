@@ -68,7 +68,7 @@ def seg(truth_frames: Iterable[ArrayLike], result_frames: Iterable[ArrayLike]) -
     for position, (truth, result) in enumerate(zip_longest(truth_frames, result_frames)):
         if truth is None or result is None:
             raise ValueError(
-                f"{'truth' if truth is None else 'result'}_frames end after {position} frames, the others go on"
+                f"{'truth' if truth is None else 'result'}_frames end after {position} frames, the others continue"
             )
         try:
             pooled.append(jaccard_indices(truth, result))

@@ -64,7 +64,7 @@ class TrainedNetwork:
 
     @property
     def card(self) -> dict[str, Any]:
-        """What is known of the network; empty when nothing lies beside it, or only what describes another content.
+        """The card; empty without one, or with one that describes another file.
 
         Raises:
             ValueError: when the card is damaged.
@@ -74,7 +74,7 @@ class TrainedNetwork:
             self._read()
             if card["sha256"] != self._sha256:
                 file = cards.card_file(self.path)
-                logger.warning("%s describes another file than %s that lies beside it, and is left out", file, self)
+                logger.warning("%s describes another file than %s and is ignored", file, self)
                 return {}
         return card
 
@@ -98,7 +98,7 @@ class TrainedNetwork:
             self._version, self._sha256, self._weights = version, hashlib.sha256(self._data).hexdigest(), None
 
     def definition(self, defaults: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any], str]:
-        """Name and arguments of the network, and the file that told; see :meth:`build`."""
+        """Name and arguments of the network, and the file that has them; see :meth:`build`."""
         described, source = self.card.get("network"), cards.card_file(self.path)
         if described is not None:
             if not isinstance(described, Mapping) or not isinstance(described.get("_target_"), str):
@@ -155,7 +155,7 @@ class TrainedNetwork:
         return cards.cell_options(self.card, **changes)
 
     def require_unseen(self, items: Sequence[Item], part: str) -> list[Item]:
-        """``items``, once it is sure that they are new to it, see :func:`bundle.model.card.require_unseen`."""
+        """``items``, if the network has not seen them; see :func:`bundle.model.card.require_unseen`."""
         return cards.require_unseen(items, part, self.card, self)
 
     def copy_to(self, path: str | os.PathLike[str]) -> None:

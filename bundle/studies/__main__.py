@@ -48,7 +48,7 @@ def arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, di
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time (default 1)")
     parser.add_argument("--minutes", type=float, help="begin no training later than this")
     parser.add_argument("--report_only", action="store_true", help="tables and chart from study.csv; run nothing")
-    parser.add_argument("--accept_changes", action="store_true", help="go on although settings are not those of before")
+    parser.add_argument("--accept_changes", action="store_true", help="continue although settings have changed")
     own, rest = parser.parse_known_args(argv)
     if own.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {own.jobs}")

@@ -44,7 +44,7 @@ def begin_run(
         folder: of the run.
         uri: of the store.
         names: of the experiment and of the run.
-        run: id of an earlier one to go on with; None opens a new one.
+        run: id of an earlier one to continue; None opens a new one.
         params, tags, config: see :func:`bundle.tracking.mlflow_store.describe`.
 
     Returns:
@@ -123,7 +123,7 @@ def _make_database(file: Path, artifacts: str) -> None:
     """Make an SQLite store with all its tables, unless there is one.
 
     MLflow makes them one by one. Killed in between it leaves a file that it cannot use again, and of two processes
-    that begin at the same moment one fails; so one process makes the file elsewhere, and the others wait for it.
+    that begin at the same time one fails; so one process makes the file elsewhere, and the others wait for it.
     """
     if file.exists():
         return

@@ -79,5 +79,5 @@ class StopDiverged:
 
 
 def _to_host(value: torch.Tensor) -> torch.Tensor:
-    """A copy that is on its way while the GPU goes on; it is there one step later."""
+    """A copy that is made while the GPU continues; it is ready one step later."""
     return value.to("cpu", non_blocking=True)

@@ -85,7 +85,7 @@ class MetricTables:
         self._write("images.csv", ["image", *values], images)
         summary = [[name, float(value), *_spread(values.get(name), order)] for name, value in state.metrics.items()]
         self._write("summary.csv", ["metric", "value", *_STATISTICS, "images"], summary)
-        logger.info("%d images measured: %s, images.csv beside it", len(order), self.folder / "summary.csv")
+        logger.info("measured %d images: %s and images.csv", len(order), self.folder / "summary.csv")
 
     def _write(self, name: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         atomic.write_csv(self.folder / name, head, rows, digits=6)  # a table that is there is whole: studies rely on it

@@ -33,7 +33,7 @@ _PUBLISH = ("if_none", "always", "never")
 class SaveRun:
     """Writes the checkpoints of a training run, and continues from them.
 
-    In ``run_dir``: ``last.pt`` holds all that training needs to go on (network, optimizer, schedules, epoch, best
+    In ``run_dir``: ``last.pt`` holds all that a training needs to resume (network, optimizer, schedules, epoch, best
     metric) after every epoch; ``best.pt`` the network of the best validation so far, or the newest one while there
     is no validation. When training completes, the best network may be published as ``model_file``. Network files are
     plain state dicts. All are written atomically and read with weights_only.
@@ -50,15 +50,15 @@ class SaveRun:
     Args:
         run_dir: folder of the run.
         network: the network in training (unwrapped from DistributedDataParallel by itself).
-        states: what else has ``state_dict`` and is needed to go on, by name: the optimizer, a learning rate schedule.
+        states: what else has ``state_dict`` and is needed to resume, by name: the optimizer, a learning rate schedule.
         evaluator: the engine of the validation; its key metric decides what is best. None: the last is the best.
         model_file: where the best network is published when training is complete; None for nowhere.
         publish: "if_none" leaves a model that is there, and prints how to replace it (:mod:`bundle.model.publish`);
             "always" replaces it; "never".
         resume: continue from ``last.pt``.
-        must_match: what must be the same for a run to go on: numbers and text such as seed and data fingerprint.
+        must_match: what must be the same for a run to resume: numbers and text such as seed and data fingerprint.
         interval: epochs between two writes of ``last.pt``; the last epoch is always written.
-        running: metrics of the trainer that add up over an epoch, by name; they go on in the middle of one.
+        running: metrics of the trainer that add up over an epoch, by name; they continue in the middle of one.
 
     Raises:
         ValueError: on resuming when the checkpoint is damaged, of another architecture, of a run of another
@@ -158,7 +158,7 @@ class SaveRun:
         missing = self.model_file is not None and not Path(self.model_file).is_file()
         if self._complete_epoch == trainer.state.epoch and not missing:
             logger.info(
-                "%s is complete after %d epochs; to go on, %s",
+                "%s is complete after %d epochs; to continue, %s",
                 self.run_dir,
                 trainer.state.epoch,
                 f"max_epochs must be above that, got {trainer.state.max_epochs}"
@@ -211,7 +211,7 @@ class SaveRun:
             steps = state.iteration - (state.epoch - 1) * state.epoch_length
             print(
                 f"{self._request.name}: saved epoch {state.epoch}, step {steps} of {state.epoch_length} in "
-                f"{self.run_dir / 'last.pt'}; to go on, repeat the command with --run_name {self.run_dir.name} "
+                f"{self.run_dir / 'last.pt'}; to resume, repeat the command with --run_name {self.run_dir.name} "
                 "--resume true",
                 flush=True,
             )
@@ -277,6 +277,6 @@ class SaveRun:
         except OSError as error:
             cure = "make room" if isinstance(error, checkpoints.DiskFullError) else "see to that"
             raise OSError(
-                f"{error}; {self._kept}. To go on, {cure} and repeat the command with --run_name {self.run_dir.name} "
+                f"{error}; {self._kept}. To resume, {cure} and repeat the command with --run_name {self.run_dir.name} "
                 "--resume true"
             ) from None

@@ -137,9 +137,9 @@ def test_errors():
         seg([np.array([[0]])], [np.array([[1]])])
     with pytest.raises(ValueError, match="no object"):
         seg([], [])
-    with pytest.raises(ValueError, match="result_frames end after 1 frames, the others go on"):
+    with pytest.raises(ValueError, match="result_frames end after 1 frames, the others continue"):
         seg([np.array([[1]])] * 2, [np.array([[1]])])
-    with pytest.raises(ValueError, match="truth_frames end after 0 frames, the others go on"):
+    with pytest.raises(ValueError, match="truth_frames end after 0 frames, the others continue"):
         seg([], iter([np.array([[1]])]))
 
 

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m bundle.studies.feature_maps",
         allow_abbrev=False,
         description="Score maps of the DCN's branches on the validation images: pictures, contrasts, and how often the "
-        "rule 'shrink the kernel of the weakest branch' was right. May be repeated while the study goes on.",
+        "rule 'shrink the kernel of the weakest branch' was right. May be repeated while the study runs.",
         epilog="All other options are those of python -m bundle.studies, --study FILE among them, as the study was "
         "given them.",
     )
