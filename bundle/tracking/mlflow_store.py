@@ -193,5 +193,5 @@ def reason(error: BaseException) -> str:
     while (before := root.__cause__ or root.__context__) is not None and id(before) not in chain:
         root = before
         chain.add(id(root))
-    told = root if isinstance(root, OSError) else error
-    return (str(told).splitlines() or [type(told).__name__])[0][:300]
+    cause = root if isinstance(root, OSError) else error
+    return (str(cause).splitlines() or [type(cause).__name__])[0][:300]
