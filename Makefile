@@ -70,7 +70,7 @@ MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 docs: install
 	$(MKDOCS)
-	@echo "open site/index.html"
+	@echo "open site/index.html; with search: $(PYTHON) -m http.server -d site --bind 127.0.0.1"
 
 format: install
 	$(BIN)/ruff check --fix .
