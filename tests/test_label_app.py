@@ -29,11 +29,11 @@ def model(tmp_path):
 def test_it_says_which_network_it_begins_or_goes_on_with(tmp_path, model, caplog):
     with caplog.at_level(logging.INFO):
         folder = prepare(tmp_path / "app", model=model)
-        assert f"begins with a copy of {model}: of unknown training" in caplog.text
+        assert f"starting with a copy of {model}: of unknown training" in caplog.text
         caplog.clear()
         prepare(tmp_path / "app", model=model)
-    assert f"goes on with {folder / 'models' / 'model.pt'}" in caplog.text
-    assert "begins" not in caplog.text
+    assert f"an earlier start, {folder / 'models' / 'model.pt'}: of unknown training" in caplog.text
+    assert "a copy of" not in caplog.text
 
 
 def test_torchvision_of_another_build_is_said_before_the_server_fails(tmp_path, model):
