@@ -12,7 +12,7 @@ from tests.studies.comparison.reading import images, tables
 def test_real_runs(workflow, tmp_path):
     options = {"held_out": 2, "max_epochs": 1}
     for name, width in (("narrow", 2), ("wide", 3)):
-        workflow(run_name=name, base_channels=width, **options).run()
+        workflow(run_name=name, base_channels=width, publish="always", **options).run()
     for folder, checkpoint in (("narrow", tmp_path / "runs" / "narrow" / "best.pt"), ("wide", tmp_path / "model.pt")):
         evaluation = {"run_id": "evaluating", "evaluation_dir": str(tmp_path / folder), "part": "held_out"}
         workflow("evaluate.json", **options, **evaluation, checkpoint=str(checkpoint)).run()
