@@ -17,7 +17,7 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.main import Main
 
 from bundle.console import own_cause
-from label_app.guard import require_values
+from bundle.model.plain_values import require_values
 from label_app.inference import InferTask
 from label_app.store import CheckedStore
 from label_app.training import TrainTask

@@ -11,7 +11,7 @@ from monailabel.tasks.train.bundle import BundleTrainTask
 
 from bundle.data.folder import pages
 from bundle.data.item import Item
-from label_app.guard import require_values
+from bundle.model.plain_values import require_values
 from label_app.partition import partition
 from label_app.store import CheckedStore, ignored_value
 

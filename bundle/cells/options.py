@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import Any
 
 from bundle.console import did_you_mean
@@ -52,6 +53,12 @@ class CellOptions:
 
     def __post_init__(self) -> None:
         threshold, low = self.threshold, self.low_threshold
+        for name in ("threshold", "low_threshold", "min_size", "close_gaps", "split_distance"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real | None if name == "low_threshold" else Real):
+                raise ValueError(f"{name} must be a number, got {value!r}")
+        if not isinstance(self.fill_holes, bool):  # "false" would count as true
+            raise ValueError(f"fill_holes must be true or false, got {self.fill_holes!r}")
         if not 0 <= threshold < 1:
             nearest = 0 if threshold < 0 else 0.99
             raise ValueError(f"threshold must be at least 0 and below 1 ({nearest} is near), got {threshold}")

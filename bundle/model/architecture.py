@@ -17,7 +17,7 @@ from torch import nn
 from bundle import networks
 from bundle.console import did_you_mean
 
-__all__ = ["PACKAGE", "build", "network_entry", "require_known_network", "unet_arguments"]
+__all__ = ["PACKAGE", "build", "network_entry", "require_fitting", "require_known_network", "unet_arguments"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ def require_known_network(parser: ConfigParser | None, entry: str = "network_def
         _network_class(target, entry)
 
 
-def build(target: str, arguments: Mapping[str, Any], source: str) -> nn.Module:
-    """A network of :mod:`bundle.networks` by its name, and nothing else.
+def require_fitting(target: str, arguments: Mapping[str, Any], source: str) -> type[nn.Module]:
+    """The network of :mod:`bundle.networks` with this name, which must take these arguments.
 
     Raises:
         ValueError: naming ``source``, for another name or an argument that the network does not take.
@@ -74,7 +74,16 @@ def build(target: str, arguments: Mapping[str, Any], source: str) -> nn.Module:
         raise ValueError(
             f"network {target} in {source}: {error}; allowed are {', '.join(inspect.signature(network).parameters)}"
         ) from None
-    return network(**arguments)
+    return network
+
+
+def build(target: str, arguments: Mapping[str, Any], source: str) -> nn.Module:
+    """A network of :mod:`bundle.networks` by its name, and nothing else.
+
+    Raises:
+        ValueError: as :func:`require_fitting`.
+    """
+    return require_fitting(target, arguments, source)(**arguments)
 
 
 def _network_class(target: str, source: str) -> type[nn.Module]:

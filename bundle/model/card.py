@@ -18,6 +18,7 @@ from bundle import atomic
 from bundle.cells import CellOptions
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.data.item import Item
+from bundle.model.card_schema import require_card
 from bundle.model.renamed import translated
 
 __all__ = ["OF_RUN", "card_file", "cell_options", "origin", "read_card", "require_unseen", "write_card"]
@@ -51,18 +52,16 @@ def read_card(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
     """The card beside a checkpoint, whichever content it describes (``sha256``); empty where there is none.
 
     Raises:
-        ValueError: when it is damaged.
+        ValueError: when it is damaged, or holds what no card may (:func:`bundle.model.card_schema.require_card`).
     """
     path = card_file(checkpoint)
     if not path.is_file():
         return {}
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON ({error}): remove it, or put the one of the checkpoint there") from error
-    if not isinstance(card, dict):
-        raise ValueError(f"{path} holds a {type(card).__name__} instead of names and values: remove it")
-    return card
+    return require_card(card, path)
 
 
 def origin(card: Mapping[str, Any]) -> str:
@@ -72,7 +71,7 @@ def origin(card: Mapping[str, Any]) -> str:
         >>> origin(read_card("models/em_membranes.pt"))
         'em-membranes, trained on 20 images: train-00, train-01, train-02, ...'
     """
-    config, data = card.get("config", {}), card.get("data", {})
+    config, data = card.get("config"), card.get("data", {})
     names = list(data.get("trained_on", {}))
     if not names:
         return "of unknown training"
@@ -91,16 +90,23 @@ def cell_options(card: Mapping[str, Any], **changes: Any) -> CellOptions:
     Raises:
         ValueError: for an option that is unknown or out of its range.
     """
-    config = card.get("config", {})
+    return CellOptions.of(_UNTOLD, **_trained_cells(card) | changes)
+
+
+def _trained_cells(card: Mapping[str, Any]) -> dict[str, Any]:
+    if "cells" in card:
+        return dict(card["cells"])
+    # cards of earlier versions have them in the executed config only, whose expressions have no meaning elsewhere
+    config = card.get("config")
     trained = config.get("cells") if isinstance(config, dict) else None
-    trained = translated("cells", trained) if isinstance(trained, dict) else {}
-    # an expression of the training's config has no meaning in another one
-    plain = {
-        name: trained[name]
+    known = translated("cells", trained) if isinstance(trained, dict) else {}
+    return {
+        name: known[name]
         for name in vars(_UNTOLD)
-        if name in trained and not (isinstance(trained[name], str) and trained[name].startswith(("$", "@", "%")))
+        if isinstance(known.get(name), str | float | int | None)
+        and name in known
+        and not str(known[name]).strip().startswith(("$", "@", "%"))
     }
-    return CellOptions.of(_UNTOLD, **plain | changes)
 
 
 def require_unseen(items: Sequence[Item], part: str, card: Mapping[str, Any], network: object) -> list[Item]:

@@ -16,7 +16,7 @@ from bundle.cells import CellOptions
 from bundle.data.item import Item
 from bundle.model import card as cards
 from bundle.model import checkpoints
-from bundle.model.architecture import PACKAGE, build, unet_arguments
+from bundle.model.architecture import PACKAGE, build, require_fitting, unet_arguments
 
 __all__ = ["TrainedNetwork"]
 
@@ -101,9 +101,8 @@ class TrainedNetwork:
         """Name and arguments of the network, and the file that has them; see :meth:`build`."""
         described, source = self.card.get("network"), cards.card_file(self.path)
         if described is not None:
-            if not isinstance(described, Mapping) or not isinstance(described.get("_target_"), str):
-                raise ValueError(f'"network" in {source} must be an object with a "_target_", got {described!r}')
             arguments = {name: value for name, value in described.items() if name != "_target_"}
+            require_fitting(described["_target_"], arguments, str(source))
             return described["_target_"], arguments, str(source)
         if defaults is not None and not self.path.is_file():
             return f"{PACKAGE}UNet", dict(defaults), "the defaults"

@@ -81,6 +81,7 @@ class DescribeRun:
             "data": self._data(),
             "provenance": provenance(config, self.data_fingerprint),
             "network": network_entry(parser),
+            **({} if parser is None or "cells" not in parser else {"cells": vars(parser.get_parsed_content("cells"))}),
             "config": config,
         }
         write_card(self.run_dir / "card.json", self._card)

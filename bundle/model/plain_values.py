@@ -1,4 +1,4 @@
-"""What a request may hold: values, and none of MONAI's expressions, which its configs would run as code."""
+"""Values, and none of MONAI's expressions, which a config would run as code: in a request, in a card."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ __all__ = ["require_values"]
 
 #: how an expression, a reference and a macro begin in a MONAI config
 _MARKS = ("$", "@", "%")
+#: entries that make a mapping a component of a config
+_COMPONENT = ("_target_", "_requires_", "_mode_", "_disabled_")
 
 
 def require_values(content: Any, name: str = "request") -> None:
-    """Check everything within a request, as deep as it goes.
+    """Check everything within ``content``, as deep as it goes.
 
     Raises:
         ValueError: naming the first entry that a config would not take as it is.
     """
     if isinstance(content, Mapping):
         for key, value in content.items():
+            if key in _COMPONENT:
+                raise ValueError(f"{name} must be a value, got an object with {key!r}, which would be run as code")
             require_values(str(key), f"the name of an entry of {name}")
             require_values(value, f"{name}, {key}")
     elif isinstance(content, (list, tuple)):
