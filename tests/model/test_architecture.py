@@ -116,7 +116,7 @@ def test_nothing_but_a_network_is_ever_called(checkpoint, target, tmp_path, monk
         (DCN_ENTRY | {"depht": 3}, r"unexpected keyword argument 'depht'; allowed are spatial_dims, .*branches"),
         (DCN_ENTRY | {"kernels": [4, 8, 7]}, "F3 is 7 px, smaller than its stride of 8"),
         ({"base_channels": 2}, '"network" in .* must be an object with a "_target_"'),
-        ("DCN", '"network" in .* must be an object with a "_target_", got \'DCN\''),
+        ("DCN", "\"network\" in .* must be of type dict or null, got 'DCN'"),
     ],
 )
 def test_what_cannot_be_made_says_why(checkpoint, entry, message):
