@@ -40,17 +40,17 @@ def test_what_is_known_lies_beside_the_model_or_in_the_folder_of_its_run(tmp_pat
     assert card_file(tmp_path / "model.pt") == tmp_path / "model.json"
     assert TrainedNetwork(tmp_path / "model.pt").card == {}
     for number, name in enumerate(("about.json", "card.json")):  # the first is what earlier versions wrote
-        write_card(tmp_path / name, {"x": number})
+        write_card(tmp_path / name, {"result": {"epochs": number}})
         assert card_file(tmp_path / "best.pt") == card_file(tmp_path / "last.pt") == tmp_path / name
-        assert TrainedNetwork(tmp_path / "best.pt").card == {"x": number}
+        assert TrainedNetwork(tmp_path / "best.pt").card == {"result": {"epochs": number}}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["about.json", "card.json"]
 
 
 def test_what_was_said_of_another_file_is_left_out(tmp_path, caplog):
     model = tmp_path / "model.pt"
     model.write_bytes(b"one")
-    write_card(tmp_path / "model.json", {"x": 1}, of=model)
-    assert TrainedNetwork(model).card["x"] == 1
+    write_card(tmp_path / "model.json", {"result": {"epochs": 1}}, of=model)
+    assert TrainedNetwork(model).card["result"] == {"epochs": 1}
     model.write_bytes(b"two")
     with caplog.at_level(logging.WARNING):
         assert TrainedNetwork(model).card == {}
