@@ -76,7 +76,19 @@ def negative_label(data):
     write(data / "label" / "001.tif", np.full((96, 96), -7, np.int16))
 
 
+def image_as_label(data):
+    shutil.copy(data / "image" / "001.tif", data / "label" / "001.tif")
+
+
+def one_image_in_two_parts(data):
+    seen = tifffile.imread(data / "image" / "001.tif")
+    for number in (0, 2, 3, 4):
+        write(data / "image" / f"00{number}.tif", np.rot90(seen.astype(np.float32) * 3 + number, number))
+
+
 SPOILED = {
+    image_as_label: ("001.tif", "same file as its image"),
+    one_image_in_two_parts: ("validation has 1 of 1 images that training has too", "image/00", ".tif is "),
     missing: ("spoiled", "is no folder"),
     empty: ("spoiled", "is empty"),
     image_without_label: ("002", "label"),
@@ -99,11 +111,20 @@ def test_bad_training_data(spoil, data, workflow, tmp_path):
     assert not (tmp_path / "model.pt").exists()
 
 
-@pytest.mark.parametrize(("value", "told"), [(0, "has no cell"), (5, "has no background")])
-def test_a_label_of_one_class_is_warned_about(value, told, data, workflow):
+@pytest.mark.parametrize(
+    ("value", "told"), [(0, "marks an object"), (5, "has background, all their pixels are"), (-1, "an annotated pixel")]
+)
+@pytest.mark.filterwarnings("ignore:the label of")
+def test_labels_of_which_nothing_can_be_learned(value, told, data, workflow, tmp_path):
     for file in (data / "label").glob("*.tif"):
-        write(file, np.full((96, 96), value, np.uint16))
-    with pytest.warns(UserWarning, match=told):
+        write(file, np.full((96, 96), value, np.int16))
+    assert told in message(lambda: workflow(dataset_dir=str(data), max_epochs=1).run())
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_a_label_of_one_class_is_warned_about(data, workflow):
+    write(data / "label" / "001.tif", np.zeros((96, 96), np.uint16))
+    with pytest.warns(UserWarning, match=r"001\.tif has no cell"):
         workflow(dataset_dir=str(data), max_epochs=1).run()
 
 

@@ -10,6 +10,7 @@ import torch
 from monai.data import CacheDataset
 from monai.transforms import Compose
 
+from bundle.data.checks import require_objects
 from bundle.data.item import Item
 
 __all__ = ["TileDataset"]
@@ -34,7 +35,8 @@ class TileDataset(CacheDataset):
         cache: keep the results of the transforms before the first random one in memory.
 
     Raises:
-        ValueError: for an empty ``data`` or another argument out of range.
+        ValueError: for an empty ``data`` or another argument out of range; with ``cache``, when no label of the items
+            has anything to learn, see :func:`bundle.data.checks.require_objects`.
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class TileDataset(CacheDataset):
         # in shared memory: workers that live through all epochs see it change
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         super().__init__(data, transform, cache_rate=float(cache), progress=False)
+        made = [(item["label"], str(data[i]["label"])) for i, item in enumerate(self._cache) if "label" in data[i]]
+        require_objects([label for label, _ in made], [file for _, file in made])
 
     def __len__(self) -> int:
         return self.samples_per_epoch

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,11 +17,23 @@ from bundle.atomic import sha256
 from bundle.data.errors import ImageError
 from bundle.data.item import FILES, Item
 from bundle.data.loading import LoadSlice
+from bundle.data.same_image import Likeness, Sketch, most_alike, sketch_of
 
-__all__ = ["IMAGES_BY", "fingerprint", "image_fingerprints", "run_fingerprint"]
+__all__ = [
+    "IMAGES_BY",
+    "READABLE",
+    "Seen",
+    "fingerprint",
+    "image_fingerprint",
+    "image_fingerprints",
+    "run_fingerprint",
+    "seen_images",
+]
 
-#: what :func:`image_fingerprints` goes by; digits of another kind cannot be compared with its own
-IMAGES_BY = "pixels"
+#: what :func:`image_fingerprints` goes by
+IMAGES_BY = "sketches"
+#: what :func:`seen_images` can compare: its own, and the digits of earlier versions
+READABLE = (IMAGES_BY, "pixels")
 
 
 def fingerprint(items: Iterable[Item]) -> str:
@@ -65,22 +80,88 @@ def run_fingerprint(labelled: Sequence[Item], *parts: Sequence[Item]) -> str:
     return fingerprint(labelled if all((item["image"], item.get("label")) in known for item in used) else used)
 
 
-def image_fingerprints(items: Iterable[Item]) -> dict[str, str]:
-    """The pixels of every image of a datalist, without its labels: name -> 16 hexadecimal digits.
+class Seen(NamedTuple):
+    """An item whose image is known under another name, perhaps; ``same`` or nearly so (by a correlation)."""
 
-    What counts are the grey values that a network would see. An image therefore keeps its digits under another name,
-    saved again without loss, and as a page of another stack. A file that cannot be read counts by its bytes. Items
-    without a name get their file's.
+    item: Item
+    name: str
+    same: bool
+    correlation: float
+
+
+def image_fingerprints(items: Iterable[Item]) -> dict[str, str]:
+    """The pixels of every image of a datalist, without its labels: name -> text of a sketch.
+
+    What counts are the gray values that a network would see. An image is therefore known again under another name,
+    saved again, and as a page of another stack, see :func:`seen_images`. A file that cannot be read counts by its
+    bytes, an image of a single gray value by exactly its pixels: 16 hexadecimal digits. Items without a name get
+    their file's.
 
     Raises:
         FileNotFoundError: when a file is missing.
     """
-    return {item.get("name", Path(item["image"]).name): _pixels(item["image"], item.get("slice")) for item in items}
+    return {item.get("name", Path(item["image"]).name): image_fingerprint(item) for item in items}
+
+
+def image_fingerprint(item: Item) -> str:
+    """The text of one image, see :func:`image_fingerprints`."""
+    sketch = _sketch(item)
+    return _pixels(item["image"], item.get("slice")) if sketch is None else sketch.text()
+
+
+def seen_images(items: Iterable[Item], known: Mapping[str, str]) -> list[Seen]:
+    """Those of ``items`` that are among ``known`` images, or nearly.
+
+    The same are images whose pixels differ by a linear change of the gray values (8 to 16 bit, brightness, contrast,
+    inversion) and by turns of 90 degrees and flips; what such a change rounded does not matter. Nearly the same are
+    those whose thumbnails correlate by 0.95 or more in one of the eight orientations: a changed pixel, some noise,
+    blur, a few rows cropped; neighbours in a film, too.
+
+    It cannot see a part of an image (a tile of it, a crop of more than about 2 % of its side), turns by other angles,
+    elastic deformation, or another picture of the same specimen; nor near-copies of an image of a single gray value.
+
+    Args:
+        items: datalist.
+        known: name -> text of :func:`image_fingerprints`, of this version or of one before.
+
+    Raises:
+        FileNotFoundError: when a file is missing.
+        ValueError: for a text that is no fingerprint.
+    """
+    digits = {text: name for name, text in known.items() if re.fullmatch("[0-9a-f]{16}", text)}
+    sketches = {name: text for name, text in known.items() if text not in digits}
+    found = []
+    for item in items:
+        exact = digits.get(_pixels(item["image"], item.get("slice"))) if digits else None
+        sketch = _sketch(item) if exact is None else None
+        like = most_alike(sketch, sketches) if sketch is not None else None
+        if exact is not None:
+            like = Likeness(exact, True, 1.0)
+        if like is not None:
+            found.append(Seen(item, *like))
+    return found
+
+
+def _sketch(item: Item) -> Sketch | None:
+    status = os.stat(item["image"])
+    return _remember(item["image"], item.get("slice"), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1024)  # 20 KB each; a training asks twice
+def _remember(path: str, index: int | None, modified_ns: int, size: int) -> Sketch | None:
+    try:
+        return sketch_of(_gray(path, index))
+    except ImageError:
+        return None
+
+
+def _gray(path: str, index: int | None) -> np.ndarray:
+    return np.asarray(LoadSlice(rgb="luminance", spatial_dims=None)(path, index)).squeeze()
 
 
 def _pixels(path: str, index: int | None) -> str:
     try:
-        array = np.asarray(LoadSlice(rgb="luminance", spatial_dims=None)(path, index)).squeeze()
+        array = _gray(path, index)
     except ImageError:
         return hashlib.sha256(f"{_content(Path(path))} {index}".encode()).hexdigest()[:16]
     digest = hashlib.sha256(json.dumps(array.shape).encode())

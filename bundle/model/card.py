@@ -16,7 +16,7 @@ from typing import Any
 
 from bundle import atomic
 from bundle.cells import CellOptions
-from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
+from bundle.data.fingerprint import READABLE, Seen, seen_images
 from bundle.data.item import Item
 from bundle.model.card_schema import require_card
 from bundle.model.renamed import translated
@@ -129,28 +129,40 @@ def require_unseen(items: Sequence[Item], part: str, card: Mapping[str, Any], ne
         ValueError: naming the images and the split that the training had.
     """
     data = card.get("data", {})
-    if "trained_on" not in data or data.get("images_by") != IMAGES_BY:
+    if "trained_on" not in data or data.get("images_by") not in READABLE:
+        logger.warning("%s has no card that tells which images trained it: part %s cannot be checked", network, part)
+        return list(items)
+    chosen_by = {} if part == "validation" else data.get("validated_on", {})
+    known = {f"{name} (used to choose the checkpoint)": text for name, text in chosen_by.items()}
+    known |= {f"{name} (trained on)": text for name, text in data["trained_on"].items()}
+    seen = seen_images(items, known)
+    same, nearly = ([each for each in seen if each.same is wanted] for wanted in (True, False))
+    if nearly:
         logger.warning(
-            "%s has no card with the %s of the images that trained it: part %s cannot be checked",
-            network,
-            IMAGES_BY,
-            part,
-        )
+            "%d images of part %s are nearly images that %s has seen (copies, or neighbours in a film), so they are "
+            "no test: %s", len(nearly), part, network, _pairs(nearly),
+        )  # fmt: skip
+    if not same:
         return list(items)
-    seen = dict.fromkeys(data["trained_on"].values(), "trained on")
-    if part != "validation":
-        seen |= dict.fromkeys(data.get("validated_on", {}).values(), "used to choose the checkpoint")
-    found = [(name, seen[digest]) for name, digest in image_fingerprints(items).items() if digest in seen]
-    if not found:
-        return list(items)
-    some = ", ".join(f"{name} ({how})" for name, how in found[:5])
     if part in ("held_out", "validation"):
         raise ValueError(
-            f"part {part!r} has {len(found)} of {len(items)} images that {network} has seen: {some}; "
+            f"part {part!r} has {len(same)} of {len(items)} images that {network} has seen: {_pairs(same)}; "
             f"{_advice(card.get('split', {}))}, or measure on all images, seen ones too, by --part all"
         )
-    logger.warning("%d of %d images were used in training, so this is not a test: %s", len(found), len(items), some)
+    logger.warning(
+        "%d of %d images were used in training, so this is not a test: %s", len(same), len(items), _pairs(same)
+    )
     return list(items)
+
+
+def _pairs(seen: Sequence[Seen]) -> str:
+    """The first few, with the name that a network knows an image by where that is another one."""
+    told = []
+    for item, name, same, correlation in seen[:5]:
+        own = item.get("name", Path(item["image"]).name)
+        known = name if name.startswith(f"{own} (") else f"{own} = {name}" if same else f"{own} like {name}"
+        told.append(known if same else f"{known}, correlation {correlation:.3f}")
+    return ", ".join([*told, "..."] if len(seen) > len(told) else told)
 
 
 def _advice(split: Mapping[str, Any]) -> str:

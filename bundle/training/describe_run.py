@@ -11,7 +11,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.engines import Workflow
 
-from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
+from bundle.data.fingerprint import IMAGES_BY, READABLE, image_fingerprints
 from bundle.data.item import Item
 from bundle.model import TrainedNetwork
 from bundle.model.architecture import network_entry
@@ -97,7 +97,7 @@ class DescribeRun:
         if self.pretrained is None:
             return data
         before = self.pretrained.card.get("data", {})
-        if before.get("images_by") != IMAGES_BY:
+        if before.get("images_by") not in READABLE:
             logger.warning(
                 "%s has no card: the images that trained it are unknown, so no evaluation can call images held out",
                 self.pretrained,
@@ -122,7 +122,7 @@ class DescribeRun:
 def _merged(own: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
     """Both, by content: an earlier image keeps its name, unless another one has it now."""
     found = dict(own)
-    for name, digest in before.items():
-        if digest not in found.values():
-            found[name if name not in found else f"{name} ({digest})"] = digest
+    for name, text in before.items():
+        if text not in found.values():
+            found[name if name not in found else f"{name} ({text[:16]})"] = text
     return found

@@ -142,3 +142,27 @@ def test_without_knowledge_the_log_says_that_it_is_on_trust(items, tmp_path, cap
         with caplog.at_level(logging.WARNING):
             assert TrainedNetwork(tmp_path / name).require_unseen(items, "held_out") == items
         assert "cannot be checked" in caplog.text
+
+
+def test_held_out_copies_are_refused_in_another_gray_scale_and_orientation_and_near_copies_named(tmp_path, caplog):
+    waves = np.add.outer(np.sin(np.arange(90) / 7), np.cos(np.arange(80) / 3 + 1))
+    image = (60 * (waves + np.random.RandomState(0).normal(0, 0.5, waves.shape)) + 128).clip(0, 255).astype(np.uint8)
+    copies = {"a": image, "turned": np.rot90(image).astype(np.uint16) * 257, "cropped": image[1:, :-1]}
+    items = [{"image": str(tmp_path / f"{name}.tif"), "name": name} for name in copies]
+    for name, copy in copies.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", copy)
+    data = {"images_by": IMAGES_BY, "trained_on": image_fingerprints(items[:1]), "validated_on": {}}
+    write_card(tmp_path / "model.json", {"data": data})
+    with pytest.raises(ValueError, match=r"1 of 1 images .* has seen: turned = a \(trained on\); its training held"):
+        TrainedNetwork(tmp_path / "model.pt").require_unseen(items[1:2], "held_out")
+    with caplog.at_level(logging.WARNING):
+        assert TrainedNetwork(tmp_path / "model.pt").require_unseen(items[2:], "held_out") == items[2:]
+    assert "no test: cropped like a (trained on), correlation 0.9" in caplog.text
+
+
+def test_digits_of_an_earlier_version_are_still_checked(items, tmp_path):
+    seen = {"s0": "4918df4811805fd6"}  # of s0, as "images_by": "pixels" had them
+    write_card(tmp_path / "model.json", {"data": {"images_by": "pixels", "trained_on": seen}})
+    assert TrainedNetwork(tmp_path / "model.pt").require_unseen(items[1:], "held_out") == items[1:]
+    with pytest.raises(ValueError, match=r"1 of 4 images .*: s0 \(trained on\)"):
+        TrainedNetwork(tmp_path / "model.pt").require_unseen(items, "held_out")
