@@ -20,7 +20,7 @@ __all__ = ["RENAMED", "Renamed", "require_current_names", "successor", "translat
 class Renamed(NamedTuple):
     """One name: where it stood, and what it is now.
 
-    Places are "option", "component", "cells" (of a card), "checkpoint", "must_match", "param" and "study".
+    Places are "option", "component", "cells" (of a card), "checkpoint", "must_match", "param", "study" and "file".
     """
 
     where: str
@@ -97,6 +97,14 @@ RENAMED = (
     # entries of a study file, columns of its table
     Renamed("study", "averaging", "tta"),
     Renamed("study", "reference_averaging", "reference_tta"),
+    # config files
+    *(
+        Renamed(
+            "file", f"configs/networks/fcn{stride}s.json", "configs/networks/fcn.json", f"network_def#stride {stride}"
+        )
+        for stride in (8, 16, 32)
+    ),
+    Renamed("file", "configs/ablation/same_padding.json", "configs/networks/unet_same.json"),
     # a component's "_target_"
     *(Renamed("component", f"bundle.{old}", f"bundle.{new}") for old, new in _MOVED.items()),
 )

@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 from bundle.console import did_you_mean, own_cause, require_known_options
 from bundle.data.splits import pick
 from bundle.model.architecture import require_known_network
-from bundle.model.renamed import require_current_names
+from bundle.model.renamed import require_current_names, successor
 from bundle.studies.commands import Command, overlap
 from bundle.studies.definition import Study, Variant
 from bundle.studies.records import Record, settings_of
@@ -101,6 +101,8 @@ def _require_file(name: str, study: Study) -> None:
     if not path.is_file():
         beside = [str(other) for other in sorted(path.parent.glob("*.json"))]
         hint = did_you_mean(name, beside) if beside else "run the study from the bundle's own folder"
+        if (now := successor("file", name)) is not None:
+            hint = f"it is {now.new} now{', with ' if now.note else ''}{now.note}"
         raise FileNotFoundError(f"config file {name} of study {study.name} does not exist: {hint}")
     try:
         ConfigParser.load_config_file(name)
