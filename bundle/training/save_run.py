@@ -19,7 +19,9 @@ from bundle import atomic
 from bundle.model import checkpoints
 from bundle.model.publish import how_to_publish, is_published
 from bundle.model.renamed import translated
+from bundle.tracking.config import running_config
 from bundle.training.interruption import StopRequest
+from bundle.training.resume_settings import changed_settings, training_settings
 from bundle.training.resumed_loader import ResumedLoader
 from bundle.training.seeding import random_states, set_random_states
 
@@ -62,7 +64,7 @@ class SaveRun:
 
     Raises:
         ValueError: on resuming when the checkpoint is damaged, of another architecture, of a run of another
-            ``must_match`` or number of steps an epoch, or past ``max_epochs``.
+            ``must_match``, number of steps an epoch or settings that fix what is trained, or past ``max_epochs``.
         OSError: when a checkpoint cannot be written; the message names what is missing and the one that stays.
     """
 
@@ -93,6 +95,7 @@ class SaveRun:
         self.must_match = {name: str(value) for name, value in (must_match or {}).items()}
         self.interval = interval
         self.running = dict(running or {})
+        self._settings: dict[str, str] = {}
         self._request = StopRequest()
         self._best_epoch = -1
         self._complete_epoch = -1
@@ -130,6 +133,9 @@ class SaveRun:
         if not isinstance(content, Mapping) or "epoch" not in content:
             raise ValueError(f"{path} is no checkpoint of a training run; resume needs the last.pt of one")
         content = translated("checkpoint", content)
+        needed = ("network", *self.states, "iteration", "best_metric", "best_epoch")
+        if missing := [name for name in needed if name not in content]:
+            raise ValueError(f"{path} lacks {', '.join(missing)}: it cannot be resumed; start a new run, best.pt stays")
         steps = self._require_same(trainer, content, path)
         checkpoints.load_weights(self.network, checkpoints.network_weights(content), path)
         for name, thing in self.states.items():
@@ -175,6 +181,7 @@ class SaveRun:
             print(how_to_publish(self.run_dir, self.model_file), flush=True)
 
     def _begin(self, trainer: Engine) -> None:
+        self._settings = training_settings(running_config(), but=tuple(self.must_match))
         if self.resume:
             self.restore(trainer)
         if getattr(trainer.state, "rank", 0) == 0:
@@ -241,6 +248,7 @@ class SaveRun:
             "network": self.network.state_dict(),
             **{name: thing.state_dict() for name, thing in self.states.items()},
             "must_match": self.must_match,
+            **({"settings": self._settings} if self._settings else {}),
             "epoch": epochs,
             "iteration": trainer.state.iteration,
             "epoch_length": trainer.state.epoch_length,
@@ -254,12 +262,9 @@ class SaveRun:
         own = self.must_match | {"steps an epoch": str(state.epoch_length)}
         before = translated("must_match", content.get("must_match", {}))
         before["steps an epoch"] = str(content.get("epoch_length", state.epoch_length))
-        # what only one of them knows is no match either: else a setting with another name would not be compared
-        changed = [
-            f"{name} {own.get(name, 'not given')} instead of {before.get(name, 'not given')}"
-            for name in own | before
-            if own.get(name) != before.get(name)
-        ]
+        changed = changed_settings(before, own)
+        if "settings" in content:  # checkpoints of version 0.1 do not have them
+            changed += changed_settings(content["settings"], self._settings)
         if changed:
             raise ValueError(
                 f"{path} belongs to a run with other settings ({', '.join(changed)}): repeat its command and add "

@@ -1,10 +1,13 @@
 """What a training publishes, and which run may be resumed."""
 
+import json
+
 import pytest
 import torch
 from ignite.engine import Engine
 from torch import nn
 
+from bundle.console import own_cause
 from bundle.model import checkpoints, renamed
 from bundle.model.renamed import Renamed
 from bundle.training import SaveRun
@@ -88,3 +91,40 @@ def test_a_run_of_an_earlier_version_is_compared_under_todays_names(tmp_path, mo
         train(tmp_path / "run", 1.0, epochs=2, resume=True, must_match=SPLIT | {"fold": 1})
     train(tmp_path / "run", 1.0, epochs=2, resume=True)
     assert checkpoints.read(tmp_path / "run" / "last.pt")["must_match"] == kept
+
+
+def test_a_run_does_not_resume_with_settings_that_change_what_is_trained(workflow, tmp_path):
+    options = {"run_name": "one", "max_epochs": 1}
+    workflow(**options).run()
+    card = (tmp_path / "runs" / "one" / "card.json").read_bytes()
+    changes = {
+        "tile_size": 76,
+        "weight_map#w0": 0.0,
+        "elastic#sigma": 3.0,
+        "loss#reduction": "sum",
+        "lr_scheduler#warmup": 0.2,
+        "network_def#dropout": 0.1,
+        "cells#threshold": 0.9,
+    }
+    resumed = workflow(**{**options, "max_epochs": 2, "resume": True, **changes})
+    with pytest.raises(RuntimeError) as refused:
+        resumed.run()
+    cause = own_cause(refused.value)
+    assert isinstance(cause, ValueError)
+    for name, value in changes.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        assert f"{name.replace('#', '.')} {text} instead of" in str(cause), name
+    assert (tmp_path / "runs" / "one" / "card.json").read_bytes() == card
+    free = {"patience": 3, "val_interval": 2, "train#dataloader#num_workers": 0, "experiment_name": "another"}
+    workflow(**{**options, "max_epochs": 2, "resume": True, **free}).run()
+
+
+def test_a_checkpoint_that_lacks_entries_is_named(tmp_path):
+    train(tmp_path / "run", 1.0)
+    last = tmp_path / "run" / "last.pt"
+    for name in ("iteration", "best_metric", "network"):
+        content = {key: value for key, value in checkpoints.read(last).items() if key != name}
+        other = tmp_path / f"without_{name}"
+        checkpoints.write(other / "last.pt", content)
+        with pytest.raises(ValueError, match=f"last.pt lacks {name}: it cannot be resumed"):
+            train(other, 2.0, epochs=2, resume=True)

@@ -1,0 +1,42 @@
+"""Which settings of a config fix what is trained: a resumed run must have the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from bundle.tracking.config import flat_config
+
+__all__ = ["changed_settings", "training_settings"]
+
+#: entries that may differ: where things lie, how long it trains, what is recorded, on what machine
+_FREE = (
+    *("bundle_root", "dataset_dir", "layout", "output_dir", "model_file", "run_name", "resume", "resuming", "run_dir"),
+    *("tracking_uri", "experiment_name", "tracker", "publish", "max_epochs", "patience", "val_interval", "device"),
+    *("network", "initialize", "finalize", "validate", "labelled", "items", "must_match", "data_fingerprint"),
+    *("pretrained", "pretrained_network"),
+)
+#: of "train", only what the network sees
+_FREE_IN_TRAIN = ("items", "dataset", "dataloader", "sampler", "handlers", "trainer", "key_metric")
+
+
+def training_settings(config: Mapping[str, Any] | ConfigParser | None, but: Sequence[str] = ()) -> dict[str, str]:
+    """Path -> text of every value that fixes what is trained, without the entries ``but``; empty without a config."""
+    found = {}
+    for name, value in flat_config(config) if config is not None else ():
+        first, *rest = name.split(".")
+        if first in _FREE or first in but or (first == "train" and rest and rest[0] in _FREE_IN_TRAIN):
+            continue
+        found[name] = value
+    return found
+
+
+def changed_settings(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What differs, for a message: what only one of them knows is no match either."""
+    return [
+        f"{name} {now.get(name, 'not given')} instead of {before.get(name, 'not given')}"
+        for name in {**now, **before}
+        if before.get(name) != now.get(name)
+    ]
