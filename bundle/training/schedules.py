@@ -29,7 +29,7 @@ class WarmupCosine(LambdaLR):
 
     def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.1) -> None:
         if total_steps < 1:
-            raise ValueError(f"total_steps must be at least 1, got {total_steps!r}")
+            raise ValueError(f"total_steps must be at least 1, got {total_steps!r}: max_epochs must be at least 1")
         if not 0 <= warmup < 1:
             raise ValueError(f"warmup must lie in [0, 1), got {warmup!r}")
         rising = round(warmup * total_steps)
