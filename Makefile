@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help install quickstart test quick lint format docs bench sbom mlflow report figures label label-install test-label clean
+.PHONY: help install quickstart test quick lint format docs bench sbom mlflow report figures label label-check label-install test-label clean
 
 help:
 	@echo "make quickstart   install, train on synthetic cells (4 minutes on two cores), segment new images"
@@ -12,7 +12,7 @@ help:
 	@echo "make quick        lint, and the tests of what changed: under two minutes"
 	@echo "make lint         style, types, spelling, what may import what, and the pages of the site"
 	@echo "make docs         build the documentation site, site/index.html"
-	@echo "make mlflow       open the page that compares runs, on http://127.0.0.1:5000"
+	@echo "make mlflow       MLflow's pages on http://127.0.0.1:5000; it prints the address of the runs"
 	@echo "make report       compare the runs on one page, report/index.html"
 	@echo "make bench        what each hot part costs beside its peers"
 	@echo "make sbom         a list of all installed packages, sbom.json"
@@ -86,8 +86,13 @@ sbom: install
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[sbom]"
 	$(BIN)/cyclonedx-py environment $(BIN)/python --of JSON -o sbom.json
 
+# the store of make label is sqlite:///.label/model/cells/runs/mlflow.db
+MLFLOW_STORE ?= sqlite:///runs/mlflow.db
+
 mlflow: install
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///runs/mlflow.db --host 127.0.0.1 --port 5000
+	@echo "Open, as soon as MLflow runs:"
+	@$(BIN)/python -m bundle.tracking --tracking_uri $(MLFLOW_STORE)
+	exec $(BIN)/mlflow ui --backend-store-uri $(MLFLOW_STORE) --host 127.0.0.1 --port 5000
 
 report: install
 	$(BIN)/python -m bundle.report
@@ -111,11 +116,18 @@ $(LABEL_VENV)/.installed: pyproject.toml constraints-label.txt
 
 label-install: $(LABEL_VENV)/.installed
 
-# nothing is fetched; scores are computed when asked for, not after every sample
-label: label-install
+# 4 GB come after this only; the server's tests bring a way around a torchvision of another build
+label-check:
 	@test -d "$(STUDIES)" || case "$(STUDIES)" in http*://*) ;; *) echo "there is no folder $(STUDIES): make label STUDIES=DIR with your images"; exit 2;; esac
+	@test -e $(LABEL_VENV)/.installed || { $(PYTHON) -m venv $(LABEL_VENV) && $(LABEL_BIN)/python -m label_app.torch_build; }
+
+# nothing is fetched; scores are computed when asked for, not after every sample; exec: it ends when make is ended
+label: label-check
+	@$(MAKE) --no-print-directory label-install
 	$(LABEL_BIN)/python -m label_app.prepare --app "$(LABEL_APP)" $(LABEL_OPTIONS)
-	MONAI_LABEL_AUTO_UPDATE_SCORING=false \
+	@echo "Viewers, and curl as in docs/annotate.md, take http://127.0.0.1:$(LABEL_PORT); /info/ says what is there."
+	@echo "The page at / loads its scripts from the internet, and is blank without."
+	exec env MONAI_LABEL_AUTO_UPDATE_SCORING=false \
 	MONAI_LABEL_DATASTORE_FILE_EXT='["*.nii.gz", "*.nii", "*.png", "*.jpg", "*.jpeg", "*.bmp", "*.tif", "*.tiff", "*.PNG", "*.JPG", "*.TIF", "*.TIFF"]' \
 	$(LABEL_BIN)/python -m monailabel.main start_server --app "$(LABEL_APP)" --studies "$(STUDIES)" \
 		--host 127.0.0.1 --port $(LABEL_PORT) --conf models cells --conf zoo_source local --conf sam2 false

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--experiment", help="the one with the newest run, unless said")
     parser.add_argument("--runs", nargs="+", metavar="NAME", help="only these, with their evaluations and children")
     parser.add_argument("--output", default="report", help="folder of index.html and runs.csv (%(default)s)")
-    parser.add_argument("--metric", help="orders runs and images (rand_error, where it was measured)")
+    parser.add_argument("--metric", help="orders runs and images (best_by of the trainings)")
     parser.add_argument("--images", type=int, default=5, help="how many of the worst images to show (%(default)s)")
     options = vars(parser.parse_args(arguments))
     try:

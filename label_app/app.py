@@ -21,7 +21,7 @@ from bundle.model.plain_values import require_values
 from label_app.inference import InferTask
 from label_app.store import CheckedStore
 from label_app.training import TrainTask
-from label_app.uncertainty import DoubtScoring, MostDoubtful
+from label_app.uncertainty import MostUncertain, UncertaintyScoring
 
 __all__ = ["LabelApp"]
 
@@ -87,15 +87,18 @@ class LabelApp(_stock().MyApp, MONAILabelApp):  # type: ignore[misc]
         return {name: task for name, task in tasks.items() if task.is_valid()}
 
     def init_strategies(self) -> dict[str, Any]:
-        return {**super().init_strategies(), **{name: MostDoubtful(way) for name, way in self._doubts().items()}}
+        return {
+            **super().init_strategies(),
+            **{name: MostUncertain(way) for name, way in self._uncertainties().items()},
+        }
 
     def init_scoring_methods(self) -> dict[str, Any]:
-        return {**super().init_scoring_methods(), **self._doubts()}
+        return {**super().init_scoring_methods(), **self._uncertainties()}
 
-    def _doubts(self) -> dict[str, DoubtScoring]:
-        """One scoring method for each kind of doubt, of the first model that can segment."""
+    def _uncertainties(self) -> dict[str, UncertaintyScoring]:
+        """One scoring method for each kind of uncertainty, of the first model that can segment."""
         tasks = [task for task in self._infers.values() if task.is_valid() and hasattr(task, "bundle_path")]
-        return {kind: DoubtScoring(kind, tasks[0]) for kind in DoubtScoring.KINDS} if tasks else {}
+        return {kind: UncertaintyScoring(kind, tasks[0]) for kind in UncertaintyScoring.KINDS} if tasks else {}
 
     def infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
         self._require(request.get("model"), self._infers, "model")

@@ -14,9 +14,6 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from importlib import import_module
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +22,9 @@ from monai.bundle import ConfigParser
 from bundle.atomic import write_json
 from bundle.model import TrainedNetwork
 from bundle.model.checkpoints import default_model
+from label_app.torch_build import require_torchvision
 
-__all__ = ["adapted", "prepare", "require_torchvision"]
+__all__ = ["adapted", "prepare"]
 
 logger = logging.getLogger(__name__)
 
@@ -126,24 +124,6 @@ def adapted(
             raise ValueError(f"option {key!r} is no entry of train.json")
         parser[key] = value
     return dict(parser[""])
-
-
-def require_torchvision() -> None:
-    """MONAI Label imports torchvision, which cannot be imported beside a torch of another build (CPU, CUDA).
-
-    Raises:
-        RuntimeError: with the command that mends it.
-    """
-    if find_spec("torchvision") is None:
-        return
-    try:
-        import_module("torchvision")
-    except RuntimeError as error:
-        raise RuntimeError(
-            f"torchvision {version('torchvision')} is no match for torch {version('torch')} ({error}): install both "
-            f"from one index: {sys.executable} -m pip install --force-reinstall -c constraints-label.txt torch "
-            "torchvision, with --index-url as pytorch.org has it for your machine"
-        ) from error
 
 
 def _link(source: Path, target: Path) -> None:

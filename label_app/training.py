@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from monailabel.tasks.train.bundle import BundleTrainTask
 from bundle.data.folder import pages
 from bundle.data.item import Item
 from bundle.model.plain_values import require_values
+from label_app.outcome import outcome
 from label_app.partition import partition
 from label_app.store import CheckedStore, ignored_value
 
@@ -19,7 +21,7 @@ __all__ = ["TrainTask"]
 
 
 class TrainTask(BundleTrainTask):
-    """The stock training of a bundle, which feeds images and labels, with five things more.
+    """The stock training of a bundle, which feeds images and labels, with six things more.
 
     - Slices of a stack or volume are items of their own.
     - A label's value for pixels that nobody annotated goes with it, see :func:`label_app.store.ignored_value`.
@@ -27,6 +29,7 @@ class TrainTask(BundleTrainTask):
     - ``"pretrained": false`` begins with random weights.
     - ``options`` of a request are entries of ``train.json`` by name: ``{"options": {"run_name": "a", "resume": true}}``
       goes on with a run that was interrupted.
+    - The answer says what came out: epochs, the best metric, the run, and which network is in use now.
     """
 
     def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
@@ -38,7 +41,9 @@ class TrainTask(BundleTrainTask):
         if unknown:
             raise ValueError(f"options {', '.join(unknown)} are no entries of train.json")
         self._options = dict(options)
-        return super().__call__(request, datastore)
+        began = time.time()
+        super().__call__(request, datastore)
+        return outcome(Path(self.bundle_path), began)
 
     def _fetch_datalist(self, request: dict[str, Any], datastore: Any) -> list[Item]:
         if not isinstance(datastore, CheckedStore):  # a DICOM server's, whose labels have ids of their own

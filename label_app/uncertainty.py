@@ -14,17 +14,17 @@ from bundle.data.errors import image_error
 from bundle.inference import uncertainty
 from bundle.model import TrainedNetwork
 
-__all__ = ["DoubtScoring", "MostDoubtful"]
+__all__ = ["MostUncertain", "UncertaintyScoring"]
 
 logger = logging.getLogger(__name__)
 
 
-class DoubtScoring(ScoringMethod):
+class UncertaintyScoring(ScoringMethod):
     """Scores every image without a label, and notes in its info score and model: nothing is scored twice.
 
     Args:
-        kind: "epistemic", the disagreement of passes with dropout, or "border", the doubt between touching cells; see
-            :mod:`bundle.inference.uncertainty`.
+        kind: "epistemic", the disagreement of passes with dropout, or "border", the uncertainty between touching
+            cells; see :mod:`bundle.inference.uncertainty`.
         task: the inference task of the bundle.
 
     Requests may have ``max_images`` (so many at most are scored anew, in the order of their names; None for all),
@@ -34,12 +34,12 @@ class DoubtScoring(ScoringMethod):
     KINDS = ("epistemic", "border")
 
     def __init__(self, kind: str, task: Any) -> None:
-        super().__init__(f"the network's doubt, {kind}")
+        super().__init__(f"the network's uncertainty, {kind}")
         self.kind = kind
         self.task = task
 
     def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, float]:
-        """Scores by image; higher is more doubtful."""
+        """Scores by image; higher is more uncertain."""
         model = self._model()
         scores, fresh = {}, 0
         most = request.get("max_images")
@@ -84,14 +84,14 @@ class DoubtScoring(ScoringMethod):
         return sum(map(uncertainty.border_score, planes)) / len(planes)
 
 
-class MostDoubtful(Strategy):
+class MostUncertain(Strategy):
     """The unlabelled image with the highest score; once all are scored, the same one until it has a label.
 
     Images that are not scored yet are scored now, ``max_images`` of them at most (16): of a large folder, POST
     /scoring/KIND first.
     """
 
-    def __init__(self, scoring: DoubtScoring) -> None:
+    def __init__(self, scoring: UncertaintyScoring) -> None:
         super().__init__(f"{scoring.description}: the image with the most of it")
         self.scoring = scoring
 

@@ -3,19 +3,24 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bundle.atomic import sha256
 from bundle.model import TrainedNetwork, checkpoints
 from bundle.model.card import write_card
 from bundle.networks import DCN, UNet
+from label_app.outcome import outcome
 from label_app.partition import partition
 from label_app.prepare import prepare
+from label_app.torch_build import require_one_build
 from tests.conftest import ROOT
 
 
@@ -52,8 +57,55 @@ def test_torchvision_of_another_build_is_said_before_the_server_fails(tmp_path, 
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: torchvision 0.28.0 is no match for torch")
-    assert "pip install --force-reinstall" in done.stderr
+    assert "pip install --force-reinstall --index-url https://" in done.stderr
     assert not (tmp_path / "app").exists()
+
+
+def test_builds_are_compared_before_anything_is_downloaded():
+    for torch_version, torchvision in (("2.13.0", "0.28.0"), ("2.13.0+cpu", "0.28.0+cpu")):
+        require_one_build(torch_version, torchvision)
+    with pytest.raises(RuntimeError, match=r"--index-url https://download.pytorch.org/whl/cpu -c constraints-label"):
+        require_one_build("2.13.0+cpu", "0.28.0")
+    with pytest.raises(RuntimeError, match=r"--index-url https://pypi.org/simple"):
+        require_one_build("2.13.0", "0.28.0+cpu")
+
+
+def test_the_server_ends_with_make(tmp_path):
+    """With stand-ins for Python and for the server, which notes the number of its process."""
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in *start_server*) echo $$ > {tmp_path}/part; mv {tmp_path}/part {tmp_path}/pid;'
+        " exec sleep 60;; esac\n"
+    )
+    python.chmod(0o755)
+    (tmp_path / "venv" / ".installed").touch()
+    make = ["make", "label", f"LABEL_VENV={tmp_path / 'venv'}", f"STUDIES={tmp_path}"]
+    process = subprocess.Popen(make, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    while not (tmp_path / "pid").is_file():
+        assert process.poll() is None
+        time.sleep(0.05)
+    server = int((tmp_path / "pid").read_text())
+    process.terminate()
+    try:
+        printed, _ = process.communicate(timeout=20)  # the server holds the pipe, too
+    except subprocess.TimeoutExpired:
+        os.kill(server, signal.SIGKILL)
+        raise
+    assert "http://127.0.0.1:8000; /info/" in printed
+
+
+def test_what_came_out_of_a_training(tmp_path, model):
+    folder = prepare(tmp_path / "app", model=model)
+    began = time.time()
+    network = {"file": "model.pt", "sha256": sha256(folder / "models" / "model.pt")}
+    assert outcome(folder, began) == {"model": network}
+    (folder / "runs" / "one").mkdir(parents=True)
+    result = {"epochs": 2, "steps": 8, "best_epoch": 1, "seg": 0.5}
+    write_card(folder / "runs" / "one" / "card.json", {"mlflow_run_id": "abc", "result": result})
+    told = {"result": result, "run": {"name": "one", "mlflow_run_id": "abc"}, "model": network}
+    assert outcome(folder, began) == told
+    assert outcome(folder, began + 60) == {"model": network}  # that run was another request's
 
 
 def entries(folder):

@@ -14,14 +14,12 @@ from bundle.tracking import earlier_run_id
 from bundle.tracking.config import flat_config
 from bundle.tracking.mlflow_run import begin_run
 from bundle.tracking.mlflow_store import VALUE_CHARACTERS, log_artifact, reason
+from bundle.tracking.origin import DESCRIPTION, described
 from bundle.tracking.provenance import provenance
 
 __all__ = ["ParentRun"]
 
 logger = logging.getLogger(__name__)
-
-#: MLflow shows it as Markdown at the head of the run's page
-_NOTE = "mlflow.note.content"
 
 
 class ParentRun:
@@ -45,7 +43,7 @@ class ParentRun:
         uri = paths.store
         earlier, definition = earlier_run_id(paths.folder), asdict(study)
         params = [*flat_config(definition), *_provenance(definition, data_fingerprint)]
-        tags = {"study": study.name, "stage": "study"}
+        tags = {**described(), "study": study.name, "stage": "study"}
         try:
             self._client, self.run_id = begin_run(
                 paths.folder, uri, (study.name, study.name), earlier, params, tags.items(), definition
@@ -64,7 +62,7 @@ class ParentRun:
             for file in files:
                 log_artifact(self._client, self.run_id, file, None)
             text = note if len(note) <= VALUE_CHARACTERS else note[:VALUE_CHARACTERS].rpartition("\n")[0]
-            self._client.set_tag(self.run_id, _NOTE, text)
+            self._client.set_tag(self.run_id, DESCRIPTION, text)
         except Exception as error:
             logger.warning("the study's run in MLflow does not have its newest report: %s", reason(error))
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigExpression, ConfigParser
 
-__all__ = ["executed_config", "flat_config", "running_config", "running_parser"]
+__all__ = ["changed_config", "executed_config", "flat_config", "running_config", "running_parser"]
 
 # what a bundle runs, not what it runs with
 _SEQUENCES = ("initialize", "run", "finalize", "training", "evaluating", "inference")
+_DEFAULTS = Path(__file__).resolve().parents[2] / "configs" / "train.json"
+#: how it is measured and recorded, which configs/evaluate.json changes for every evaluation alike, and where
+_NOT_VARIED = {
+    "tracker", "trained", "parts", "predictor", "validate", "grid",
+    "bundle_root", "output_dir", "evaluation_dir", "model_file", "run_name", "experiment_name", "tracking_uri",
+}  # fmt: skip
 
 
 def executed_config(config: Mapping[str, Any] | ConfigParser) -> Any:
@@ -42,6 +49,24 @@ def flat_config(config: Mapping[str, Any] | ConfigParser) -> Iterator[tuple[str,
     """
     plain = executed_config(config)
     return _leaves({key: value for key, value in plain.items() if key not in _SEQUENCES or isinstance(value, dict)})
+
+
+def changed_config(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Of :func:`flat_config` the values that overlays or the command line gave ``configs/train.json``.
+
+    References, expressions, places and what makes an evaluation of it are left out. Nothing for a config that was
+    not made from that file.
+    """
+    try:
+        defaults = json.loads(_DEFAULTS.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if defaults.keys() <= config.keys():
+        known = dict(flat_config(defaults))
+        for path, text in flat_config(config):
+            varied = path.split(".")[0] not in _NOT_VARIED and not text.startswith(("@", "$", "%"))
+            if varied and known.get(path) != text:
+                yield path, text
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

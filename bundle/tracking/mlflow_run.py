@@ -37,6 +37,7 @@ def begin_run(
     params: Iterable[tuple[str, str]],
     tags: Iterable[tuple[str, str]],
     config: Any,
+    data: Any = None,
 ) -> tuple[Any, str]:
     """Open a run, note its id in ``folder`` and log what it is.
 
@@ -45,7 +46,7 @@ def begin_run(
         uri: of the store.
         names: of the experiment and of the run.
         run: id of an earlier one to continue; None opens a new one.
-        params, tags, config: see :func:`bundle.tracking.mlflow_store.describe`.
+        params, tags, config, data: see :func:`bundle.tracking.mlflow_store.describe`.
 
     Returns:
         a client of the store, and the id.
@@ -60,7 +61,7 @@ def begin_run(
             write_text(note, f"{run}\n")  # killed before the id is there, a resumed run finds the one opened by this
         client, run_id = open_run(uri, *names, run)
         write_text(note, f"{run_id}\n")
-        describe(client, run_id, params, tags, config)
+        describe(client, run_id, params, tags, config, data)
     except ValueError:
         raise
     except Exception as error:  # of MLflow, SQLAlchemy, requests or the system, as the store may be

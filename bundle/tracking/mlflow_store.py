@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.tracking import history
+from bundle.tracking.origin import DESCRIPTION
 from bundle.tracking.rows import Row, number
 
 __all__ = [
@@ -46,22 +47,34 @@ def sqlite_uri(folder: str | os.PathLike[str]) -> str:
 
 
 def describe(
-    client: Any, run_id: str, params: Iterable[tuple[str, str]], tags: Iterable[tuple[str, str]], config: Any
+    client: Any,
+    run_id: str,
+    params: Iterable[tuple[str, str]],
+    tags: Iterable[tuple[str, str]],
+    config: Any,
+    data: Any = None,
 ) -> None:
-    """Log parameters, tags and config. Parameters cannot be changed: on resuming, new values become tags."""
+    """Log parameters, tags, config and data set. Parameters cannot be changed: on resuming, new values become tags.
+
+    A description that the run has already stays: somebody may have written it.
+    """
     from mlflow.entities import Param, RunTag
 
     wanted = legal(params)
-    known = client.get_run(run_id).data.params
+    earlier = client.get_run(run_id).data
+    known = earlier.params
     changed = [(f"resumed.{key}", value) for key, value in wanted.items() if known.get(key, value) != value]
     new = [Param(key, value) for key, value in wanted.items() if key not in known]
     for first in range(0, len(new), _ENTRIES_A_BATCH):
         client.log_batch(run_id, params=new[first : first + _ENTRIES_A_BATCH])
-    notes = [RunTag(key, value) for key, value in legal([*tags, *changed]).items()]
+    told = legal([*tags, *changed])
+    notes = [RunTag(k, v) for k, v in told.items() if k != DESCRIPTION or k not in earlier.tags]
     for first in range(0, len(notes), _ENTRIES_A_BATCH):
         client.log_batch(run_id, tags=notes[first : first + _ENTRIES_A_BATCH])
     if config is not None:
         client.log_dict(run_id, config, "config.json")
+    if data is not None:
+        client.log_inputs(run_id, datasets=[data])
 
 
 def legal(entries: Iterable[tuple[str, str]]) -> dict[str, str]:

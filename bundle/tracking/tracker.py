@@ -18,10 +18,11 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 
-from bundle.tracking.config import executed_config, flat_config, running_config
+from bundle.tracking.config import changed_config, executed_config, running_config
 from bundle.tracking.mlflow_run import begin_run
 from bundle.tracking.mlflow_store import VALUE_CHARACTERS, Writer, log_artifact, sqlite_uri
 from bundle.tracking.monai_handlers import take_off_mlflow_handlers
+from bundle.tracking.origin import data_set, described
 from bundle.tracking.provenance import provenance
 from bundle.tracking.rows import Row, loss_of, scalars, snapshot
 
@@ -39,12 +40,12 @@ class MLflowTracker:
 
     - of every step ``train/loss``, ``train/learning_rate`` (one for each parameter group), ``train/seconds_step``
       and ``train/seconds_data``, the wait for the batch (a GPU's queued kernels count where they are waited for),
-    - of every epoch ``train/epoch`` and the trainer's metrics, of every validation ``val/<metric>``.
+    - of every epoch the trainer's metrics, of every validation ``val/<metric>``.
 
     The step of every value is the trainer's iteration: losses and validations share one axis. Parameters,
-    :func:`bundle.tracking.provenance.provenance` and the config (``config.json``, and every value of it as a parameter
-    ``config.<path>``, see :func:`bundle.tracking.config.flat_config`) are logged at the start, ``history.csv``
-    and the artifacts at the end. The run ends FINISHED, FAILED (with the tag ``exception``), or KILLED by Ctrl-C or
+    :func:`bundle.tracking.provenance.provenance`, the data set and the config (``config.json``, and what is not as in
+    ``configs/train.json`` as a parameter ``config.<path>``) are logged at the start, ``history.csv`` and the artifacts
+    at the end. The run ends FINISHED, FAILED (with the tag ``exception``), or KILLED by Ctrl-C or
     SIGTERM, and then without artifacts. Resumed, it continues the same run: ``history.csv`` is cut to what the
     checkpoint has seen; MLflow, which deletes nothing, keeps both values of a step that was repeated.
 
@@ -187,18 +188,18 @@ class MLflowTracker:
         config = executed_config(self.config) if self.config is not None else running_config()
         facts = provenance(config, self.data_fingerprint)
         planned = {key: getattr(engine.state, key, None) for key in ("max_epochs", "epoch_length", "device")}
-        params = [*_flat({**planned, **self.params, "provenance": facts})]
-        if config is not None:
-            params += [(f"config.{path}", text) for path, text in flat_config(config)]
-        tags = {"mlflow.source.git.commit": facts["git_commit"], **dict(_flat(self.tags))}
+        params = dict(_flat({**planned, **self.params, "provenance": facts}))
+        params |= {f"config.{path}": text for path, text in changed_config(config or {}) if path not in params}
+        tags = {"mlflow.source.git.commit": facts["git_commit"], **described(), **dict(_flat(self.tags))}
         client, self.run_id = begin_run(
             self.run_dir,
             self.tracking_uri,
             (self.experiment_name, self.run_name),
             self.resume_run_id,
-            params,
+            params.items(),
             tags.items(),
             config,
+            data_set(config, self.data_fingerprint, "training" if self._training else "evaluation"),
         )
         logger.info("MLflow run %s (%s) in %s", self.run_name, self.run_id, self.tracking_uri)
         return client
@@ -228,7 +229,7 @@ class MLflowTracker:
             add(Row(now, iteration, epoch, name, snapshot(group["lr"])))
 
     def _epoch(self, engine: Engine) -> None:
-        self.record({"train": {"epoch": engine.state.epoch, **engine.state.metrics}})
+        self.record({"train": engine.state.metrics})
         self._drain(engine)
         if self._writer is not None:
             self._writer.wake.set()

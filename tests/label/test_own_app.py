@@ -15,6 +15,7 @@ import pytest
 import tifffile
 import torch
 
+from bundle.atomic import sha256
 from bundle.inference import uncertainty
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import checkpoints
@@ -196,7 +197,12 @@ def test_batch_inference_saves_a_mask_for_every_image(server, gray):
 def test_a_training_on_one_label_changes_the_answers(server, started_with, truth, gray, tmp_path):
     tifffile.imwrite(tmp_path / "label.tif", truth[1])
     assert server.upload("png", tmp_path / "label.tif").json()["cells"] == len(np.unique(truth[1])) - 1
-    assert server.train(max_epochs=2).status_code == 200
+    answer = server.train(max_epochs=2)
+    assert answer.status_code == 200
+    told = answer.json()
+    assert told["result"]["epochs"] == 2
+    assert told["model"]["sha256"] == sha256(server.model)
+    assert (server.bundle / "runs" / told["run"]["name"] / "best.pt").is_file()
     before, after = checkpoints.read(started_with), checkpoints.read(server.model)
     assert any(not torch.equal(before[name], after[name]) for name in before)
     mask = images.read(server.mask("png", tmp_path))  # the server reads the new weights by itself

@@ -46,11 +46,13 @@ def test_a_study_from_end_to_end(study_file, cells, tmp_path, monkeypatch, capfd
         assert found[training].data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert found[evaluation].data.tags["mlflow.parentRunId"] == found[training].info.run_id
         assert found[training].data.tags["variant"] == found[evaluation].data.tags["variant"]
-        epochs = store.get_metric_history(found[training].info.run_id, "train/epoch")
-        assert [metric.value for metric in epochs] == list(range(1, 21))
+        losses = store.get_metric_history(found[training].info.run_id, "train/mean_loss")
+        assert len(losses) == 20
     assert found["tiny-border-s3"].data.params["w0"] == "0.0"
     assert found["tiny"].data.params["variants.border.options.weight_map#w0".replace("#", "_")] == "0.0"
     assert found["tiny"].data.params["provenance.data_fingerprint"]
+    kind = store.get_experiment(found["tiny"].info.experiment_id).tags["mlflow.experimentKind"]
+    assert kind == "custom_model_development"
     assert "| full recipe | none | 1 |" in found["tiny"].data.tags["mlflow.note.content"]
     files = {file.path for file in store.list_artifacts(parent.info.run_id)}
     assert {"study.csv", "summary.csv", "summary.md", "chart.png", "chart.svg", "config.json"} <= files

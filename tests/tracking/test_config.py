@@ -9,7 +9,8 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from bundle.tracking.config import executed_config, flat_config, running_config
+from bundle.tracking.config import changed_config, executed_config, flat_config, running_config
+from tests.conftest import ROOT
 
 
 def test_executed_config_is_json_whatever_it_holds():
@@ -76,3 +77,16 @@ def test_the_running_config_is_found_with_its_overrides():
     parser["device"] = torch.device("cpu")
     found = parser.get_parsed_content("probe").config
     assert (found["lr"], found["device"]) == (2, "cpu")
+
+
+def test_what_was_changed_of_a_training():
+    parser = ConfigParser()
+    parser.read_config([str(ROOT / "configs" / name) for name in ("train.json", "experiments/nuclei.json")])
+    parser["optimizer#lr"] = 0.1
+    parser["run_name"] = "mine"  # a place, no setting
+    changed = dict(changed_config(executed_config(parser)))
+    assert changed["optimizer.lr"] == "0.1"
+    assert changed["best_by"] == "seg"
+    assert "run_name" not in changed
+    assert len(changed) < 12
+    assert not dict(changed_config({"optimizer": {"lr": 0.1}}))  # somebody's own config: config.json has it

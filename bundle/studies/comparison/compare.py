@@ -21,8 +21,9 @@ from bundle.studies.comparison.shared_images import shared_images
 
 __all__ = ["write_report"]
 
-#: orders runs and images, where nobody asks for another one and it was measured
+#: orders runs and images, where nobody asks for another one, trainings were not told one, and it was measured
 _USUAL = ("rand_error", "seg", "loss")
+_NAME_CHARACTERS = 40  # of the settings in an evaluation's name; the table's columns have them all
 _WINDOWS = 20  # in the longest training: how many windows of the running mean its loss consists of
 
 
@@ -45,7 +46,8 @@ def write_report(
         experiment: None takes the one with the newest run.
         runs: names or ids; a training brings its evaluations, a parent its children. None takes all.
         output: folder; made if absent, and of earlier reports only these two files are replaced.
-        metric: orders rows and images; None takes the first measured one of rand_error, seg, loss.
+        metric: orders rows and images; None takes the one by which most trainings chose their network (``best_by``),
+            or, where that is the loss, the first measured one of rand_error, seg, loss.
         images: how many are shown of each part, 0 for none.
 
     Returns:
@@ -73,7 +75,7 @@ def write_report(
     window = max(1, longest // _WINDOWS)
     values = {run.run_id: training_values(run, lines[run.run_id], window) for run in trainings}
     values |= {run.run_id: evaluation_values(run) for run in evaluations}
-    metric = _metric(metric, values)
+    metric = _metric(metric, values, trainings)
 
     def settings_of(run: Run) -> dict[str, str]:
         return settings(run, trained.get(run.run_id))
@@ -123,24 +125,29 @@ def write_report(
     return folder / "index.html"
 
 
-def _metric(asked: str | None, values: dict[str, dict[str, float]]) -> str:
+def _metric(asked: str | None, values: dict[str, dict[str, float]], trainings: Sequence[Run]) -> str:
     measured = sorted({name for each in values.values() for name in each if name != TRAIN_LOSS})
     if asked is not None and asked not in measured:
         hint = did_you_mean(asked, measured) if measured else "these runs measured nothing"
         raise ValueError(f"metric {asked!r} was not measured: {hint}")
-    return asked or next((name for name in (*_USUAL, *measured) if name in measured), _USUAL[-1])
+    # the loss is what a training chooses by that was told nothing
+    told = Counter(by for run in trainings if (by := run.params.get("best_by", "loss")) != "loss").most_common(1)
+    usual = (*(name for name, _ in told), *_USUAL, *measured)
+    return asked or next((name for name in usual if name in measured), _USUAL[-1])
 
 
 def _names(
     evaluations: Sequence[Run], trained: dict[str, Run | None], told: dict[str, dict[str, str]]
 ) -> dict[str, str]:
-    """An evaluation is called after its training; several of one part, also after what differs between them."""
+    """An evaluation is called after its training; several of one part, also after what differs, or numbered."""
     names = {}
     alike = grouped(evaluations, lambda run: ((trained[run.run_id] or run).name, run.part))
     for (name, _), together in alike.items():
         different = differing([told[run.run_id] for run in together])
-        for run in together:
-            what = ", ".join(f"{setting} {told[run.run_id].get(setting, '–')}" for setting in different)
+        whats = [", ".join(f"{s} {told[run.run_id].get(s, '–')}" for s in different) for run in together]
+        if max(map(len, whats)) > _NAME_CHARACTERS:
+            whats = [str(number) for number in range(1, len(together) + 1)]
+        for run, what in zip(together, whats, strict=True):
             names[run.run_id] = f"{name} ({what})" if what else name
     return names
 

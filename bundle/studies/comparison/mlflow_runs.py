@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import os
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,15 +17,20 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bundle.console import did_you_mean
+from bundle.tracking.config import flat_config
 from bundle.tracking.lineage import TRAINING_TAG
 from bundle.tracking.mlflow_store import reason  # its module also keeps MLflow from calling home
 
-__all__ = ["Run", "RunStore", "choose", "grouped"]
+__all__ = ["CONFIG", "Run", "RunStore", "choose", "grouped"]
+
+logger = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one for every file
 
+#: before the path of an entry of the executed config
+CONFIG = "config."
 _SCHEMES = ("sqlite:///", "http://", "https://")
 #: tags of the tracker: parameters of a resumed run, and what stood for its id before it was opened
 _RESUMED, _OPENED_AS = "resumed.", "opened_as"
@@ -36,7 +42,10 @@ _INFINITE = 1e300
 
 @dataclass(frozen=True)
 class Run:
-    """One run; of a resumed one the parameters it went on with. Times are seconds since 1970."""
+    """One run; of a resumed one the parameters it went on with. Times are seconds since 1970.
+
+    ``params`` hold the executed config, too, as ``config.<path>``.
+    """
 
     run_id: str
     name: str
@@ -55,6 +64,11 @@ class Run:
     def part(self) -> str | None:
         """The part of the data that an evaluation measured; None for a training."""
         return self.params.get("part") if "checkpoint" in self.params else None
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it tried settings of the cells, and is neither a training nor an evaluation."""
+        return f"{CONFIG}choose_by" in self.params
 
     @property
     def parent_id(self) -> str | None:
@@ -119,7 +133,7 @@ class RunStore:
         return sorted((n for n, runs in self._runs.items() if runs), key=lambda n: -max(r.start for r in self._runs[n]))
 
     def runs(self, experiment: str) -> list[Run]:
-        """All runs of an experiment, the oldest first.
+        """All trainings and evaluations of an experiment, the oldest first.
 
         Raises:
             ValueError: for an unknown experiment, or one without runs.
@@ -128,7 +142,8 @@ class RunStore:
         if experiment not in known:
             hint = did_you_mean(experiment, known) if known else "the store has no runs"
             raise ValueError(f"experiment {experiment!r} has no runs in {self.tracking_uri}: {hint}")
-        return sorted(self._runs[experiment], key=lambda run: (run.start, run.name))
+        runs = [self._with_config(run) for run in self._runs[experiment]]
+        return sorted((run for run in runs if not run.chooses), key=lambda run: (run.start, run.name))
 
     def history(self, run: Run, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps (N) int and finite values (N) float64 of a metric, in order; of a step logged twice the later value."""
@@ -165,6 +180,17 @@ class RunStore:
                 return Path(self._client.download_artifacts(run.run_id, path, folder)).read_bytes()
             except Exception:  # as in pictures
                 return None
+
+    def _with_config(self, run: Run) -> Run:
+        """Earlier versions logged every entry of the config as a parameter, later ones only those that were changed."""
+        content = None if f"{CONFIG}tracker._target_" in run.params else self.artifact(run, "config.json")
+        try:
+            config = json.loads(content or b"{}")
+            told = {f"{CONFIG}{path}": text for path, text in flat_config(config) if "tracker" in config}
+        except (ValueError, TypeError):
+            logger.warning("config.json of run %s is damaged: settings are those of its parameters only", run.name)
+            return run
+        return replace(run, params=run.params | told)
 
     def _search(self, experiment_id: str) -> list[Run]:
         return [_run(entry) for entry in self._client.search_runs([experiment_id], max_results=_MOST_RUNS)]

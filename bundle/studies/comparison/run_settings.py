@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bundle.studies.comparison.mlflow_runs import Run
+from bundle.studies.comparison.mlflow_runs import CONFIG, Run
 
 __all__ = ["COMMIT", "FINGERPRINT", "SEED", "differing", "measured_images", "provenance", "settings"]
 
@@ -12,7 +12,7 @@ SEED = "seed"
 COMMIT = "provenance.git_commit"
 FINGERPRINT = "provenance.data_fingerprint"
 
-_CONFIG, _PROVENANCE, _EVALUATION = "config.", "provenance.", "evaluation."
+_PROVENANCE, _EVALUATION = "provenance.", "evaluation."
 #: where a run is kept, and what follows from other settings; data are identified by their fingerprint, not by path
 _BOOKKEEPING = {
     "run_name", "run_dir", "output_dir", "evaluation_dir", "model_file", "bundle_root", "dataset_dir", "images",
@@ -71,8 +71,8 @@ def measured_images(run: Run) -> tuple[str | None, ...]:
 
 def _value(run: Run, name: str) -> str | None:
     """An entry of the config as one text; a list is logged by its items."""
-    items = [f"{key}={value}" for key, value in run.params.items() if key.startswith(f"{_CONFIG}{name}.")]
-    return ", ".join(sorted(items)) or run.params.get(_CONFIG + name, run.params.get(name))
+    items = [f"{key}={value}" for key, value in run.params.items() if key.startswith(f"{CONFIG}{name}.")]
+    return ", ".join(sorted(items)) or run.params.get(CONFIG + name, run.params.get(name))
 
 
 def provenance(runs: Sequence[Run]) -> dict[str, dict[str, list[str]]]:
@@ -89,16 +89,16 @@ def provenance(runs: Sequence[Run]) -> dict[str, dict[str, list[str]]]:
 
 
 def _own(run: Run) -> dict[str, str]:
-    short = {n: v for n, v in run.params.items() if not n.startswith((_CONFIG, _PROVENANCE))}
+    short = {n: v for n, v in run.params.items() if not n.startswith((CONFIG, _PROVENANCE))}
     # the config itself says which entry a short name stands for: config.tracker.params.lr is "@optimizer#lr"
     stands_for = [
         value[1:].replace("::", "#").replace("#", ".")
         for name, value in run.params.items()
-        if name.startswith(f"{_CONFIG}tracker.params.") and value.startswith("@")
+        if name.startswith(f"{CONFIG}tracker.params.") and value.startswith("@")
     ]
     found = {name: value for name, value in short.items() if name.split(".")[0] not in _BOOKKEEPING}
     for name, value in run.params.items():
-        path = name.removeprefix(_CONFIG)
+        path = name.removeprefix(CONFIG)
         if path == name or path.split(".")[0] in _BOOKKEEPING or path in short:
             continue
         if not any(path == entry or path.startswith(f"{entry}.") for entry in stands_for):

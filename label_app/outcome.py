@@ -1,0 +1,32 @@
+"""What came out of a training, for the answer to the request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bundle.atomic import sha256
+from bundle.model.card import read_card
+
+__all__ = ["outcome"]
+
+
+def outcome(bundle: Path, began: float) -> dict[str, Any]:
+    """Result and name of the run that ended last in the folder of a bundle, and which network inference reads now.
+
+    Args:
+        bundle: with ``runs`` and ``models/model.pt``.
+        began: seconds since 1970; runs that ended before are none of it.
+
+    Returns:
+        "model", its file and SHA-256; where a run ended "result", its epochs, steps and best metric, and "run".
+    """
+    model = bundle / "models" / "model.pt"
+    found: dict[str, Any] = {"model": {"file": model.name, "sha256": sha256(model)}}
+    cards = [(file.stat().st_mtime, file) for file in (bundle / "runs").glob("*/card.json")]
+    changed, newest = max(cards, default=(0.0, model))
+    if changed < began - 1:  # clocks of file systems are coarse
+        return found
+    card = read_card(newest)
+    run = {"name": newest.parent.name, "mlflow_run_id": card.get("mlflow_run_id")}
+    return {"result": card.get("result", {}), "run": run, **found}
