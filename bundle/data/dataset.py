@@ -52,7 +52,7 @@ class TileDataset(CacheDataset):
         if isinstance(samples_per_epoch, bool) or not isinstance(samples_per_epoch, int) or samples_per_epoch < 1:
             raise ValueError(f"samples_per_epoch must be an integer of at least 1, got {samples_per_epoch!r}")
         if not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise ValueError(f"seed must be an integer in 0 .. 2^32 - 1, got {seed!r}")
+            raise ValueError(f"seed must be an integer of 0 to 2^32 - 1, got {seed!r}")
         self.samples_per_epoch = samples_per_epoch
         self.seed = seed
         # in shared memory: workers that live through all epochs see it change

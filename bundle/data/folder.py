@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from bundle.data.errors import ImageError
-from bundle.data.formats import EXTENSIONS, PLANAR, extension, natural_key, spatial_shape, stem
+from bundle.data.formats import EXTENSIONS, FOREIGN, PLANAR, extension, natural_key, spatial_shape, stem
 from bundle.data.item import Item
 
 __all__ = ["datalist", "images", "pages"]
+
+logger = logging.getLogger(__name__)
 
 
 def datalist(
@@ -23,7 +26,7 @@ def datalist(
     """The images of ``root/image_dir``, each with the label in ``root/label_dir`` of the same name.
 
     Extensions may differ: ``image/a.png`` and ``label/a.nii.gz`` belong together. Files of other kinds and hidden
-    ones are ignored. Order: by name, ``t9`` before ``t10``.
+    ones are passed over; images of kinds that are not read are named in the log. Order: by name, ``t9`` before ``t10``.
 
     Args:
         root: folder of the data set.
@@ -64,11 +67,11 @@ def images(path: str | os.PathLike[str], slices: bool = True) -> list[Item]:
         slices: see :func:`datalist`.
 
     Returns:
-        as :func:`datalist`, without "label".
+        as :func:`datalist`, without "label"; where two files give one name, it is not unique.
 
     Raises:
         FileNotFoundError: when there is nothing readable.
-        ValueError: for a file of an unknown kind, or two files of the same name.
+        ValueError: for a file of an unknown kind.
     """
     path = Path(path)
     if path.is_file():
@@ -76,8 +79,8 @@ def images(path: str | os.PathLike[str], slices: bool = True) -> list[Item]:
             raise ImageError(path, f"its extension is none of {', '.join(EXTENSIONS)}")
         return pages(path) if slices else _whole(path)
     here = path.is_dir() and any(_readable(path))
-    files = _by_stem(path if here or not (path / "image").is_dir() else path / "image").values()
-    return _unique([part for file in files for part in (pages(file) if slices else _whole(file))])
+    files = _files(path if here or not (path / "image").is_dir() else path / "image")
+    return [part for file in files for part in (pages(file) if slices else _whole(file))]
 
 
 def pages(file: Path) -> list[Item]:
@@ -114,18 +117,32 @@ def _readable(folder: Path) -> Iterable[Path]:
     )
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """Readable files of a folder in natural order, by name without extension."""
+def _files(folder: Path) -> list[Path]:
+    """Readable files of a folder in natural order; those of kinds that are not read are named in the log."""
     if not folder.is_dir():
         raise FileNotFoundError(f"dataset_dir: there is no folder {folder}")
     files = sorted(_readable(folder), key=natural_key)
+    foreign = sorted((file.name for file in folder.iterdir() if file.suffix.lower() in FOREIGN), key=natural_key)
+    shown = ", ".join(foreign[:5]) + (", ..." if len(foreign) > 5 else "")
+    advice = "save them as TIFF (Fiji: File > Save As)"
     if not files:
-        raise FileNotFoundError(f"{folder} holds no image; readable are {', '.join(EXTENSIONS)}")
+        hint = f"; {shown} must be converted: {advice}" if foreign else ""
+        raise FileNotFoundError(f"{folder} holds no image; readable are {', '.join(EXTENSIONS)}{hint}")
+    if foreign:
+        logger.warning("%s: %d files are of kinds that are not read: %s; %s", folder, len(foreign), shown, advice)
+    return files
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """Readable files of a folder in natural order, by name without extension."""
     found: dict[str, Path] = {}
-    for file in files:
+    for file in _files(folder):
         earlier = found.setdefault(stem(file), file)
         if earlier is not file:
-            raise ValueError(f"{folder} holds two images of one name, {earlier.name} and {file.name}: rename one")
+            raise ValueError(
+                f"{folder} holds two files of one name, {earlier.name} and {file.name}, so that it is open which "
+                "belongs to the one of this name in the other folder: remove or rename one"
+            )
     return found
 
 

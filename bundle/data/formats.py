@@ -29,6 +29,26 @@ META_IMAGE = (".mha", ".mhd")
 #: always a single plane, no header needed to know
 PLANAR = (".png", ".jpg", ".jpeg", ".bmp")
 EXTENSIONS = (*TIFF, *PLANAR, *NIFTI, *META_IMAGE)
+#: images that are not read
+FOREIGN = (
+    *(".czi", ".nd2", ".lif", ".lsm", ".oib", ".oif", ".vsi", ".zvi", ".ims", ".stk", ".dv", ".ndpi", ".svs", ".scn"),
+    *(
+        ".h5",
+        ".hdf5",
+        ".zarr",
+        ".npy",
+        ".npz",
+        ".dcm",
+        ".nrrd",
+        ".mrc",
+        ".gif",
+        ".webp",
+        ".jp2",
+        ".psd",
+        ".svg",
+        ".pdf",
+    ),
+)
 
 
 def extension(path: str | os.PathLike[str]) -> str | None:

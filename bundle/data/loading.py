@@ -17,6 +17,7 @@ from torch.utils.data import get_worker_info
 from bundle.data.axes import require_same_axes
 from bundle.data.errors import ImageError, UnreadableImageError, image_error
 from bundle.data.formats import PLANAR, extension
+from bundle.data.gray import as_shown, warn_of_extremes
 from bundle.data.item import Item
 from bundle.data.readers import read_image
 from transforms.labels.instances import IGNORE
@@ -56,7 +57,7 @@ class LoadSlice(Transform):
         self, label: bool = False, channels: int = 1, rgb: str = "refuse", spatial_dims: int | None = 2
     ) -> None:
         if rgb not in _RGB:
-            raise ValueError(f"rgb must be one of {_RGB}, got {rgb!r}")
+            raise ValueError(f"rgb must be refuse or luminance (makes colours gray), got {rgb!r}: give --rgb luminance")
         if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
             raise ValueError(f"channels must be an integer of at least 1 (1 is the nearest), got {channels!r}")
         if spatial_dims not in (None, 2, 3):
@@ -85,11 +86,12 @@ class LoadSlice(Transform):
         path = str(path)
         stored = read_image(path, _LABEL if self.label else _IMAGE, keep=index is not None)
         array = self._spatial(path, stored if index is None else _take(path, stored, index))
-        array = self._channels(path, array)
+        array = cast(MetaTensor, self._channels(path, array))
         if self.label and extension(path) in _LOSSY:
             _refuse_lossy(path, array)
         # MetaTensor all the way: indexing and arithmetic keep its type, which torch's annotations do not know
-        return cast(MetaTensor, self._integers(path, array) if self.label else _finite(path, array))
+        # of labels, the numbers count: white as 0 or not
+        return cast(MetaTensor, self._integers(path, array) if self.label else as_shown(path, _finite(path, array)))
 
     def _spatial(self, path: str, array: torch.Tensor) -> torch.Tensor:
         """Drop trailing axes of one slice (NIfTI keeps them), then insist on the number of axes."""
@@ -128,7 +130,11 @@ class LoadSlice(Transform):
                 "it has 3 channels, the network expects 1: convert it, or add --rgb luminance (rgb='luminance'); if "
                 "they are three slices, save them as such (tifffile: photometric='minisblack')",
             )
-        raise ImageError(path, f"it has {found} channels, {self.channels} expected")
+        raise ImageError(
+            path,
+            f"it has {found} channels, {self.channels} expected: save the one to use in a file of its own (Fiji: "
+            "Image > Color > Split Channels); --rgb luminance is for red, green and blue alone",
+        )
 
     def _integers(self, path: str, array: torch.Tensor) -> torch.Tensor:
         labels = array.to(torch.int32)
@@ -209,8 +215,9 @@ class LoadSliced(MapTransform):
 class ReadableItems(IterableDataset):
     """The items of a datalist, transformed; files that cannot be used are noted and skipped.
 
-    For inference over a folder: one broken file must cost neither the others nor its mention at the end. Only
-    :class:`ImageError` is skipped; a defect of a transform still stops.
+    For inference over a folder: one broken file must cost neither the others nor its mention at the end, nor must two
+    files of one name, whose results would replace each other. Only :class:`ImageError` is skipped; a defect of a
+    transform still stops.
 
     Args:
         data: datalist.
@@ -228,8 +235,12 @@ class ReadableItems(IterableDataset):
         if get_worker_info() is not None:
             raise ValueError("ReadableItems notes failures in this process: set num_workers to 0")
         self.failed = []
+        of_name: dict[str, set[str]] = {}
+        for item in self.data:
+            of_name.setdefault(item.get("name", item["image"]), set()).add(item["image"])
         for item in self.data:
             try:
+                _require_own_name(item["image"], of_name[item.get("name", item["image"])])
                 transformed = self.transform(item)  # type: ignore[misc]
             except Exception as error:
                 broken = image_error(error)
@@ -245,6 +256,12 @@ class ReadableItems(IterableDataset):
         if self.failed:
             names = "; ".join(f"{path} ({reason})" for path, reason in self.failed)
             raise RuntimeError(f"{len(self.failed)} of {len(list(self.data))} images could not be used: {names}")
+
+
+def _require_own_name(path: str, of_name: set[str]) -> None:
+    if len(of_name) > 1:
+        others = " and ".join(sorted(of_name - {path}))
+        raise ImageError(path, f"its results would have the same name as those of {others}: rename one")
 
 
 def _take(path: str, array: MetaTensor, index: int) -> MetaTensor:
@@ -264,7 +281,7 @@ def _take(path: str, array: MetaTensor, index: int) -> MetaTensor:
     return part
 
 
-def _finite(path: str, image: torch.Tensor) -> torch.Tensor:
+def _finite(path: str, image: MetaTensor) -> MetaTensor:
     bad = ~torch.isfinite(image)
     if bool(bad.any()):
         raise ImageError(
@@ -272,6 +289,7 @@ def _finite(path: str, image: torch.Tensor) -> torch.Tensor:
         )
     if float(image.min()) == float(image.max()):
         _LOG.warning("%s: all its pixels are %g", path, float(image.min()))
+    warn_of_extremes(path, image)
     return image
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader
 from monai.transforms import LoadImage
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
@@ -31,6 +32,7 @@ from bundle.data.formats import (
     tiff_axes,
     tiff_series,
 )
+from bundle.data.gray import WHITE_IS_ZERO
 from bundle.data.pixel_size import stated_size
 
 __all__ = ["TiffReader", "read_image"]
@@ -39,7 +41,8 @@ __all__ = ["TiffReader", "read_image"]
 class TiffReader(ImageReader):
     """A MONAI reader for every TIFF that tifffile decodes; same order and affine as MONAI's ITKReader.
 
-    Pixels come as they are stored: 1-bit as 0 and 1, a colour table (ImageJ's "LUT") is not applied. Pages, planes
+    Pixels come as they are stored: 1-bit as 0 and 1, a colour table (ImageJ's "LUT") is not applied, and where 0 is
+    white, meta says which value is black. Pages, planes
     and time points are slices along the last spatial axis; samples and ImageJ or OME channels are channels.
     """
 
@@ -48,15 +51,16 @@ class TiffReader(ImageReader):
 
     def read(
         self, data: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], **kwargs: object
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, int | None]:
         """Decode one file.
 
         Returns:
-            array of shape (x, y[, slices][, channels]) and the spacing along its spatial axes, mm or 1.
+            array of shape (x, y[, slices][, channels]), the spacing along its spatial axes, mm or 1, and, where 0 is
+            white, the value that is black.
 
         Raises:
             ValueError: for more than one file.
-            ImageError: see :func:`bundle.data.formats.tiff_series`.
+            ImageError: for complex numbers; see :func:`bundle.data.formats.tiff_series`.
         """
         names = ensure_tuple(data)
         if len(names) != 1:
@@ -64,6 +68,8 @@ class TiffReader(ImageReader):
         with open_tiff(names[0]) as file:
             series = tiff_series(file)
             groups = tiff_axes(series)
+            if series.dtype.kind == "c":
+                raise ImageError(names[0], f"its pixels are complex numbers ({series.dtype}): save their magnitude")
             array = series.asarray().transpose([axis for group in groups for axis in group])
             sizes = [int(np.prod([series.shape[axis] for axis in group])) for group in groups]
             # an opacity beside gray or colour is no channel of the image
@@ -71,13 +77,14 @@ class TiffReader(ImageReader):
                 array = array.reshape(sizes)[..., :-1]
                 sizes[3] -= 1
             size = stated_size(file)
+            black = _black_value(series)
         keep = [side for position, side in enumerate(sizes) if position < 2 or side > 1]
         spacing = [1.0] * 3 if size is None else [um / 1e3 for um in (size.x, size.y, size.z or 1e3)]
-        return array.reshape(keep), np.array(spacing[: 2 + (sizes[2] > 1)])
+        return array.reshape(keep), np.array(spacing[: 2 + (sizes[2] > 1)]), black
 
-    def get_data(self, img: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
+    def get_data(self, img: tuple[np.ndarray, np.ndarray, int | None]) -> tuple[np.ndarray, dict[str, Any]]:
         """Array and its meta data as MONAI's ITKReader gives them."""
-        array, spacing = img
+        array, spacing, black = img
         affine = np.diag([*(spacing * ([-1.0, -1.0, 1.0][: len(spacing)])), 1.0])
         has_channels = array.ndim > len(spacing)
         return array, {
@@ -87,7 +94,15 @@ class TiffReader(ImageReader):
             MetaKeys.SPACE: SpaceKeys.RAS,
             MetaKeys.SPATIAL_SHAPE: np.array(array.shape[: len(spacing)]),
             MetaKeys.ORIGINAL_CHANNEL_DIM: -1 if has_channels else float("nan"),
+            **({} if black is None else {WHITE_IS_ZERO: black}),
         }
+
+
+def _black_value(series: tifffile.TiffPageSeries) -> int | None:
+    page = series.keyframe
+    if page.photometric != tifffile.PHOTOMETRIC.MINISWHITE or series.dtype.kind not in "bu":
+        return None
+    return int(2 ** int(page.bitspersample) - 1)
 
 
 def read_image(path: str, dtype: np.dtype, keep: bool = False) -> MetaTensor:

@@ -21,7 +21,7 @@ from bundle.data.item import Item
 from bundle.model.card_schema import require_card
 from bundle.model.renamed import translated
 
-__all__ = ["OF_RUN", "card_file", "cell_options", "origin", "read_card", "require_unseen", "write_card"]
+__all__ = ["OF_RUN", "card_file", "cell_options", "origin", "read_card", "require_unseen", "robust_gray", "write_card"]
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +107,13 @@ def _trained_cells(card: Mapping[str, Any]) -> dict[str, Any]:
         and name in known
         and not str(known[name]).strip().startswith(("$", "@", "%"))
     }
+
+
+def robust_gray(card: Mapping[str, Any]) -> bool:
+    """Whether the training standardized with ``robust``, so that what comes later has to."""
+    config = card.get("config")
+    standardize = config.get("standardize") if isinstance(config, dict) else None
+    return isinstance(standardize, dict) and standardize.get("robust") is True
 
 
 def require_unseen(items: Sequence[Item], part: str, card: Mapping[str, Any], network: object) -> list[Item]:

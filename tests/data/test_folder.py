@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import nibabel
@@ -92,15 +93,35 @@ def test_lonely_files_are_counted_and_five_are_named(tmp_path, position):
 def test_two_images_of_one_stem(tmp_path, position):
     save(tmp_path / "image" / "a.png", position())
     save(tmp_path / "image" / "a.tif", position())
-    with pytest.raises(ValueError, match=r"two images of one name, a\.png and a\.tif"):
+    with pytest.raises(
+        ValueError, match=r"image holds two files of one name, a\.png and a\.tif, .*: remove or rename one"
+    ):
         folder.datalist(tmp_path)
 
 
 def test_a_file_that_takes_the_name_of_a_page(tmp_path, position):
-    save(tmp_path / "a.tif", np.stack([position(), position()]))
-    save(tmp_path / "a-1.tif", position())
+    for kind in ("image", "label"):
+        save(tmp_path / kind / "a.tif", np.stack([position(), position()]))
+        save(tmp_path / kind / "a-1.tif", position())
     with pytest.raises(ValueError, match=r"a.*\.tif and .*a.*\.tif both give the name a-1"):
+        folder.datalist(tmp_path)
+
+
+def test_files_of_kinds_that_are_not_read_are_named_once(tmp_path, position, caplog):
+    for number in range(7):
+        (tmp_path / f"film{number}.czi").write_bytes(b"x")
+    for other in ("notes.txt", "Thumbs.db"):
+        (tmp_path / other).write_text("x")
+    with pytest.raises(
+        FileNotFoundError, match=r"film0\.czi, .*film4\.czi, \.\.\. must be converted: save them as TIFF"
+    ):
         folder.images(tmp_path)
+    save(tmp_path / "a.tif", position())
+    with caplog.at_level(logging.WARNING):
+        assert len(folder.images(tmp_path)) == 1
+    assert len(caplog.records) == 1
+    assert "7 files are of kinds that are not read: film0.czi, film1.czi" in caplog.text
+    assert "notes" not in caplog.text
 
 
 def test_label_with_other_number_of_slices(write_pair, position):

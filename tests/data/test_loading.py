@@ -191,7 +191,7 @@ def test_image_and_label_of_different_size(write_pair):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rgb": "gray"}, "rgb must be one of"),
+        ({"rgb": "gray"}, "rgb must be refuse or luminance"),
         ({"channels": 0}, "channels must be an integer of at least 1"),
         ({"channels": True}, "channels must be"),
         ({"spatial_dims": 4}, "spatial_dims must be 2, 3 or None, got 4"),
@@ -218,6 +218,17 @@ def mixed(tmp_path, position):
     tiff(tmp_path / "d.tif", position(page=1))
     tiff(tmp_path / "e.tif", np.full((4, 5), np.nan, np.float32))
     return tmp_path
+
+
+def test_two_files_of_one_name_are_left_out_and_the_rest_go_on(tmp_path, position):
+    tiff(tmp_path / "a.tif", position())
+    Image.fromarray(position().astype(np.uint8)).save(tmp_path / "a.png")
+    for number in range(3):
+        tiff(tmp_path / f"b{number}.tif", position(page=number))
+    dataset = ReadableItems(folder.images(tmp_path), Compose([LoadSliced("image")]))
+    assert len(list(dataset)) == 3
+    with pytest.raises(RuntimeError, match=r"2 of 5 images .*a\.png \(its results .* those of .*a\.tif: rename one"):
+        dataset.raise_if_failed()
 
 
 def test_unreadable_items_are_noted_and_the_rest_go_on(mixed, position, caplog):

@@ -14,7 +14,7 @@ import tifffile
 from bundle.cells import CellOptions
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.model import TrainedNetwork
-from bundle.model.card import card_file, write_card
+from bundle.model.card import card_file, robust_gray, write_card
 
 
 @pytest.fixture
@@ -77,6 +77,12 @@ def test_cells_are_read_off_as_the_training_was_configured(tmp_path):
     assert trained.cell_options(threshold=0.4) == replace(expected, threshold=0.4)
     with pytest.raises(ValueError, match=r"unknown option cells#treshold: did you mean cells#threshold"):
         trained.cell_options(treshold=0.4)
+
+
+def test_robust_gray_values_follow_the_training():
+    assert robust_gray({"config": {"standardize": {"_target_": "transforms.Standardized", "robust": True}}})
+    for config in (None, "x", {}, {"standardize": {}}, {"standardize": {"robust": "$exit()"}}):
+        assert not robust_gray({"config": config})
 
 
 def test_a_network_says_where_it_comes_from(checkpoint, tmp_path):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends, convert_to_tensor
+from monai.utils import TransformBackends, convert_to_numpy, convert_to_tensor
 
 __all__ = ["Standardize", "Standardized"]
 
@@ -21,6 +22,8 @@ class Standardize(Transform):
 
     Args:
         spatial_dims: axes of a slice; what follows them counts the slices of a stack.
+        robust: clip each slice at its 0.1 % and 99.9 % quantiles before, so that a hot pixel does not make all others
+            nearly one value. Where these are equal, nothing is clipped.
 
     Shape:
         input: CHW[...] of any numeric dtype. output: the same shape, fp32.
@@ -28,10 +31,13 @@ class Standardize(Transform):
 
     backend = [TransformBackends.TORCH, TransformBackends.NUMPY]  # noqa: RUF012 - MONAI's convention
 
-    def __init__(self, spatial_dims: int = 2) -> None:
+    def __init__(self, spatial_dims: int = 2, robust: bool = False) -> None:
         if spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
+        if not isinstance(robust, bool):  # "false" of a command line would count as true
+            raise ValueError(f"robust must be True or False, got {robust!r}")
         self.spatial_dims = spatial_dims
+        self.robust = robust
 
     def __call__(self, img: Any) -> torch.Tensor:
         image = convert_to_tensor(img, dtype=torch.float32, track_meta=isinstance(img, MetaTensor))
@@ -40,6 +46,12 @@ class Standardize(Transform):
                 f"img must have a channel and at least {self.spatial_dims} spatial axes, got shape {tuple(image.shape)}"
             )
         axes = tuple(range(self.spatial_dims + 1))
+        if self.robust:
+            low, high = np.quantile(convert_to_numpy(image), [0.001, 0.999], axis=axes, keepdims=True)
+            low, high = (np.where(low < high, edge, far) for edge, far in ((low, -np.inf), (high, np.inf)))
+            image = image.clamp(
+                *(torch.as_tensor(edge, dtype=image.dtype, device=image.device) for edge in (low, high))
+            )
         mean = image.mean(dim=axes, keepdim=True)
         std = image.std(dim=axes, keepdim=True, correction=0)
         flat = image.amax(dim=axes, keepdim=True) == image.amin(dim=axes, keepdim=True)  # where rounding leaves a std
@@ -51,9 +63,11 @@ class Standardized(MapTransform):
 
     backend = Standardize.backend
 
-    def __init__(self, keys: KeysCollection, spatial_dims: int = 2, allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self, keys: KeysCollection, spatial_dims: int = 2, robust: bool = False, allow_missing_keys: bool = False
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.standardize = Standardize(spatial_dims)
+        self.standardize = Standardize(spatial_dims, robust)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)

@@ -29,3 +29,17 @@ def test_without_a_place_for_its_cache_code_is_compiled_all_the_same(tmp_path, m
 
     monkeypatch.setattr(compiling, "njit", nowhere)
     assert compiled(fastmath=True)(lambda x: x + 1)(2.0) == 3.0
+
+
+def test_robust_standardisation_clips_each_slice_by_itself_and_nothing_where_quantiles_are_equal():
+    stack = torch.arange(10000.0).reshape(1, 100, 100, 1).repeat(1, 1, 1, 3)
+    stack[0, 0, 0, 1] = 1e9
+    stack[..., 2] = 0
+    stack[0, 5, 5, 2] = 7  # rarer than the quantiles
+    found = Standardize(robust=True)(stack)
+    np.testing.assert_allclose(found[..., 1][0, 1:], found[..., 0][0, 1:], atol=2e-3)
+    assert torch.equal(found[..., 2], Standardize()(stack)[..., 2])
+    np.testing.assert_allclose(found.mean(dim=(0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(found.std(dim=(0, 1, 2), correction=0), 1, atol=1e-5)
+    with pytest.raises(ValueError, match="robust must be True or False, got 'false'"):
+        Standardize(robust="false")
