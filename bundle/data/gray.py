@@ -29,7 +29,9 @@ def as_shown(path: str, image: MetaTensor) -> MetaTensor:
     folder = Path(path).parent
     if folder not in _SAID:
         _SAID.add(folder)
-        logger.warning("%s stores white as 0 (miniswhite): images of this kind are read inverted, as viewers show them", path)
+        logger.warning(
+            "%s stores white as 0 (miniswhite): images of this kind are read inverted, as viewers show them", path
+        )
     shown: MetaTensor = black - image
     return shown
 
