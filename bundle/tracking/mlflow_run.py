@@ -16,7 +16,8 @@ from bundle.tracking.mlflow_store import describe, reason, sqlite_uri
 
 __all__ = ["begin_run", "earlier_run_id", "new_run", "open_run"]
 
-#: opens the page of the experiment on its training runs instead of on language models
+#: not a language model; MLflow 3.17 shows the page of one all the same unless its address has a workflowType, which
+#: ``python -m bundle.tracking`` prints
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 #: tag of a run: what :func:`new_run` gave it
 _TOKEN, _NEW = "opened_as", "new-"
