@@ -144,10 +144,10 @@ def _names(
     alike = grouped(evaluations, lambda run: ((trained[run.run_id] or run).name, run.part))
     for (name, _), together in alike.items():
         different = differing([told[run.run_id] for run in together])
-        whats = [", ".join(f"{s} {told[run.run_id].get(s, '–')}" for s in different) for run in together]
-        if max(map(len, whats)) > _NAME_CHARACTERS:
-            whats = [str(number) for number in range(1, len(together) + 1)]
-        for run, what in zip(together, whats, strict=True):
+        labels = [", ".join(f"{s} {told[run.run_id].get(s, '–')}" for s in different) for run in together]
+        if max(map(len, labels)) > _NAME_CHARACTERS:
+            labels = [str(number) for number in range(1, len(together) + 1)]
+        for run, what in zip(together, labels, strict=True):
             names[run.run_id] = f"{name} ({what})" if what else name
     return names
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from bundle.report import main
 from bundle.studies.comparison import write_report
+from tests.conftest import ROOT
 from tests.studies.comparison.conftest import Hand
 from tests.studies.comparison.reading import images, rows, tables, text, tree
 
@@ -156,3 +159,10 @@ def test_the_command_line(hand, tmp_path, capsys):
     page = tmp_path / "out" / "index.html"
     assert capsys.readouterr().out.startswith(f"{page} (")
     assert [line["name"] for line in rows(page)] == ["b"]
+
+
+def test_it_fits_a_phone():
+    """A column that asks for more than 340 px asks for no more than there is; tables scroll by themselves."""
+    style = (ROOT / "bundle" / "studies" / "comparison" / "page.css").read_text()
+    assert all(int(width) <= 340 for width in re.findall(r"minmax\((\d+)px", style))
+    assert re.search(r"\.scroll \{[^}]*overflow-x: auto", style)
