@@ -260,7 +260,7 @@ def test_a_store_makes_its_report(tmp_path: Path) -> None:
     found = {(row["table"], row["name"]): row for row in rows(tmp_path / "report/runs.csv")}
     expected = {(row["table"], row["name"]): row for row in rows(LEGACY / "expected" / "runs.csv")}
     assert found.keys() == expected.keys()
-    for name, row in expected.items():  # columns may be called otherwise, and the order be another; no value may be lost
+    for name, row in expected.items():  # columns and order may be others; no value may be lost
         values = {value for column, value in row.items() if column != "row"}
         assert values <= {*found[name].values(), ""}, name
     page = (tmp_path / "report/index.html").read_text()
