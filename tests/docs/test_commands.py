@@ -1,0 +1,133 @@
+"""Every command and snippet of the pages is run at a tiny size, or checked, or listed with the reason why not."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+
+from tests.docs import rules
+from tests.docs.pages import Snippet, blocks, mentioned, pages
+from tests.docs.sandbox import CommandFailed, Sandbox
+from tests.warm import warm
+
+PAGES = pages()
+FOUND = [snippet for page, text in PAGES.items() for snippet in blocks(page, text)]
+MENTIONED = [snippet for page, text in PAGES.items() for snippet in mentioned(page, text)]
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory):
+    with warm() as context:
+        yield Sandbox(tmp_path_factory.mktemp("pages") / "bundle", context)
+
+
+def run_or_check(snippet: Snippet, sandbox: Sandbox) -> str:
+    """What became of it: "run", "checked" or "marked"."""
+    if rules.fate(snippet) == "run":
+        rules.run(snippet, sandbox)
+        return "run"
+    return "checked" if snippet.language == "bash" and rules.check(snippet.text, sandbox) else "marked"
+
+
+@pytest.mark.parametrize("snippet", FOUND, ids=str)
+def test_it_does_what_it_says(snippet, sandbox, monkeypatch):
+    monkeypatch.chdir(sandbox.folder)
+    before = sandbox.seconds
+    sandbox.became[snippet] = run_or_check(snippet, sandbox), sandbox.seconds - before
+
+
+@pytest.mark.parametrize("page", sorted({snippet.page for snippet in MENTIONED}))
+def test_what_a_sentence_mentions_exists(page, sandbox, monkeypatch):
+    monkeypatch.chdir(sandbox.folder)
+    wrong = []
+    for snippet in MENTIONED:
+        if snippet.page == page:
+            try:
+                if snippet.text.startswith("--"):
+                    rules.require_known(snippet.text, sandbox)
+                else:
+                    rules.check(snippet.text, sandbox)
+            except CommandFailed as error:
+                wrong.append(f"{snippet}: {error}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("page", "text", "broken", "message"),
+    [
+        ("README.md", "--dataset_dir mydata", "--dataset_dr mydata", "unknown option --dataset_dr: did you mean --data"),
+        ("README.md", "configs/inference.json", "configs/inferenc.json", "inferenc.json"),
+        ("README.md", "--dataset_dir new_images", "--dataset_dir newimages", "newimages"),
+        ("README.md", "make test", "make tset", "is neither run nor in NOT_RUN"),
+        ("docs/README.md", "--tta d4", "--averaging d4", "option --averaging is called --tta now"),
+        ("docs/evaluate.md", "bundle.metrics.ctc --truth", "bundle.metrics.ct --truth", "No module named bundle.metrics.ct"),
+        ("docs/evaluate.md", "make mlflow", "make mlflowui", "No rule to make target"),
+        ("docs/evaluate.md", "--minutes 480", "--minuts 480", "minuts"),
+        ("docs/evaluate.md", "import MEASURES,", "import MEASURE,", "cannot import name 'MEASURE'"),
+        ("docs/evaluate.md", "```python\n", "```\n", "a block of no language"),
+        ("docs/train_and_segment.md", "configs/multi_gpu_train.json", "configs/multi_gpu.json", "multi_gpu.json"),
+        ("docs/train_and_segment.md", '-e ".[openvino]"', '-e ".[openvin]"', "no extra"),
+        ("docs/speed.md", "benchmarks inference efficiency", "benchmarks inference eficiency", "does not name eficiency"),
+        ("docs/get_started.md", "source .venv", "conda activate .venv", "bin/activate is neither run nor in NOT_RUN"),
+        ("docs/annotate.md", '{"max_epochs": 20}', '{"max_epochs": 20', "is no JSON"),
+    ],
+)
+def test_a_broken_line_is_noticed(page, text, broken, message, sandbox, monkeypatch):
+    monkeypatch.chdir(sandbox.folder)
+    assert text in PAGES[page]
+    known = {snippet.text for snippet in FOUND}
+    changed = [one for one in blocks(page, PAGES[page].replace(text, broken, 1)) if one.text not in known or not one.language]
+    assert changed
+    with pytest.raises(CommandFailed, match=re.escape(message)):
+        run_or_check(changed[0], sandbox)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("--cells#treshold 0.6", "did you mean --cells#threshold"),
+        ("--cells#outline 0.3", "is called --cells#low_threshold now"),
+        ("make labels STUDIES=new_images", "No rule to make target"),
+        ("make label STUDIS=new_images", "no variable STUDIS"),
+        ("python -m bundle.data.download isbi2013 --dest data", "does not name isbi2013"),
+        ("python -m bundle.geometry", "is no command"),
+        ("python docs/figures/metric_tables.py", "no file"),
+    ],
+)
+def test_a_wrong_mention_is_noticed(text, message, sandbox, monkeypatch):
+    monkeypatch.chdir(sandbox.folder)
+    with pytest.raises(CommandFailed, match=re.escape(message)):
+        (rules.require_known if text.startswith("--") else rules.check)(text, sandbox)
+
+
+def test_a_config_that_is_shown_composes(sandbox, monkeypatch):
+    monkeypatch.chdir(sandbox.folder)
+    rules.run(Snippet("page.md", 1, "json", '{"max_epochs": 3, "cells#threshold": 0.6}'), sandbox)
+    for entry, message in (("max_epoch", "did you mean"), ("freeze_norm", "freeze_norm_after")):
+        with pytest.raises(CommandFailed, match=message):
+            rules.run(Snippet("page.md", 1, "json", f'{{"{entry}": 3}}'), sandbox)
+
+
+def test_no_exception_is_stale():
+    texts = [snippet.text for snippet in FOUND if snippet.language == "bash"]
+    for pattern in rules.NOT_RUN:
+        assert any(re.match(pattern, text) for text in texts), pattern
+
+
+def test_each_command_is_counted(sandbox, capsys):
+    """The last test: what became of all that was found."""
+    if len(sandbox.became) < len(FOUND):
+        pytest.skip("not all commands were run")
+    columns = ("run", "checked", "marked")
+    rows, total = [("page", "found", *columns, "CPU s")], Counter()
+    for page in dict.fromkeys(snippet.page for snippet in FOUND):
+        became = [sandbox.became[snippet] for snippet in FOUND if snippet.page == page]
+        count = Counter(name for name, _ in became)
+        total += count
+        rows.append((page, len(became), *(count[name] for name in columns), f"{sum(s for _, s in became):.1f}"))
+    rows.append(("all", len(FOUND), *(total[name] for name in columns), f"{sandbox.seconds:.1f}"))
+    assert total.total() == len(FOUND)
+    with capsys.disabled():
+        print("", *(f"{row[0]:26}" + "".join(f"{cell:>9}" for cell in row[1:]) for row in rows), sep="\n")
