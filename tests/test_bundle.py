@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import shutil
 import tomllib
 from importlib import metadata
@@ -11,7 +10,6 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow, ckpt_export, load_bundle_config, verify_metadata, verify_net_in_out
 
-from bundle.console import require_known_options
 from bundle.geometry import ValidGeometry
 from bundle.model import checkpoints
 from bundle.networks import UNet
@@ -131,17 +129,6 @@ def test_self_contained_configs_name_no_other_file():
         assert "@_meta_" not in text
         assert ".json::" not in text
         assert ".json#" not in text
-
-
-def test_options_in_the_documents_are_known(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "output" / "choice").mkdir(parents=True)
-    (tmp_path / "output" / "choice" / "cells.json").write_text("{}")  # made by the command before it
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        text = page.read_text().replace("$TRAIN", "run training --config_file configs/train.json")
-        for line in re.findall(r"^(?:python -m monai\.bundle )?(run .*)", text, flags=re.MULTILINE):
-            words = shlex.split(line.replace("configs/", f"{ROOT}/configs/"), comments=True)
-            require_known_options(words)
 
 
 def test_tiny_options_exist_in_the_config():

@@ -6,7 +6,6 @@ The processes are forked from one that has imported everything, for that takes l
 from __future__ import annotations
 
 import csv
-import multiprocessing
 import os
 import random
 import re
@@ -17,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -33,31 +33,14 @@ from bundle.tracking import mlflow_run, mlflow_store, sqlite_uri
 from bundle.training import SaveRun
 from bundle.training.interruption import StopRequest
 from tests.conftest import ROOT, TINY
+from tests.warm import log_to, warm
 
 OPTIONS = {**TINY, "max_epochs": 3}
-#: what a training imports, and what takes long
-WARM = [
-    "tests.test_survival",
-    "bundle.data.synthetic",
-    "bundle.training.loss",
-    "bundle.metrics.engine",
-    "bundle.networks",
-]
-WARM += [
-    "bundle.output.pictures",
-    "bundle.tracking.run_folder",
-    "bundle.training.schedules",
-    "alembic.command",
-    "matplotlib.backends.backend_agg",
-]
-WARM += ["mlflow.store.tracking.sqlalchemy_store", "torch._dynamo"]
 
 
 def train(log: Path, options: dict[str, Any], prepare: Callable[[], None] | None) -> None:
     """What a process does: the command line's training, with whatever ``prepare`` changes."""
-    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(stream, 1)
-    os.dup2(stream, 2)
+    log_to(log)
     torch.set_num_threads(1)
     if prepare is not None:
         prepare()
@@ -68,10 +51,9 @@ def train(log: Path, options: dict[str, Any], prepare: Callable[[], None] | None
 class Bench:
     """Starts trainings, and compares what is left of them with one that nobody interrupted."""
 
-    def __init__(self, folder: Path, cells: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, cells: Path, context: ForkServerContext) -> None:
+        self.folder, self.context = folder, context
         self.options = {**OPTIONS, "dataset_dir": str(cells), "output_dir": str(folder / "runs")}
-        self.context = multiprocessing.get_context("forkserver")
 
     def start(self, name: str, prepare: Callable[[], None] | None = None, **options: Any) -> Any:
         model = str(self.folder / f"{name}.pt")
@@ -133,13 +115,9 @@ def history(run_dir: Path) -> list[tuple[str, ...]]:
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> Bench:
-    before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")}
-    os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    made = Bench(tmp_path_factory.mktemp("survival"), cells)
-    made.context.set_forkserver_preload(WARM)
-    assert made.run("whole") == 0, made.said("whole")
-    for name, value in before.items():
-        os.environ.pop(name) if value is None else os.environ.update({name: value})
+    with warm("tests.test_survival") as context:
+        made = Bench(tmp_path_factory.mktemp("survival"), cells, context)
+        assert made.run("whole") == 0, made.said("whole")
     return made
 
 

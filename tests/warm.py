@@ -34,7 +34,7 @@ WARM = [
 
 @contextmanager
 def warm(*more: str) -> Iterator[ForkServerContext]:
-    """A context whose processes are forked; the server starts with the first of them, and takes the environment then."""
+    """A context whose processes are forked from a server, which starts with the first of them."""
     before = {name: os.environ.get(name) for name in QUIET}
     os.environ |= QUIET
     context = multiprocessing.get_context("forkserver")

@@ -6,7 +6,6 @@ import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
@@ -35,7 +34,10 @@ class Snippet:
 
 def pages() -> dict[str, str]:
     """Name -> text: README.md, then the site in the order of its navigation, then all others."""
-    names = ["README.md", *(f"docs/{name}" for name in _names(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))]
+    names = [
+        "README.md",
+        *(f"docs/{name}" for name in _names(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])),
+    ]
     others = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
     texts = {name: (ROOT / name).read_text() for name in dict.fromkeys([*names, *others])}
     texts["docs/configuration.md"] = texts["docs/configuration.md"].replace(hooks.PLACE, hooks.reference())
@@ -84,5 +86,6 @@ def mentioned(page: str, text: str) -> list[Snippet]:
 
 def words_of(command: str) -> list[str]:
     """The words of a command, as bash splits them."""
-    shown = subprocess.run(["bash", "-c", f"set -f; printf '%s\\0' {command}"], capture_output=True, text=True, check=True)
+    command = f"set -f; printf '%s\\0' {command}"
+    shown = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     return shown.stdout.split("\0")[:-1]

@@ -115,6 +115,16 @@ def with_tiny_size(words: Sequence[str]) -> list[str]:
     return [*words, *(word for key, value in size.items() for word in (f"--{key}", str(value)))]
 
 
+def effective(words: Sequence[str]) -> str:
+    """The same text for commands that do the same at the tiny size."""
+    options: list[list[str]] = [[]]
+    for word in with_tiny_size(words[2:]) if words[:2] == ["python", "-m"] else words:
+        if word.startswith("--"):
+            options.append([])
+        options[-1].append(word)
+    return repr(sorted({option[0]: option for option in options}.items()))
+
+
 def quickstart() -> list[list[str]]:
     """What make quickstart runs after the installation."""
     shown = subprocess.run(["make", "-n", "-C", str(ROOT), "quickstart"], capture_output=True, text=True, check=True)

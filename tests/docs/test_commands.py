@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
+from inspect import signature
+from pydoc import locate
 
 import pytest
 
-from tests.docs import rules
-from tests.docs.pages import Snippet, blocks, mentioned, pages
+from bundle.data.synthetic import TEST_COUNT, make_dataset
+from bundle.inference.uncertainty import dropout_passes
+from bundle.training import cell_choice
+from docs import hooks
+from tests.conftest import ROOT
+from tests.docs import checks, rules
+from tests.docs.pages import Snippet, blocks, mentioned, pages, spans
 from tests.docs.sandbox import CommandFailed, Sandbox
 from tests.warm import warm
 
 PAGES = pages()
+#: a file or a folder
+FILE = re.compile(r"[\w.*/-]+\.(json|py|md|toml|txt|pt|csv|tif|png|html|db)|[\w.*-][\w.*/-]*/[\w.*/-]*")
+#: made by what is not run here
+ELSEWHERE = {
+    ".venv": "make install",
+    ".label": "make label",
+    "new_images/labels": "the annotation server",
+    "labels/": "the annotation server",
+    "site/": "make docs",
+    "sbom.json": "make sbom",
+    "runs/networks": "a study",
+    "runs/dcn_kernels/feature_maps": "a study, with all that stands in it:",
+    **dict.fromkeys(("sheet.png", "contrasts.csv", "rule.md"), "a study"),
+    "output/annotation_loop": "hours of annotation in simulation, with all that stands in it:",
+    **dict.fromkeys(("results.csv", "summary.md", "curve.png", "rounds"), "the same"),
+    **dict.fromkeys(("transforms.py", "bundle.py", "01_RES/maskTTT.tif"), "an example"),
+}
 FOUND = [snippet for page, text in PAGES.items() for snippet in blocks(page, text)]
 MENTIONED = [snippet for page, text in PAGES.items() for snippet in mentioned(page, text)]
 
@@ -28,7 +53,7 @@ def run_or_check(snippet: Snippet, sandbox: Sandbox) -> str:
     if rules.fate(snippet) == "run":
         rules.run(snippet, sandbox)
         return "run"
-    return "checked" if snippet.language == "bash" and rules.check(snippet.text, sandbox) else "marked"
+    return "checked" if snippet.language == "bash" and checks.check(snippet.text, sandbox) else "marked"
 
 
 @pytest.mark.parametrize("snippet", FOUND, ids=str)
@@ -46,9 +71,9 @@ def test_what_a_sentence_mentions_exists(page, sandbox, monkeypatch):
         if snippet.page == page:
             try:
                 if snippet.text.startswith("--"):
-                    rules.require_known(snippet.text, sandbox)
+                    checks.require_known(snippet.text, sandbox)
                 else:
-                    rules.check(snippet.text, sandbox)
+                    checks.check(snippet.text, sandbox)
             except CommandFailed as error:
                 wrong.append(f"{snippet}: {error}")
     assert wrong == []
@@ -57,19 +82,34 @@ def test_what_a_sentence_mentions_exists(page, sandbox, monkeypatch):
 @pytest.mark.parametrize(
     ("page", "text", "broken", "message"),
     [
-        ("README.md", "--dataset_dir mydata", "--dataset_dr mydata", "unknown option --dataset_dr: did you mean --data"),
+        (
+            "README.md",
+            "--dataset_dir mydata",
+            "--dataset_dr mydata",
+            "unknown option --dataset_dr: did you mean --",
+        ),
         ("README.md", "configs/inference.json", "configs/inferenc.json", "inferenc.json"),
         ("README.md", "--dataset_dir new_images", "--dataset_dir newimages", "newimages"),
         ("README.md", "make test", "make tset", "is neither run nor in NOT_RUN"),
-        ("docs/README.md", "--tta d4", "--averaging d4", "option --averaging is called --tta now"),
-        ("docs/evaluate.md", "bundle.metrics.ctc --truth", "bundle.metrics.ct --truth", "No module named bundle.metrics.ct"),
+        ("docs/README.md", "results --tta d4", "results --averaging d4", "option --averaging is called --tta now"),
+        (
+            "docs/evaluate.md",
+            "bundle.metrics.ctc --truth",
+            "bundle.metrics.ct --truth",
+            "No module named bundle.metrics.ct",
+        ),
         ("docs/evaluate.md", "make mlflow", "make mlflowui", "No rule to make target"),
         ("docs/evaluate.md", "--minutes 480", "--minuts 480", "minuts"),
         ("docs/evaluate.md", "import MEASURES,", "import MEASURE,", "cannot import name 'MEASURE'"),
         ("docs/evaluate.md", "```python\n", "```\n", "a block of no language"),
         ("docs/train_and_segment.md", "configs/multi_gpu_train.json", "configs/multi_gpu.json", "multi_gpu.json"),
         ("docs/train_and_segment.md", '-e ".[openvino]"', '-e ".[openvin]"', "no extra"),
-        ("docs/speed.md", "benchmarks inference efficiency", "benchmarks inference eficiency", "does not name eficiency"),
+        (
+            "docs/speed.md",
+            "benchmarks inference efficiency",
+            "benchmarks inference eficiency",
+            "does not name eficiency",
+        ),
         ("docs/get_started.md", "source .venv", "conda activate .venv", "bin/activate is neither run nor in NOT_RUN"),
         ("docs/annotate.md", '{"max_epochs": 20}', '{"max_epochs": 20', "is no JSON"),
     ],
@@ -78,7 +118,9 @@ def test_a_broken_line_is_noticed(page, text, broken, message, sandbox, monkeypa
     monkeypatch.chdir(sandbox.folder)
     assert text in PAGES[page]
     known = {snippet.text for snippet in FOUND}
-    changed = [one for one in blocks(page, PAGES[page].replace(text, broken, 1)) if one.text not in known or not one.language]
+    changed = [
+        one for one in blocks(page, PAGES[page].replace(text, broken, 1)) if one.text not in known or not one.language
+    ]
     assert changed
     with pytest.raises(CommandFailed, match=re.escape(message)):
         run_or_check(changed[0], sandbox)
@@ -99,7 +141,7 @@ def test_a_broken_line_is_noticed(page, text, broken, message, sandbox, monkeypa
 def test_a_wrong_mention_is_noticed(text, message, sandbox, monkeypatch):
     monkeypatch.chdir(sandbox.folder)
     with pytest.raises(CommandFailed, match=re.escape(message)):
-        (rules.require_known if text.startswith("--") else rules.check)(text, sandbox)
+        (checks.require_known if text.startswith("--") else checks.check)(text, sandbox)
 
 
 def test_a_config_that_is_shown_composes(sandbox, monkeypatch):
@@ -114,6 +156,50 @@ def test_no_exception_is_stale():
     texts = [snippet.text for snippet in FOUND if snippet.language == "bash"]
     for pattern in rules.NOT_RUN:
         assert any(re.match(pattern, text) for text in texts), pattern
+
+
+def test_files_that_the_pages_name_are_there(sandbox):
+    """In the repository, or made by the commands of the pages."""
+    if len(sandbox.became) < len(FOUND):
+        pytest.skip("not all commands were run")
+    missing = []
+    for page, text in PAGES.items():
+        for span in spans(page, text):
+            name = span.text.replace("NAME", "*").rstrip("/")
+            if FILE.fullmatch(span.text) and not name.startswith(tuple(ELSEWHERE)):
+                folders = (ROOT, *(ROOT / part for part in ("configs", "bundle", "transforms")), sandbox.folder)
+                if not any(any(folder.rglob(name)) for folder in folders[1:]) and not any(ROOT.glob(name)):
+                    missing.append(f"{span}: {span.text}")
+    assert missing == []
+
+
+def test_parts_that_the_pages_name_exist():
+    names = {span.text for page, text in PAGES.items() for span in spans(page, text)}
+    parts = {name for name in names if re.fullmatch(r"(bundle|transforms|benchmarks)(\.(?!py\b)\w+)+", name)}
+    assert len(parts) > 5
+    assert {name for name in parts if locate(name) is None} == set()
+
+
+def test_defaults_that_the_pages_tell():
+    """Those of the reference are the configs' own (docs/hooks.py)."""
+    train, choice = hooks.read("train"), json.loads((ROOT / "configs/choose_cells.json").read_text())
+    assert choice["choose_by"] == "seg"
+    gpu, cpu = re.findall(r"\d+", train["base_channels"])
+    tile_gpu, tile_cpu = re.findall(r"\d+", train["tile_size"])
+    drawn = signature(make_dataset).parameters
+    height, width = drawn["size"].default
+    rate, momentum = train["optimizer"]["lr"], train["optimizer"]["momentum"]
+    for page, sentence in {
+        "docs/get_started.md": f"{gpu} channels instead of {cpu}, tiles of {tile_gpu} px instead of {tile_cpu} px",
+        "docs/README.md": f"{drawn['count'].default} labelled images of {height} x {width} px and {TEST_COUNT} for",
+        "docs/how_it_works.md": f"warm-up to {rate}, then a cosine",
+        "docs/evaluate.md": f"within {cell_choice._EQUAL} of the best SEG",
+        "docs/annotate.md": f"{signature(dropout_passes).parameters['passes'].default} passes with dropout",
+    }.items():
+        assert sentence in " ".join(PAGES[page].split()), sentence
+    card = " ".join(PAGES["docs/README.md"].split())
+    for part in (f"Width | {gpu} on a GPU, {cpu} on a CPU", f"seed {drawn['seed'].default}", f"momentum {momentum}"):
+        assert part in card
 
 
 def test_each_command_is_counted(sandbox, capsys):
