@@ -33,13 +33,14 @@ class Snippet:
 
 
 def pages() -> dict[str, str]:
-    """Name -> text: README.md, then the site in the order of its navigation, then all others."""
+    """Name -> text: README.md, then the site in the order of its navigation, then all others but the history."""
     names = [
         "README.md",
         *(f"docs/{name}" for name in _names(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])),
     ]
     others = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-    texts = {name: (ROOT / name).read_text() for name in dict.fromkeys([*names, *others])}
+    names = [name for name in dict.fromkeys([*names, *others]) if name != "CHANGELOG.md"]
+    texts = {name: (ROOT / name).read_text() for name in names}
     texts["docs/configuration.md"] = texts["docs/configuration.md"].replace(hooks.PLACE, hooks.reference())
     return texts
 

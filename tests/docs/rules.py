@@ -26,7 +26,6 @@ REAL = {
     ("monai.bundle", "run", "training"),
     ("monai.bundle", "run"),
     ("monai.bundle", "run", "evaluating"),
-    ("bundle.model.publish",),
 }
 
 
