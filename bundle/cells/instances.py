@@ -40,21 +40,22 @@ def probability_to_instances(probability: np.ndarray, options: CellOptions | Non
     o = CellOptions.of(options, **changes)
     probability = _checked_map(probability, o.connectivity, o.spatial_dims)
     if o.spatial_dims is not None and o.spatial_dims < probability.ndim:
-        planes = np.moveaxis(probability, -1, 0)
-        return _stacked([probability_to_instances(plane, o, spatial_dims=None) for plane in planes])
+        return _slice_by_slice(probability, o)
     cells, count = ndi.label(probability > o.threshold, ndi.generate_binary_structure(probability.ndim, o.connectivity))
     if o.fill_holes:
-        cells = regions.fill_holes(cells, count, o.connectivity)
-    if o.split_by is not None and cells.any():
+        regions.fill_holes(cells, count, o.connectivity)
+    if o.split_by is not None and count:
         cells = regions.split_touching(cells, probability, o.split_by, o.split_distance, o.connectivity)
-    cells[np.bincount(cells.ravel())[cells] < o.min_size] = 0
-    if o.low_threshold is not None and cells.any():
-        cells = regions.extend(cells, probability, o.low_threshold, o.connectivity)
+        count = int(cells.max())
+    regions.drop_small(cells, count, o.min_size)
+    if o.low_threshold is not None and count:
+        regions.extend(cells, probability, o.low_threshold, o.connectivity)
         if o.fill_holes:
-            cells = regions.fill_holes(cells, int(cells.max()), o.connectivity)
+            regions.fill_holes(cells, count, o.connectivity)
     if o.close_gaps > 0:
         cells = regions.close_gaps(cells, o.close_gaps)
-    return _contiguous(cells)
+    regions.in_order(cells, count)
+    return np.asarray(cells)
 
 
 def _checked_map(probability: np.ndarray, connectivity: int, spatial_dims: int | None) -> np.ndarray:
@@ -81,24 +82,17 @@ def _checked_map(probability: np.ndarray, connectivity: int, spatial_dims: int |
     return probability
 
 
-def _contiguous(cells: np.ndarray) -> np.ndarray:
-    """Labels 1 .. N in the order of their first pixel."""
-    values, first = np.unique(cells, return_index=True)
-    order = values[np.argsort(first)]
-    order = order[order > 0]
-    table = np.zeros(int(values[-1]) + 1, dtype=np.int32)
-    table[order] = np.arange(1, len(order) + 1)
-    return np.asarray(table[cells])
-
-
-def _stacked(planes: list[np.ndarray]) -> np.ndarray:
-    """Labels of slices as one HWD, each slice numbered on from the one before."""
+def _slice_by_slice(probability: np.ndarray, options: CellOptions) -> np.ndarray:
+    """Each slice along the last axis, numbered on from the one before."""
+    cells = np.empty(probability.shape, dtype=np.int32)
     count = 0
-    for cells in planes:
-        found = int(cells.max())
-        cells[cells > 0] += count
-        count += found
-    return np.stack(planes, axis=-1)
+    for index in range(probability.shape[-1]):
+        found = probability_to_instances(probability[..., index], options, spatial_dims=None)
+        highest = int(found.max())
+        found[found > 0] += count
+        cells[..., index] = found
+        count += highest
+    return cells
 
 
 class ProbabilityToInstances(Transform):

@@ -1,4 +1,8 @@
-"""Operations on labelled cells, HW[D]: filling holes, splitting touching ones, extending them, closing gaps."""
+"""Operations on labelled cells, HW[D]: filling holes, splitting touching ones, extending them, closing gaps.
+
+Labels are int32 throughout, and all temporary arrays but one of labels are as large as a strip of the image, or as the
+component of touching cells that is being split or extended.
+"""
 
 from __future__ import annotations
 
@@ -7,63 +11,134 @@ from scipy import ndimage as ndi
 from skimage.feature import peak_local_max
 from skimage.segmentation import expand_labels, watershed
 
-__all__ = ["close_gaps", "extend", "fill_holes", "split_touching"]
+from bundle.cells.strips import components, strips
+
+__all__ = ["close_gaps", "drop_small", "extend", "fill_holes", "in_order", "split_touching"]
 
 
-def fill_holes(cells: np.ndarray, count: int, connectivity: int) -> np.ndarray:
+def fill_holes(cells: np.ndarray, count: int, connectivity: int) -> None:
     """Give every background component that touches one cell only, and not the edge of the image, to that cell."""
     # where cells hang together over corners the background must not, and the other way round (digital topology)
     dual = cells.ndim if connectivity == 1 else 1
-    gaps, number = ndi.label(np.pad(cells, 1) == 0, ndi.generate_binary_structure(cells.ndim, dual))
-    padded = np.pad(cells, 1)
-    least = np.full(number + 1, count + 1)
-    most = np.zeros(number + 1, dtype=least.dtype)
-    for axis in range(cells.ndim):
-        low = tuple(slice(None, -1) if i == axis else slice(None) for i in range(cells.ndim))
-        high = tuple(slice(1, None) if i == axis else slice(None) for i in range(cells.ndim))
-        for gap, cell in ((gaps[low], padded[high]), (gaps[high], padded[low])):
-            at_border = (gap > 0) & (cell > 0)
-            np.minimum.at(least, gap[at_border], cell[at_border])
-            np.maximum.at(most, gap[at_border], cell[at_border])
+    gaps, number = ndi.label(cells == 0, ndi.generate_binary_structure(cells.ndim, dual))
+    least = np.full(number + 1, count + 1, dtype=np.int32)
+    most = np.zeros(number + 1, dtype=np.int32)
+    for rows, around in strips(cells.shape, halo=1):
+        window = slice(rows.start, around.stop)  # and the first row of the next strip
+        for axis in range(cells.ndim):
+            low = tuple(slice(None, -1) if i == axis else slice(None) for i in range(cells.ndim))
+            high = tuple(slice(1, None) if i == axis else slice(None) for i in range(cells.ndim))
+            part, owners = gaps[window], cells[window]
+            for gap, cell in ((part[low], owners[high]), (part[high], owners[low])):
+                at_border = (gap > 0) & (cell > 0)
+                np.minimum.at(least, gap[at_border], cell[at_border])
+                np.maximum.at(most, gap[at_border], cell[at_border])
     owner = np.where(least == most, most, 0)
-    owner[[0, gaps.flat[0]]] = 0  # the cells themselves, and the outside, which the padding made one component
-    inner = (slice(1, -1),) * cells.ndim
-    return np.asarray(cells + owner[gaps[inner]].astype(cells.dtype))
+    for axis in range(cells.ndim):
+        for edge in (0, -1):
+            owner[np.unique(gaps.take(edge, axis=axis))] = 0  # the outside
+    owner[0] = 0  # the cells themselves
+    for rows, _ in strips(cells.shape):
+        cells[rows] += owner[gaps[rows]]
+
+
+def drop_small(cells: np.ndarray, count: int, min_size: int) -> None:
+    """Make cells of fewer px background."""
+    sizes = np.zeros(count + 1, dtype=np.int64)
+    for rows, _ in strips(cells.shape):
+        sizes += np.bincount(cells[rows].ravel(), minlength=count + 1)
+    small = sizes < min_size
+    for rows, _ in strips(cells.shape):
+        cells[rows][small[cells[rows]]] = 0
+
+
+def in_order(cells: np.ndarray, count: int) -> None:
+    """Labels 1 .. N in the order of their first pixel."""
+    first = np.full(count + 1, cells.size, dtype=np.int64)
+    across = cells[0].size
+    for rows, _ in reversed(list(strips(cells.shape))):
+        backwards = cells[rows].ravel()[::-1]
+        # of several values for one label the last one stays: that of the first pixel
+        first[backwards] = np.arange(rows.stop * across - 1, rows.start * across - 1, -1)
+    first[0] = cells.size
+    there = np.flatnonzero(first < cells.size)
+    table = np.zeros(count + 1, dtype=np.int32)
+    table[there[np.argsort(first[there])]] = np.arange(1, len(there) + 1)
+    for rows, _ in strips(cells.shape):
+        cells[rows] = table[cells[rows]]
 
 
 def split_touching(
     cells: np.ndarray, probability: np.ndarray, split_by: str, distance: float, connectivity: int
 ) -> np.ndarray:
     """Watershed of every component, as ``connectivity`` has them, from seeds at least ``distance`` px apart."""
+    sigma = distance / 2 if split_by == "probability" else 0.0
+    # what a px and its neighbours depend on: the smoothing's reach, and the background around the component
+    halo = int(4 * sigma + 0.5) + 3
     foreground = cells > 0
+    highest = 1.0
+    if sigma:
+        for window, inside in components(foreground, connectivity, halo=1):
+            highest = max(highest, float(_distance(foreground[window])[inside].max()))
+    split = np.zeros(cells.shape, dtype=np.int32)
+    count = 0
+    for window, inside in components(foreground, connectivity, halo):
+        relief = _distance(foreground[window])
+        if sigma:
+            smooth = ndi.gaussian_filter(np.where(foreground[window], probability[window], 0).astype(float), sigma)
+            # a sure network saturates: inside such a plateau, to 1 % equal, the distance decides
+            relief = np.round(smooth, 2) + 0.01 * relief / highest
+        markers = count + _seeds(relief, np.where(inside, cells[window], 0), foreground[window], int(distance))
+        markers[~inside | (markers == count)] = 0
+        count = max(count, int(markers.max()))
+        # with fewer neighbours than the components have, what hangs on by a corner would get lost
+        split[window] += watershed(-relief, markers, mask=inside, connectivity=connectivity).astype(np.int32)
+    return split
+
+
+def _distance(foreground: np.ndarray) -> np.ndarray:
+    """Distance to the background, px."""
     # without any background there is no distance to it: then the edge of the image counts as background
     edge = int(foreground.all())
-    relief = ndi.distance_transform_edt(np.pad(foreground, edge))[(slice(edge, -edge or None),) * cells.ndim]
-    if split_by == "probability":
-        smooth = ndi.gaussian_filter(np.where(foreground, probability, 0).astype(float), distance / 2)
-        # a sure network saturates: inside such a plateau, to 1 % equal, the distance decides
-        relief = np.round(smooth, 2) + 0.01 * relief / max(relief.max(), 1)
-    peaks = peak_local_max(relief, min_distance=int(distance), labels=cells, exclude_border=False, threshold_abs=-1)
+    padded = np.pad(foreground, edge) if edge else foreground
+    return np.asarray(ndi.distance_transform_edt(padded)[(slice(edge, -edge or None),) * foreground.ndim])
+
+
+def _seeds(relief: np.ndarray, cells: np.ndarray, foreground: np.ndarray, distance: int) -> np.ndarray:
+    """Numbers of the seeds of ``cells``, 0 elsewhere."""
+    peaks = peak_local_max(relief, min_distance=distance, labels=cells, exclude_border=False, threshold_abs=-1)
     # a level ridge, as along a rod, has several peaks but is one seed; never across two components
     top = (relief >= ndi.maximum_filter(relief, size=3)) & foreground
     ridges, _ = ndi.label(top, ndi.generate_binary_structure(cells.ndim, cells.ndim))
-    ridges = np.where(top, ridges.astype(np.int64) * (int(cells.max()) + 1) + cells, 0)
+    ridges = np.where(top & (cells > 0), ridges.astype(np.int64) * (int(cells.max()) + 1) + cells, 0)
     lone = peaks[ridges[tuple(peaks.T)] == 0]  # the highest of its component, beside a higher one of another
     ridges[tuple(lone.T)] = ridges.max() + 1 + np.arange(len(lone))
     numbers = np.unique(ridges[tuple(peaks.T)])
-    markers = np.where(np.isin(ridges, numbers), np.searchsorted(numbers, ridges) + 1, 0)
-    # with fewer neighbours than the components have, what hangs on by a corner would get lost
-    return np.asarray(watershed(-relief, markers, mask=foreground, connectivity=connectivity))
+    return np.where(np.isin(ridges, numbers), np.searchsorted(numbers, ridges) + 1, 0).astype(np.int32)
 
 
-def extend(cells: np.ndarray, probability: np.ndarray, low: float, connectivity: int) -> np.ndarray:
+def extend(cells: np.ndarray, probability: np.ndarray, low: float, connectivity: int) -> None:
     """Flood down the probability from every cell to where it is no longer above ``low``."""
-    mask = (probability > low) | (cells > 0)
-    return np.asarray(watershed(-probability, cells, mask=mask, connectivity=connectivity))
+    mask = probability > low
+    for rows, _ in strips(cells.shape):
+        mask[rows] |= cells[rows] > 0
+    for window, inside in components(mask, connectivity):
+        seeds = np.where(inside, cells[window], 0)
+        flooded = watershed(-probability[window], seeds, mask=inside, connectivity=connectivity)
+        cells[window][inside] = flooded[inside]
 
 
 def close_gaps(cells: np.ndarray, distance: float) -> np.ndarray:
     """Extend cells by up to ``distance`` px into the gaps between two of them, but not into open background."""
+    closed = np.empty_like(cells)
+    # the closing and the search for two cells reach twice the distance
+    for rows, around in strips(cells.shape, halo=2 * int(np.ceil(distance)) + 1):
+        start = rows.start - around.start
+        closed[rows] = _close_gaps(cells[around], distance)[start : start + rows.stop - rows.start]
+    return closed
+
+
+def _close_gaps(cells: np.ndarray, distance: float) -> np.ndarray:
     near = _ball(distance, cells.ndim)
     swollen = ndi.binary_dilation(cells > 0, near)
     # a closing fills narrow gaps wholly and wide ones not at all; beyond the image there may be more cells

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 
-__all__ = ["ImageError", "UnreadableImageError", "image_error"]
+__all__ = ["ImageError", "UnreadableImageError", "image_error", "shortage"]
 
 
 class ImageError(ValueError):
@@ -34,3 +35,20 @@ def image_error(error: BaseException | None) -> ImageError | None:
     while error is not None and not isinstance(error, ImageError):
         error = error.__cause__
     return error
+
+
+def shortage(error: BaseException | None) -> str | None:
+    """What was short: where ``error`` is or was caused by a full disk, a file that cannot be written or too little
+    memory, a sentence; None for anything else."""
+    while error is not None:
+        text = (str(error).splitlines() or [type(error).__name__])[0]
+        if isinstance(error, MemoryError):
+            return f"not enough memory ({text})" if "memory" not in text else text
+        if isinstance(error, RuntimeError) and re.search(
+            r"out of memory|can't allocate memory|not enough memory", text
+        ):
+            return f"not enough memory ({text})"
+        if isinstance(error, OSError) and error.errno is not None:
+            return f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)
+        error = error.__cause__ or error.__context__
+    return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +15,7 @@ from monai.utils import MetaKeys, TransformBackends
 from torch.utils.data import get_worker_info
 
 from bundle.data.axes import require_same_axes
-from bundle.data.errors import ImageError, UnreadableImageError, image_error
+from bundle.data.errors import ImageError, UnreadableImageError, image_error, shortage
 from bundle.data.formats import PLANAR, extension
 from bundle.data.gray import as_shown, warn_of_extremes
 from bundle.data.item import Item
@@ -230,6 +230,7 @@ class ReadableItems(IterableDataset):
     def __init__(self, data: Sequence[Item], transform: Any) -> None:
         super().__init__(data, transform)
         self.failed: list[tuple[str, str]] = []
+        self._position: int | None = None
 
     def __iter__(self) -> Iterator[Any]:
         if get_worker_info() is not None:
@@ -238,10 +239,11 @@ class ReadableItems(IterableDataset):
         of_name: dict[str, set[str]] = {}
         for item in self.data:
             of_name.setdefault(item.get("name", item["image"]), set()).add(item["image"])
-        for item in self.data:
+        for position, item in enumerate(self.data):
+            self._position = position
             try:
                 _require_own_name(item["image"], of_name[item.get("name", item["image"])])
-                transformed = self.transform(item)  # type: ignore[misc]
+                transformed = [self.transform(item)]  # type: ignore[misc]
             except Exception as error:
                 broken = image_error(error)
                 if broken is None:
@@ -249,13 +251,36 @@ class ReadableItems(IterableDataset):
                 _LOG.error("skipped %s", broken)
                 self.failed.append((broken.path, broken.reason))
                 continue
-            yield transformed
+            yield transformed.pop()  # kept here, it would take memory for as long as it is in use
 
-    def raise_if_failed(self) -> None:
-        """Raise a RuntimeError that names every skipped file; call it when all others are done."""
+    def finish(self, work: Callable[[], object]) -> None:
+        """Do what goes through all items once, and say at the end what is not done.
+
+        Raises:
+            RuntimeError: naming every skipped file; for a full disk or too little memory, the image that it
+                happened to and those that were left.
+        """
+        self._position = None
+        try:
+            work()
+        except Exception as error:
+            reason = shortage(error)
+            if reason is None or self._position is None:
+                raise
+            _LOG.debug("stopped", exc_info=error)
+            path, *left = [item["image"] for item in list(self.data)[self._position :]]
+            rest = f"and {len(left)} left of {len(list(self.data))} ({', '.join(left)}) " if left else ""
+            skipped = f"; skipped before: {self._skipped()}" if self.failed else ""
+            raise RuntimeError(
+                f"stopped at {path}: {reason}. It {rest}{'are' if left else 'is'} not done, the results before it are "
+                f"complete{skipped}"
+            ) from None
         if self.failed:
-            names = "; ".join(f"{path} ({reason})" for path, reason in self.failed)
-            raise RuntimeError(f"{len(self.failed)} of {len(list(self.data))} images could not be used: {names}")
+            count = f"{len(self.failed)} of {len(list(self.data))}"
+            raise RuntimeError(f"{count} images could not be used: {self._skipped()}")
+
+    def _skipped(self) -> str:
+        return "; ".join(f"{path} ({reason})" for path, reason in self.failed)
 
 
 def _require_own_name(path: str, of_name: set[str]) -> None:

@@ -21,11 +21,14 @@ from tqdm import tqdm
 from bundle.geometry import Geometry, Tile, TilePlan, geometry_of, mirror_indices
 from bundle.inference.backends import BackendNetwork
 from bundle.inference.precision import autocast, resolve_precision
+from bundle.inference.probability import class_probability
 from bundle.inference.tile_cost import TileCost, free_memory, parse_bytes
 from bundle.inference.tta import averaged, require_tta
 
 __all__ = ["OverlapTileInferer"]
 
+#: bytes that tiles take at most on a CPU where no bound is given: larger ones gain little
+_ENOUGH = 3 * 2**30
 #: counted activations -> what a convolution library really takes beside them (re-ordered copies, scratch space)
 _HEADROOM = 1.3
 
@@ -43,8 +46,9 @@ class OverlapTileInferer(Inferer):
     Args:
         tile_size: input size of a tile in px, one for all axes or one an axis; None picks the cheapest that
             ``max_memory`` admits: every tile pays for its margin, so fewer and larger ones compute less.
-        max_memory: bound on what inference may allocate beside the network's weights and the image, in bytes or
-            as text ("1.5 GiB"); None takes half of what is free on the device when called.
+        max_memory: bound on what inference may allocate beside the network's weights, the image and, with
+            ``probability_of``, the probability, in bytes or as text ("1.5 GiB"); None takes half of what is free on the
+            device when called, and of a CPU's no more than 3 GiB where that is enough.
         tta: test-time augmentation, the mean of the logits over "none"; "d4", the eight rotations and mirrorings of the
             first two spatial axes; or "paper7", seven of them (all but one mirrored quarter turn).
         geometry: sizes of the network; None takes ``network.geometry``.
@@ -52,6 +56,8 @@ class OverlapTileInferer(Inferer):
             each segmented alone (-1, the last, is how MONAI reads TIFF stacks and volumes); None refuses these.
         precision: "fp32" (what the network is in), "bf16" or "auto", see :mod:`bundle.inference.precision`.
         progress: show a progress bar over the tiles, on a terminal and where there are several.
+        probability_of: None gives logits; a channel gives its probability alone, the softmax over all. Without ``tta``
+            it is taken tile by tile, and no logits of the whole image are kept.
 
     Raises:
         ValueError: for arguments outside what is allowed.
@@ -72,10 +78,14 @@ class OverlapTileInferer(Inferer):
         stack_axis: int | None = None,
         precision: str = "fp32",
         progress: bool = False,
+        probability_of: int | None = None,
     ) -> None:
         super().__init__()
         require_tta(tta)
         resolve_precision(precision, "cpu")
+        for size in tile_size if isinstance(tile_size, (list, tuple)) else (tile_size,):
+            if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+                raise ValueError(f"tile_size must be a number of px, at least 1, or one an axis, got {tile_size!r}")
         self.tile_size = tile_size
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
         self.tta = tta
@@ -83,6 +93,7 @@ class OverlapTileInferer(Inferer):
         self.stack_axis = stack_axis
         self.precision = precision
         self.progress = progress
+        self.probability_of = probability_of
         self._costs: dict[Any, TileCost] = {}
 
     @torch.no_grad()
@@ -98,7 +109,8 @@ class OverlapTileInferer(Inferer):
             kwargs: further keyword arguments of the network.
 
         Returns:
-            BNHW[D] logits of exactly the input's spatial size, fp32 or better; a MetaTensor keeps its metadata.
+            BNHW[D] logits (or B1HW[D] probabilities) of exactly the input's spatial size, fp32 or better; a MetaTensor
+            keeps its metadata.
 
         Raises:
             ValueError: for an image of other dimensions than the network's, a tile size that is not valid or, for a
@@ -114,10 +126,12 @@ class OverlapTileInferer(Inferer):
         def run(tile: torch.Tensor) -> torch.Tensor:
             with autocast(precision, tile.device):
                 logits = network(tile, *args, **kwargs)
-            return logits if logits.dtype == torch.float64 else logits.float()
+            logits = logits if logits.dtype == torch.float64 else logits.float()
+            return self._read(logits) if self.tta == "none" else logits
 
         def segment(images: torch.Tensor) -> torch.Tensor:
-            return averaged(images, lambda turned: self._tiles(turned, network, run, geometry), self.tta)
+            whole = averaged(images, lambda turned: self._tiles(turned, network, run, geometry), self.tta)
+            return whole if self.tta == "none" else self._read(whole)
 
         if axes is not None and spatial == axes + 1 and self.stack_axis is not None:
             axis = range(2, image.dim())[self.stack_axis]
@@ -156,10 +170,11 @@ class OverlapTileInferer(Inferer):
         geometry = self.geometry or geometry_of(network)
         cost = self._cost(network, geometry, channels, len(image_size), device)
         bound = self.max_memory if self.max_memory is not None else free_memory(device) / 2
+        enough = _ENOUGH if self.max_memory is None and torch.device(device).type == "cpu" else bound
 
         def memory(plan: TilePlan) -> float:
             # fp32 logits of all images; averaging holds the sum, the turned ones and those turned back
-            maps = images * (1 if self.tta == "none" else 3)
+            maps = images * (3 if self.tta != "none" else 1 if self.probability_of is None else 0)
             whole = 4 * maps * cost.out_channels * torch.Size(plan.image_size).numel()
             counted = cost.memory(plan.tile_size)
             if not isinstance(network, BackendNetwork):
@@ -169,9 +184,9 @@ class OverlapTileInferer(Inferer):
 
         candidates = [geometry.plan(image_size, sizes) for sizes in product(*map(geometry.tile_sizes, image_size))]
         candidates.sort(key=lambda plan: (len(plan) * cost.flops(plan.tile_size), len(plan)))
-        for plan in candidates:
+        for limit, plan in product(sorted({min(enough, bound), bound}), candidates):
             # the estimate spares counting what is far too large
-            if cost.estimated_memory(plan.tile_size) <= bound and memory(plan) <= bound:
+            if cost.estimated_memory(plan.tile_size) <= limit and memory(plan) <= limit:
                 return plan.tile_size
         smallest = min(candidates, key=lambda plan: torch.Size(plan.tile_size).numel())
         reason = "" if geometry.seamless else "; a padded network cannot be tiled without seams"
@@ -179,6 +194,9 @@ class OverlapTileInferer(Inferer):
             f"max_memory {bound / 2**20:.0f} MiB is not enough for an image of {tuple(image_size)} px: the smallest "
             f"tile, {smallest.tile_size}, needs {memory(smallest) / 2**20:.0f} MiB{reason}"
         )
+
+    def _read(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits if self.probability_of is None else class_probability(logits, self.probability_of)
 
     def _cost(self, network: Callable[..., Any], geometry: Geometry, channels: int, axes: int, device: Any) -> TileCost:
         half = resolve_precision(self.precision, device, network) == "bf16"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import logging
@@ -16,8 +17,17 @@ from torch import nn
 
 from bundle import networks
 from bundle.console import did_you_mean
+from bundle.geometry import Geometry
 
-__all__ = ["PACKAGE", "build", "network_entry", "require_fitting", "require_known_network", "unet_arguments"]
+__all__ = [
+    "PACKAGE",
+    "build",
+    "network_entry",
+    "require_fitting",
+    "require_fitting_tile",
+    "require_known_network",
+    "unet_arguments",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +69,30 @@ def require_known_network(parser: ConfigParser | None, entry: str = "network_def
     path = str(ConfigComponent(config=config, id=entry).resolve_module_name())
     if path.startswith(PACKAGE) or locate(path) is None:
         _network_class(target, entry)
+
+
+def require_fitting_tile(parser: ConfigParser | None, entry: str = "network_def", size: str = "tile_size") -> None:
+    """Check that a config's network can take its tiles, before the network takes memory or the data time.
+
+    Args:
+        parser: the config; without one there is nothing to check. It is left as it is.
+        entry: of the network.
+        size: entry of the tile size, px.
+
+    Raises:
+        ValueError: naming the nearest sizes that the network can take.
+    """
+    if parser is None:
+        return
+    probe = ConfigParser(copy.deepcopy(parser.get()))
+    with torch.device("meta"):  # sizes without content
+        network = probe.get_parsed_content(entry)
+    geometry = getattr(network, "geometry", None)
+    if isinstance(geometry, Geometry):
+        tile = probe.get_parsed_content(size)
+        sides = tile if isinstance(tile, (list, tuple)) else (tile,)
+        if all(isinstance(side, int) for side in sides):  # who cuts the tiles says what else is wrong
+            geometry.require_valid(*sides, name=size)
 
 
 def require_fitting(target: str, arguments: Mapping[str, Any], source: str) -> type[nn.Module]:

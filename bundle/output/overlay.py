@@ -126,7 +126,7 @@ def overlay(image: np.ndarray, instances: np.ndarray, fill: float = 0.12, width:
         raise ValueError(f"instances must have the size of the image, {image.shape[:2]}, got {instances.shape}")
     width = width or 1 + min(max(instances.shape), _LARGEST_PX) // 1000
     image, instances = _reduced(image, instances, -(-max(instances.shape, default=1) // _LARGEST_PX))
-    instances = np.maximum(instances, 0).astype(np.int32)
+    instances = np.maximum(instances, 0, dtype=np.int32, casting="same_kind")
     contrast, colours = _contrast(image), cell_colours(instances) / 255
     drawn = np.empty((*instances.shape, 3), np.uint8)
     for rows, around in _strips(len(instances), halo=width):

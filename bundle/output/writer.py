@@ -141,12 +141,9 @@ class SegmentationWriter(Transform):
         suffix = FORMATS[str(extension(source))]
         label_type = np.uint16 if cells.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
         written = {}
-        for name, array in (
-            ("probability", probability.astype(np.float32, copy=False)),
-            ("cells", cells.astype(label_type)),
-        ):
+        for name, array, dtype in (("probability", probability, np.float32), ("cells", cells, label_type)):
             target = base.with_name(f"{base.name}_{name}{suffix}")
-            write_image(target, array, source, meta)
+            write_image(target, array.astype(dtype, copy=False), source, meta)
             written[name] = str(target)
         if self.overlays:
             written |= self._write_overlays(base, source, image, cells)
@@ -180,7 +177,7 @@ class SegmentationWriter(Transform):
         """Add the row of an image; the first one of this writer begins a new file."""
         width, height, *slices = cells.shape
         count = int(cells.max(initial=0))
-        foreground = int((cells > 0).sum())
+        foreground = int(np.count_nonzero(cells))
         file = (
             source.relative_to(self.input_dir) if self.input_dir and source.is_relative_to(self.input_dir) else source
         )

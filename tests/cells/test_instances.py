@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from monai.data import MetaTensor
 from scipy import ndimage as ndi
 
+from bundle.cells import strips
 from bundle.cells.instances import ProbabilityToInstances, ProbabilityToInstancesd, probability_to_instances
 
 
@@ -367,3 +368,45 @@ class TestTransforms:
             ProbabilityToInstancesd("probability", spatial_dims=4)
         with pytest.raises(ValueError, match=r"one channel\), got \(2, 20, 20\)"):
             ProbabilityToInstances()(np.zeros((2, 20, 20)))
+
+
+class TestStrips:
+    """What is done strip by strip is what is done to the whole image at once."""
+
+    @given(
+        st.one_of(
+            arrays(np.float32, (23, 11), elements=st.sampled_from([0.1, 0.4, 0.6, 0.9])),
+            arrays(np.float32, (9, 6, 5), elements=st.floats(0, 1, width=16)),
+        ),
+        st.sampled_from([0.0, 1.0, 1.5, 3.0]),
+        st.sampled_from([None, 0.0, 0.25]),
+        st.sampled_from([0, 4]),
+        st.sampled_from([1, 2]),
+        st.sampled_from([1, 60]),
+    )
+    def test_are_equal(self, probability, close_gaps, low_threshold, min_size, connectivity, elements):
+        options = {"close_gaps": close_gaps, "low_threshold": low_threshold, "min_size": min_size}
+        whole = probability_to_instances(probability, connectivity=connectivity, **options)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(strips, "_STRIP", elements)
+            parts = probability_to_instances(probability, connectivity=connectivity, **options)
+        assert whole.dtype == parts.dtype == np.int32
+        np.testing.assert_array_equal(parts, whole)
+
+    @pytest.mark.parametrize("split_by", ["distance", "probability"])
+    def test_components_over_several_strips_are_split_once(self, split_by, monkeypatch):
+        random = np.random.RandomState(0)
+        probability = ndi.gaussian_filter(random.rand(150, 90), 2)
+        probability = (probability - probability.min()) / np.ptp(probability)  # no two px are alike
+        options = {"split_by": split_by, "split_distance": 3.0, "threshold": 0.55}
+        whole = probability_to_instances(probability, **options)
+        assert whole.max() > probability_to_instances(probability, threshold=0.55).max() > 5
+        monkeypatch.setattr(strips, "_STRIP", 900)
+        parts = probability_to_instances(probability, **options)
+        assert (parts != whole).mean() < 0.01  # a px that is as near to two seeds goes to either
+
+    def test_a_gap_of_a_split_cell_at_the_edge_of_the_image_stays(self):
+        block = np.ones((9, 12))
+        block[:2, 5] = 0  # a notch that opens at the edge
+        cells = probability_to_instances(block, split_by="distance", split_distance=20, close_gaps=1.0)
+        np.testing.assert_array_equal(cells, block)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import weakref
 from pathlib import Path
 
 import nibabel
@@ -16,6 +17,7 @@ from monai.transforms import Compose, SaveImage
 from PIL import Image
 from torch.utils.data import default_collate
 
+from bundle.console import own_cause
 from bundle.data import folder
 from bundle.data.loading import ImageError, LoadSlice, LoadSliced, ReadableItems, UnreadableImageError
 
@@ -245,14 +247,57 @@ def test_unreadable_items_are_noted_and_the_rest_go_on(mixed, position, caplog):
         ] == ["empty", "3 channels", "NaN"]
     assert sum("skipped" in record.message for record in caplog.records) == 6
     with pytest.raises(RuntimeError, match=r"3 of 5 images could not be used: .*b\.tif .*c\.tif .*e\.tif"):
-        dataset.raise_if_failed()
+        dataset.finish(lambda: list(dataset))
 
 
 def test_nothing_failed(tmp_path, position):
     tiff(tmp_path / "a.tif", position())
     dataset = ReadableItems(folder.images(tmp_path), LoadSliced("image"))
     assert len(list(dataset)) == 1
-    dataset.raise_if_failed()
+    dataset.finish(lambda: list(dataset))
+
+
+class _Wrapped(RuntimeError):
+    """As MONAI wraps what a transform raises."""
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device", "out/d_cells.tif"), r"No space left on device \(out/d_cells\.tif\)"),
+        (MemoryError(), r"not enough memory \(MemoryError\)"),
+        (MemoryError("max_memory 2 MiB is not enough for an image"), "max_memory 2 MiB is not enough"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), "not enough memory .*allocate"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "not enough memory .*CUDA out of memory"),
+    ],
+)
+def test_what_a_shortage_leaves_undone_is_named(mixed, error, told):
+    dataset = ReadableItems(folder.images(mixed), Compose([LoadSliced("image")]))
+
+    def work():
+        for item in dataset:
+            if item["image"].meta["filename_or_obj"].endswith("d.tif"):
+                raise _Wrapped("applying transform") from error
+
+    rest = r"It and 1 left of 5 \(.*e\.tif\) are not done, .* skipped before: .*b\.tif"
+    with pytest.raises(RuntimeError, match=rf"stopped at .*d\.tif: {told}.* {rest}") as caught:
+        dataset.finish(work)
+    assert own_cause(caught.value) is caught.value
+
+
+def test_other_errors_and_those_before_the_first_image_pass(mixed):
+    dataset = ReadableItems(folder.images(mixed), LoadSliced("image"))
+    for error in (FileNotFoundError(2, "No such file", "model.pt"), KeyError("x")):
+        with pytest.raises(type(error)):
+            dataset.finish(lambda error=error: (_ for _ in ()).throw(error))
+
+
+def test_an_item_is_not_kept(tmp_path, position):
+    for name in "ab":
+        tiff(tmp_path / f"{name}.tif", position())
+    items = iter(ReadableItems(folder.images(tmp_path), LoadSliced("image")))
+    image = weakref.ref(next(items)["image"])
+    assert image() is None
 
 
 def test_a_defect_of_a_transform_is_not_skipped(mixed):

@@ -7,7 +7,7 @@ from monai.bundle import ConfigParser, ckpt_export
 from bundle.console import own_cause
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import TrainedNetwork, checkpoints
-from bundle.model.architecture import network_entry, require_known_network
+from bundle.model.architecture import network_entry, require_fitting_tile, require_known_network
 from bundle.model.card import write_card
 from bundle.networks import DCN, UNet
 from bundle.tracking.config import running_parser
@@ -182,3 +182,12 @@ def test_a_config_of_an_unknown_network(target, workflow):
     for known in ("bundle.networks.UNet", "monai.networks.nets.BasicUNet"):
         workflow(**check, **{"network_def#_target_": known}).run()
     require_known_network(running_parser())  # outside of a config there is nothing to check
+
+
+def test_a_tile_that_the_network_cannot_take_is_refused_before_it_is_built(workflow):
+    check = {"run": ["$architecture.require_fitting_tile(running_parser())"]}
+    with pytest.raises(RuntimeError) as caught:  # its weights would be 20 GB
+        workflow(**check, depth=12, base_channels=16, tile_size=380).run()
+    assert "tile_size 380 px is not valid at depth 12" in str(own_cause(caught.value))
+    workflow(**check, depth=4, tile_size=380).run()
+    require_fitting_tile(running_parser())  # outside of a config there is nothing to check

@@ -1,0 +1,61 @@
+"""Memory for one image at a time: one that needs more than there is is refused, one that is written is let go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from ignite.engine import Engine, Events
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from bundle.data.errors import ImageError
+from bundle.data.formats import spatial_shape
+from bundle.inference.tile_cost import free_memory
+
+__all__ = ["BYTES_PER_PIXEL", "ReleaseImage", "RequireMemoryd"]
+
+#: what a gray image and its results take at most at one time: fp32 pixels and probability, int32 cells and the gaps
+#: between them, or a copy of one of these that is being made or written; the tiles of the network come in addition
+BYTES_PER_PIXEL = 20
+
+
+class RequireMemoryd(MapTransform):
+    """Check, before it is read, that an image and its results fit into the memory that is free.
+
+    Args:
+        keys: of the paths.
+
+    Raises:
+        ImageError: at a call, with the size of the image and one that would fit.
+    """
+
+    def __init__(self, keys: KeysCollection) -> None:
+        super().__init__(keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        for key in self.key_iterator(dict(data)):
+            try:
+                size = spatial_shape(data[key])
+            except ImageError:  # whoever reads it says what is wrong
+                continue
+            needed, free = BYTES_PER_PIXEL * math.prod(size), free_memory("cpu")
+            if needed > free:
+                side = int((free / BYTES_PER_PIXEL / math.prod(size[2:])) ** 0.5)
+                raise ImageError(
+                    data[key],
+                    f"its {' x '.join(map(str, size))} px need about {needed / 2**30:.1f} GiB of memory, "
+                    f"{free / 2**30:.1f} GiB are free: cut it into parts of at most {side} x {side} px",
+                )
+        return dict(data)
+
+
+class ReleaseImage:
+    """Let go of an image and its results when they are written, before the next one is read."""
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        engine.state.batch = engine.state.output = None
