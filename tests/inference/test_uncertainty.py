@@ -290,3 +290,11 @@ class TestRank:
     def test_a_score_that_is_no_number(self):
         with pytest.raises(ValueError, match=r"image 't017' is NaN"):
             rank({"t001": 0.2, "t017": math.nan})
+
+
+def test_an_inferer_that_gives_the_probability_already():
+    torch.manual_seed(0)
+    network, image = UNet(2, 1, 2, base_channels=2, depth=2).eval(), torch.rand(1, 50, 40)
+    expected = foreground_probability(network, OverlapTileInferer(), image)
+    found = foreground_probability(network, OverlapTileInferer(probability_of=1), image)
+    torch.testing.assert_close(found, expected)

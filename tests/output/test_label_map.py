@@ -39,7 +39,7 @@ def network():
 def run(path, network, **params):
     before, after = transforms_of(**params)
     data = before({"image": str(path), "image_path": str(path), **params})
-    data["pred"] = OverlapTileInferer(stack_axis=-1)(data["image"][None], network)[0]
+    data["pred"] = OverlapTileInferer(stack_axis=-1, probability_of=1)(data["image"][None], network)[0]
     return after(data)
 
 
