@@ -173,7 +173,7 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 @torch.no_grad()
 def _foreground(network: nn.Module, inferer: Inferer, image: torch.Tensor) -> torch.Tensor:
     plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-    logits = inferer(plain[None], network)[0]
+    logits: torch.Tensor = inferer(plain[None], network)[0]
     if getattr(inferer, "probability_of", None) is not None:  # it gives that of the cells already
         return logits[0]
     if len(logits) < 2:

@@ -230,7 +230,7 @@ def test_two_files_of_one_name_are_left_out_and_the_rest_go_on(tmp_path, positio
     dataset = ReadableItems(folder.images(tmp_path), Compose([LoadSliced("image")]))
     assert len(list(dataset)) == 3
     with pytest.raises(RuntimeError, match=r"2 of 5 images .*a\.png \(its results .* those of .*a\.tif: rename one"):
-        dataset.raise_if_failed()
+        dataset.finish(lambda: list(dataset))
 
 
 def test_unreadable_items_are_noted_and_the_rest_go_on(mixed, position, caplog):
