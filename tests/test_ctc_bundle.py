@@ -13,8 +13,7 @@ from scipy import ndimage
 from bundle.cells import probability_to_instances
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.metrics.ctc import main
-from bundle.model import checkpoints
-from bundle.model.card import cell_options
+from bundle.model import TrainedNetwork, checkpoints
 from bundle.networks import UNet
 from tests.data.ctc_set import boxes, save
 from transforms import IGNORE, Standardize
@@ -103,7 +102,9 @@ def test_inference_writes_the_challenges_layout(bundle_run, sequence, tmp_path, 
     # in the widest gap near the median: cells in every frame, whatever the last bit of a probability
     values = np.unique(np.quantile(probability(0), np.linspace(0.4, 0.8, 200)))
     widest = int(np.argmax(np.diff(values)))
-    options = cell_options(tmp_path / "model.pt", threshold=round(float(values[widest : widest + 2].mean()), 6))
+    options = TrainedNetwork(tmp_path / "model.pt").cell_options(
+        threshold=round(float(values[widest : widest + 2].mean()), 6)
+    )
     result = bundle_run(
         "run",
         ["configs/inference.json", "configs/ctc_inference.json"],

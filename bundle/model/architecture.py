@@ -17,7 +17,7 @@ from torch import nn
 
 from bundle import networks
 from bundle.console import did_you_mean
-from bundle.geometry import Geometry
+from bundle.geometry import ValidGeometry
 
 __all__ = [
     "PACKAGE",
@@ -72,7 +72,7 @@ def require_known_network(parser: ConfigParser | None, entry: str = "network_def
 
 
 def require_fitting_tile(parser: ConfigParser | None, entry: str = "network_def", size: str = "tile_size") -> None:
-    """Check that a config's network can take its tiles, before the network takes memory or the data time.
+    """Check that a U-Net with valid convolutions can take its tiles, before it takes memory or the data time.
 
     Args:
         parser: the config; without one there is nothing to check. It is left as it is.
@@ -88,7 +88,7 @@ def require_fitting_tile(parser: ConfigParser | None, entry: str = "network_def"
     with torch.device("meta"):  # sizes without content
         network = probe.get_parsed_content(entry)
     geometry = getattr(network, "geometry", None)
-    if isinstance(geometry, Geometry):
+    if isinstance(geometry, ValidGeometry):  # with others, tile_size is not what goes in
         tile = probe.get_parsed_content(size)
         sides = tile if isinstance(tile, (list, tuple)) else (tile,)
         if all(isinstance(side, int) for side in sides):  # who cuts the tiles says what else is wrong
