@@ -115,7 +115,9 @@ def test_the_loader_makes_one_batch_of_the_windows_of_two_images() -> None:
 
 
 def test_the_data_set_fixes_the_windows_of_a_sample_by_its_seed() -> None:
-    item = {"image": torch.arange(400.0).reshape(1, 20, 20), "label": torch.ones(1, 20, 20)}
+    label = torch.ones(1, 20, 20, dtype=torch.int32)
+    label[..., 0] = 0
+    item = {"image": torch.arange(400.0).reshape(1, 20, 20), "label": label}
 
     def windows(seed: int, index: int) -> torch.Tensor:
         cut = Compose([RandBalancedWindowsd("image", 5, 8)])
