@@ -10,7 +10,6 @@ from tests.quick import tests_of as paths_for
     [
         ("transforms/labels/weight_map.py", ["tests/transforms/labels/test_weight_map.py"]),
         ("bundle/inference/backends/runtimes.py", ["tests/inference/test_backends.py"]),  # its package's
-        ("bundle/atomic.py", ["tests/test_atomic.py"]),
         ("tests/data/ctc_set.py", ["tests/data"]),
         ("tests/test_bundle.py", ["tests/test_bundle.py"]),
         ("tests/conftest.py", []),

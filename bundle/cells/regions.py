@@ -72,28 +72,16 @@ def split_touching(
     cells: np.ndarray, probability: np.ndarray, split_by: str, distance: float, connectivity: int
 ) -> np.ndarray:
     """Watershed of every component, as ``connectivity`` has them, from seeds at least ``distance`` px apart."""
-    sigma = distance / 2 if split_by == "probability" else 0.0
-    # what a px and its neighbours depend on: the smoothing's reach, and the background around the component
-    halo = int(4 * sigma + 0.5) + 3
+    # of the whole image at once: a watershed by strips decides ties between px otherwise
     foreground = cells > 0
-    highest = 1.0
-    if sigma:
-        for window, inside in components(foreground, connectivity, halo=1):
-            highest = max(highest, float(_distance(foreground[window])[inside].max()))
-    split = np.zeros(cells.shape, dtype=np.int32)
-    count = 0
-    for window, inside in components(foreground, connectivity, halo):
-        relief = _distance(foreground[window])
-        if sigma:
-            smooth = ndi.gaussian_filter(np.where(foreground[window], probability[window], 0).astype(float), sigma)
-            # a sure network saturates: inside such a plateau, to 1 % equal, the distance decides
-            relief = np.round(smooth, 2) + 0.01 * relief / highest
-        markers = count + _seeds(relief, np.where(inside, cells[window], 0), foreground[window], int(distance))
-        markers[~inside | (markers == count)] = 0
-        count = max(count, int(markers.max()))
-        # with fewer neighbours than the components have, what hangs on by a corner would get lost
-        split[window] += watershed(-relief, markers, mask=inside, connectivity=connectivity).astype(np.int32)
-    return split
+    relief = _distance(foreground)
+    if split_by == "probability":
+        smooth = ndi.gaussian_filter(np.where(foreground, probability, 0).astype(float), distance / 2)
+        # a sure network saturates: inside such a plateau, to 1 % equal, the distance decides
+        relief = np.round(smooth, 2) + 0.01 * relief / max(1.0, float(relief.max()))
+    markers = _seeds(relief, cells, foreground, int(distance))
+    # with fewer neighbours than the components have, what hangs on by a corner would get lost
+    return np.asarray(watershed(-relief, markers, mask=foreground, connectivity=connectivity), dtype=np.int32)
 
 
 def _distance(foreground: np.ndarray) -> np.ndarray:

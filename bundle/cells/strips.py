@@ -22,13 +22,12 @@ def strips(shape: Sequence[int], halo: int = 0) -> Iterator[tuple[slice, slice]]
         yield slice(start, stop), slice(max(0, start - halo), min(height, stop + halo))
 
 
-def components(mask: np.ndarray, connectivity: int, halo: int = 0) -> Iterator[tuple[slice, np.ndarray]]:
+def components(mask: np.ndarray, connectivity: int) -> Iterator[tuple[slice, np.ndarray]]:
     """Windows of rows, each with the components of ``mask`` that begin in one strip, whole.
 
     Args:
         mask: HW[D], bool.
         connectivity: of the components.
-        halo: rows of a window before and after its components, where the image has them.
 
     Yields:
         rows, and which px of these are those components', bool.
@@ -42,6 +41,6 @@ def components(mask: np.ndarray, connectivity: int, halo: int = 0) -> Iterator[t
             last += 1
         if last > first:
             stop = max(end for _, end in spans[first:last])
-            window = slice(max(0, spans[first][0] - halo), min(len(mask), stop + halo))
+            window = slice(spans[first][0], stop)
             yield window, (parts[window] > first) & (parts[window] <= last)
         first = last
