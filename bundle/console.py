@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 import os
 import re
 import sys
@@ -49,9 +50,16 @@ def explain_errors() -> None:
 
     MONAI's parser wraps every error in "Failed to instantiate component ..." and Python prints a chain of
     tracebacks, in which the one sentence that helps is lost. Errors of other origin keep their traceback, and so
-    do all with the environment variable SEAMLESS_TRACEBACK=1.
+    do all with the environment variable SEAMLESS_TRACEBACK=1. It is the first thing of ours that a command calls, and
+    says in one line what is starting.
     """
     sys.excepthook = _hook
+    options = command_line()
+    files = options.pop("config_file", None)
+    if files is not None:
+        names = " + ".join([files] if isinstance(files, str) else map(str, files))
+        given = ", ".join(f"{name} {value}" for name, value in options.items())
+        logging.getLogger(__name__).info("starting %s%s", names, f" with {given}" if given else "")
 
 
 def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -1,0 +1,24 @@
+"""The first line of a command says what is starting."""
+
+import logging
+import sys
+
+import pytest
+
+from bundle.console import explain_errors
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--config_file", "configs/train.json"], "starting configs/train.json"),
+        (["--config_file", "['a.json','b.json']", "--seed", "3"], "starting a.json + b.json with seed 3"),
+        (["-q"], None),  # not a command of monai.bundle
+    ],
+)
+def test_what_is_starting_is_said_in_one_line(monkeypatch, caplog, words, line):
+    monkeypatch.setattr(sys, "argv", ["monai.bundle", "run", "training", *words])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with caplog.at_level(logging.INFO, "bundle.console"):
+        explain_errors()
+    assert [record.message for record in caplog.records] == ([] if line is None else [line])
