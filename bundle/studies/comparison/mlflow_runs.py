@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bundle.console import did_you_mean
+from bundle.model.renamed import translated
 from bundle.tracking.config import flat_config
 from bundle.tracking.lineage import TRAINING_TAG
 from bundle.tracking.mlflow_store import reason  # its module also keeps MLflow from calling home
@@ -230,6 +231,14 @@ def grouped(items: Iterable[_Item], key: Callable[[_Item], Hashable]) -> dict[An
     return groups
 
 
+def _current(params: dict[str, str]) -> dict[str, str]:
+    """Parameters by today's names; of an earlier version "null" is the None that is logged today."""
+    return {
+        name: "None" if value is None or (value == "null" and name not in params) else value
+        for name, value in translated("param", params).items()
+    }
+
+
 def _run(entry: Any) -> Run:
     resumed = {k.removeprefix(_RESUMED): v for k, v in entry.data.tags.items() if k.startswith(_RESUMED)}
     return Run(
@@ -238,7 +247,7 @@ def _run(entry: Any) -> Run:
         status=entry.info.status,
         start=(entry.info.start_time or 0) / 1000,
         end=None if entry.info.end_time is None else entry.info.end_time / 1000,
-        params={**entry.data.params, **resumed},
+        params=_current({**entry.data.params, **resumed}),
         tags=dict(entry.data.tags),
         metrics=dict(entry.data.metrics),
     )

@@ -62,9 +62,9 @@ def test_evaluations_are_called_after_their_training_and_share_its_settings_and_
     assert list(tables(page)) == ["Trainings", "Evaluations on held_out"]
     assert [line["run"] for line in tables(page)["Trainings"]] == ["1 narrow", "2 wide"]
     assert tables(page)["Evaluations on held_out"] == [
-        {"run": "1 narrow", "lr": "0.2", "averaging": "none", "rand_error": "0.1000*"},
-        {"run": "2 wide (averaging d4)", "lr": "0.1", "averaging": "d4", "rand_error": "0.2000"},
-        {"run": "2 wide (averaging none)", "lr": "0.1", "averaging": "none", "rand_error": "0.3000"},
+        {"run": "1 narrow", "lr": "0.2", "tta": "none", "rand_error": "0.1000*"},
+        {"run": "2 wide (tta d4)", "lr": "0.1", "tta": "d4", "rand_error": "0.2000"},
+        {"run": "2 wide (tta none)", "lr": "0.1", "tta": "none", "rand_error": "0.3000"},
     ]
     assert [caption for caption, _ in images(page)["x"]] == [
         "image",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bundle.studies.comparison.mlflow_runs import Run
+from bundle.studies.comparison.mlflow_runs import Run, _current
 from bundle.studies.comparison.run_settings import differing, measured_images, provenance, settings
 
 
@@ -103,3 +103,13 @@ def test_images_named_in_a_list_are_told_apart():
 
     assert seen("a", "b") == seen("a", "b")
     assert seen("a", "b") != seen("c", "d")
+
+
+def test_parameters_of_an_earlier_version_have_todays_names():
+    assert _current({"averaging": "d4", "freeze_norm": "1.0", "lr": "0.02"}) == {
+        "tta": "d4",
+        "freeze_norm_after": "None",
+        "lr": "0.02",
+    }
+    assert _current({"freeze_norm": "0.5"}) == {"freeze_norm_after": "0.5"}
+    assert _current({"tta": "none", "averaging": "d4", "x": "null"}) == {"tta": "none", "x": "null"}
