@@ -70,8 +70,8 @@ def test_evaluations_are_called_after_their_training_and_share_its_settings_and_
         "image",
         "truth2 cells",
         "1 narrow3 cells · 0.1",
-        "2 wide (averaging d4)3 cells · 0.3",
-        "2 wide (averaging none)3 cells · 0.5",
+        "2 wide (tta d4)3 cells · 0.3",
+        "2 wide (tta none)3 cells · 0.5",
     ]
 
 
