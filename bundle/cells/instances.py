@@ -45,11 +45,10 @@ def probability_to_instances(probability: np.ndarray, options: CellOptions | Non
     if o.fill_holes:
         regions.fill_holes(cells, count, o.connectivity)
     if o.split_by is not None and count:
-        cells = regions.split_touching(cells, probability, o.split_by, o.split_distance, o.connectivity)
-        count = int(cells.max())
+        count = regions.split_touching(cells, count, probability, o.split_by, o.split_distance, o.connectivity)
     regions.drop_small(cells, count, o.min_size)
     if o.low_threshold is not None and count:
-        regions.extend(cells, probability, o.low_threshold, o.connectivity)
+        regions.extend(cells, count, probability, o.low_threshold, o.connectivity)
         if o.fill_holes:
             regions.fill_holes(cells, count, o.connectivity)
     if o.close_gaps > 0:

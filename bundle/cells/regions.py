@@ -11,7 +11,7 @@ from scipy import ndimage as ndi
 from skimage.feature import peak_local_max
 from skimage.segmentation import expand_labels, watershed
 
-from bundle.cells.strips import components, strips
+from bundle.cells.strips import strips
 
 __all__ = ["close_gaps", "drop_small", "extend", "fill_holes", "in_order", "split_touching"]
 
@@ -69,51 +69,72 @@ def in_order(cells: np.ndarray, count: int) -> None:
 
 
 def split_touching(
-    cells: np.ndarray, probability: np.ndarray, split_by: str, distance: float, connectivity: int
-) -> np.ndarray:
-    """Watershed of every component, as ``connectivity`` has them, from seeds at least ``distance`` px apart."""
-    # of the whole image at once: a watershed by strips decides ties between px otherwise
-    foreground = cells > 0
-    relief = _distance(foreground)
-    if split_by == "probability":
-        smooth = ndi.gaussian_filter(np.where(foreground, probability, 0).astype(float), distance / 2)
-        # a sure network saturates: inside such a plateau, to 1 % equal, the distance decides
-        relief = np.round(smooth, 2) + 0.01 * relief / max(1.0, float(relief.max()))
-    markers = _seeds(relief, cells, foreground, int(distance))
-    # with fewer neighbours than the components have, what hangs on by a corner would get lost
-    return np.asarray(watershed(-relief, markers, mask=foreground, connectivity=connectivity), dtype=np.int32)
+    cells: np.ndarray, count: int, probability: np.ndarray, split_by: str, distance: float, connectivity: int
+) -> int:
+    """Split every cell by a watershed from seeds at least ``distance`` px apart, in place; how many there are now.
+
+    Each is split alone, in its own box: the result depends on nothing else in the image.
+    """
+    for label, box in enumerate(ndi.find_objects(cells, count), start=1):
+        if max(side.stop - side.start for side in box) <= distance:
+            continue  # no room for two seeds
+        inside = cells[box] == label
+        relief = _distance(inside, box, cells.shape)
+        if split_by == "probability":
+            smooth = ndi.gaussian_filter(np.where(inside, probability[box], 0).astype(float), distance / 2)
+            # a sure network saturates: inside such a plateau, to 1 % equal, the distance decides
+            relief = np.round(smooth, 2) + 0.01 * relief / relief.max()
+        seeds = _seeds(relief, inside, int(distance))
+        number = int(seeds.max())
+        if number > 1:
+            # with fewer neighbours than the cell has, what hangs on by a corner would get lost
+            parts = watershed(-relief, seeds, mask=inside, connectivity=connectivity)
+            cells[box][parts > 1] = count + parts[parts > 1] - 1
+            count += number - 1
+    return count
 
 
-def _distance(foreground: np.ndarray) -> np.ndarray:
-    """Distance to the background, px."""
-    # without any background there is no distance to it: then the edge of the image counts as background
-    edge = int(foreground.all())
-    padded = np.pad(foreground, edge) if edge else foreground
-    return np.asarray(ndi.distance_transform_edt(padded)[(slice(edge, -edge or None),) * foreground.ndim])
+def _distance(inside: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
+    """Distance to what is outside the cell, px; what may be beyond the image counts only for a cell that fills it."""
+    beyond = [(int(side.start > 0), int(side.stop < n)) for side, n in zip(box, shape, strict=True)]
+    if inside.all() and not any(map(any, beyond)):
+        beyond = [(1, 1)] * inside.ndim
+    distances = ndi.distance_transform_edt(np.pad(inside, beyond))
+    return np.asarray(distances[tuple(slice(a, a + n) for (a, _), n in zip(beyond, inside.shape, strict=True))])
 
 
-def _seeds(relief: np.ndarray, cells: np.ndarray, foreground: np.ndarray, distance: int) -> np.ndarray:
-    """Numbers of the seeds of ``cells``, 0 elsewhere."""
-    peaks = peak_local_max(relief, min_distance=distance, labels=cells, exclude_border=False, threshold_abs=-1)
-    # a level ridge, as along a rod, has several peaks but is one seed; never across two components
-    top = (relief >= ndi.maximum_filter(relief, size=3)) & foreground
-    ridges, _ = ndi.label(top, ndi.generate_binary_structure(cells.ndim, cells.ndim))
-    ridges = np.where(top & (cells > 0), ridges.astype(np.int64) * (int(cells.max()) + 1) + cells, 0)
-    lone = peaks[ridges[tuple(peaks.T)] == 0]  # the highest of its component, beside a higher one of another
-    ridges[tuple(lone.T)] = ridges.max() + 1 + np.arange(len(lone))
+def _seeds(relief: np.ndarray, inside: np.ndarray, distance: int) -> np.ndarray:
+    """Seeds 1 .. N of one cell, 0 elsewhere."""
+    peaks = peak_local_max(
+        relief, min_distance=distance, labels=inside.astype(int), exclude_border=False, threshold_abs=-1
+    )
+    # a level ridge, as along a rod, has several peaks but is one seed
+    top = (relief >= ndi.maximum_filter(np.where(inside, relief, -np.inf), size=3)) & inside
+    ridges, _ = ndi.label(top, ndi.generate_binary_structure(inside.ndim, inside.ndim))
     numbers = np.unique(ridges[tuple(peaks.T)])
     return np.where(np.isin(ridges, numbers), np.searchsorted(numbers, ridges) + 1, 0).astype(np.int32)
 
 
-def extend(cells: np.ndarray, probability: np.ndarray, low: float, connectivity: int) -> None:
-    """Flood down the probability from every cell to where it is no longer above ``low``."""
+def extend(cells: np.ndarray, count: int, probability: np.ndarray, low: float, connectivity: int) -> None:
+    """Flood down the probability from every cell to where it is no longer above ``low``, each component alone."""
     mask = probability > low
     for rows, _ in strips(cells.shape):
         mask[rows] |= cells[rows] > 0
-    for window, inside in components(mask, connectivity):
-        seeds = np.where(inside, cells[window], 0)
-        flooded = watershed(-probability[window], seeds, mask=inside, connectivity=connectivity)
-        cells[window][inside] = flooded[inside]
+    parts, number = ndi.label(mask, ndi.generate_binary_structure(mask.ndim, connectivity))
+    least, most = np.full(number + 1, count + 1, dtype=np.int32), np.zeros(number + 1, dtype=np.int32)
+    for rows, _ in strips(cells.shape):
+        there = cells[rows] > 0
+        np.minimum.at(least, parts[rows][there], cells[rows][there])
+        np.maximum.at(most, parts[rows][there], cells[rows][there])
+    owner = np.where(least == most, most, 0)
+    for rows, _ in strips(cells.shape):
+        np.maximum(cells[rows], owner[parts[rows]], out=cells[rows])
+    boxes = ndi.find_objects(parts)
+    for part in np.flatnonzero(least < most):
+        box = boxes[part - 1]
+        inside = parts[box] == part
+        flooded = watershed(-probability[box], np.where(inside, cells[box], 0), mask=inside, connectivity=connectivity)
+        cells[box][inside] = flooded[inside]
 
 
 def close_gaps(cells: np.ndarray, distance: float) -> np.ndarray:
