@@ -33,7 +33,7 @@ def run(options: Options, size: int = 512) -> Iterator[Table]:
     made = UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=width, norm="batch")
     network = ready_network(made, options.device)
     image = torch.rand(1, 1, size, size, device=options.device)
-    tile = made.geometry.input_size(size)
+    tile = made.geometry.input_sizes((size, size))
     exact = OverlapTileInferer(tile)(image, network)
     for precision in ("fp32", "bf16"):
         inferer = OverlapTileInferer(tile, precision=precision)

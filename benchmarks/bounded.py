@@ -40,7 +40,7 @@ def run(
         inferer = OverlapTileInferer(max_memory=bound, precision="bf16")
         plan = geometry.plan((size, size), inferer.choose_tile((size, size), 1, prepare_network(network)))
         flops = len(plan) * cost.flops(plan.tile_size)
-        excess = flops / cost.flops((geometry.input_size(size),) * 2)
+        excess = flops / cost.flops(geometry.input_sizes((size, size)))
         part = f"{size} x {size} px, width {width}, at most {bound}"
         targets.append(at_most(f"operations of {part}", "one tile without bound", excess, 1.08))
         row = [f"width {width}", *(" x ".join(map(str, numbers)) for numbers in (plan.tile_size, plan.counts))]

@@ -50,7 +50,7 @@ def _sizes(plan: TilePlan) -> list[str]:
 
 def _ranking(cost: TileCost, n: int) -> list[tuple[float, tuple[int, int]]]:
     """(FLOPs of all tiles, tile) for every valid tile that can cover a square image, cheapest first."""
-    geometry = cost.geometry
+    geometry = cost.geometry.axes(2)[0]
     valid = range(geometry.smallest_input, geometry.input_size(n) + 1, geometry.step)
     along = {size: geometry.tiles_along(n, size) for size in valid if geometry.tiles_along(n, size)}
     tiles = [(a, b) for a in along for b in along if a >= b]  # image and network do not tell the axes apart
@@ -66,7 +66,8 @@ def _cheapest(cost: TileCost, ranking: Sequence[tuple[float, tuple[int, int]]], 
 
 def _asymptote(cost: TileCost) -> float:
     """FLOPs of one more output pixel of an endless tile: the mixed difference of a cost that is affine an axis."""
-    small = cost.geometry.smallest_input
-    large = small + 64 * cost.geometry.step
+    axis = cost.geometry.axes(2)[0]
+    small = axis.smallest_input
+    large = small + 64 * axis.step
     corners = cost.flops((large, large)) - 2 * cost.flops((small, large)) + cost.flops((small, small))
     return corners / (large - small) ** 2

@@ -5,15 +5,19 @@ inferer, the crops, the configs and the error messages ask it.
 
 A network has a :class:`ValidGeometry` when none of its convolutions is padded, and a :class:`PaddedGeometry` when
 zeros keep every map at its size. Only the first can be tiled without seams, and so can a :class:`WindowGeometry`, of a
-network that classifies one pixel a window.
+network that classifies one pixel a window. Each is that of all axes, or stands for one of them in an
+:class:`AxesGeometry`.
 """
 
-from bundle.geometry.base import Geometry, Tile, TilePlan
+from bundle.geometry.base import AxesGeometry, AxisGeometry, Geometry
 from bundle.geometry.kinds import PaddedGeometry, ValidGeometry, WindowGeometry
 from bundle.geometry.mirror import mirror_indices
-from bundle.geometry.networks import geometry_of
+from bundle.geometry.networks import geometry_of, per_axis
+from bundle.geometry.tiles import Tile, TilePlan
 
 __all__ = [
+    "AxesGeometry",
+    "AxisGeometry",
     "Geometry",
     "PaddedGeometry",
     "Tile",
@@ -22,4 +26,5 @@ __all__ = [
     "WindowGeometry",
     "geometry_of",
     "mirror_indices",
+    "per_axis",
 ]

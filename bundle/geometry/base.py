@@ -1,18 +1,92 @@
-"""Sizes along an axis, what follows from a network's margin and pooling step alone, and the tiles of an image."""
+"""Sizes of a network along every axis, and along one, as they follow from its margin and pooling step alone."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
-from math import prod
 
-__all__ = ["Geometry", "Tile", "TilePlan"]
+from bundle.geometry.tiles import Span, TilePlan
+
+__all__ = ["AxesGeometry", "AxisGeometry", "Geometry"]
 
 
 class Geometry(ABC):
-    """Sizes along one axis of a network whose output is smaller than its input by a constant. All in px."""
+    """Sizes of a network whose output is smaller than its input by a constant along every axis. All in px.
+
+    One that is the same along all axes is an :class:`AxisGeometry`, of images of any number of axes; one that differs
+    is :class:`AxesGeometry`.
+    """
+
+    @abstractmethod
+    def axes(self, count: int) -> tuple[AxisGeometry, ...]:
+        """The sizes along each of ``count`` spatial axes.
+
+        Raises:
+            ValueError: when the network has another number of axes.
+        """
+
+    @property
+    @abstractmethod
+    def seamless(self) -> bool:
+        """Whether tiles give what one pass over the whole mirrored image gives."""
+
+    def margins(self, count: int) -> tuple[int, ...]:
+        """Input minus output size on each side, of every axis."""
+        return tuple(axis.margin for axis in self.axes(count))
+
+    def output_sizes(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Output of an input of this spatial size.
+
+        Raises:
+            ValueError: as :meth:`require_valid`.
+        """
+        self.require_valid(*size)
+        return tuple(axis.output_size(n) for axis, n in zip(self.axes(len(size)), size, strict=True))
+
+    def input_sizes(self, size: Sequence[int]) -> tuple[int, ...]:
+        """The smallest valid input whose output covers this spatial size."""
+        return tuple(axis.input_size(n) for axis, n in zip(self.axes(len(size)), size, strict=True))
+
+    def require_valid(self, *size: int, name: str = "input size") -> None:
+        """Check the input size of every axis.
+
+        Raises:
+            ValueError: naming the axis, its size and the two nearest valid sizes.
+        """
+        for number, (axis, n) in enumerate(zip(self.axes(len(size)), size, strict=True)):
+            if not axis.is_valid(n):
+                below, above = axis.nearest_valid(n)
+                where = f" along axis {number}" if len(size) > 1 else ""
+                raise ValueError(f"{name} {n} px{where} is not valid {axis.rule}; the nearest are {below} and {above}")
+
+    def plan(self, image_size: Sequence[int], tile_size: int | Sequence[int]) -> TilePlan:
+        """The tiles that cover an image, every one shifted by a multiple of the step from a common origin.
+
+        Args:
+            image_size: spatial size of the image, each at least 1 px.
+            tile_size: input size of a tile, one for all axes or one an axis.
+
+        Raises:
+            ValueError: for an empty image, another number of axes, and a tile size that is not valid or with which
+                tiles cannot cover the image.
+        """
+        image = tuple(int(n) for n in image_size)
+        tile = (int(tile_size),) * len(image) if isinstance(tile_size, int) else tuple(map(int, tile_size))
+        if len(tile) != len(image):
+            raise ValueError(f"tile_size has {len(tile)} axes {tile}, the image has {len(image)} {image}")
+        if not image or min(image) < 1:
+            raise ValueError(f"image_size must be at least 1 px along every axis, got {image}")
+        self.require_valid(*tile, name="tile_size")
+        along = list(zip(self.axes(len(image)), image, tile, strict=True))
+        for axis, n, size in along:
+            if axis.tiles_along(n, size) == 0:
+                raise ValueError(axis.why_not(n, size))
+        return TilePlan(image, tile, tuple(tuple(axis.spans(n, size)) for axis, n, size in along))
+
+
+class AxisGeometry(Geometry):
+    """Sizes along one axis, or along every axis alike. All in px."""
 
     @property
     @abstractmethod
@@ -34,10 +108,8 @@ class Geometry(ABC):
     def rule(self) -> str:
         """Which input sizes are valid, in words: the end of an error message, after "is not valid"."""
 
-    @property
-    @abstractmethod
-    def seamless(self) -> bool:
-        """Whether tiles give what one pass over the whole mirrored image gives."""
+    def axes(self, count: int) -> tuple[AxisGeometry, ...]:
+        return (self,) * count
 
     def is_valid(self, n: int) -> bool:
         """Whether an input of ``n`` px passes all poolings without losing a row and leaves an output."""
@@ -73,41 +145,6 @@ class Geometry(ABC):
         below = n - (n - self.smallest_input) % self.step
         return below, below if below == n else below + self.step
 
-    def require_valid(self, *size: int, name: str = "input size") -> None:
-        """Check the input size of every axis.
-
-        Raises:
-            ValueError: naming the axis, its size and the two nearest valid sizes.
-        """
-        for axis, n in enumerate(size):
-            if not self.is_valid(n):
-                below, above = self.nearest_valid(n)
-                where = f" along axis {axis}" if len(size) > 1 else ""
-                raise ValueError(f"{name} {n} px{where} is not valid {self.rule}; the nearest are {below} and {above}")
-
-    def plan(self, image_size: Sequence[int], tile_size: int | Sequence[int]) -> TilePlan:
-        """The tiles that cover an image, every one shifted by a multiple of ``step`` from a common origin.
-
-        Args:
-            image_size: spatial size of the image, each at least 1 px.
-            tile_size: input size of a tile, one for all axes or one an axis.
-
-        Raises:
-            ValueError: for an empty image, another number of axes, and a tile size that is not valid or with which
-                tiles cannot cover the image.
-        """
-        image = tuple(int(n) for n in image_size)
-        tile = (int(tile_size),) * len(image) if isinstance(tile_size, int) else tuple(map(int, tile_size))
-        if len(tile) != len(image):
-            raise ValueError(f"tile_size has {len(tile)} axes {tile}, the image has {len(image)} {image}")
-        if not image or min(image) < 1:
-            raise ValueError(f"image_size must be at least 1 px along every axis, got {image}")
-        self.require_valid(*tile, name="tile_size")
-        for n, size in zip(image, tile, strict=True):
-            if self.tiles_along(n, size) == 0:
-                raise ValueError(self._why_not(n, size))
-        return TilePlan(geometry=self, image_size=image, tile_size=tile)
-
     def tile_step(self, tile_size: int) -> int:
         """How far neighbouring tiles are apart: the output, cut down to a multiple of ``step``; 0 when they cannot.
 
@@ -124,6 +161,19 @@ class Geometry(ABC):
         tile_step = self.tile_step(tile_size)
         return 1 + -(-beyond // tile_step) if tile_step else 0
 
+    def spans(self, image_size: int, tile_size: int) -> Iterator[Span]:
+        """Input, output and crop of every tile along one axis, as :class:`bundle.geometry.Tile` has them."""
+        tile_step, output = self.tile_step(tile_size), self.output_size(tile_size)
+        done = 0
+        for index in range(self.tiles_along(image_size, tile_size)):
+            # the last tile moves back, still on the grid, so that it reaches as little as possible past the image
+            beyond = -(-max(0, image_size - output) // self.step) * self.step
+            start = min(index * tile_step, beyond)
+            stop = min(start + output, image_size)
+            before = start - self.margin
+            yield (before, before + tile_size), (done, stop), (done - start, stop - start)
+            done = stop
+
     def tile_sizes(self, image_size: int) -> list[int]:
         """For every number of tiles 1, 2, 3, ... along an axis the smallest tile that does; largest first."""
         sizes = []
@@ -138,7 +188,7 @@ class Geometry(ABC):
             n -= self.step
         return sizes
 
-    def _why_not(self, image_size: int, tile_size: int) -> str:
+    def why_not(self, image_size: int, tile_size: int) -> str:
         """Why tiles of this size cannot cover the image, and the smallest that can."""
         candidates = range(tile_size, self.input_size(image_size) + 1, self.step)
         least = next(size for size in candidates if self.tiles_along(image_size, size))
@@ -149,53 +199,25 @@ class Geometry(ABC):
 
 
 @dataclass(frozen=True)
-class Tile:
-    """One tile of a plan, in px of the image; negative and overhanging positions are mirrored.
+class AxesGeometry(Geometry):
+    """Sizes of a network that differ from axis to axis, as those of a U-Net with flat levels.
 
-    Attributes:
-        input: (start, stop) of the tile's input along every axis.
-        output: (start, stop) of what the tile contributes to the image along every axis; the contributions of
-            all tiles cover every pixel once.
-        crop: (start, stop) of that contribution inside the tile's output.
+    Args:
+        each: sizes along every spatial axis.
+
+    Examples:
+        >>> geometry = AxesGeometry((ValidGeometry(2), ValidGeometry(2), ValidGeometry(2, flat_levels=2)))
+        >>> geometry.margins(3), geometry.input_sizes((40, 40, 9))
+        ((20, 20, 2), (80, 80, 13))
     """
 
-    input: tuple[tuple[int, int], ...]
-    output: tuple[tuple[int, int], ...]
-    crop: tuple[tuple[int, int], ...]
+    each: tuple[AxisGeometry, ...]
 
-
-@dataclass(frozen=True)
-class TilePlan:
-    """All tiles of one image on one canvas. Iterate to get each :class:`Tile`, in row-major order.
-
-    Made by :meth:`bundle.geometry.Geometry.plan`, which checks the sizes.
-    """
-
-    geometry: Geometry
-    image_size: tuple[int, ...]
-    tile_size: tuple[int, ...]
+    def axes(self, count: int) -> tuple[AxisGeometry, ...]:
+        if count != len(self.each):
+            raise ValueError(f"the network has {len(self.each)} spatial axes, got sizes of {count}")
+        return self.each
 
     @property
-    def counts(self) -> tuple[int, ...]:
-        """Number of tiles along every axis."""
-        return tuple(map(self.geometry.tiles_along, self.image_size, self.tile_size))
-
-    def __len__(self) -> int:
-        return prod(self.counts)
-
-    def __iter__(self) -> Iterator[Tile]:
-        axes = [list(self._axis(n, tile)) for n, tile in zip(self.image_size, self.tile_size, strict=True)]
-        for spans in product(*axes):
-            yield Tile(*(tuple(span[i] for span in spans) for i in range(3)))
-
-    def _axis(self, n: int, tile: int) -> Iterator[tuple[tuple[int, int], tuple[int, int], tuple[int, int]]]:
-        margin, tile_step = self.geometry.margin, self.geometry.tile_step(tile)
-        output = self.geometry.output_size(tile)
-        done = 0
-        for index in range(self.geometry.tiles_along(n, tile)):
-            # the last tile moves back, still on the grid, so that it reaches as little as possible past the image
-            beyond = -(-max(0, n - output) // self.geometry.step) * self.geometry.step
-            start = min(index * tile_step, beyond)
-            stop = min(start + output, n)
-            yield (start - margin, start - margin + tile), (done, stop), (done - start, stop - start)
-            done = stop
+    def seamless(self) -> bool:
+        return all(axis.seamless for axis in self.each)

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from bundle.geometry.base import Geometry
+from bundle.geometry.base import AxisGeometry
 
 __all__ = ["PaddedGeometry", "ValidGeometry", "WindowGeometry"]
 
 
 @dataclass(frozen=True)
-class ValidGeometry(Geometry):
+class ValidGeometry(AxisGeometry):
     """Sizes of a U-Net of ``depth`` pooling steps with valid 3x3 convolutions.
 
     With depth n, two convolutions a level and a bottleneck input of m pixels (Ronneberger 2015, fig. 2)::
 
         input  = 2^n m + 4 (2^n - 1)          output = 2^n m - 4 (2^(n+1) - 1)
 
-    so input - output = 12 * 2^n - 8 whatever m is: at the paper's depth of 4, 572 -> 388.
+    so input - output = 12 * 2^n - 8 whatever m is: at the paper's depth of 4, 572 -> 388. An axis that the upper
+    levels neither convolve nor pool (they are flat) has the sizes of a network with that many levels less.
 
     Args:
         depth: number of 2x2 poolings, at least 1. The paper's network has 4.
+        flat_levels: number of upper levels, 0 .. ``depth`` + 1, that are flat along this axis; ``depth`` + 1 are all.
 
     Raises:
-        ValueError: when ``depth`` is not a positive integer.
+        ValueError: when ``depth`` is not a positive integer, or ``flat_levels`` out of range.
 
     Examples:
         >>> geometry = ValidGeometry(4)
@@ -35,20 +37,31 @@ class ValidGeometry(Geometry):
     """
 
     depth: int
+    flat_levels: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         _require_positive("depth", self.depth)
+        if (
+            isinstance(self.flat_levels, bool)
+            or not isinstance(self.flat_levels, int)
+            or not 0 <= self.flat_levels <= self.depth + 1
+        ):
+            raise ValueError(
+                f"flat_levels must be 0 .. {self.depth + 1} levels at depth {self.depth}, got {self.flat_levels!r}"
+            )
 
     @cached_property
     def step(self) -> int:
-        return 1 << self.depth
+        return 1 << max(0, self.depth - self.flat_levels)
 
     @cached_property
     def margin(self) -> int:
-        return 6 * self.step - 4
+        return 0 if self.flat_levels > self.depth else 6 * self.step - 4
 
     @cached_property
     def smallest_input(self) -> int:
+        if self.flat_levels > self.depth:
+            return 1
         bottleneck = 1
         while self.step * bottleneck <= 4 * (2 * self.step - 1):
             bottleneck += 1
@@ -56,7 +69,8 @@ class ValidGeometry(Geometry):
 
     @property
     def rule(self) -> str:
-        return f"at depth {self.depth}: valid sizes are {self.smallest_input} + k * {self.step}"
+        levels = f" with {self.flat_levels} flat level{'s' * (self.flat_levels > 1)}" if self.flat_levels else ""
+        return f"at depth {self.depth}{levels}: valid sizes are {self.smallest_input} + k * {self.step}"
 
     @property
     def seamless(self) -> bool:
@@ -64,7 +78,7 @@ class ValidGeometry(Geometry):
 
 
 @dataclass(frozen=True)
-class PaddedGeometry(Geometry):
+class PaddedGeometry(AxisGeometry):
     """Sizes of a network with same padding: as much comes out as goes in, in multiples of ``stride``.
 
     The zeros around a tile reach into what it predicts, so tiles do not give what one pass gives: an image is
@@ -110,7 +124,7 @@ class PaddedGeometry(Geometry):
     def tile_step(self, tile_size: int) -> int:
         return 0
 
-    def _why_not(self, image_size: int, tile_size: int) -> str:
+    def why_not(self, image_size: int, tile_size: int) -> str:
         return (
             f"tile_size {tile_size} px is less than the image's {image_size} px: the zeros with which a padded network "
             f"surrounds each tile would show as seams, so one tile must hold the whole image; the smallest that can is "
@@ -119,7 +133,7 @@ class PaddedGeometry(Geometry):
 
 
 @dataclass(frozen=True)
-class WindowGeometry(Geometry):
+class WindowGeometry(AxisGeometry):
     """Sizes of a network that classifies the middle pixel of every window in its input.
 
     No pooling grid is left: each window gives the same at any place, so tiles may be shifted by any number of px.

@@ -9,9 +9,10 @@ cannot have that: it gets the whole image at once, or an error.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import product
+from functools import reduce
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
@@ -23,7 +24,7 @@ from bundle.inference.backends import BackendNetwork
 from bundle.inference.precision import autocast, resolve_precision
 from bundle.inference.probability import class_probability
 from bundle.inference.tile_cost import TileCost, free_memory, parse_bytes
-from bundle.inference.tta import averaged, require_tta
+from bundle.inference.tta import averaged, require_tta, turned_plane
 
 __all__ = ["OverlapTileInferer"]
 
@@ -50,7 +51,8 @@ class OverlapTileInferer(Inferer):
             ``probability_of``, the probability, in bytes or as text ("1.5 GiB"); None takes half of what is free on the
             device when called, and of a CPU's no more than 3 GiB where that is enough.
         tta: test-time augmentation, the mean of the logits over "none"; "d4", the eight rotations and mirrorings of the
-            first two spatial axes; or "paper7", seven of them (all but one mirrored quarter turn).
+            first two spatial axes that the network treats alike; or "paper7", seven of them (all but one mirrored
+            quarter turn).
         geometry: sizes of the network; None takes ``network.geometry``.
         stack_axis: spatial axis along which an image with one axis more than the network is a stack of slices,
             each segmented alone (-1, the last, is how MONAI reads TIFF stacks and volumes); None refuses these.
@@ -130,7 +132,8 @@ class OverlapTileInferer(Inferer):
             return self._read(logits) if self.tta == "none" else logits
 
         def segment(images: torch.Tensor) -> torch.Tensor:
-            whole = averaged(images, lambda turned: self._tiles(turned, network, run, geometry), self.tta)
+            plane = (0, 1) if self.tta == "none" or images.dim() < 4 else turned_plane(geometry, images.dim() - 2)
+            whole = averaged(images, lambda turned: self._tiles(turned, network, run, geometry), self.tta, plane)
             return whole if self.tta == "none" else self._read(whole)
 
         if axes is not None and spatial == axes + 1 and self.stack_axis is not None:
@@ -172,27 +175,39 @@ class OverlapTileInferer(Inferer):
         bound = self.max_memory if self.max_memory is not None else free_memory(device) / 2
         enough = _ENOUGH if self.max_memory is None and torch.device(device).type == "cpu" else bound
 
-        def memory(plan: TilePlan) -> float:
+        def memory(tile: tuple[int, ...]) -> float:
             # fp32 logits of all images; averaging holds the sum, the turned ones and those turned back
             maps = images * (3 if self.tta != "none" else 1 if self.probability_of is None else 0)
-            whole = 4 * maps * cost.out_channels * torch.Size(plan.image_size).numel()
-            counted = cost.memory(plan.tile_size)
+            whole = 4 * maps * cost.out_channels * torch.Size(image_size).numel()
+            counted = cost.memory(tile)
             if not isinstance(network, BackendNetwork):
                 return _HEADROOM * counted + whole
-            turned = self.tta != "none" and len(set(plan.tile_size[:2])) > 1
+            turned = self.tta != "none" and len({tile[axis] for axis in turned_plane(geometry, len(tile))}) > 1
             return network.peak_memory(counted, shapes=2 if turned else 1) + whole
 
-        candidates = [geometry.plan(image_size, sizes) for sizes in product(*map(geometry.tile_sizes, image_size))]
-        candidates.sort(key=lambda plan: (len(plan) * cost.flops(plan.tile_size), len(plan)))
-        for limit, plan in product(sorted({min(enough, bound), bound}), candidates):
-            # the estimate spares counting what is far too large
-            if cost.estimated_memory(plan.tile_size) <= limit and memory(plan) <= limit:
-                return plan.tile_size
-        smallest = min(candidates, key=lambda plan: torch.Size(plan.tile_size).numel())
+        axes = geometry.axes(len(image_size))
+        sizes = [axis.tile_sizes(n) for axis, n in zip(axes, image_size, strict=True)]
+        counts = [
+            [axis.tiles_along(n, m) for m in along] for axis, n, along in zip(axes, image_size, sizes, strict=True)
+        ]
+        number = reduce(np.multiply.outer, map(np.asarray, counts))
+        estimated = cost.estimated_memory_of(sizes)
+        # the fewest FLOPs first, and of equal ones the fewest tiles
+        order = np.lexsort((number.ravel(), (number * cost.flops_of(sizes)).ravel()))
+        for limit in sorted({min(enough, bound), bound}):
+            possible = estimated <= limit  # the estimate spares counting what is far too large
+            for place in zip(*np.unravel_index(order, number.shape), strict=True):
+                if not possible[place]:
+                    continue
+                tile = tuple(along[i] for along, i in zip(sizes, place, strict=True))
+                if memory(tile) <= limit:
+                    return tile
+                possible[tuple(slice(i + 1) for i in place)] = False  # nor do those that are larger along all axes
+        smallest = tuple(along[-1] for along in sizes)
         reason = "" if geometry.seamless else "; a padded network cannot be tiled without seams"
         raise MemoryError(
             f"max_memory {bound / 2**20:.0f} MiB is not enough for an image of {tuple(image_size)} px: the smallest "
-            f"tile, {smallest.tile_size}, needs {memory(smallest) / 2**20:.0f} MiB{reason}"
+            f"tile, {smallest}, needs {memory(smallest) / 2**20:.0f} MiB{reason}"
         )
 
     def _read(self, logits: torch.Tensor) -> torch.Tensor:
@@ -221,7 +236,7 @@ class OverlapTileInferer(Inferer):
         output: torch.Tensor | None = None
         for batch, tile in self._walk(plan, image.shape[0]):
             logits = run(_cut(image[batch : batch + 1], tile))
-            expected = tuple(map(geometry.output_size, plan.tile_size))
+            expected = geometry.output_sizes(plan.tile_size)
             if tuple(logits.shape[2:]) != expected:
                 raise ValueError(
                     f"the network returned {tuple(logits.shape[2:])} px for a tile of {plan.tile_size}, but {geometry} "

@@ -13,6 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 from torch import nn
@@ -59,7 +60,7 @@ class TileCost:
 
     def flops(self, tile_size: Sequence[int]) -> float:
         """Floating point operations of one pass: interpolated, exactly, since every level is affine in the tile."""
-        return self._interpolate(tile_size, index=0)
+        return float(self.flops_of([[n] for n in tile_size]).item())
 
     def memory(self, tile_size: Sequence[int]) -> float:
         """Peak bytes that one pass allocates for activations, its input included; weights not."""
@@ -67,28 +68,36 @@ class TileCost:
 
     def estimated_memory(self, tile_size: Sequence[int]) -> float:
         """A quick estimate of :meth:`memory`, to sort out what is far too large."""
-        return self._interpolate(tile_size, index=1)
+        return float(self.estimated_memory_of([[n] for n in tile_size]).item())
+
+    def flops_of(self, sizes: Sequence[Sequence[int]]) -> np.ndarray:
+        """:meth:`flops` of all tiles whose size along axis i is one of ``sizes[i]``: an array with as many axes."""
+        return self._interpolate(sizes, index=0)
+
+    def estimated_memory_of(self, sizes: Sequence[Sequence[int]]) -> np.ndarray:
+        """:meth:`estimated_memory` of all these tiles."""
+        return self._interpolate(sizes, index=1)
 
     @cached_property
-    def _probes(self) -> tuple[int, int]:
-        step = self.geometry.step
-        return self.geometry.smallest_input + 2 * step, self.geometry.smallest_input + 18 * step
+    def _probes(self) -> list[tuple[int, int]]:
+        axes = self.geometry.axes(self.axes)
+        return [(axis.smallest_input + 2 * axis.step, axis.smallest_input + 18 * axis.step) for axis in axes]
 
     @property
     def out_channels(self) -> int:
         """Channels of the network's output; 2 where the network cannot be asked."""
-        return int(self._count((self._probes[0],) * self.axes)[2])
+        return int(self._count(tuple(small for small, _ in self._probes))[2])
 
-    def _interpolate(self, tile_size: Sequence[int], index: int) -> float:
-        small, large = self._probes
-        at = [(n - small) / (large - small) for n in tile_size]
-        total = 0.0
+    def _interpolate(self, sizes: Sequence[Sequence[int]], index: int) -> np.ndarray:
+        alike = len({*self._probes}) == 1
+        total = np.zeros([len(along) for along in sizes])
         for corner in product((0, 1), repeat=self.axes):
-            weight = 1.0
-            for t, high in zip(at, corner, strict=True):
-                weight *= t if high else 1 - t
-            size = tuple(sorted(large if high else small for high in corner))
-            total += weight * self._count(size)[index]
+            weight = np.ones(())
+            for along, (small, large), high in zip(sizes, self._probes, corner, strict=True):
+                at = (np.asarray(along) - small) / (large - small)
+                weight = weight[..., None] * (at if high else 1 - at)
+            size = tuple(probes[high] for probes, high in zip(self._probes, corner, strict=True))
+            total += weight * self._count(tuple(sorted(size)) if alike else size)[index]
         return total
 
     def _measure(self, tile_size: tuple[int, ...]) -> tuple[float, float, int]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 
 import torch
 
-__all__ = ["TTA", "averaged", "require_tta"]
+from bundle.geometry import Geometry
+
+__all__ = ["TTA", "averaged", "require_tta", "turned_plane"]
 
 #: (quarter turns, mirrored) of the members of the dihedral group, the identity first
 _DIHEDRAL = [(turns, mirrored) for mirrored in (False, True) for turns in range(4)]
@@ -24,13 +27,34 @@ def require_tta(name: str) -> None:
         raise ValueError(f"tta must be one of {', '.join(TTA)}, got {name!r}")
 
 
-def averaged(image: torch.Tensor, predict: Callable[[torch.Tensor], torch.Tensor], name: str) -> torch.Tensor:
-    """The mean of what ``predict`` makes of an image turned and mirrored along its first two spatial axes.
+def turned_plane(geometry: Geometry, axes: int) -> tuple[int, int]:
+    """The first two of ``axes`` spatial axes along which a network has the same sizes.
+
+    Raises:
+        ValueError: where there are no two.
+    """
+    each = geometry.axes(axes)
+    for plane in combinations(range(axes), 2):
+        if each[plane[0]] == each[plane[1]]:
+            return plane
+    raise ValueError(
+        f"tta turns two axes that the network treats alike, and of {axes} there are none: allowed is --tta none"
+    )
+
+
+def averaged(
+    image: torch.Tensor,
+    predict: Callable[[torch.Tensor], torch.Tensor],
+    name: str,
+    plane: tuple[int, int] = (0, 1),
+) -> torch.Tensor:
+    """The mean of what ``predict`` makes of an image turned and mirrored in a plane of two spatial axes.
 
     Args:
         image: BCHW[D], with a single spatial axis for "none" only.
         predict: gives BNHW[D] logits of the image's spatial size.
         name: of :data:`TTA`.
+        plane: the two spatial axes.
 
     Returns:
         BNHW[D] logits in the image's orientation.
@@ -41,20 +65,17 @@ def averaged(image: torch.Tensor, predict: Callable[[torch.Tensor], torch.Tensor
     members = TTA[name]
     if len(members) > 1 and image.dim() < 4:
         raise ValueError(f"tta {name!r} rotates two axes, the image has {image.dim() - 2}")
+    across, along = (axis + 2 for axis in plane)
+
+    def member(turns: int, mirrored: bool) -> torch.Tensor:
+        back = turned(predict(turned(image.flip(across) if mirrored else image, turns)), -turns)
+        return back.flip(across) if mirrored else back
+
+    def turned(one: torch.Tensor, turns: int) -> torch.Tensor:
+        return torch.rot90(one, turns, dims=(across, along)) if turns else one  # no copy where nothing turns
+
     first, *others = members
-    total = _turn_back(predict(_turn(image, *first)), *first)
-    for member in others:
-        total.add_(_turn_back(predict(_turn(image, *member)), *member))
+    total = member(*first)
+    for other in others:
+        total.add_(member(*other))
     return total / len(members) if others else total
-
-
-def _turn(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
-    if mirrored:
-        image = image.flip(2)
-    return torch.rot90(image, turns, dims=(2, 3)) if turns else image
-
-
-def _turn_back(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
-    if turns:
-        image = torch.rot90(image, -turns, dims=(2, 3))
-    return image.flip(2) if mirrored else image

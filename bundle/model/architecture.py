@@ -18,6 +18,7 @@ from torch import nn
 from bundle import networks
 from bundle.console import did_you_mean
 from bundle.geometry import ValidGeometry
+from bundle.networks.sized import SizedNetwork
 
 __all__ = [
     "PACKAGE",
@@ -87,12 +88,14 @@ def require_fitting_tile(parser: ConfigParser | None, entry: str = "network_def"
     probe = ConfigParser(copy.deepcopy(parser.get()))
     with torch.device("meta"):  # sizes without content
         network = probe.get_parsed_content(entry)
-    geometry = getattr(network, "geometry", None)
-    if isinstance(geometry, ValidGeometry):  # with others, tile_size is not what goes in
+    if not isinstance(network, SizedNetwork):
+        return
+    axes = network.geometry.axes(network.spatial_dims)
+    if all(isinstance(axis, ValidGeometry) for axis in axes):  # with others, tile_size is not what goes in
         tile = probe.get_parsed_content(size)
-        sides = tile if isinstance(tile, (list, tuple)) else (tile,)
+        sides = tile if isinstance(tile, (list, tuple)) else (tile,) * (len(axes) if len({*axes}) > 1 else 1)
         if all(isinstance(side, int) for side in sides):  # who cuts the tiles says what else is wrong
-            geometry.require_valid(*sides, name=size)
+            network.geometry.require_valid(*sides, name=size)
 
 
 def require_fitting(target: str, arguments: Mapping[str, Any], source: str) -> type[nn.Module]:
@@ -137,6 +140,8 @@ def unet_arguments(weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         return {}
     first, last = weights["down.0.0.weight"], weights["classify.weight"]
     depth = max(levels)
+    kernels = torch.tensor([weights[f"down.{level}.0.weight"].shape[2:] for level in range(depth + 1)])
+    flat_levels = (kernels == 1).sum(0).tolist()
     last_up = weights[f"up.{depth - 1}.0.weight" if up_relu else f"up.{depth - 1}.weight"]
     return {
         "spatial_dims": first.dim() - 2,
@@ -148,4 +153,5 @@ def unet_arguments(weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         "up_relu": up_relu,
         "wide_last_up": last_up.shape[1] == last_up.shape[0],
         "padding": "same" if "same_padding" in weights else "valid",
+        **({"flat_levels": flat_levels} if any(flat_levels) else {}),
     }

@@ -31,7 +31,8 @@ class SizedNetwork(nn.Module):
 
     Attributes:
         geometry: for the inferer, the crops and the configs.
-        spatial_dims, in_channels, step, smallest_input, size_rule: numbers and text, which TorchScript keeps.
+        spatial_dims, in_channels, step (the largest), and of every axis steps, smallest_inputs, size_rules: numbers
+            and text, which TorchScript keeps.
     """
 
     def __init__(self, spatial_dims: int, in_channels: int, geometry: Geometry) -> None:
@@ -39,9 +40,12 @@ class SizedNetwork(nn.Module):
         self.geometry = geometry
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
-        self.step = geometry.step
-        self.smallest_input = geometry.smallest_input
-        self.size_rule = geometry.rule
+        axes = geometry.axes(spatial_dims)
+        self.step = max(axis.step for axis in axes)
+        self.steps = [axis.step for axis in axes]
+        self.smallest_inputs = [axis.smallest_input for axis in axes]
+        where = [f" along axis {number}" if len({*axes}) > 1 else "" for number in range(spatial_dims)]
+        self.size_rules = [f"px{at} is not valid {axis.rule}" for at, axis in zip(where, axes, strict=True)]
 
     def reset_parameters(self) -> None:
         """Draw all weights at random: Gaussian with std sqrt(2 / N), biases 0 (section 3 of the U-Net paper).
@@ -83,10 +87,9 @@ class SizedNetwork(nn.Module):
             )
         if x.shape[1] != self.in_channels:
             raise ValueError(f"input must have in_channels = {self.in_channels} channels, got {x.shape[1]}")
-        for n in x.shape[2:]:
-            if n < self.smallest_input or (n - self.smallest_input) % self.step != 0:
+        for axis, n in enumerate(x.shape[2:]):
+            step, smallest = self.steps[axis], self.smallest_inputs[axis]
+            if n < smallest or (n - smallest) % step != 0:
                 # what Geometry.require_valid says, in the words of TorchScript
-                below = max(self.smallest_input, n - (n - self.smallest_input) % self.step)
-                raise ValueError(
-                    f"input size {n} px is not valid {self.size_rule}; the nearest are {below} and {below + self.step}"
-                )
+                below = max(smallest, n - (n - smallest) % step)
+                raise ValueError(f"input size {n} {self.size_rules[axis]}; the nearest are {below} and {below + step}")

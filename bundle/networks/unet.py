@@ -7,12 +7,14 @@ with padded convolutions is there as the control.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bundle.geometry import PaddedGeometry, ValidGeometry
-from bundle.networks.arguments import require_counts, require_dropout
+from bundle.geometry import PaddedGeometry, ValidGeometry, per_axis
+from bundle.networks.arguments import require_counts, require_dropout, sequence_of
 from bundle.networks.sized import SizedNetwork
 
 __all__ = ["UNet"]
@@ -48,11 +50,14 @@ class UNet(SizedNetwork):
             are not cropped, and the weights are as many. Predictions then depend on where a tile ends, so that the
             inferer refuses to tile. Weights alone do not tell the two apart: a buffer ``same_padding`` marks the
             checkpoints of the second.
+        flat_levels: for every axis, the number of upper levels at which kernels and poolings along it are 1, for images
+            whose spacing differs from axis to axis (:func:`bundle.data.spacing.flat_levels`): 0 .. ``depth`` + 1, and 0
+            along one axis at least. None is 0 along all.
 
     Shape:
         input: BCHW[D], each spatial size valid for ``geometry`` (188 + 16 k px at depth 4; with same padding 16 k).
-        output: BNHW[D] logits, smaller than the input by ``2 * geometry.margin`` px along every axis (92 px a side
-            at depth 4; with same padding 0).
+        output: BNHW[D] logits, smaller than the input by ``2 * margin`` px along every axis (92 px a side at depth 4;
+            with same padding 0).
 
     Raises:
         ValueError: for arguments outside what is allowed, and in ``forward`` for an invalid size (naming the two
@@ -81,6 +86,7 @@ class UNet(SizedNetwork):
         up_relu: bool = False,
         wide_last_up: bool = False,
         padding: str = "valid",
+        flat_levels: Sequence[int] | None = None,
     ) -> None:
         if spatial_dims not in _CONV:
             raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
@@ -89,41 +95,47 @@ class UNet(SizedNetwork):
         _require_tile_exact(norm)
         if padding not in ("valid", "same"):
             raise ValueError(f"padding must be 'valid' (the paper's) or 'same', got {padding!r}")
-        valid = ValidGeometry(depth)
-        super().__init__(spatial_dims, in_channels, valid if padding == "valid" else PaddedGeometry(valid.step))
-        # number and text, which TorchScript keeps
+        valid = [ValidGeometry(depth, flat) for flat in _require_flat_levels(flat_levels, spatial_dims, depth)]
+        each = valid if padding == "valid" else [PaddedGeometry(axis.step) for axis in valid]
+        super().__init__(spatial_dims, in_channels, per_axis(each))
+        # numbers and text, which TorchScript keeps
         self.depth = depth
         self.padding = padding
+        self.flat_levels = [axis.flat_levels for axis in valid]
         if padding == "same":
             self.register_buffer("same_padding", torch.tensor(True))
-        border = 1 if padding == "same" else 0
 
         channels = [base_channels * 2**level for level in range(depth + 1)]
         self.down = nn.ModuleList()
         for level, width in enumerate(channels):
             before = in_channels if level == 0 else channels[level - 1]
             drop = dropout if level >= depth - 1 else 0.0
-            self.down.append(_block(spatial_dims, before, width, border, norm, drop))
-        self.pool = _POOL[spatial_dims](kernel_size=2, stride=2)
+            self.down.append(_block(before, width, self._kernel(level, 3), padding, norm, drop))
+        self.pools = nn.ModuleList([_POOL[spatial_dims](self._kernel(level, 2)) for level in range(depth)])
         self.up = nn.ModuleList()
         self.merge = nn.ModuleList()
         for level in reversed(range(depth)):
+            stride = self._kernel(level, 2)
             below, width = channels[level + 1], channels[level]
             risen = below if wide_last_up and level == 0 else width
-            up: nn.Module = _UP[spatial_dims](below, risen, kernel_size=2, stride=2)
+            up: nn.Module = _UP[spatial_dims](below, risen, kernel_size=stride, stride=stride)  # type: ignore[arg-type]
             self.up.append(nn.Sequential(up, nn.ReLU(inplace=True)) if up_relu else up)
-            self.merge.append(_block(spatial_dims, risen + width, width, border, norm, 0.0))
+            self.merge.append(_block(risen + width, width, self._kernel(level, 3), padding, norm, 0.0))
         self.classify = _CONV[spatial_dims](base_channels, out_channels, kernel_size=1)
         self.reset_parameters()
+
+    def _kernel(self, level: int, size: int) -> tuple[int, ...]:
+        """Size of a kernel or pooling at a level: 1 along the axes that are flat there."""
+        return tuple(1 if level < flat else size for flat in self.flat_levels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self._check_input(x)
         skips: list[torch.Tensor] = []
-        for level, block in enumerate(self.down):
+        for block, pool in zip(self.down, self.pools):  # noqa: B905 - TorchScript knows no strict=
             x = block(x)
-            if level < self.depth:
-                skips.append(x)
-                x = self.pool(x)
+            skips.append(x)
+            x = pool(x)
+        x = self.down[-1](x)
         for up, merge in zip(self.up, self.merge):  # noqa: B905 - TorchScript knows no strict=
             x = up(x)
             skip = skips.pop()
@@ -145,13 +157,27 @@ def _require_tile_exact(norm: str | None) -> None:
     raise ValueError(f"norm must be None or 'batch', got {norm!r}")
 
 
-def _block(spatial_dims: int, before: int, width: int, border: int, norm: str | None, dropout: float) -> nn.Sequential:
-    """(3x3 convolution with ``border`` zeros a side, normalisation, ReLU) twice, then dropout."""
+def _require_flat_levels(flat_levels: Sequence[int] | None, spatial_dims: int, depth: int) -> list[int]:
+    levels = [0] * spatial_dims if flat_levels is None else sequence_of(flat_levels)
+    if len(levels) != spatial_dims or 0 not in levels:
+        raise ValueError(
+            f"flat_levels must be a number of levels for each of the {spatial_dims} axes, 0 for one at least, "
+            f"got {flat_levels!r}"
+        )
+    return levels
+
+
+def _block(
+    before: int, width: int, kernel: Sequence[int], padding: str, norm: str | None, dropout: float
+) -> nn.Sequential:
+    """(convolution, normalisation, ReLU) twice, then dropout; with same padding as many zeros as keep the size."""
     layers: list[nn.Module] = []
+    dims = len(kernel)
+    border = tuple(size // 2 if padding == "same" else 0 for size in kernel)
     for channels in (before, width):
-        layers.append(_CONV[spatial_dims](channels, width, kernel_size=3, padding=border))
+        layers.append(_CONV[dims](channels, width, kernel_size=tuple(kernel), padding=border))  # type: ignore[arg-type]
         if norm == "batch":
-            layers.append(_BATCH_NORM[spatial_dims](width))
+            layers.append(_BATCH_NORM[dims](width))
         layers.append(nn.ReLU(inplace=True))
     if dropout > 0:
         layers.append(nn.Dropout(dropout))

@@ -148,8 +148,8 @@ def per_pixel(
             f"region must be (start, stop) along both axes, within (0, {size[0]}) and (0, {size[1]}) px and not empty, "
             f"got {region}"
         )
-    margin = network.geometry.margin
-    for axis, ((start, stop), n) in enumerate(zip(spans, size, strict=True), start=2):
+    margins = network.geometry.margins(2)
+    for axis, ((start, stop), n, margin) in enumerate(zip(spans, size, margins, strict=True), start=2):
         index = torch.tensor(mirror_indices(start - margin, stop + margin, n), device=image.device)
         image = image.index_select(axis, index)
     # a view of all windows: B, H, W of the pixel, then the window's CHW; only a batch of them is ever copied

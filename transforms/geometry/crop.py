@@ -29,7 +29,7 @@ class CropToOutput(Crop):
 
     def __init__(self, depth: int = 4, lazy: bool = False, geometry: Geometry | None = None) -> None:
         super().__init__(lazy=lazy)
-        self.geometry = ValidGeometry(depth) if geometry is None else geometry
+        self.geometry: Geometry = ValidGeometry(depth) if geometry is None else geometry
 
     def __call__(self, img: torch.Tensor, lazy: bool | None = None) -> torch.Tensor:  # type: ignore[override]
         """
@@ -40,9 +40,8 @@ class CropToOutput(Crop):
             CHW[D] of the network's output size.
         """
         size = tuple(img.peek_pending_shape() if isinstance(img, MetaTensor) else img.shape[1:])
-        self.geometry.require_valid(*size)
-        margin = self.geometry.margin
-        inner = tuple(slice(margin, margin + self.geometry.output_size(n)) for n in size)
+        outputs, margins = self.geometry.output_sizes(size), self.geometry.margins(len(size))
+        inner = tuple(slice(margin, margin + n) for margin, n in zip(margins, outputs, strict=True))
         return super().__call__(img, inner, lazy)
 
 
