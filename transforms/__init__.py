@@ -10,6 +10,7 @@ from transforms.geometry.mirror import MirrorPad
 from transforms.geometry.windows import RandBalancedWindows, RandBalancedWindowsd
 from transforms.intensity.gray_curve import RandGrayCurve, RandGrayCurved
 from transforms.intensity.standardize import Standardize, Standardized
+from transforms.labels.classes import KeepClassesd, LabelToClassedInstancesd
 from transforms.labels.instances import IGNORE, InstancesToClass, InstancesToClassd, LabelToInstances, LabelToInstancesd
 from transforms.labels.partial import IgnoreUnannotated, IgnoreUnannotatedd
 from transforms.labels.separation import SeparateTouching, SeparateTouchingd
@@ -23,6 +24,8 @@ __all__ = [
     "IgnoreUnannotatedd",
     "InstancesToClass",
     "InstancesToClassd",
+    "KeepClassesd",
+    "LabelToClassedInstancesd",
     "LabelToInstances",
     "LabelToInstancesd",
     "MirrorPad",

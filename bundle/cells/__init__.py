@@ -1,6 +1,13 @@
 """Cells read off probabilities: labelling, splitting, holes, outlines."""
 
+from bundle.cells.classes import FindClassesd
 from bundle.cells.instances import ProbabilityToInstances, ProbabilityToInstancesd, probability_to_instances
 from bundle.cells.options import CellOptions
 
-__all__ = ["CellOptions", "ProbabilityToInstances", "ProbabilityToInstancesd", "probability_to_instances"]
+__all__ = [
+    "CellOptions",
+    "FindClassesd",
+    "ProbabilityToInstances",
+    "ProbabilityToInstancesd",
+    "probability_to_instances",
+]

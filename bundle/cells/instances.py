@@ -97,11 +97,13 @@ def _slice_by_slice(probability: np.ndarray, options: CellOptions) -> np.ndarray
 class ProbabilityToInstances(Transform):
     """Array form of :func:`probability_to_instances`: 1HW[D] probabilities -> 1HW[D] int32 cells.
 
+    Of several classes, KHW[D] with the background's first, the cells are those of all others together.
+
     Args:
         options, changes: see :func:`probability_to_instances`; they are checked here already.
 
     Raises:
-        ValueError: for options or maps that the function refuses, or more than one channel.
+        ValueError: for options or maps that the function refuses.
     """
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012 - MONAI's convention
@@ -110,10 +112,11 @@ class ProbabilityToInstances(Transform):
         self.options = CellOptions.of(options, **changes)
 
     def __call__(self, probability: NdarrayOrTensor) -> NdarrayOrTensor:
-        if probability.ndim not in (3, 4) or probability.shape[0] != 1:
-            raise ValueError(f"probability must be 1HW or 1HWD (one channel), got {tuple(probability.shape)}")
+        if probability.ndim not in (3, 4) or probability.shape[0] == 0:
+            raise ValueError(f"probability must be 1HW or 1HWD (KHW[D] of K classes), got {tuple(probability.shape)}")
         array, *_ = convert_data_type(probability, np.ndarray)
-        cells = probability_to_instances(array[0], self.options)[None]
+        foreground = array[0] if len(array) == 1 else array[1:].sum(axis=0).clip(0, 1)
+        cells = probability_to_instances(foreground, self.options)[None]
         dtype: DtypeLike = np.int32
         return convert_to_dst_type(cells, probability, dtype=dtype)[0]
 
@@ -141,6 +144,7 @@ class ProbabilityToInstancesd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.output_keys = ensure_tuple_rep(self.keys if output_keys is None else output_keys, len(self.keys))
         self.label = ProbabilityToInstances(options, **changes)
+        self.options = self.label.options
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
         d = dict(data)

@@ -65,6 +65,11 @@ class TileDataset(CacheDataset):
         return self.samples_per_epoch
 
     @property
+    def cached(self) -> Sequence[Any]:
+        """The items before their first random transform; none without ``cache``."""
+        return tuple(self._cache)
+
+    @property
     def epoch(self) -> int:
         """The epoch whose samples are drawn next."""
         return int(self._epoch)

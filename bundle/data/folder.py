@@ -6,7 +6,9 @@ import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from bundle.data.classes import CLASS_DIR
 from bundle.data.errors import ImageError
 from bundle.data.formats import EXTENSIONS, FOREIGN, PLANAR, extension, natural_key, spatial_shape, stem
 from bundle.data.item import Item
@@ -27,6 +29,8 @@ def datalist(
 
     Extensions may differ: ``image/a.png`` and ``label/a.nii.gz`` belong together. Files of other kinds and hidden
     ones are passed over; images of kinds that are not read are named in the log. Order: by name, ``t9`` before ``t10``.
+    Where there is a folder ``class``, what it has of the same name, a class map or a table of instances and classes
+    (CSV), goes with the label.
 
     Args:
         root: folder of the data set.
@@ -36,12 +40,13 @@ def datalist(
             "slice"; otherwise a file is one item.
 
     Returns:
-        dicts of "image", "label" (paths), "name" (unique) and, for one of several slices, "slice" (from 0).
+        dicts of "image", "label" (paths), "name" (unique) and, for one of several slices, "slice" (from 0); with
+        classes "class_map" or "class_table", a path.
 
     Raises:
         FileNotFoundError: for a missing folder, or one without a readable file.
         ValueError: for images without label, labels without image, two files of the same name in one folder, or a
-            label with another number of slices than its image.
+            label or class map with another number of slices than its image; for a class map and a table of one name.
     """
     root = Path(root)
     pictures = _by_stem(root / image_dir)
@@ -49,14 +54,31 @@ def datalist(
     if need_label:
         _refuse_lonely(pictures.keys() - labels.keys(), "images", "label", root / label_dir)
     _refuse_lonely(labels.keys() - pictures.keys(), "labels", "image", root / image_dir)
+    classes = _class_files(root / CLASS_DIR)
     items: list[Item] = []
     for name, picture in pictures.items():
         label = labels.get(name)
         parts = pages(picture) if slices else _whole(picture)
-        if slices and label is not None and len(parts) != _slice_count(label):
-            raise ImageError(label, f"it has {_slice_count(label)} slices, its image {picture} has {len(parts)}")
-        items += parts if label is None else [{**part, "label": str(label)} for part in parts]
+        truth: Any = {} if label is None else {"label": str(label), **classes.get(name, {})}
+        for file in (truth[key] for key in ("label", "class_map") if slices and key in truth):
+            if len(parts) != (count := _slice_count(Path(file))):
+                raise ImageError(file, f"it has {count} slices, its image {picture} has {len(parts)}")
+        items += [{**part, **truth} for part in parts]
     return _unique(items)
+
+
+def _class_files(folder: Path) -> dict[str, Item]:
+    """The class map or the table of each label, by name."""
+    found: dict[str, Item] = {}
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        table = file.suffix.lower() == ".csv" and not file.name.startswith(".")
+        if not table and extension(file) is None:
+            continue
+        name = file.stem if table else stem(file)
+        if name in found:
+            raise ValueError(f"{folder} holds two files of the name {name!r}, {file.name} is one of them: remove one")
+        found[name] = {"class_table": str(file)} if table else {"class_map": str(file)}  # type: ignore[typeddict-item]
+    return found
 
 
 def images(path: str | os.PathLike[str], slices: bool = True) -> list[Item]:

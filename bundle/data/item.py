@@ -7,7 +7,10 @@ from typing import Literal, Required, TypedDict
 __all__ = ["FILES", "Item"]
 
 #: the keys that hold paths
-FILES: tuple[Literal["image", "label", "markers", "silver"], ...] = ("image", "label", "markers", "silver")
+FILES: tuple[Literal["image", "label", "markers", "silver", "class_map", "class_table"], ...] = (
+    *("image", "label", "markers", "silver"),
+    *("class_map", "class_table"),
+)
 
 
 class Item(TypedDict, total=False):
@@ -19,5 +22,8 @@ class Item(TypedDict, total=False):
     slice: int  # page of a stack, from 0, in image and label; absent where a file holds one image
     markers: str  # path of discs inside the cells that the label may leave out
     silver: str  # path of outlines that programs agree on
+    class_map: str  # path of the class of every pixel, beside a label of instances
+    class_table: str  # path of the class of every instance of the label
+    segments: dict[str, int]  # name of a class -> its value in the label, where that has one of its own
     relative_time: float  # place of a frame in its film, 0 to below 1
     not_annotated: int  # value of the label where nobody annotated, if the file has one of its own

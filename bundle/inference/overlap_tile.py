@@ -58,8 +58,8 @@ class OverlapTileInferer(Inferer):
             each segmented alone (-1, the last, is how MONAI reads TIFF stacks and volumes); None refuses these.
         precision: "fp32" (what the network is in), "bf16" or "auto", see :mod:`bundle.inference.precision`.
         progress: show a progress bar over the tiles, on a terminal and where there are several.
-        probability_of: None gives logits; a channel gives its probability alone, the softmax over all. Without ``tta``
-            it is taken tile by tile, and no logits of the whole image are kept.
+        probability_of: None gives logits; a channel gives its probability alone, the softmax over all; "all" gives
+            those of all. Without ``tta`` it is taken tile by tile, and no logits of the whole image are kept.
 
     Raises:
         ValueError: for arguments outside what is allowed.
@@ -80,7 +80,7 @@ class OverlapTileInferer(Inferer):
         stack_axis: int | None = None,
         precision: str = "fp32",
         progress: bool = False,
-        probability_of: int | None = None,
+        probability_of: int | str | None = None,
     ) -> None:
         super().__init__()
         require_tta(tta)

@@ -16,12 +16,23 @@ from typing import Any
 
 from bundle import atomic
 from bundle.cells import CellOptions
+from bundle.data.classes import Classes, classes_of_data
 from bundle.data.fingerprint import READABLE, Seen, seen_images
 from bundle.data.item import Item
 from bundle.model.card_schema import require_card
 from bundle.model.renamed import translated
 
-__all__ = ["OF_RUN", "card_file", "cell_options", "origin", "read_card", "require_unseen", "robust_gray", "write_card"]
+__all__ = [
+    "OF_RUN",
+    "card_file",
+    "cell_options",
+    "classes",
+    "origin",
+    "read_card",
+    "require_unseen",
+    "robust_gray",
+    "write_card",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +118,13 @@ def _trained_cells(card: Mapping[str, Any]) -> dict[str, Any]:
         and name in known
         and not str(known[name]).strip().startswith(("$", "@", "%"))
     }
+
+
+def classes(card: Mapping[str, Any]) -> Classes | None:
+    """The classes of a network, in the order of its channels; None where the card does not tell them."""
+    if "classes" not in card:
+        return None
+    return classes_of_data(None, card.get("truth", "classes"), card["classes"])
 
 
 def robust_gray(card: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.console import did_you_mean
+from bundle.data.classes import classes_of_data
 from bundle.model.plain_values import require_values
 
 __all__ = ["require_card"]
@@ -17,6 +18,9 @@ _ENTRIES: Mapping[str, tuple[type, ...]] = {
     "mlflow_run_id": (str, type(None)),
     "network": (dict, type(None)),
     "cells": (dict,),
+    "cells_of": (dict,),
+    "classes": (list,),
+    "truth": (str,),
     "split": (dict,),
     "data": (dict,),
     "result": (dict,),
@@ -36,7 +40,7 @@ def require_card(card: Any, path: Path) -> dict[str, Any]:
 
     Raises:
         ValueError: naming the file and the entry: for an unknown name, another type, and what a config would run
-            (expressions, components) in "network", "cells" and "split".
+            (expressions, components) in "network", "cells", "cells_of" and "split"; for names of classes that are none.
     """
     if not isinstance(card, dict):
         raise ValueError(f"{path} holds a {type(card).__name__} instead of names and values: remove it")
@@ -51,8 +55,13 @@ def require_card(card: Any, path: Path) -> dict[str, Any]:
         if not isinstance(network.get("_target_"), str):
             raise ValueError(f'"network" in {path} must be an object with a "_target_", got {network!r}')
         require_values({k: v for k, v in network.items() if k != "_target_"}, f'"network" in {path}')
-    for name in ("cells", "split"):
+    for name in ("cells", "cells_of", "split"):
         require_values(card.get(name, {}), f'"{name}" in {path}')
+    if "classes" in card:
+        try:
+            classes_of_data(None, card.get("truth", "classes"), card["classes"])
+        except ValueError as error:
+            raise ValueError(f'"classes" or "truth" in {path}: {error}') from None
     _require_images(card.get("data", {}), path)
     return card
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from bundle.cells import CellOptions
+from bundle.data.classes import Classes
 from bundle.data.item import Item
 from bundle.model import card as cards
 from bundle.model import checkpoints
@@ -90,6 +91,25 @@ class TrainedNetwork:
             self._weights = checkpoints.network_weights(checkpoints.read(self.path, self._data))
             self._data = None
         return self._weights
+
+    @property
+    def classes(self) -> Classes:
+        """Its classes in the order of its channels; where no card names them, "background", "class 1" and so on.
+
+        A network of two channels without a card that names classes knows but one kind of cell.
+        """
+        told = cards.classes(self.card)
+        if told is not None or not self.path.is_file():
+            return told or Classes()
+        channels = int(self.definition()[1].get("out_channels", 2))
+        if channels <= 2:
+            return Classes()
+        return Classes(("background", *(f"class {number}" for number in range(1, channels))), "classes")
+
+    @property
+    def cells_of(self) -> dict[str, dict[str, Any]]:
+        """How cells of single classes are read, by name, where that is not :meth:`cell_options`."""
+        return dict(self.card.get("cells_of", {}))
 
     def _read(self) -> None:
         version = self.version

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser
 from monai.engines import Workflow
 
+from bundle.data.classes import Classes
 from bundle.data.fingerprint import IMAGES_BY, READABLE, image_fingerprints
 from bundle.data.item import Item
 from bundle.model import TrainedNetwork
@@ -82,6 +84,7 @@ class DescribeRun:
             "provenance": provenance(config, self.data_fingerprint),
             "network": network_entry(parser),
             **({} if parser is None or "cells" not in parser else {"cells": vars(parser.get_parsed_content("cells"))}),
+            **_classes(parser),
             "config": config,
         }
         write_card(self.run_dir / "card.json", self._card)
@@ -117,6 +120,15 @@ class DescribeRun:
         write_card(self.run_dir / "card.json", card)
         if self.model_file is not None and is_published(self.run_dir, self.model_file):
             write_card(Path(self.model_file).with_suffix(".json"), card, of=self.model_file)
+
+
+def _classes(parser: ConfigParser | None) -> dict[str, Any]:
+    """Names and kind of truth, where there are several kinds of object."""
+    classes = parser.get_parsed_content("classes") if parser is not None and "classes" in parser else None
+    if parser is None or not isinstance(classes, Classes) or classes.binary:
+        return {}
+    of = parser.get_parsed_content("cells_of") if "cells_of" in parser else {}
+    return {"classes": list(classes.names), "truth": classes.kind, **({"cells_of": dict(of)} if of else {})}
 
 
 def _merged(own: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:

@@ -262,6 +262,7 @@ class SaveRun:
         own = self.must_match | {"steps an epoch": str(state.epoch_length)}
         before = translated("must_match", content.get("must_match", {}))
         before["steps an epoch"] = str(content.get("epoch_length", state.epoch_length))
+        own = {name: value for name, value in own.items() if name in before or value != "None"}  # of a later version
         changed = changed_settings(before, own)
         if "settings" in content:  # checkpoints of version 0.1 do not have them
             changed += changed_settings(content["settings"], self._settings)

@@ -384,8 +384,12 @@ class TestTransforms:
             ProbabilityToInstancesd("probability", threshold=2)
         with pytest.raises(ValueError, match="spatial_dims"):
             ProbabilityToInstancesd("probability", spatial_dims=4)
-        with pytest.raises(ValueError, match=r"one channel\), got \(2, 20, 20\)"):
-            ProbabilityToInstances()(np.zeros((2, 20, 20)))
+        with pytest.raises(ValueError, match=r"KHW\[D\] of K classes\), got \(0, 20, 20\)"):
+            ProbabilityToInstances()(np.zeros((0, 20, 20)))
+
+    def test_of_several_classes_the_cells_are_those_of_all_but_the_first(self):
+        parts = np.stack([1 - self.probability, self.probability / 4, self.probability * 3 / 4])
+        np.testing.assert_array_equal(ProbabilityToInstances()(parts), ProbabilityToInstances()(self.probability[None]))
 
 
 class TestStrips:

@@ -31,7 +31,7 @@ def test_of_an_image(tta):
 
 def test_a_channel_that_there_is_not():
     network = UNet(2, 1, 2, base_channels=2, depth=2).eval()
-    with pytest.raises(ValueError, match=r"probability_of must be a channel 0 \.\. 1 of the network, got 2"):
+    with pytest.raises(ValueError, match=r"probability_of must be a channel 0 \.\. 1 of the network or .all., got 2"):
         OverlapTileInferer(probability_of=2)(torch.rand(1, 1, 30, 30), network)
 
 

@@ -21,19 +21,29 @@ def weight_map(
     sigma: float = 5.0,
     max_balance: float = 10.0,
     border_on: str = "everywhere",
+    class_of: dict[int, int] | None = None,
 ) -> np.ndarray:
-    """w of every pixel: HW[D] float64; balanced classes; 0 where the map is negative (not annotated)."""
+    """w of every pixel: HW[D] float64; balanced classes; 0 where the map is negative (not annotated).
+
+    ``class_of`` gives the class of each instance; without it there are cell and background.
+    """
     d1, d2 = two_nearest_distances(instances)
     weight = np.zeros(instances.shape)
-    n = {"background": np.sum(instances == 0), "cell": np.sum(instances > 0)}
-    for index in np.ndindex(instances.shape):
-        if instances[index] < 0:
-            continue
-        this = "cell" if instances[index] > 0 else "background"
+
+    def class_at(index: tuple[int, ...]) -> int:
+        number = int(instances[index])
+        return 0 if number == 0 else 1 if class_of is None else class_of[number]
+
+    annotated = [index for index in np.ndindex(instances.shape) if instances[index] >= 0]
+    n: dict[int, int] = {}
+    for index in annotated:
+        n[class_at(index)] = n.get(class_at(index), 0) + 1
+    for index in annotated:
+        this = class_at(index)
         balance = 1.0
-        if n["background"] and n["cell"]:
-            balance = (n["background"] + n["cell"]) / (2 * n[this])
+        if len(n) > 1:
+            balance = len(annotated) / (len(n) * n[this])
             balance = min(max(balance, 1 / max_balance), max_balance)
         border = w0 * np.exp(-((d1[index] + d2[index]) ** 2) / (2 * sigma**2))
-        weight[index] = balance + (border if border_on == "everywhere" or this == "background" else 0.0)
+        weight[index] = balance + (border if border_on == "everywhere" or this == 0 else 0.0)
     return weight

@@ -22,6 +22,7 @@ __all__ = [
     "InstancesToClassd",
     "LabelToInstances",
     "LabelToInstancesd",
+    "class_array",
     "instance_array",
 ]
 
@@ -195,7 +196,7 @@ class LabelToInstancesd(MapTransform):
 
 
 class InstancesToClass(Transform):
-    """Class map of an instance map: 1 on cells, 0 on background and where nobody annotated.
+    """Class map of an instance map: 0 on background and where nobody annotated, 1 or the instance's class on cells.
 
     The result is int64, what cross entropy takes as class indices; ignored pixels need a class all the same,
     and their weight of 0 (:class:`transforms.labels.weight_map.WeightMap`) takes them out of the loss.
@@ -203,32 +204,51 @@ class InstancesToClass(Transform):
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012 - MONAI's convention
 
-    def __call__(self, instances: NdarrayOrTensor) -> NdarrayOrTensor:
+    def __call__(self, instances: NdarrayOrTensor, class_of: np.ndarray | None = None) -> NdarrayOrTensor:
         """
         Args:
             instances: 1HW[D] instance map.
+            class_of: the class of each instance at its number, see :mod:`transforms.labels.classes`; None: all are 1.
 
         Returns:
             1HW[D] int64 of the same kind as ``instances``.
 
         Raises:
-            ValueError: when ``instances`` is not an instance map, see :func:`instance_array`.
+            ValueError: when ``instances`` is not an instance map, see :func:`instance_array`, or has a number beyond
+                the end of ``class_of``.
         """
-        classes = (instance_array(instances) > 0).astype(np.int64)
+        classes = class_array(instance_array(instances), class_of)
         return convert_to_dst_type(classes, instances, dtype=np.int64)[0]
 
 
+def class_array(instances: np.ndarray, class_of: np.ndarray | None = None) -> np.ndarray:
+    """The class of every pixel of an instance map, int64; see :class:`InstancesToClass`."""
+    if class_of is None:
+        return (instances > 0).astype(np.int64)
+    if instances.max(initial=0) >= len(class_of):
+        raise ValueError(f"class_of has the classes of instances up to {len(class_of) - 1}, got {instances.max()}")
+    classes: np.ndarray = np.asarray(class_of, np.int64)[np.maximum(instances, 0)]
+    return classes
+
+
 class InstancesToClassd(MapTransform):
-    """Dictionary form of :class:`InstancesToClass`."""
+    """Dictionary form of :class:`InstancesToClass`; the item's table of classes has done its work and is removed.
+
+    Args:
+        keys: instance maps.
+        class_of_key: of the table, which an item may lack.
+    """
 
     backend = InstancesToClass.backend
 
-    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, class_of_key: str = "class_of", allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
+        self.class_of_key = class_of_key
         self.to_class = InstancesToClass()
 
-    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
+        class_of = d.pop(self.class_of_key, None)
         for key in self.key_iterator(d):
-            d[key] = self.to_class(d[key])
+            d[key] = self.to_class(d[key], class_of)
         return d

@@ -27,17 +27,17 @@ class SeparateTouching(Transform):
     it has to give disappears.
 
     Args:
-        width: width of the ridge in px along a straight contact, at least 1.
+        width: width of the ridge in px along a straight contact; 0 cuts none, where regions are meant to touch.
 
     Raises:
-        ValueError: when ``width`` is not an integer of at least 1.
+        ValueError: when ``width`` is not an integer of at least 0.
     """
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012 - MONAI's convention
 
     def __init__(self, width: int = 1) -> None:
-        if isinstance(width, bool) or not isinstance(width, int) or width < 1:
-            raise ValueError(f"width must be an integer of at least 1 px (1 is the nearest), got {width!r}")
+        if isinstance(width, bool) or not isinstance(width, int) or width < 0:
+            raise ValueError(f"width must be an integer of at least 0 px (0 is the nearest), got {width!r}")
         self.width = width
 
     def __call__(self, instances: NdarrayOrTensor) -> NdarrayOrTensor:
@@ -52,6 +52,8 @@ class SeparateTouching(Transform):
             ValueError: when ``instances`` is not an instance map.
         """
         cells = instance_array(instances)
+        if self.width == 0:
+            return convert_to_dst_type(cells, instances, dtype=np.int32)[0]
         ridge = _ridge(cells[0], self.width)
         separated = np.where(ridge, np.int32(0), cells[0])[None]
         return convert_to_dst_type(separated, instances, dtype=np.int32)[0]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 
-from transforms.labels.instances import IGNORE, instance_array
+from transforms.labels.instances import IGNORE, class_array, instance_array
 from transforms.labels.nearest_cells import two_nearest_distances
 
-__all__ = ["WeightMap", "WeightMapd", "two_nearest_distances"]
+__all__ = ["WeightMap", "WeightMapd", "balanced_weights", "two_nearest_distances"]
 
 BORDER_ON = ("everywhere", "background")
 
@@ -28,18 +29,18 @@ class WeightMap(Transform):
     Args:
         w0: height of the border term; the paper's is 10.
         sigma: width of the border term in px; the paper's is about 5.
-        balance: w_c of class k is n / (2 n_k), n_k of n annotated pixels being of class k: both classes then
-            have the same total weight and the mean of w_c is 1. A class that is absent leaves both at 1. False:
-            w_c is 1.
+        balance: w_c of class k is n / (K n_k), n_k of n annotated pixels being of class k and K classes present: all
+            of these then have the same total weight and the mean of w_c is 1; of a single one it is 1. False: w_c is 1.
         max_balance: w_c is kept within 1 / max_balance .. max_balance, so that a frame with a single small cell
             does not weigh it a thousandfold.
-        class_weights: w_c of (background, cell), instead of ``balance``.
+        class_weights: w_c of (background, cell), or of every class in order, instead of ``balance``; those of a whole
+            data set come from :func:`balanced_weights`.
         border_on: ``"everywhere"``, the equation as printed, or ``"background"`` only, as the authors' later
             plugin has it.
 
     Raises:
-        ValueError: ``w0`` negative, ``sigma`` not positive, ``max_balance`` below 1, ``class_weights`` not two
-            numbers of at least 0, unknown ``border_on``.
+        ValueError: ``w0`` negative, ``sigma`` not positive, ``max_balance`` below 1, ``class_weights`` not two or more
+            numbers of at least 0, unknown ``border_on``; on call, a class that ``class_weights`` has no number for.
     """
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012 - MONAI's convention
@@ -59,9 +60,10 @@ class WeightMap(Transform):
             raise ValueError(f"sigma must be above 0 px (the paper's is 5), got {sigma}")
         if not max_balance >= 1:
             raise ValueError(f"max_balance must be at least 1 (1 switches balancing off), got {max_balance}")
-        if class_weights is not None and (len(class_weights) != 2 or not min(class_weights) >= 0):
+        if class_weights is not None and (len(class_weights) < 2 or not min(class_weights) >= 0):
             raise ValueError(
-                f"class_weights must be two numbers of at least 0, (background, cell), got {class_weights}"
+                "class_weights must be two numbers of at least 0, (background, cell), or one of each class, got "
+                f"{class_weights}"
             )
         if border_on not in BORDER_ON:
             raise ValueError(f"border_on must be one of {', '.join(BORDER_ON)}, got {border_on!r}")
@@ -72,21 +74,22 @@ class WeightMap(Transform):
         self.class_weights = class_weights
         self.border_on = border_on
 
-    def __call__(self, instances: NdarrayOrTensor) -> NdarrayOrTensor:
+    def __call__(self, instances: NdarrayOrTensor, class_of: np.ndarray | None = None) -> NdarrayOrTensor:
         """
         Args:
             instances: 1HW[D] instance map.
+            class_of: the class of each instance at its number, see :mod:`transforms.labels.classes`; None: all are 1.
 
         Returns:
             1HW[D] float32 of the same kind as ``instances``.
 
         Raises:
-            ValueError: when ``instances`` is not an instance map.
+            ValueError: when ``instances`` is not an instance map, or ``class_of`` does not have its instances.
         """
         cells = instance_array(instances)[0]
         background, ignored = cells == 0, cells == IGNORE
-        weight_background, weight_cell = self._class_weights(background.sum(), ignored.sum(), cells.size)
-        weight = np.where(background, np.float32(weight_background), np.float32(weight_cell))
+        classes = class_array(cells, class_of)
+        weight = self._class_weights(classes, ~ignored)[classes]
         if self.w0 > 0:
             border = self._border(cells)
             weight += border * background if self.border_on == "background" else border
@@ -102,19 +105,37 @@ class WeightMap(Transform):
         d1 *= np.float32(self.w0)
         return d1
 
-    def _class_weights(self, background: int, ignored: int, total: int) -> tuple[float, float]:
-        """w_c of background and cell."""
+    def _class_weights(self, classes: np.ndarray, annotated: np.ndarray) -> np.ndarray:
+        """w_c of every class, float32."""
         if self.class_weights is not None:
-            return float(self.class_weights[0]), float(self.class_weights[1])
-        annotated = total - ignored
-        cell = annotated - background
-        if not self.balance or background == 0 or cell == 0:
-            return 1.0, 1.0
-        low, high = 1 / self.max_balance, self.max_balance
-        return (
-            min(max(annotated / (2 * background), low), high),
-            min(max(annotated / (2 * cell), low), high),
-        )
+            if classes.size and classes.max() >= len(self.class_weights):
+                raise ValueError(f"class_weights has {len(self.class_weights)} numbers, none for class {classes.max()}")
+            return np.array(self.class_weights, np.float32)
+        counts = np.bincount(classes[annotated], minlength=1 + int(classes.max(initial=1)))
+        if not self.balance:
+            return np.ones(len(counts), np.float32)
+        return np.array(balanced_weights(counts, self.max_balance), np.float32)
+
+
+def balanced_weights(counts: Sequence[int] | np.ndarray, max_balance: float = 10.0) -> list[float]:
+    """w_c that gives all classes the same total weight: n / (K n_k) of the K classes that are present.
+
+    Args:
+        counts: annotated pixels of each class.
+        max_balance: bound, see :class:`WeightMap`.
+
+    Returns:
+        one number for each class; 1 for an absent one, and for all where fewer than two are present.
+
+    Examples:
+        >>> balanced_weights([6, 0, 3, 3])
+        [0.6666666666666666, 1.0, 1.3333333333333333, 1.3333333333333333]
+    """
+    total, present = int(sum(counts)), sum(int(count) > 0 for count in counts)
+    if present < 2:
+        return [1.0] * len(counts)
+    low, high = 1 / max_balance, max_balance
+    return [min(max(total / (present * int(n)), low), high) if n else 1.0 for n in counts]
 
 
 class WeightMapd(MapTransform):
@@ -123,6 +144,7 @@ class WeightMapd(MapTransform):
     Args:
         keys: the instance map, one key.
         weight_key: where the weight map goes.
+        class_of_key: of the table of classes, which an item may lack.
 
     Raises:
         ValueError: more than one key.
@@ -140,16 +162,18 @@ class WeightMapd(MapTransform):
         max_balance: float = 10.0,
         class_weights: Sequence[float] | None = None,
         border_on: str = "everywhere",
+        class_of_key: str = "class_of",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if len(self.keys) != 1:
             raise ValueError(f"keys must be one key, that of the instance map, got {self.keys}")
         self.weight_key = weight_key
+        self.class_of_key = class_of_key
         self.weight_map = WeightMap(w0, sigma, balance, max_balance, class_weights, border_on)
 
-    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            d[self.weight_key] = self.weight_map(d[key])
+            d[self.weight_key] = self.weight_map(d[key], d.get(self.class_of_key))
         return d

@@ -58,9 +58,13 @@ def test_a_cell_near_the_contact_that_touches_nothing_is_unchanged():
     assert (out[0, 6] == 0).sum() == 5
 
 
-@pytest.mark.parametrize("width", [0, -1, 1.5, True])
+def test_width_0_lets_regions_touch(two_cells):
+    np.testing.assert_array_equal(SeparateTouching(0)(two_cells), two_cells)
+
+
+@pytest.mark.parametrize("width", [-1, 1.5, True])
 def test_impossible_widths_are_refused(width):
-    with pytest.raises(ValueError, match="width must be an integer of at least 1 px"):
+    with pytest.raises(ValueError, match="width must be an integer of at least 0 px"):
         SeparateTouching(width)
 
 

@@ -6,6 +6,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from tests.reference import weight_map as reference
 from transforms import WeightMap, WeightMapd, two_nearest_distances
+from transforms.labels.weight_map import balanced_weights
 
 
 @st.composite
@@ -73,6 +74,34 @@ def test_weights_equal_equation_2_read_literally(instances, border_on, max_balan
     np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-5)
 
 
+@given(label_maps(), st.sampled_from(["everywhere", "background"]), st.data())
+@settings(max_examples=60, deadline=None)
+def test_weights_of_several_classes_equal_equation_2_read_literally(instances, border_on, data):
+    table = [0, *data.draw(st.lists(st.integers(1, 4), min_size=6, max_size=6))]
+    fast = WeightMap(border_on=border_on)(instances[None], np.array(table))[0]
+    slow = reference.weight_map(instances, border_on=border_on, class_of=dict(enumerate(table)))
+    np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(
+        WeightMap(border_on=border_on)(instances[None], np.array([0] + [1] * 6)),
+        WeightMap(border_on=border_on)(instances[None]),
+    )
+
+
+def test_every_class_has_the_same_total_weight_and_only_those_present_count():
+    instances = np.repeat([0, 1, 2, 3], [50, 30, 15, 5])[None, None].astype(np.int32)
+    weight = WeightMap(w0=0)(instances, np.array([0, 5, 2, 2]))  # classes 0, 5 and 2
+    for part in (instances == 0, instances == 1, instances > 1):
+        assert weight[part].sum() == pytest.approx(100 / 3, rel=1e-5)
+
+
+def test_weights_of_a_data_set_are_those_of_its_counts():
+    assert balanced_weights([75, 25]) == [100 / 150, 2.0]
+    assert balanced_weights([1000, 1, 0]) == [1001 / 2000, 10.0, 1.0]  # bounded, absent
+    assert balanced_weights([0, 7, 0]) == [1.0, 1.0, 1.0]
+    with pytest.raises(ValueError, match="class_weights has 2 numbers, none for class 3"):
+        WeightMap(class_weights=(1, 2))(np.ones((1, 3, 3), np.int32), np.array([0, 3]))
+
+
 def test_border_term_by_hand():
     # two cells with 3 px of background between them: in its middle d1 = d2 = 2
     instances = np.zeros((1, 1, 7), np.int32)
@@ -127,7 +156,7 @@ def test_one_class_only(value):
         ({"w0": -1}, "w0 must be at least 0"),
         ({"sigma": 0}, "sigma must be above 0 px"),
         ({"max_balance": 0.5}, "max_balance must be at least 1"),
-        ({"class_weights": (1, 2, 3)}, "class_weights must be two numbers"),
+        ({"class_weights": (1,)}, "class_weights must be two numbers"),
         ({"class_weights": (1, -2)}, "class_weights must be two numbers"),
         ({"border_on": "cells"}, "everywhere, background, got 'cells'"),
     ],

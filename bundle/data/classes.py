@@ -1,0 +1,281 @@
+"""Classes of objects: their names, the values that stand for them in a label, and which kind of truth a label is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bundle.console import did_you_mean
+from bundle.data.errors import ImageError
+from transforms.labels.instances import IGNORE
+
+__all__ = ["BINARY", "CLASS_DIR", "COLOUR", "KINDS", "NOT_ANNOTATED", "Classes", "classes_of_data"]
+
+#: what a label says: a number for each object; a class for each pixel; the former with a class of each object
+KINDS = ("instances", "classes", "instances+classes")
+#: the classes of a problem that names none
+BINARY = ("background", "cell")
+#: in a table of values: pixels that nobody annotated
+NOT_ANNOTATED = "not annotated"
+#: in a data set's folder: the names, as ``class_names`` gives them
+FILE = "classes.json"
+#: beside the folder of the labels: class maps or tables of the same names
+CLASS_DIR = "class"
+#: added to 0xRRGGBB, so that no colour is a gray value
+COLOUR = 1 << 24
+
+_NAME = re.compile(r"[^\W_]([\w .+-]*[^\W_])?")
+#: of the metric that is the mean over classes
+_MEAN = "mean"
+Values = Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a data set or a network, the first of which is the background.
+
+    Attributes:
+        names: at least two, in the order of the network's channels.
+        kind: of the truth, one of :data:`KINDS`; "instances" is the problem of two classes.
+        gray, colours: value of a label's pixel -> class; colours as :data:`COLOUR` + 0xRRGGBB. None: the table has
+            none of that sort; where both are None, a pixel's value is the number of its class.
+    """
+
+    names: tuple[str, ...] = BINARY
+    kind: str = "instances"
+    gray: Values | None = field(default=None, compare=False)
+    colours: Values | None = field(default=None, compare=False)
+
+    @property
+    def binary(self) -> bool:
+        """Whether there is but one kind of object, without a name."""
+        return self.kind == "instances"
+
+    @property
+    def of_pixels(self) -> bool:
+        """Whether the truth tells classes alone: regions of different classes touch, and none has a number."""
+        return self.kind == "classes"
+
+    @property
+    def label_kind(self) -> str:
+        """What :class:`transforms.LabelToInstances` makes of a label."""
+        return "classes" if self.of_pixels else "auto"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def number(self, name: str) -> int:
+        """The class of a name, whatever its letters' case; -1 for "not annotated".
+
+        Raises:
+            ValueError: for a name that there is not, with the nearest.
+        """
+        if _is_not_annotated(name):
+            return IGNORE
+        found = {known.lower(): number for number, known in enumerate(self.names)}
+        asked = name.strip().lower()
+        if asked not in found:
+            raise ValueError(f"there is no class {name!r}: {did_you_mean(name, self.names)}")
+        return found[asked]
+
+    def indices(self, values: np.ndarray, path: str, ignored: int | None = None) -> np.ndarray:
+        """The class of every pixel of a label.
+
+        Args:
+            values: whole numbers of any shape: gray values, or colours as :data:`COLOUR` + 0xRRGGBB.
+            path: of the file, for messages.
+            ignored: value of pixels that nobody annotated, beside :data:`transforms.IGNORE`.
+
+        Returns:
+            int32 of the same shape: a class, or :data:`transforms.IGNORE`.
+
+        Raises:
+            ImageError: naming the values that no class has.
+        """
+        present, where = np.unique(values, return_inverse=True)
+        classes = np.full(len(present), IGNORE, np.int32)
+        unknown = []
+        for position, value in enumerate(present.tolist()):
+            if value in (IGNORE, ignored):
+                continue
+            number = self._class_of(int(value))
+            if number is None:
+                unknown.append(position)
+            else:
+                classes[position] = number
+        if unknown:
+            counts = np.bincount(where.ravel(), minlength=len(present))
+            told = ", ".join(f"{_shown(int(present[i]))} ({counts[i]} px)" for i in unknown[:5])
+            more = ", ..." if len(unknown) > 5 else ""
+            raise ImageError(path, f"its pixels hold values without a class: {told}{more}; {self._known()}")
+        return classes[where].reshape(values.shape)
+
+    def _class_of(self, value: int) -> int | None:
+        if self.gray is None and self.colours is None:
+            return value if 0 <= value < len(self.names) else None
+        if value >= COLOUR:
+            return (self.colours or {}).get(value)
+        if self.gray is not None and value in self.gray:
+            return self.gray[value]
+        return (self.colours or {}).get(COLOUR + value * 0x010101)  # a colour picture that is gray all over
+
+    def _known(self) -> str:
+        if self.gray is None and self.colours is None:
+            listed = ", ".join(f"{number} {name}" for number, name in enumerate(self.names))
+            return f"classes are {listed}: name more classes by --class_names, or give a table name -> values"
+        table = self.gray if self.gray is not None else self.colours or {}
+        names = (*self.names, NOT_ANNOTATED)  # IGNORE is the last
+        listed = ", ".join(f"{_shown(value)} {names[number]}" for value, number in sorted(table.items()))
+        return f"class_names knows {listed}, and {IGNORE} not annotated"
+
+
+def classes_of_data(
+    root: object = None,
+    truth: str = "auto",
+    class_names: Sequence[str] | Mapping[str, Any] | None = None,
+    like: Classes | None = None,
+) -> Classes:
+    """The classes of a data set, as its options, or ``classes.json`` in its folder, name them.
+
+    Args:
+        root: folder of the data set; None or one that is not there: the options alone count.
+        truth: one of :data:`KINDS`, or "auto": "instances+classes" where the folder has ``class/``, else "classes"
+            where classes are named, else "instances".
+        class_names: a list, the first one the background; or a table name -> values of the label's pixels, each a
+            gray value, a list of gray values, [red, green, blue], or a list of those. "not annotated" names pixels
+            that nobody annotated. None: those of ``classes.json``.
+        like: of a network that is to be measured or trained on: the data's classes come in its order.
+
+    Raises:
+        ValueError: for another ``truth``, names or values that are not allowed, kinds of truth that need names and
+            have none, and classes that the network of ``like`` does not have.
+    """
+    if truth not in ("auto", *KINDS):
+        raise ValueError(f"truth must be one of {', '.join(('auto', *KINDS))}, got {truth!r}")
+    folder = Path(root) if isinstance(root, (str, os.PathLike)) and root else None
+    source, named = "class_names", class_names
+    file = folder / FILE if folder is not None else None
+    if named is None and truth != "instances" and file is not None and file.is_file():
+        source, named = str(file), _read(file)
+    if truth == "auto":
+        mapped = folder is not None and (folder / CLASS_DIR).is_dir()
+        truth = "instances+classes" if mapped else "instances" if named is None else "classes"
+    if truth == "instances":
+        if class_names is not None:
+            raise ValueError('class_names needs truth "classes" or "instances+classes", got "instances"')
+        found = Classes()
+    elif named is None:
+        raise ValueError(
+            f"truth {truth!r} needs names of the classes: give --class_names \"['background','nucleus']\", or write "
+            f"{file or FILE} with such a list"
+        )
+    else:
+        names, gray, colours = _table(named, source)
+        found = Classes(names, truth, gray, colours)
+    return found if like is None else _in_order(found, like)
+
+
+def _in_order(data: Classes, network: Classes) -> Classes:
+    """The data's classes under the numbers that the network has for their names."""
+    if network.binary and data.binary:
+        return data
+    order = {name.lower(): number for number, name in enumerate(network.names)}
+    missing = [name for name in data.names if name.lower() not in order]
+    if missing or data.names[0].lower() != network.names[0].lower() or network.binary != data.binary:
+        raise ValueError(
+            f"the data's classes are {', '.join(data.names)}, those of the network {', '.join(network.names)}: each "
+            "name must be one of the network's, and the first (background) the same; rename them by --class_names"
+        )
+    numbers = [order[name.lower()] for name in data.names]
+
+    def moved(table: Values | None) -> Values | None:
+        return None if table is None else {v: n if n == IGNORE else numbers[n] for v, n in table.items()}
+
+    gray, colours = moved(data.gray), moved(data.colours)
+    if gray is None and colours is None:
+        gray = dict(enumerate(numbers))
+    return Classes(network.names, data.kind, gray, colours)
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is no JSON ({error}): write a list of names there, or name -> values") from error
+
+
+def _table(named: Any, source: str) -> tuple[tuple[str, ...], Values | None, Values | None]:
+    """Names, gray values and colours."""
+    if not isinstance(named, (Mapping, list, tuple)):
+        raise ValueError(f"{source} must be a list of names or a table name -> values, got {named!r}")
+    names = [name for name in named if not _is_not_annotated(name)]
+    for name in names:
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() == _MEAN:
+            raise ValueError(
+                f"{source}: a class name is letters and digits, with spaces, _ . + - between them, and not "
+                f"{_MEAN!r}, got {name!r}"
+            )
+    if not 2 <= len(names) <= 256 or len({name.lower() for name in names}) < len(names):
+        raise ValueError(f"{source} must have 2 to 256 different names, the background's first, got {names}")
+    if not isinstance(named, Mapping):
+        return tuple(names), None, None
+    gray, colours = _codes(named, _gray_values, source), _codes(named, _colour_values, source)
+    if isinstance(gray, str) and isinstance(colours, str):
+        raise ValueError(gray)
+    return tuple(names), None if isinstance(gray, str) else gray, None if isinstance(colours, str) else colours
+
+
+def _codes(named: Mapping[str, Any], values_of: Any, source: str) -> Values | str:
+    """Value -> class, or what is wrong with it."""
+    found: dict[int, int] = {}
+    owner: dict[int, str] = {}
+    number = 0
+    for name, given in named.items():
+        ignored = _is_not_annotated(name)
+        values = values_of(given)
+        if not values:
+            return (
+                f"{source}: class {name!r} must have a gray value, a list of them, [red, green, blue] of 0 to 255, or "
+                f"a list of those, got {given!r}; all classes alike"
+            )
+        for value in values:
+            if owner.setdefault(value, name) != name:
+                return f"{source}: the value {_shown(value)} stands for {owner[value]!r} and {name!r}"
+            found[value] = IGNORE if ignored else number
+        number += not ignored
+    return found
+
+
+def _gray_values(given: Any) -> list[int]:
+    values = given if isinstance(given, (list, tuple)) else [given]
+    whole = all(isinstance(value, int) and not isinstance(value, bool) and 0 <= value < COLOUR for value in values)
+    return list(values) if whole else []
+
+
+def _colour_values(given: Any) -> list[int]:
+    if isinstance(given, int):
+        given = [given] * 3
+    if not isinstance(given, (list, tuple)):
+        return []
+    colours = given if given and all(isinstance(value, (list, tuple)) for value in given) else [given]
+    if not all(len(one) == 3 and all(0 <= part <= 255 for part in _gray_values(one)) for one in colours):
+        return []
+    return [COLOUR + (one[0] << 16) + (one[1] << 8) + one[2] for one in colours if _gray_values(one)]
+
+
+def _is_not_annotated(name: object) -> bool:
+    return str(name).strip().lower().replace("_", " ") == NOT_ANNOTATED
+
+
+def _shown(value: int) -> str:
+    if value < COLOUR:
+        return str(value)
+    value -= COLOUR
+    return str([value >> 16, value >> 8 & 255, value & 255])

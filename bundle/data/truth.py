@@ -1,0 +1,146 @@
+"""Image and truth of an item, where the truth may tell classes: of its pixels, or of its instances."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from bundle.data.classes import CLASS_DIR, COLOUR, Classes
+from bundle.data.errors import ImageError
+from bundle.data.formats import one_line
+from bundle.data.loading import LoadSlice, LoadSliced
+from transforms.labels.classes import class_components
+
+__all__ = ["LoadTruthd", "LoadValues", "read_class_table"]
+
+_COLUMNS = ("instance", "class")
+
+
+class LoadValues(LoadSlice):
+    """Read the values of a label as they stand in its file, colours as :data:`bundle.data.classes.COLOUR` + 0xRRGGBB.
+
+    Args:
+        spatial_dims: see :class:`bundle.data.loading.LoadSlice`.
+    """
+
+    def __init__(self, spatial_dims: int | None = 2) -> None:
+        super().__init__(label=True, spatial_dims=spatial_dims)
+
+    def _channels(self, path: str, array: torch.Tensor) -> torch.Tensor:
+        opaque = array[:3] if array.shape[0] == 4 else array
+        if opaque.shape[0] != 3 or bool((opaque[0] == opaque[1]).all() and (opaque[0] == opaque[2]).all()):
+            return super()._channels(path, array)
+        parts = opaque.new_tensor([1 << 16, 1 << 8, 1]).reshape(3, *[1] * (opaque.ndim - 1))
+        return COLOUR + (opaque * parts).sum(0, keepdim=True)
+
+
+class LoadTruthd(LoadSliced):
+    """:class:`bundle.data.loading.LoadSliced` for every kind of truth.
+
+    With classes of pixels, "label" becomes their map. With instances and classes, "class_map" (a path) becomes a map as
+    well, or "class_table" (a path) a mapping instance -> class; the other kinds of truth leave both out. "segments" of
+    an item, name of a class -> value, replace the table of values for its label, in which each connected component of
+    one value is an instance.
+
+    Args:
+        keys: of the paths, "image" and "label".
+        classes: of the data set; None: one kind of object.
+        options: see there.
+
+    Raises:
+        ImageError: as there; for a label without classes where it should have some, values that no class has, and a
+            class map of another size than its label.
+    """
+
+    def __init__(self, *keys: Any, classes: Classes | None = None, **options: Any) -> None:
+        super().__init__(*keys, **options)
+        self.classes = classes or Classes()
+        self.load_values = LoadValues(self.load_label.spatial_dims)
+        if self.classes.of_pixels:
+            self.load_label = self.load_values
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        map_file, table_file = item.pop("class_map", None), item.pop("class_table", None)
+        segments = item.pop("segments", None)
+        loaded = super().__call__(item)
+        if self.classes.binary or "label" not in item:
+            return loaded
+        file, index, ignored = item["label"], item.get("slice"), item.get("not_annotated")
+        classes = self.classes if segments is None else _of_segments(self.classes, segments, file)
+        if self.classes.of_pixels:
+            loaded["label"] = _indices(classes, loaded["label"], file, ignored)
+        elif segments is not None:
+            loaded["class_map"] = _indices(classes, loaded["label"], file, ignored)
+            loaded["label"] = class_components(loaded["label"])[0]
+            loaded.pop("not_annotated", None)  # a value of the file, no number of an instance
+        elif table_file is not None:
+            loaded["class_table"] = read_class_table(table_file, classes)
+        elif map_file is not None:
+            loaded["class_map"] = _indices(classes, self.load_values(map_file, index), map_file, ignored)
+            size, wanted = (tuple(loaded[key].shape[1:]) for key in ("class_map", "label"))
+            if size != wanted:
+                raise ImageError(map_file, f"its size (x, y) is {size} px, that of its label {file} {wanted}")
+        else:
+            raise ImageError(file, f"it has no class map and no table of the same name in the folder {CLASS_DIR}/")
+        return loaded
+
+
+def read_class_table(path: str | os.PathLike[str], classes: Classes) -> dict[int, int]:
+    """Instance -> class, from a CSV with the columns "instance" and "class", the latter by name or number.
+
+    Raises:
+        ImageError: for a file that cannot be read, other columns, an instance that is no number or stands twice with
+            different classes, a class that there is not, or the background's.
+    """
+    found: dict[int, int] = {}
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            rows = csv.DictReader(stream, skipinitialspace=True)
+            if not set(_COLUMNS) <= set(rows.fieldnames or ()):
+                raise ImageError(path, f"its columns must be {' and '.join(_COLUMNS)}, got {rows.fieldnames}")
+            for line, row in enumerate(rows, 2):
+                told = f"line {line}: "
+                instance, name = (str(row[column]).strip() for column in _COLUMNS)
+                if not instance.isdecimal() or not int(instance):
+                    raise ImageError(path, f"{told}an instance is a number from 1, got {instance!r}")
+                number = _class(classes, name, path, told)
+                if found.setdefault(int(instance), number) != number:
+                    raise ImageError(path, f"{told}instance {instance} has two classes, an instance has one class")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ImageError(path, f"it cannot be read ({one_line(error)})") from error
+    return found
+
+
+def _class(classes: Classes, name: str, path: str | os.PathLike[str], told: str) -> int:
+    number: int | None = None
+    try:
+        value = int(name)
+    except ValueError:
+        try:
+            number = classes.number(name)
+        except ValueError as error:
+            raise ImageError(path, f"{told}{error}") from error
+    else:
+        number = int(classes.indices(np.array([value]), f"{path}, line {told}")[0])
+    if number == 0:
+        raise ImageError(path, f"{told}an instance cannot be of class {classes.names[0]!r}, the background's")
+    return number
+
+
+def _of_segments(classes: Classes, segments: Mapping[str, int], path: str) -> Classes:
+    try:
+        table = {0: 0} | {value: classes.number(name) for name, value in segments.items()}
+    except ValueError as error:
+        raise ImageError(path, str(error)) from error
+    return Classes(classes.names, classes.kind, table)
+
+
+def _indices(classes: Classes, values: MetaTensor, path: str, ignored: int | None) -> MetaTensor:
+    return MetaTensor(torch.from_numpy(classes.indices(values.numpy(), path, ignored)), meta=dict(values.meta))
