@@ -125,8 +125,7 @@ label-check:
 label: label-check
 	@$(MAKE) --no-print-directory label-install
 	$(LABEL_BIN)/python -m label_app.prepare --app "$(LABEL_APP)" $(LABEL_OPTIONS)
-	@echo "Viewers, and curl as in docs/annotate.md, take http://127.0.0.1:$(LABEL_PORT); /info/ says what is there."
-	@echo "The page at / loads its scripts from the internet, and is blank without."
+	@echo "Open http://127.0.0.1:$(LABEL_PORT) as soon as the server runs: images, states, and how to go on. Viewers take the same address."
 	exec env MONAI_LABEL_AUTO_UPDATE_SCORING=false \
 	MONAI_LABEL_DATASTORE_FILE_EXT='["*.nii.gz", "*.nii", "*.png", "*.jpg", "*.jpeg", "*.bmp", "*.tif", "*.tiff", "*.PNG", "*.JPG", "*.TIF", "*.TIFF"]' \
 	$(LABEL_BIN)/python -m monailabel.main start_server --app "$(LABEL_APP)" --studies "$(STUDIES)" \

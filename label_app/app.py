@@ -18,6 +18,7 @@ from monailabel.main import Main
 
 from bundle.console import own_cause
 from bundle.model.plain_values import require_values
+from label_app import home
 from label_app.inference import InferTask
 from label_app.store import CheckedStore
 from label_app.training import TrainTask
@@ -63,6 +64,7 @@ class LabelApp(_stock().MyApp, MONAILabelApp):  # type: ignore[misc]
     - a datastore that refuses labels which could not be trained on (:class:`label_app.store.CheckedStore`),
     - trainings of slices, of partly annotated images, and with options (:class:`label_app.training.TrainTask`),
     - the strategies and scoring methods "epistemic" and "border" (:mod:`label_app.uncertainty`),
+    - a page at / that needs nothing from the internet (:mod:`label_app.home`),
     - 404 instead of 500 for a model, strategy or image that does not exist, 422 for an image that cannot be read,
     - inference of all images on a machine without a GPU, and past those that cannot be read,
     - requests of values only: none of their texts reaches a config as an expression.
@@ -77,6 +79,14 @@ class LabelApp(_stock().MyApp, MONAILabelApp):  # type: ignore[misc]
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )
+
+    def server_mode(self, mode: bool) -> None:
+        """Asked once, by the server, when the app is there; with logins MONAI Label's page stays: it shows no names."""
+        super().server_mode(mode)
+        if mode and not settings.MONAI_LABEL_AUTH_ENABLE:
+            from monailabel.app import app as server  # it imports the app in turn
+
+            home.put_first(server, self)
 
     def init_infers(self) -> dict[str, Any]:
         own = {name: InferTask(path, self.conf) for name, path in self.models.items()}

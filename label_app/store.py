@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from fastapi import HTTPException
-from monailabel.datastore.local import LocalDatastore
 
 from bundle.data.axes import require_same_axes
 from bundle.data.errors import ImageError
 from bundle.data.loading import LoadSlice
+from label_app.shared_store import SharedStore
 from transforms import IGNORE, LabelToInstances
 
 __all__ = ["CheckedStore", "ignored_value"]
@@ -22,7 +22,7 @@ __all__ = ["CheckedStore", "ignored_value"]
 NOT_ANNOTATED = "not annotated"
 
 
-class CheckedStore(LocalDatastore):
+class CheckedStore(SharedStore):
     """A folder of images whose labels fit them.
 
     A label that cannot be read, is of another size than its image, has axes that run another way, holds anything but
@@ -47,10 +47,11 @@ class CheckedStore(LocalDatastore):
             raise HTTPException(422, f"the label of image {image_id!r} was not saved: {whose}{error.reason}") from error
         except (TypeError, ValueError) as error:
             raise HTTPException(422, f"the label of image {image_id!r} was not saved: {error}") from error
-        before = self.get_label_uri(image_id, label_tag)
-        label_id = super().save_label(image_id, label_filename, label_tag, info)
-        if before and before != self.get_label_uri(image_id, label_tag):
-            Path(before).unlink(missing_ok=True)  # of another format: it would come back when this one is deleted
+        with self.changing():
+            before = self.get_label_uri(image_id, label_tag)
+            label_id = super().save_label(image_id, label_filename, label_tag, info)
+            if before and before != self.get_label_uri(image_id, label_tag):
+                Path(before).unlink(missing_ok=True)  # of another format: it would come back when this one is deleted
         return label_id
 
 

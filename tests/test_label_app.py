@@ -92,7 +92,7 @@ def test_the_server_ends_with_make(tmp_path):
     except subprocess.TimeoutExpired:
         os.kill(server, signal.SIGKILL)
         raise
-    assert "http://127.0.0.1:8000; /info/" in printed
+    assert "http://127.0.0.1:8000 as soon as" in printed
 
 
 def test_what_came_out_of_a_training(tmp_path, model):

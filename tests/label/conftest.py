@@ -30,16 +30,19 @@ WORKAROUND = ROOT / "tests" / "label" / "torchvision_workaround"
 
 
 def environment() -> dict[str, str]:
-    """One thread, no GPU, and a torchvision that can be imported."""
+    """One thread, no GPU, the code of this checkout, and a torchvision that can be imported."""
     plain = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
         "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
     }
-    plain |= {"PYTHONPATH": "", "MONAI_LABEL_DATASTORE_FILE_EXT": json.dumps(["*.nii.gz", "*.png", "*.jpg", "*.tif"])}
+    plain |= {
+        "PYTHONPATH": str(ROOT),
+        "MONAI_LABEL_DATASTORE_FILE_EXT": json.dumps(["*.nii.gz", "*.png", "*.jpg", "*.tif"]),
+    }
     tried = subprocess.run([PYTHON, "-c", "import torchvision"], env=plain, capture_output=True, text=True)
-    return plain if "does not exist" not in tried.stderr else {**plain, "PYTHONPATH": str(WORKAROUND)}
+    return plain if "does not exist" not in tried.stderr else {**plain, "PYTHONPATH": f"{ROOT}{os.pathsep}{WORKAROUND}"}
 
 
 class Server:
