@@ -51,7 +51,7 @@ class UNet(SizedNetwork):
             inferer refuses to tile. Weights alone do not tell the two apart: a buffer ``same_padding`` marks the
             checkpoints of the second.
         flat_levels: for every axis, the number of upper levels at which kernels and poolings along it are 1, for images
-            whose spacing differs from axis to axis (:func:`bundle.data.spacing.flat_levels`): 0 .. ``depth`` + 1, and 0
+            whose spacing differs from axis to axis (:func:`bundle.geometry.flat_levels`): 0 .. ``depth`` + 1, and 0
             along one axis at least. None is 0 along all.
 
     Shape:

@@ -6,10 +6,10 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 
-def two_nearest_distances(instances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def two_nearest_distances(instances: np.ndarray, spacing: tuple[float, ...] | None = None) -> tuple[np.ndarray, ...]:
     """d1, d2 of every pixel: HW[D] float64, inf where there is no such cell."""
     cells = [number for number in np.unique(instances) if number > 0]
-    distances = [distance_transform_edt(instances != number) for number in cells]
+    distances = [distance_transform_edt(instances != number, sampling=spacing) for number in cells]
     distances += [np.full(instances.shape, np.inf)] * 2
     ordered = np.sort(np.stack(distances), axis=0)
     return ordered[0], ordered[1]
@@ -22,12 +22,13 @@ def weight_map(
     max_balance: float = 10.0,
     border_on: str = "everywhere",
     class_of: dict[int, int] | None = None,
+    spacing: tuple[float, ...] | None = None,
 ) -> np.ndarray:
     """w of every pixel: HW[D] float64; balanced classes; 0 where the map is negative (not annotated).
 
     ``class_of`` gives the class of each instance; without it there are cell and background.
     """
-    d1, d2 = two_nearest_distances(instances)
+    d1, d2 = two_nearest_distances(instances, spacing)
     weight = np.zeros(instances.shape)
 
     def class_at(index: tuple[int, ...]) -> int:

@@ -11,40 +11,51 @@ axis. Memory is a constant number of maps whatever the number of cells.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 __all__ = ["two_nearest_distances"]
 
 
-def two_nearest_distances(instances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def two_nearest_distances(
+    instances: np.ndarray, spacing: Sequence[float] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Distances to the nearest and the second nearest cell of every pixel.
 
     Args:
         instances: HW[D] whole numbers; positive ones are cells, everything else is not.
+        spacing: between pixels along each axis, as scipy's ``sampling``; None is 1 along all.
 
     Returns:
-        d1, d2: HW[D] float32 each, in px between pixel centres: 0 inside the cell itself, inf where there is no
-        such cell. d2 is measured to a different cell than d1.
+        d1, d2: HW[D] float32 each, in the unit of ``spacing`` (px) between pixel centres: 0 inside the cell itself, inf
+        where there is no such cell. d2 is measured to a different cell than d1.
 
     Raises:
-        ValueError: for an array that is not 2D or 3D, is empty, or whose diagonal exceeds 46,340 px.
+        ValueError: for an array that is not 2D or 3D, is empty, or whose diagonal exceeds 46,340; for a spacing that
+            is not one positive number an axis.
     """
     # numba takes a fifth of a second to import, which those who only segment need not wait for
     from transforms.labels.nearest_cells_compiled import ABSENT, along_columns, along_rows
 
     if instances.ndim not in (2, 3) or instances.size == 0:
         raise ValueError(f"instances must be (H, W) or (H, W, D) and not empty, got shape {instances.shape}")
-    if sum(n * n for n in instances.shape) >= ABSENT:
+    apart = [1.0] * instances.ndim if spacing is None else [float(each) for each in spacing]
+    if len(apart) != instances.ndim or not min(apart) > 0:
+        raise ValueError(f"spacing must be a number above 0 for each of {instances.ndim} axes, got {spacing}")
+    if sum((n * each) ** 2 for n, each in zip(instances.shape, apart, strict=True)) >= ABSENT:
         raise ValueError(f"instances of shape {instances.shape} has a diagonal above the allowed 46340 px")
 
     shape = instances.shape
     cells = np.ascontiguousarray(instances, dtype=np.int32).reshape(shape[0], -1)
-    state = along_columns(cells)  # first label, its squared distance, second label, its distance
+    squared = [np.empty(cells.shape, np.int32 if {*apart} == {1.0} else np.float64) for _ in range(2)]
+    labels = along_columns(cells, *squared, apart[0])
+    state = (labels[0], squared[0], labels[1], squared[1])
     for axis in range(len(shape) - 1, 0, -1):
         lines = [np.ascontiguousarray(np.moveaxis(part.reshape(shape), axis, -1)) for part in state]
-        along_rows(*(line.reshape(-1, shape[axis]) for line in lines))
+        along_rows(*(line.reshape(-1, shape[axis]) for line in lines), apart[axis])
         state = tuple(np.ascontiguousarray(np.moveaxis(line, -1, axis)) for line in lines)
-    d1, d2 = (np.sqrt(squared, dtype=np.float32) for squared in (state[1], state[3]))
+    d1, d2 = (np.sqrt(part, dtype=np.float32, casting="same_kind") for part in (state[1], state[3]))
     d1[state[1] == ABSENT] = np.inf
     d2[state[3] == ABSENT] = np.inf
     return d1, d2

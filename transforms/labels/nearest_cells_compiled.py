@@ -1,6 +1,11 @@
-"""The two sweeps of ``nearest_cells``, compiled. Squared distances are int32, labels 0 where absent."""
+"""The two sweeps of ``nearest_cells``, compiled. Labels are 0 where absent.
+
+Squared distances are int32 between pixels that are 1 apart along every axis, and exact; else float64.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +16,20 @@ __all__ = ["ABSENT", "along_columns", "along_rows"]
 
 Integers = NDArray[np.int32]
 Floats = NDArray[np.float64]
+Squares = NDArray[Any]
 
 #: squared distance to a cell that is not there
 ABSENT = int(np.iinfo(np.int32).max)
 
 
 @compiled()
-def along_columns(cells: Integers) -> tuple[Integers, ...]:  # pragma: no cover - compiled
-    """Two nearest cells within every column, from one sweep down and one sweep up."""
+def along_columns(
+    cells: Integers, square1: Squares, square2: Squares, spacing: float
+) -> tuple[Integers, Integers]:  # pragma: no cover - compiled
+    """Two nearest cells within every column, from one sweep down and one sweep up; fills the squared distances."""
     n, columns = cells.shape
-    label1, square1 = np.zeros((n, columns), np.int32), np.empty((n, columns), np.int32)
-    label2, square2 = np.zeros((n, columns), np.int32), np.empty((n, columns), np.int32)
+    scale = spacing * spacing
+    label1, label2 = np.zeros((n, columns), np.int32), np.zeros((n, columns), np.int32)
     last1, seen1 = np.zeros(columns, np.int32), np.zeros(columns, np.int32)
     last2, seen2 = np.zeros(columns, np.int32), np.zeros(columns, np.int32)
 
@@ -34,8 +42,8 @@ def along_columns(cells: Integers) -> tuple[Integers, ...]:  # pragma: no cover 
                     last1[j] = cell
                 seen1[j] = i
             label1[i, j], label2[i, j] = last1[j], last2[j]
-            square1[i, j] = (i - seen1[j]) ** 2 if last1[j] else ABSENT
-            square2[i, j] = (i - seen2[j]) ** 2 if last2[j] else ABSENT
+            square1[i, j] = scale * (i - seen1[j]) ** 2 if last1[j] else ABSENT
+            square2[i, j] = scale * (i - seen2[j]) ** 2 if last2[j] else ABSENT
 
     last1[:] = 0
     last2[:] = 0
@@ -49,13 +57,13 @@ def along_columns(cells: Integers) -> tuple[Integers, ...]:  # pragma: no cover 
                 seen1[j] = i
             if last1[j] == 0:
                 continue
-            below1 = np.int32((seen1[j] - i) ** 2)
-            below2 = np.int32((seen2[j] - i) ** 2) if last2[j] else np.int32(ABSENT)
-            above, above_square = label1[i, j], square1[i, j]
+            below1 = scale * (seen1[j] - i) ** 2
+            below2 = scale * (seen2[j] - i) ** 2 if last2[j] else float(ABSENT)
+            above, above_square = label1[i, j], float(square1[i, j])
             if below1 < above_square:
                 # the second nearest is the nearest above, or the second above if that is the same cell
                 if above == last1[j]:
-                    above, above_square = label2[i, j], square2[i, j]
+                    above, above_square = label2[i, j], float(square2[i, j])
                 label1[i, j], square1[i, j] = last1[j], below1
                 if below2 < above_square:
                     above, above_square = last2[j], below2
@@ -66,28 +74,28 @@ def along_columns(cells: Integers) -> tuple[Integers, ...]:  # pragma: no cover 
                     below, below_square = last2[j], below2
                 if below_square < square2[i, j]:
                     label2[i, j], square2[i, j] = below, below_square
-    return label1, square1, label2, square2
+    return label1, label2
 
 
 @compiled()
 def along_rows(  # pragma: no cover - compiled
-    label1: Integers, square1: Integers, label2: Integers, square2: Integers
+    label1: Integers, square1: Squares, label2: Integers, square2: Squares, spacing: float
 ) -> None:
     """Replace the two nearest cells of every pixel by the two nearest over its whole row, in place."""
     lines, n = label1.shape
     site, start = np.empty(n), np.empty(n)
     height, label = np.empty(n), np.empty(n, np.int32)
-    best1, name1 = np.empty(n, np.int32), np.empty(n, np.int32)
-    best2, name2 = np.empty(n, np.int32), np.empty(n, np.int32)
+    best1, name1 = np.empty_like(square1[0]), np.empty(n, np.int32)
+    best2, name2 = np.empty_like(square1[0]), np.empty(n, np.int32)
 
     for line in range(lines):
         l1, s1, l2, s2 = label1[line], square1[line], label2[line], square2[line]
         count = 0
         for x in range(n):
-            count = _add_parabola(x, s1[x], l1[x], count, site, start, height, label)
+            count = _add_parabola(x * spacing, s1[x], l1[x], count, site, start, height, label)
         if count == 0:
             continue  # no cell anywhere on the line: all absent already
-        _walk(0, n, count, site, start, height, label, best1, name1)
+        _walk(0, n, spacing, count, site, start, height, label, best1, name1)
 
         first = 0
         while first < n:
@@ -98,31 +106,32 @@ def along_rows(  # pragma: no cover - compiled
             # than the way to the neighbour plus the neighbour's own distance, so no site beyond that can win
             low, high = 0, n
             if first > 0:
-                low = max(0, int(first - 1 - np.sqrt(best1[first - 1])))
+                low = max(0, int(first - 1 - np.sqrt(best1[first - 1]) / spacing))
             if stop < n:
-                high = min(n, int(stop + np.sqrt(best1[stop])) + 2)
+                high = min(n, int(stop + np.sqrt(best1[stop]) / spacing) + 2)
             count = 0
             for x in range(low, high):
                 if l1[x] != nearest:
-                    count = _add_parabola(x, s1[x], l1[x], count, site, start, height, label)
+                    count = _add_parabola(x * spacing, s1[x], l1[x], count, site, start, height, label)
                 else:
-                    count = _add_parabola(x, s2[x], l2[x], count, site, start, height, label)
-            _walk(first, stop, count, site, start, height, label, best2, name2)
+                    count = _add_parabola(x * spacing, s2[x], l2[x], count, site, start, height, label)
+            _walk(first, stop, spacing, count, site, start, height, label, best2, name2)
             first = stop
         l1[:], s1[:], l2[:], s2[:] = name1, best1, name2, best2
 
 
 @compiled()
 def _add_parabola(  # pragma: no cover - compiled
-    x: int, square: int, name: int, count: int, site: Floats, start: Floats, height: Floats, label: Integers
+    x: float, square: float, name: int, count: int, site: Floats, start: Floats, height: Floats, label: Integers
 ) -> int:
     """Add the parabola at ``x`` to the envelope; ``start`` is where it becomes the lowest. Returns the count.
 
-    The quotient is one of whole numbers below 2^53, so a float64 is on the right side of every pixel.
+    The quotient is one of whole numbers below 2^53 where spacing is 1, so a float64 is on the right side of every
+    pixel; else of rounded ones, and two sites that are equally far but for the rounding may change places.
     """
     if square == ABSENT:
         return count
-    constant = float(square) + float(x) * float(x)
+    constant = float(square) + x * x
     crossing = -np.inf
     while count > 0:
         crossing = (constant - height[count - 1]) / (2.0 * (x - site[count - 1]))
@@ -138,12 +147,13 @@ def _add_parabola(  # pragma: no cover - compiled
 def _walk(  # pragma: no cover - compiled
     first: int,
     stop: int,
+    spacing: float,
     count: int,
     site: Floats,
     start: Floats,
     height: Floats,
     label: Integers,
-    best: Integers,
+    best: Squares,
     name: Integers,
 ) -> None:
     """Read the envelope at the pixels ``first`` .. ``stop``: lowest squared distance and whose it is."""
@@ -152,8 +162,9 @@ def _walk(  # pragma: no cover - compiled
         name[first:stop] = 0
         return
     k = 0
-    for x in range(first, stop):
+    for i in range(first, stop):
+        x = i * spacing
         while k + 1 < count and start[k + 1] < x:
             k += 1
-        best[x] = np.int32(height[k] - x * (2.0 * site[k] - x))
-        name[x] = label[k]
+        best[i] = max(0.0, height[k] - x * (2.0 * site[k] - x))
+        name[i] = label[k]

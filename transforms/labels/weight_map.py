@@ -24,7 +24,7 @@ class WeightMap(Transform):
         w(x) = w_c(x) + w0 * exp(-(d1(x) + d2(x))^2 / (2 sigma^2))
 
     d1 and d2 are the Euclidean distances in px to the nearest and second nearest cell, 0 inside the cell itself;
-    with one cell or none there is no border term. Pixels that nobody annotated weigh 0 and count for nothing.
+    with one cell or none there is no border term. With ``spacing`` they are in its unit, and so is sigma. Pixels that nobody annotated weigh 0 and count for nothing.
 
     Args:
         w0: height of the border term; the paper's is 10.
@@ -37,6 +37,7 @@ class WeightMap(Transform):
             data set come from :func:`balanced_weights`.
         border_on: ``"everywhere"``, the equation as printed, or ``"background"`` only, as the authors' later
             plugin has it.
+        spacing: between pixels along each axis, for distances and ``sigma`` in its unit; None: in px.
 
     Raises:
         ValueError: ``w0`` negative, ``sigma`` not positive, ``max_balance`` below 1, ``class_weights`` not two or more
@@ -53,6 +54,7 @@ class WeightMap(Transform):
         max_balance: float = 10.0,
         class_weights: Sequence[float] | None = None,
         border_on: str = "everywhere",
+        spacing: Sequence[float] | None = None,
     ) -> None:
         if not w0 >= 0:
             raise ValueError(f"w0 must be at least 0 (0 switches the border term off), got {w0}")
@@ -73,6 +75,7 @@ class WeightMap(Transform):
         self.max_balance = max_balance
         self.class_weights = class_weights
         self.border_on = border_on
+        self.spacing = spacing
 
     def __call__(self, instances: NdarrayOrTensor, class_of: np.ndarray | None = None) -> NdarrayOrTensor:
         """
@@ -97,7 +100,7 @@ class WeightMap(Transform):
         return convert_to_dst_type(weight[None], instances, dtype=np.float32)[0]
 
     def _border(self, cells: np.ndarray) -> np.ndarray:
-        d1, d2 = two_nearest_distances(cells)
+        d1, d2 = two_nearest_distances(cells, self.spacing)
         d1 += d2  # inf without a second cell, and exp(-inf) is 0
         np.square(d1, out=d1)
         d1 *= np.float32(-0.5 / self.sigma**2)
@@ -164,13 +167,14 @@ class WeightMapd(MapTransform):
         border_on: str = "everywhere",
         class_of_key: str = "class_of",
         allow_missing_keys: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if len(self.keys) != 1:
             raise ValueError(f"keys must be one key, that of the instance map, got {self.keys}")
         self.weight_key = weight_key
         self.class_of_key = class_of_key
-        self.weight_map = WeightMap(w0, sigma, balance, max_balance, class_weights, border_on)
+        self.weight_map = WeightMap(w0, sigma, balance, max_balance, class_weights, border_on, spacing)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)

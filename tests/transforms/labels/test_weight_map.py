@@ -102,6 +102,40 @@ def test_weights_of_a_data_set_are_those_of_its_counts():
         WeightMap(class_weights=(1, 2))(np.ones((1, 3, 3), np.int32), np.array([0, 3]))
 
 
+volumes = arrays(np.int32, st.tuples(*[st.integers(1, n) for n in (7, 6, 5)]), elements=st.integers(-1, 4))
+spacings = st.tuples(*[st.sampled_from([0.2, 0.25, 1.0, 1.7, 5.0]) for _ in range(3)])
+
+
+@given(volumes, spacings)
+@settings(max_examples=150, deadline=None)
+def test_distances_in_physical_units(instances, spacing):
+    found, expected = two_nearest_distances(instances, spacing), reference.two_nearest_distances(instances, spacing)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("spacing", [(0.3, 1.1, 2.5), (4, 4, 50)])
+def test_physical_distances_over_long_ranges(spacing):
+    instances = np.zeros((40, 50, 20), np.int32)
+    places = np.random.RandomState(0).randint(instances.size, size=12)
+    instances.flat[places] = np.arange(12) % 7 + 1
+    found, expected = two_nearest_distances(instances, spacing), reference.two_nearest_distances(instances, spacing)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@given(volumes, spacings)
+@settings(max_examples=15, deadline=None)
+def test_weights_in_physical_units(instances, spacing):
+    expected = reference.weight_map(instances, sigma=2.0, border_on="background", spacing=spacing)
+    found = WeightMap(sigma=2.0, border_on="background", spacing=spacing)(instances[None])[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_spacing_of_another_number_of_axes():
+    for spacing in ((1, 1), (1, 1, 0)):
+        with pytest.raises(ValueError, match="a number above 0 for each of 3 axes"):
+            two_nearest_distances(np.ones((3, 3, 3), np.int32), spacing)
+
+
 def test_border_term_by_hand():
     # two cells with 3 px of background between them: in its middle d1 = d2 = 2
     instances = np.zeros((1, 1, 7), np.int32)
