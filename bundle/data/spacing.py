@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from bundle.data.errors import ImageError
 from bundle.data.formats import META_IMAGE, NIFTI, TIFF, extension
@@ -49,16 +50,16 @@ def stated_spacing(path: str | os.PathLike[str]) -> list[float] | None:
     if kind in NIFTI:
         import nibabel
 
-        header = nibabel.load(path).header  # type: ignore[attr-defined]
+        header: Any = nibabel.load(path).header  # type: ignore[attr-defined]
         scale = _NIFTI_UM[header.get_xyzt_units()[0]]
         return [float(each) * scale for each in header.get_zooms()[:3]]
     if kind in META_IMAGE:
         import itk
 
-        header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-        header.SetFileName(str(path))
-        header.ReadImageInformation()
-        return [float(header.GetSpacing(axis)) * 1e3 for axis in range(min(3, header.GetNumberOfDimensions()))]
+        io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+        io.SetFileName(str(path))
+        io.ReadImageInformation()
+        return [float(io.GetSpacing(axis)) * 1e3 for axis in range(min(3, io.GetNumberOfDimensions()))]
     return None
 
 

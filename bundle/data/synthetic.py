@@ -1,4 +1,6 @@
-"""The data set of the quick start: synthetic cells that touch (see :mod:`bundle.data.dic_cells`).
+"""The data sets of the quick starts: synthetic cells that touch, in images or volumes.
+
+See :mod:`bundle.data.dic_cells` and :mod:`bundle.data.volume_cells`.
 
 Everything is drawn from one seed; a folder is made once and is then only looked at.
 """
@@ -16,18 +18,26 @@ import tifffile
 
 from bundle.atomic import replacing, write_json
 from bundle.data.dic_cells import draw_cells
+from bundle.data.spacing import require_spacing
+from bundle.data.volume_cells import draw_volume
 
 __all__ = ["TEST_COUNT", "make_dataset"]
 
 #: images under test/, which no training ever sees
 TEST_COUNT = 4
-SMALLEST_SIZE = 64
+SMALLEST_SIZE = {2: 64, 3: 16}
 MARKER = "synthetic.json"
 #: counts up with every change of dic_cells that alters a pixel, so that an older folder is not taken for this one
 VERSION = 1
 
 
-def make_dataset(root: str | os.PathLike[str], count: int = 24, size: Sequence[int] = (256, 256), seed: int = 0) -> str:
+def make_dataset(
+    root: str | os.PathLike[str],
+    count: int = 24,
+    size: Sequence[int] = (256, 256),
+    seed: int = 0,
+    spacing: Sequence[float] | None = None,
+) -> str:
     """Make the data set unless it is there already.
 
     Writes ``image/NNN.tif`` (uint8), ``label/NNN.tif`` (uint16: 0 background, 1..N cells) and, numbered on, the
@@ -37,17 +47,18 @@ def make_dataset(root: str | os.PathLike[str], count: int = 24, size: Sequence[i
     Args:
         root: folder to make; it may exist when empty.
         count: labelled images for training and validation, at least 1.
-        size: height and width, px, each at least 64.
+        size: height and width, px, each at least 64; of volumes also the number of slices, each at least 16.
         seed: the same seed gives the same bytes.
+        spacing: of volumes, along height, width and slices, µm, written into the files; None is 1 along each.
 
     Returns:
         ``root`` as a string, to be used as ``dataset_dir``.
 
     Raises:
-        ValueError: for a ``count``, ``size`` or ``seed`` out of range.
+        ValueError: for a ``count``, ``size``, ``seed`` or ``spacing`` out of range.
         FileExistsError: when ``root`` holds anything but this very data set; nothing is overwritten.
     """
-    wanted = _recipe(count, size, seed)
+    wanted = _recipe(count, size, seed, spacing)
     target = Path(root).absolute()
     if _is_done(target, wanted):
         return str(root)
@@ -60,16 +71,22 @@ def make_dataset(root: str | os.PathLike[str], count: int = 24, size: Sequence[i
     return str(root)
 
 
-def _recipe(count: int, size: Sequence[int], seed: int) -> dict[str, Any]:
+def _recipe(count: int, size: Sequence[int], seed: int, spacing: Sequence[float] | None) -> dict[str, Any]:
     """Check the arguments and put them as they are written into the marker."""
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ValueError(f"count must be an integer of at least 1 (1 is the nearest), got {count!r}")
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError(f"seed must be an integer in 0 .. 2^32 - 1 (0 is the usual), got {seed!r}")
     sides = [int(side) for side in size]
-    if len(sides) != 2 or min(sides) < SMALLEST_SIZE:
-        raise ValueError(f"size must be a height and a width of at least {SMALLEST_SIZE} px each, got {tuple(size)}")
-    return {"made by": "bundle.data.synthetic", "version": VERSION, "count": count, "size": sides, "seed": seed}
+    if len(sides) not in SMALLEST_SIZE or min(sides) < SMALLEST_SIZE[len(sides)]:
+        raise ValueError(
+            f"size must be a height and a width of at least {SMALLEST_SIZE[2]} px each, or these and a number of "
+            f"slices of at least {SMALLEST_SIZE[3]} each, got {tuple(size)}"
+        )
+    recipe = {"made by": "bundle.data.synthetic", "version": VERSION, "count": count, "size": sides, "seed": seed}
+    if len(sides) == 2 and spacing is not None:
+        raise ValueError(f"spacing is for volumes, whose size has three numbers, got size {tuple(size)}")
+    return recipe if len(sides) == 2 else {**recipe, "spacing": require_spacing(spacing or [1.0] * 3)}
 
 
 def _is_done(root: Path, wanted: dict[str, Any]) -> bool:
@@ -106,10 +123,18 @@ def _paths(count: int) -> list[str]:
 def _write(root: Path, wanted: dict[str, Any]) -> None:
     paths = iter(_paths(wanted["count"]))
     for number, (image_path, label_path) in enumerate(zip(paths, paths, strict=True)):
-        image, labels = draw_cells(wanted["size"], [wanted["seed"], number])
+        seed, spacing = [wanted["seed"], number], wanted.get("spacing")
+        options: dict[str, Any] = {"metadata": None}
+        if spacing is None:
+            image, labels = draw_cells(wanted["size"], seed)
+        else:
+            image, labels = (array.transpose(2, 0, 1) for array in draw_volume(wanted["size"], seed, spacing))
+            high, wide, apart = spacing
+            notes = {"axes": "ZYX", "unit": "um", "spacing": apart}
+            options = {"imagej": True, "resolution": (1 / wide, 1 / high), "metadata": notes}
         for path, array in ((image_path, image), (label_path, labels)):
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            tifffile.imwrite(root / path, array, photometric="minisblack", metadata=None, software=False)
+            tifffile.imwrite(root / path, array, photometric="minisblack", software=False, **options)
     write_json(root / MARKER, wanted)
 
 
@@ -118,14 +143,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bundle.data.synthetic", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("root", help="folder to make")
     parser.add_argument("--count", type=int, default=24, help="labelled images (default 24)")
-    parser.add_argument("--size", type=int, nargs=2, default=(256, 256), help="height and width, px (default 256 256)")
+    parser.add_argument(
+        "--size", type=int, nargs="+", default=(256, 256), help="height and width, px, and slices (default 256 256)"
+    )
+    parser.add_argument("--spacing", type=float, nargs=3, help="of volumes: along height, width and slices, µm")
     parser.add_argument("--seed", type=int, default=0, help="default 0")
     options = parser.parse_args(arguments)
     try:
-        root = make_dataset(options.root, options.count, options.size, options.seed)
+        root = make_dataset(options.root, options.count, options.size, options.seed, options.spacing)
     except (ValueError, OSError) as error:
         parser.exit(1, f"error: {error}\n")
-    print(f"{options.count} images with labels and {TEST_COUNT} to test on: {root}")
+    kind = "images" if len(options.size) == 2 else "volumes"
+    print(f"{options.count} {kind} with labels and {TEST_COUNT} to test on: {root}")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ class TileCost:
         channels: channels of the input.
         axes: number of spatial axes.
         dtype: of the activations (bf16 under autocast).
+        training: count what a training step allocates: activations are kept for the gradients, which come on top.
         bytes_per_pixel: memory an input pixel takes where it cannot be counted. The default is what the paper's
             network takes in fp32, so it is safe for smaller ones.
     """
@@ -51,10 +52,11 @@ class TileCost:
         axes: int,
         dtype: torch.dtype = torch.float32,
         bytes_per_pixel: float = 1500.0,
+        training: bool = False,
     ) -> None:
         self.geometry = geometry
         self.axes = axes
-        self._pass = _meta_pass(network, channels, dtype)
+        self._pass = _meta_pass(network, channels, dtype, training)
         self._bytes_per_pixel = bytes_per_pixel
         self._count = lru_cache(maxsize=None)(self._measure)
 
@@ -110,9 +112,12 @@ class TileCost:
 
 
 def _meta_pass(
-    network: Callable[..., Any], channels: int, dtype: torch.dtype
+    network: Callable[..., Any], channels: int, dtype: torch.dtype, training: bool
 ) -> Callable[[tuple[int, ...]], Any] | None:
-    """A function that runs the network on the meta device for a tile size, or None where that is impossible."""
+    """A function that runs the network on the meta device for a tile size, or None where that is impossible.
+
+    In training it goes back through it, too.
+    """
     if not isinstance(network, nn.Module) or isinstance(network, torch.jit.ScriptModule):
         return None
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
@@ -121,10 +126,16 @@ def _meta_pass(
         for name, t in tensors.items()
     }
 
+    for name, _ in network.named_parameters():
+        ghosts[name].requires_grad_(training)
+
     def forward(tile_size: tuple[int, ...]) -> Any:
-        with torch.no_grad():
+        with torch.set_grad_enabled(training):
             tile = torch.empty((1, channels, *tile_size), device="meta", dtype=dtype)
-            return torch.func.functional_call(network, ghosts, (tile,))
+            logits = torch.func.functional_call(network, ghosts, (tile,))
+            if training:
+                torch.autograd.grad(logits.sum(), [ghost for ghost in ghosts.values() if ghost.requires_grad])
+            return logits
 
     return forward
 

@@ -9,6 +9,7 @@ import numpy as np
 from monai.config import KeysCollection
 from scipy.interpolate import BSpline, CubicSpline
 
+from bundle.geometry import relative_spacing
 from transforms.geometry.displacement import separable_field
 from transforms.geometry.rand_warp import RandWarp, RandWarpd, per_axis
 
@@ -53,7 +54,7 @@ class RandElasticGrid(RandWarp):
 
     Args:
         prob: see :class:`transforms.geometry.rand_warp.RandWarp`, also for every argument not listed here.
-        sigma: standard deviation of the vectors along every axis, in px.
+        sigma: standard deviation of the vectors along every axis, in px; with ``spacing`` in px of the finest axis.
         grid_size: vectors along every axis, at least 2; one number or one an axis.
         interpolation: "cubic" passes through the vectors, as the paper reads: with sigma = 10 px pixels move by a
             standard deviation of 10 px at the vectors and 5.9 px midway (3 by 3 grid). "bspline" is the uniform
@@ -79,13 +80,14 @@ class RandElasticGrid(RandWarp):
         mode: str = "bilinear",
         on_fold: str = "redraw",
         max_redraws: int = 20,
+        spacing: Sequence[float] | None = None,
     ) -> None:
         if not sigma >= 0:
             raise ValueError(f"sigma must be at least 0 px (0 switches the deformation off), got {sigma}")
         if interpolation not in INTERPOLATIONS:
             raise ValueError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got {interpolation!r}")
         per_axis(grid_size, len(grid_size) if isinstance(grid_size, Sequence) else 1, "grid_size", 2)
-        super().__init__(prob, spatial_size, rotate_range, 0.0, 0.0, shift, flip, mode, on_fold, max_redraws)
+        super().__init__(prob, spatial_size, rotate_range, 0.0, 0.0, shift, flip, mode, on_fold, max_redraws, spacing)
         self.sigma = sigma
         self.grid_size = grid_size
         self.interpolation = interpolation
@@ -96,14 +98,17 @@ class RandElasticGrid(RandWarp):
         grid_size = per_axis(self.grid_size, len(window_size), "grid_size", 2)
         bases = [grid_basis(n, g, self.interpolation) for n, g in zip(window_size, grid_size, strict=True)]
         vectors = self.R.normal(0, self.sigma, (len(bases), *(basis.shape[1] for basis in bases)))
+        if self.spacing is not None:
+            vectors /= np.reshape(relative_spacing(self.spacing), (-1, *[1] * len(bases)))
         return separable_field(vectors, bases)
 
     def fold_advice(self, window_size: tuple[int, ...]) -> str:
         grid_size = per_axis(self.grid_size, len(window_size), "grid_size", 2)
-        spacing = min((n - 1) / (g - 1) for n, g in zip(window_size, grid_size, strict=True) if n > 1)
-        largest = ADVISABLE[self.interpolation, len(window_size)] * spacing
+        axes = zip(window_size, grid_size, relative_spacing(self.spacing or [1] * len(window_size)), strict=True)
+        apart = min((n - 1) / (g - 1) * r for n, g, r in axes if n > 1)
+        largest = ADVISABLE[self.interpolation, len(window_size)] * apart
         return (
-            f"sigma={self.sigma:g} px is too large for vectors {spacing:.1f} px apart: the largest advisable "
+            f"sigma={self.sigma:g} px is too large for vectors {apart:.1f} px apart: the largest advisable "
             f"sigma here is {largest:.2g} px"
         )
 
@@ -133,6 +138,7 @@ class RandElasticGridd(RandWarpd):
         on_fold: str = "redraw",
         max_redraws: int = 20,
         allow_missing_keys: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> None:
         warp = RandElasticGrid(
             prob,
@@ -145,5 +151,6 @@ class RandElasticGridd(RandWarpd):
             flip,
             on_fold=on_fold,
             max_redraws=max_redraws,
+            spacing=spacing,
         )
         super().__init__(keys, warp, mode, allow_missing_keys)

@@ -11,6 +11,7 @@ from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import TransformBackends, ensure_tuple_rep
 
+from bundle.geometry import isotropic_plane
 from transforms.geometry.displacement import smallest_jacobian
 from transforms.geometry.sampling import Sampling, check_mode
 
@@ -51,7 +52,7 @@ class RandWarp(RandomizableTransform):
         prob: probability of deforming, rotating and flipping; otherwise the window is only cut out.
         spatial_size: size of the window in px, one for all axes or one an axis; None: the image's.
         rotate_range: angle in rad, one number for -+ or (low, high), counter-clockwise as numpy.rot90; in 3D
-            within the plane of the last two axes, which is the imaging plane of a stack.
+            within one plane, see ``spacing``.
         scale_range: relative magnification of every axis, drawn apart: 0.1 for 0.9 .. 1.1, or (low, high).
         shear_range: shear in that same plane, tangent of the angle, one number for -+ or (low, high).
         shift: where the middle of the window is. "none": in the middle of the image. A number of px, one for
@@ -65,6 +66,8 @@ class RandWarp(RandomizableTransform):
             "redraw" the displacement, so that only those without a fold occur, and raise when ``max_redraws``
             more did not help; "raise"; or "warn" and use it.
         max_redraws: how often a folding displacement is drawn again.
+        spacing: distance between pixels along each axis, in any unit. Rotation and shear then stay within the first two
+            axes of equal spacing, and there is none where all differ. None: the last two axes.
 
     Attributes:
         smallest_jacobian: smallest Jacobian determinant of the last deformation; 1 when there was none.
@@ -84,6 +87,7 @@ class RandWarp(RandomizableTransform):
         mode: str,
         on_fold: str,
         max_redraws: int,
+        spacing: Sequence[float] | None = None,
     ) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(f"prob must be within 0 .. 1, got {prob}")
@@ -109,6 +113,7 @@ class RandWarp(RandomizableTransform):
         self.mode = mode
         self.on_fold = on_fold
         self.max_redraws = max_redraws
+        self.spacing = spacing
         self.smallest_jacobian = 1.0
         self.sampling: Sampling | None = None
 
@@ -127,6 +132,8 @@ class RandWarp(RandomizableTransform):
         if len(image_size) not in (2, 3) or min(image_size) < 1:
             raise ValueError(f"an image must be CHW or CHWD and not empty, got spatial size {image_size}")
         dims = len(image_size)
+        if self.spacing is not None and len(self.spacing) != dims:
+            raise ValueError(f"spacing has {len(self.spacing)} values {self.spacing}, the image has {dims} axes")
         window_size = image_size if self.spatial_size is None else per_axis(self.spatial_size, dims, "spatial_size", 1)
         centre = self._draw_centre(image_size, window_size)
         matrix, displacement = np.eye(dims), None
@@ -171,11 +178,12 @@ class RandWarp(RandomizableTransform):
 
     def _draw_matrix(self, dims: int) -> np.ndarray:
         """Rotation @ shear @ 1 / scale @ flips: from the window's axes to the image's."""
-        angle = self.R.uniform(*self.rotate_range)
-        plane = np.ix_((dims - 2, dims - 1), (dims - 2, dims - 1))
+        angle, slant = self.R.uniform(*self.rotate_range), self.R.uniform(*self.shear_range)
+        plane = (dims - 2, dims - 1) if self.spacing is None else isotropic_plane(self.spacing)
         rotation, shear = np.eye(dims), np.eye(dims)
-        rotation[plane] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
-        shear[dims - 2, dims - 1] = self.R.uniform(*self.shear_range)
+        if plane is not None:
+            rotation[np.ix_(plane, plane)] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+            shear[plane] = slant
         scale = 1 + self.R.uniform(*self.scale_range, size=dims)
         axes = range(dims) if self.flip is True else (self.flip or ())
         flips = np.ones(dims)

@@ -48,12 +48,13 @@ def two_nearest_distances(
 
     shape = instances.shape
     cells = np.ascontiguousarray(instances, dtype=np.int32).reshape(shape[0], -1)
-    squared = [np.empty(cells.shape, np.int32 if {*apart} == {1.0} else np.float64) for _ in range(2)]
-    labels = along_columns(cells, *squared, apart[0])
-    state = (labels[0], squared[0], labels[1], squared[1])
+    square1, square2 = (np.empty(cells.shape, np.int32 if {*apart} == {1.0} else np.float64) for _ in range(2))
+    label1, label2 = along_columns(cells, square1, square2, apart[0])
+    state: tuple[np.ndarray, ...] = (label1, square1, label2, square2)
     for axis in range(len(shape) - 1, 0, -1):
         lines = [np.ascontiguousarray(np.moveaxis(part.reshape(shape), axis, -1)) for part in state]
-        along_rows(*(line.reshape(-1, shape[axis]) for line in lines), apart[axis])
+        one, its, other, its2 = (line.reshape(-1, shape[axis]) for line in lines)
+        along_rows(one, its, other, its2, apart[axis])
         state = tuple(np.ascontiguousarray(np.moveaxis(line, -1, axis)) for line in lines)
     d1, d2 = (np.sqrt(part, dtype=np.float32, casting="same_kind") for part in (state[1], state[3]))
     d1[state[1] == ABSENT] = np.inf

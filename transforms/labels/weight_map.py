@@ -24,7 +24,7 @@ class WeightMap(Transform):
         w(x) = w_c(x) + w0 * exp(-(d1(x) + d2(x))^2 / (2 sigma^2))
 
     d1 and d2 are the Euclidean distances in px to the nearest and second nearest cell, 0 inside the cell itself;
-    with one cell or none there is no border term. With ``spacing`` they are in its unit, and so is sigma. Pixels that nobody annotated weigh 0 and count for nothing.
+    with one cell or none there is no border term. Pixels that nobody annotated weigh 0 and count for nothing.
 
     Args:
         w0: height of the border term; the paper's is 10.
