@@ -50,7 +50,7 @@ def stated_spacing(path: str | os.PathLike[str]) -> list[float] | None:
     if kind in NIFTI:
         import nibabel
 
-        header: Any = nibabel.load(path).header  # type: ignore[attr-defined]
+        header: Any = nibabel.load(path).header
         scale = _NIFTI_UM[header.get_xyzt_units()[0]]
         return [float(each) * scale for each in header.get_zooms()[:3]]
     if kind in META_IMAGE:
