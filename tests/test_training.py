@@ -206,12 +206,12 @@ def test_a_training_may_begin_with_another_network(workflow, tmp_path):
     workflow(run_name="first", max_epochs=1).run()
     first = checkpoints.read(tmp_path / "runs" / "first" / "best.pt")
     workflow(
-        run_name="second", max_epochs=1, pretrained=str(tmp_path / "runs/first/best.pt"), **{"optimizer#lr": 0.0}
+        run_name="second", max_epochs=1, pretrained=str(tmp_path / "runs/first/best.pt"), **{"optimizer#lr": 1e-30}
     ).run()
     second = checkpoints.read(tmp_path / "runs" / "second" / "best.pt")
     weights = [name for name in first if name.endswith(("weight", "bias"))]
     assert weights
     assert all(torch.equal(first[name], second[name]) for name in weights)
     with pytest.raises(RuntimeError) as caught:
-        workflow(run_name="second", resume=True, max_epochs=2, **{"optimizer#lr": 0.0}).run()
+        workflow(run_name="second", resume=True, max_epochs=2, **{"optimizer#lr": 1e-30}).run()
     assert "pretrained None instead of" in str(own_cause(caught.value))
