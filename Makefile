@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help install quickstart test quick lint format docs bench sbom mlflow report figures label label-check label-install test-label clean
+.PHONY: help install quickstart test quick lint format docs bench sbom mlflow report figures label label-check label-install test-label test-crash clean
 
 help:
 	@echo "make quickstart   install, train on synthetic cells (4 minutes on two cores), segment new images"
@@ -134,6 +134,10 @@ label: label-check
 # the tests run in .venv, the server in .venv-label
 test-label: install label-install
 	LABEL_PYTHON=$(abspath $(LABEL_BIN)/python) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/label
+
+# damaged files and interrupted work at length: what make test has a sample of
+test-crash: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/crash
 
 clean:
 	rm -rf $(VENV) $(LABEL_VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info

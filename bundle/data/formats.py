@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import tifffile
 
 from bundle.data.errors import ImageError, UnreadableImageError
+from bundle.data.plausible import meta_image_bytes, packed_bits, require_plausible, require_plausible_series
 
 __all__ = [
     "EXTENSIONS",
@@ -18,6 +22,7 @@ __all__ = [
     "one_line",
     "require_file",
     "spatial_shape",
+    "stated_shape",
     "stem",
     "tiff_axes",
     "tiff_series",
@@ -75,34 +80,67 @@ def spatial_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
     """Size along (x, y) or (x, y, slices), px, from the header alone; a single slice counts as none.
 
     Raises:
-        UnreadableImageError: when the header cannot be read.
-        ImageError: for a TIFF whose pages differ in size.
+        UnreadableImageError: when the header cannot be read, or states what the file cannot hold.
+        ImageError: for a TIFF whose pages differ in size, or complex numbers.
     """
     require_file(path)
-    kind = extension(path)
-    try:
-        if kind in TIFF:
-            with open_tiff(path) as file:
-                series = tiff_series(file)
-                shape = tuple(math.prod(series.shape[axis] for axis in axes) for axes in tiff_axes(series)[:3])
-        elif kind in NIFTI:
+    if extension(path) not in TIFF:
+        shape = stated_shape(path)[0][:3]
+        return shape[:2] if shape[2:] == (1,) else shape
+    with _told(path), open_tiff(path) as file:
+        series = tiff_series(file)
+        shape = tuple(math.prod(series.shape[axis] for axis in axes) for axes in tiff_axes(series)[:3])
+        return shape[:2] if shape[2:] == (1,) else shape
+
+
+def stated_shape(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int]:
+    """What the header of a file that is no TIFF states: px along all axes (x, y, ...), and bytes of a pixel.
+
+    Raises:
+        UnreadableImageError: as :func:`spatial_shape`.
+        ImageError: for complex numbers.
+    """
+    kind, held = extension(path), Path(path).stat().st_size
+    with _told(path):
+        if kind in NIFTI:
             import nibabel
 
-            shape = tuple(int(side) for side in nibabel.load(path).shape[:3])  # type: ignore[attr-defined]
+            header: Any = nibabel.load(path).header
+            shape, dtype = tuple(int(side) for side in header.get_data_shape()), header.get_data_dtype()
+            if dtype.kind == "c":
+                raise ImageError(path, f"its pixels are complex numbers ({dtype}): save their magnitude")
+            size = int(dtype.itemsize)
         else:
-            import itk
+            if kind in META_IMAGE:
+                held = meta_image_bytes(path)
+            shape, size = _by_itk(path)
+        bits = packed_bits(path) if kind == ".png" else 8 * size
+        require_plausible(path, math.prod(shape) * bits // 8, held, shape)
+    return shape, size
 
-            header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-            if header is None:
-                raise UnreadableImageError(path, "it is not an image of the kind its name says")
-            header.SetFileName(str(path))
-            header.ReadImageInformation()
-            shape = tuple(int(header.GetDimensions(axis)) for axis in range(min(3, header.GetNumberOfDimensions())))
+
+def _by_itk(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int]:
+    import itk
+
+    header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+    if header is None:
+        raise UnreadableImageError(path, "it is not an image of the kind its name says")
+    header.SetFileName(str(path))
+    header.ReadImageInformation()
+    shape = tuple(int(header.GetDimensions(axis)) for axis in range(header.GetNumberOfDimensions()))
+    if not 2 <= len(shape) <= 4:  # for others ITK loads all of its modules before it gives up
+        raise UnreadableImageError(path, f"it has {len(shape)} axes, an image has 2 to 4")
+    return shape, int(header.GetComponentSize()) * int(header.GetNumberOfComponents())
+
+
+@contextmanager
+def _told(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
     except ImageError:
         raise
     except Exception as error:  # each library has its own; whatever it is, this file cannot be used
         raise UnreadableImageError(path, f"its header cannot be read ({one_line(error)})") from error
-    return shape[:2] if shape[2:] == (1,) else shape
 
 
 def require_file(path: str | os.PathLike[str]) -> None:
@@ -126,7 +164,8 @@ def tiff_series(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     """The one image or stack in a TIFF.
 
     Raises:
-        UnreadableImageError: when the file was cut off inside its chain of pages: the rest would be missing.
+        UnreadableImageError: when the file was cut off inside its chain of pages: the rest would be missing; when it
+            states what it cannot hold.
         ImageError: when its pages differ in size or type, so that they are no stack.
     """
     _require_whole_chain(file)
@@ -137,6 +176,7 @@ def tiff_series(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
         raise ImageError(
             file.filehandle.path, f"its pages differ in size or type ({kinds}); save them as separate files"
         )
+    require_plausible_series(file, file.series[0])
     return file.series[0]
 
 

@@ -40,15 +40,28 @@ class PixelSize(NamedTuple):
 
 
 def pixel_size(path: str | os.PathLike[str]) -> PixelSize | None:
-    """What a TIFF says; None for other files, and where a unit of length is missing."""
+    """What a TIFF says; None for other files, damaged ones, and where a unit of length is missing."""
     if extension(path) not in TIFF or not Path(path).is_file():
         return None
-    with open_tiff(path) as file:
-        return stated_size(file)
+    try:
+        with open_tiff(path) as file:
+            return stated_size(file)
+    except Exception:  # tifffile has many; whoever reads the pixels says what is wrong
+        return None
 
 
 def stated_size(file: tifffile.TiffFile) -> PixelSize | None:
-    """What an open TIFF says, in this order: OME-XML, ImageJ's description, the tags of its first page."""
+    """What an open TIFF says, in this order: OME-XML, ImageJ's description, the tags of its first page.
+
+    None where these are damaged: the pixels may be read all the same.
+    """
+    try:
+        return _stated(file)
+    except Exception:  # XML, text and numbers of strangers
+        return None
+
+
+def _stated(file: tifffile.TiffFile) -> PixelSize | None:
     if file.is_ome and (size := _ome(file.ome_metadata)) is not None:
         return size
     if file.is_imagej and (size := _imagej(file)) is not None:

@@ -7,6 +7,7 @@ all of them. PNG, JPEG, BMP and MetaImage go through MONAI's ITKReader, NIfTI th
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from functools import lru_cache
@@ -22,6 +23,7 @@ from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 from bundle.data.errors import ImageError, UnreadableImageError
 from bundle.data.formats import (
     EXTENSIONS,
+    META_IMAGE,
     NIFTI,
     PLANAR,
     TIFF,
@@ -29,11 +31,13 @@ from bundle.data.formats import (
     one_line,
     open_tiff,
     require_file,
+    stated_shape,
     tiff_axes,
     tiff_series,
 )
 from bundle.data.gray import WHITE_IS_ZERO
 from bundle.data.pixel_size import stated_size
+from bundle.data.plausible import meta_image_bytes, require_deflated, require_room, require_segments
 
 __all__ = ["TiffReader", "read_image"]
 
@@ -70,6 +74,8 @@ class TiffReader(ImageReader):
             groups = tiff_axes(series)
             if series.dtype.kind == "c":
                 raise ImageError(names[0], f"its pixels are complex numbers ({series.dtype}): save their magnitude")
+            require_segments(file, series)
+            require_room(names[0], series.shape, series.dtype.itemsize + 4)
             array = series.asarray().transpose([axis for group in groups for axis in group])
             sizes = [int(np.prod([series.shape[axis] for axis in group])) for group in groups]
             # an opacity beside gray or colour is no channel of the image
@@ -140,6 +146,13 @@ def _decode(path: str, dtype: np.dtype) -> MetaTensor:
     _refuse_what_itk_misreads(path, kind)
     reader: ImageReader = TiffReader() if kind in TIFF else NibabelReader() if kind in NIFTI else ITKReader()
     try:
+        if kind not in TIFF:
+            shape, size = stated_shape(path)
+            require_room(path, shape, size + dtype.itemsize)
+            if kind == ".nii.gz":
+                require_deflated(path, math.prod(shape) * size + 2**20)  # and what extensions need
+            elif kind in META_IMAGE:
+                meta_image_bytes(path, math.prod(shape) * size)
         # a reader given here is the only one tried: another one may "succeed" with a part of a damaged file
         image: MetaTensor = _loader(dtype)(path, reader=reader)
     except ImageError:
