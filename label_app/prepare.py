@@ -21,6 +21,7 @@ from monai.bundle import ConfigParser
 
 from bundle.atomic import write_json
 from bundle.model import TrainedNetwork
+from bundle.model.card import robust_gray
 from bundle.model.checkpoints import default_model
 from label_app.torch_build import require_torchvision
 
@@ -118,7 +119,9 @@ def adapted(
     parser["publish"] = "always"  # MONAI Label looks for what it has trained in that file alone
     parser["experiment_name"] = experiment_name
     parser["cells"].update(vars(model.cell_options()))
-    parser["rgb"] = "luminance"  # as inference and the check of uploads
+    parser["channels"] = None  # those of the network
+    parser["image"] = "$@pretrained_network.channels(@channels).or_luminance()"  # as inference
+    parser["standardize"]["robust"] = robust_gray(model.card)
     for key, value in (options or {}).items():
         if key not in parser:
             raise ValueError(f"option {key!r} is no entry of train.json")

@@ -86,7 +86,7 @@ def _examine(image: str, label: str, ignored: int | None) -> dict[str, Any]:
         ImageError, ValueError: when it does not fit.
     """
     pixels = LoadSlice(label=True, spatial_dims=None)(label)
-    shown = LoadSlice(rgb="luminance", spatial_dims=None)(image)
+    shown = LoadSlice(spatial_dims=None)(image)
     size, wanted = _size(pixels.shape[1:]), _size(shown.shape[1:])
     if size != wanted:
         raise ValueError(f"its size (x, y) is {size} px, that of the image {wanted}")

@@ -96,7 +96,7 @@ SPOILED = {
     another_size: ("002.tif", "96", "90"),
     truncated: ("001.tif",),
     nan: ("001.tif", "NaN"),
-    rgb: ("001.tif", "3 channels"),
+    rgb: ("001.tif", "3 channels (red, green, blue), 4 other images have 1", "--channels luminance"),
     fractional_label: ("001.tif", "0.5"),
     negative_label: ("-7",),
 }
@@ -143,7 +143,7 @@ def test_a_label_of_one_class_is_warned_about(data, workflow):
         ({"seed": -1}, ("seed", "-1", "4294967295")),
         ({"held_out": 5}, ("held_out", "0 to 4 of 5 items")),
         ({"optimizer#lr": "nan"}, ("--optimizer#lr", "above 0", "'nan'")),
-        ({"rgb": "gray"}, ("rgb", "'gray'", "refuse or luminance")),
+        ({"channels": "gray"}, ("channels", "'gray'", "all, luminance")),
         ({"standardize#robust": "yes"}, ("robust", "'yes'", "True or False")),
         ({"samples_per_epoch": 0}, ("samples_per_epoch", "0")),
         ({"tracking_uri": "file:///somewhere"}, ("tracking_uri", "sqlite:///")),

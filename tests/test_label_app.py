@@ -116,7 +116,7 @@ def test_what_the_network_was_trained_with_goes_on(tmp_path, model):
     write_card(model.with_suffix(".json"), {"config": {"cells": {"threshold": 0.8, "min_size": 300}}}, of=model)
     folder = prepare(tmp_path / "app", model=model)
     assert (entries(folder)["cells"]["threshold"], entries(folder)["cells"]["min_size"]) == (0.8, 300)
-    assert entries(folder)["rgb"] == "luminance"
+    assert entries(folder)["image"].endswith("or_luminance()")
     assert entries(folder)["publish"] == "always"  # MONAI Label looks nowhere else for what it has trained
     assert TrainedNetwork(folder / "models" / "model.pt").card["config"]["cells"]["min_size"] == 300
 

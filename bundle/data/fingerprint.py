@@ -17,7 +17,8 @@ from bundle.atomic import sha256
 from bundle.data.errors import ImageError
 from bundle.data.item import FILES, Item
 from bundle.data.loading import LoadSlice
-from bundle.data.same_image import Likeness, Sketch, most_alike, sketch_of
+from bundle.data.same_image import BETWEEN, Likeness, Sketch, most_alike, sketch_of
+from bundle.data.stated_channels import COLOURS, stated_channels
 
 __all__ = [
     "IMAGES_BY",
@@ -105,15 +106,16 @@ def image_fingerprints(items: Iterable[Item]) -> dict[str, str]:
 
 def image_fingerprint(item: Item) -> str:
     """The text of one image, see :func:`image_fingerprints`."""
-    sketch = _sketch(item)
-    return _pixels(item["image"], item.get("slice")) if sketch is None else sketch.text()
+    sketches = _sketches(item)
+    return BETWEEN.join(each.text() for each in sketches) or _pixels(item["image"], item.get("slice"))
 
 
 def seen_images(items: Iterable[Item], known: Mapping[str, str]) -> list[Seen]:
     """Those of ``items`` that are among ``known`` images, or nearly.
 
     The same are images whose pixels differ by a linear change of the gray values (8 to 16 bit, brightness, contrast,
-    inversion) and by turns of 90 degrees and flips; what such a change rounded does not matter. Nearly the same are
+    inversion) and by turns of 90 degrees and flips; what such a change rounded does not matter. Of several channels
+    one is enough, alone or in another order; colours count by their luminance. Nearly the same are
     those whose thumbnails correlate by 0.95 or more in one of the eight orientations: a changed pixel, some noise,
     blur, a few rows cropped; neighbours in a film, too.
 
@@ -133,35 +135,41 @@ def seen_images(items: Iterable[Item], known: Mapping[str, str]) -> list[Seen]:
     found = []
     for item in items:
         exact = digits.get(_pixels(item["image"], item.get("slice"))) if digits else None
-        sketch = _sketch(item) if exact is None else None
-        like = most_alike(sketch, sketches) if sketch is not None else None
-        if exact is not None:
-            like = Likeness(exact, True, 1.0)
+        like = Likeness(exact, True, 1.0) if exact is not None else None
+        for sketch in _sketches(item) if exact is None else ():
+            other = most_alike(sketch, sketches)
+            if other is not None and (like is None or (other.same, other.correlation) > (like.same, like.correlation)):
+                like = other
         if like is not None:
             found.append(Seen(item, *like))
     return found
 
 
-def _sketch(item: Item) -> Sketch | None:
+def _sketches(item: Item) -> tuple[Sketch, ...]:
+    """One for each channel that is not of a single value; of colours, that of their luminance."""
     status = os.stat(item["image"])
     return _remember(item["image"], item.get("slice"), status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=1024)  # 20 KB each; a training asks twice
-def _remember(path: str, index: int | None, modified_ns: int, size: int) -> Sketch | None:
+@lru_cache(maxsize=1024)  # 20 KB each channel; a training asks twice
+def _remember(path: str, index: int | None, modified_ns: int, size: int) -> tuple[Sketch, ...]:
     try:
-        return sketch_of(_gray(path, index))
+        sketches = [sketch_of(channel.squeeze()) for channel in _channels(path, index)]
     except ImageError:
-        return None
+        return ()
+    return tuple(each for each in sketches if each is not None)
 
 
-def _gray(path: str, index: int | None) -> np.ndarray:
-    return np.asarray(LoadSlice(rgb="luminance", spatial_dims=None)(path, index)).squeeze()
+def _channels(path: str, index: int | None) -> np.ndarray:
+    """(C, x, y[, slices]); one channel for all that may be gray, or red, green and blue."""
+    stated = stated_channels(path)
+    gray = stated.count == 1 or (stated.count == 3 and stated.names in (None, COLOURS))
+    return np.asarray(LoadSlice(channels="luminance" if gray else "all", spatial_dims=None)(path, index))
 
 
 def _pixels(path: str, index: int | None) -> str:
     try:
-        array = _gray(path, index)
+        array = _channels(path, index).squeeze()
     except ImageError:
         return hashlib.sha256(f"{_content(Path(path))} {index}".encode()).hexdigest()[:16]
     digest = hashlib.sha256(json.dumps(array.shape).encode())

@@ -18,6 +18,8 @@ from bundle.data.plausible import meta_image_bytes, packed_bits, require_plausib
 __all__ = [
     "EXTENSIONS",
     "extension",
+    "has_opacity",
+    "itk_header",
     "natural_key",
     "one_line",
     "require_file",
@@ -120,13 +122,7 @@ def stated_shape(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int]:
 
 
 def _by_itk(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int]:
-    import itk
-
-    header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-    if header is None:
-        raise UnreadableImageError(path, "it is not an image of the kind its name says")
-    header.SetFileName(str(path))
-    header.ReadImageInformation()
+    header = itk_header(path)
     shape = tuple(int(header.GetDimensions(axis)) for axis in range(header.GetNumberOfDimensions()))
     if not 2 <= len(shape) <= 4:  # for others ITK loads all of its modules before it gives up
         raise UnreadableImageError(path, f"it has {len(shape)} axes, an image has 2 to 4")
@@ -141,6 +137,23 @@ def _told(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
     except Exception as error:  # each library has its own; whatever it is, this file cannot be used
         raise UnreadableImageError(path, f"its header cannot be read ({one_line(error)})") from error
+
+
+def itk_header(path: str | os.PathLike[str]) -> Any:
+    """ITK's reader of one file, with what its header says.
+
+    Raises:
+        UnreadableImageError: for a file of another kind than its name says.
+        RuntimeError: of ITK, for a header that is damaged.
+    """
+    import itk  # takes a second
+
+    header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+    if header is None:
+        raise UnreadableImageError(path, "it is not an image of the kind its name says")
+    header.SetFileName(str(path))
+    header.ReadImageInformation()
+    return header
 
 
 def require_file(path: str | os.PathLike[str]) -> None:
@@ -188,6 +201,11 @@ def tiff_axes(series: tifffile.TiffPageSeries) -> tuple[list[int], list[int], li
     if len(groups["x"]) != 1 or len(groups["y"]) != 1:
         raise ValueError(f"its axes {series.axes} are no image")
     return groups["x"], groups["y"], groups["slice"], groups["channel"]
+
+
+def has_opacity(series: tifffile.TiffPageSeries) -> bool:
+    """Whether the last sample of each pixel is its opacity, which is no channel of the image."""
+    return "S" in series.axes and series.keyframe.extrasamples[-1:] in ((1,), (2,))
 
 
 def one_line(error: BaseException) -> str:

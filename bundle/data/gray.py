@@ -37,18 +37,18 @@ def as_shown(path: str, image: MetaTensor) -> MetaTensor:
 
 
 def warn_of_extremes(path: str, image: torch.Tensor) -> None:
-    """Say when a few pixels lie so far off that all others get nearly one value by standardisation."""
-    gray = np.asarray(image, np.float32)
-    mean, deviation = float(gray.mean(dtype=np.float64)), float(gray.std(dtype=np.float64))
-    if max(float(gray.max()) - mean, mean - float(gray.min())) < 30 * deviation:
-        return  # for less than a pixel in 900, and quick to know
-    low, middle, high = np.quantile(gray, [0.01, 0.5, 0.99])
-    distance = np.abs(gray - middle)
-    spread = (high - low) / 4.65  # of a normal distribution, its standard deviation
-    if spread > 0 and distance.max() > _FAR * spread:
-        where = tuple(int(i) for i in np.unravel_index(int(distance.argmax()), gray.shape))
-        logger.warning(
-            "%s: its pixel at %s (channel, x, y) is %g, while 98 %% of them are %g to %g: standardisation makes these "
-            "nearly one value; correct it, or train and segment with --standardize#robust true",
-            path, where, float(gray[where]), float(low), float(high),
-        )  # fmt: skip
+    """Say when a few pixels of a channel lie so far off that all others get nearly one value by standardisation."""
+    for number, channel in enumerate(np.asarray(image, np.float32)):
+        mean, deviation = float(channel.mean(dtype=np.float64)), float(channel.std(dtype=np.float64))
+        if max(float(channel.max()) - mean, mean - float(channel.min())) < 30 * deviation:
+            continue  # for less than a pixel in 900, and quick to know
+        low, middle, high = np.quantile(channel, [0.01, 0.5, 0.99])
+        distance = np.abs(channel - middle)
+        spread = (high - low) / 4.65  # of a normal distribution, its standard deviation
+        if spread > 0 and distance.max() > _FAR * spread:
+            where = (number, *(int(i) for i in np.unravel_index(int(distance.argmax()), channel.shape)))
+            logger.warning(
+                "%s: its pixel at %s (channel, x, y) is %g, while 98 %% of them are %g to %g: standardisation makes "
+                "these nearly one value; correct it, or train and segment with --standardize#robust true",
+                path, where, float(channel[where[1:]]), float(low), float(high),
+            )  # fmt: skip

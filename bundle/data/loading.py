@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import IterableDataset, MetaTensor
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import MetaKeys, TransformBackends
-from torch.utils.data import get_worker_info
 
 from bundle.data.axes import require_same_axes
-from bundle.data.errors import ImageError, UnreadableImageError, image_error, shortage
+from bundle.data.channels import Channels, are_equal
+from bundle.data.errors import ImageError, UnreadableImageError
 from bundle.data.formats import PLANAR, extension
 from bundle.data.gray import as_shown, warn_of_extremes
-from bundle.data.item import Item
 from bundle.data.readers import read_image
 from transforms.labels.instances import IGNORE
 
-__all__ = ["ImageError", "LoadSlice", "LoadSliced", "ReadableItems", "UnreadableImageError"]
+__all__ = ["ImageError", "LoadSlice", "LoadSliced", "UnreadableImageError"]
 
 _LOG = logging.getLogger(__name__)
-#: ITU-R BT.601, as "L" in most programs
-_LUMINANCE = (0.299, 0.587, 0.114)
-_RGB = ("refuse", "luminance")
 #: extensions of formats that change pixels
 _LOSSY = (".jpg", ".jpeg")
 #: read as; float64 holds every label number exactly
@@ -41,30 +37,26 @@ class LoadSlice(Transform):
 
     Args:
         label: read a label map (int32, one channel) instead of an image (float32).
-        channels: channels the network takes. 1: gray; a colour file whose red, green and blue are equal is gray
-            too. A fourth, opacity, channel is dropped.
-        rgb: what to do with true colours where 1 channel is wanted: "refuse" or "luminance" (0.299 R + 0.587 G
-            + 0.114 B).
+        channels: those of an image, and what they must be; or just what to select, "all", "luminance" or a list of
+            numbers. Opacity is no channel.
         spatial_dims: axes the network takes, 2 or 3; None takes what comes.
 
     Raises:
-        ValueError: for another ``rgb``, ``channels`` or ``spatial_dims``.
+        ValueError: for other ``channels`` or ``spatial_dims``.
     """
 
     backend = [TransformBackends.TORCH]  # noqa: RUF012 - MONAI's convention
 
     def __init__(
-        self, label: bool = False, channels: int = 1, rgb: str = "refuse", spatial_dims: int | None = 2
+        self,
+        label: bool = False,
+        channels: Channels | str | Sequence[int] = "all",
+        spatial_dims: int | None = 2,
     ) -> None:
-        if rgb not in _RGB:
-            raise ValueError(f"rgb must be refuse or luminance (makes colours gray), got {rgb!r}: give --rgb luminance")
-        if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
-            raise ValueError(f"channels must be an integer of at least 1 (1 is the nearest), got {channels!r}")
         if spatial_dims not in (None, 2, 3):
             raise ValueError(f"spatial_dims must be 2, 3 or None, got {spatial_dims!r}")
         self.label = label
-        self.channels = 1 if label else channels
-        self.rgb = rgb
+        self.channels = Channels.of(channels)
         self.spatial_dims = spatial_dims
 
     def __call__(self, path: str, index: int | None = None) -> MetaTensor:
@@ -84,7 +76,7 @@ class LoadSlice(Transform):
                 that are no integers.
         """
         path = str(path)
-        stored = read_image(path, _LABEL if self.label else _IMAGE, keep=index is not None)
+        stored = _of_one_time(path, read_image(path, _LABEL if self.label else _IMAGE, keep=index is not None))
         array = self._spatial(path, stored if index is None else _take(path, stored, index))
         array = cast(MetaTensor, self._channels(path, array))
         if self.label and extension(path) in _LOSSY:
@@ -112,29 +104,13 @@ class LoadSlice(Transform):
         raise ImageError(path, f"its shape is {shape}, {len(shape)} axes where spatial_dims asks for {wanted}")
 
     def _channels(self, path: str, array: torch.Tensor) -> torch.Tensor:
-        found = array.shape[0]
-        if found == 4 and self.channels != 4 and extension(path) in PLANAR:  # TiffReader knows opacity when it sees it
-            array, found = array[:3], 3
-        if found == self.channels:
-            return array
-        if found == 3 and self.channels == 1:
-            if bool((array[0] == array[1]).all()) and bool((array[0] == array[2]).all()):
-                return array[:1]
-            if self.label:
-                raise ImageError(path, "it is a colour picture, a label map has one channel of cell numbers")
-            if self.rgb == "luminance":
-                weights = array.new_tensor(_LUMINANCE).reshape(3, *[1] * (array.ndim - 1))
-                return (array * weights).sum(0, keepdim=True)
-            raise ImageError(
-                path,
-                "it has 3 channels, the network expects 1: convert it, or add --rgb luminance (rgb='luminance'); if "
-                "they are three slices, save them as such (tifffile: photometric='minisblack')",
-            )
-        raise ImageError(
-            path,
-            f"it has {found} channels, {self.channels} expected: save the one to use in a file of its own (Fiji: "
-            "Image > Color > Split Channels); --rgb luminance is for red, green and blue alone",
-        )
+        if array.shape[0] == 4 and extension(path) in PLANAR:  # TiffReader knows opacity when it sees it
+            array = array[:3]
+        if not self.label:
+            return self.channels.take(path, cast(MetaTensor, array))
+        if array.shape[0] > 1 and not are_equal(array):
+            raise ImageError(path, "it is a colour picture, a label map has one channel of cell numbers")
+        return array[:1]
 
     def _integers(self, path: str, array: torch.Tensor) -> torch.Tensor:
         labels = array.to(torch.int32)
@@ -173,7 +149,7 @@ class LoadSliced(MapTransform):
     Args:
         keys: of the paths.
         label_keys: those of them that are label maps.
-        channels, rgb, spatial_dims: see :class:`LoadSlice`.
+        channels, spatial_dims: see :class:`LoadSlice`.
         allow_missing_keys: for items without a label.
 
     Raises:
@@ -187,15 +163,14 @@ class LoadSliced(MapTransform):
         self,
         keys: KeysCollection,
         label_keys: KeysCollection = ("label",),
-        channels: int = 1,
-        rgb: str = "refuse",
+        channels: Channels | str | Sequence[int] = "all",
         spatial_dims: int | None = 2,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.label_keys = (label_keys,) if isinstance(label_keys, str) else tuple(label_keys)  # type: ignore[arg-type]
-        self.load_image = LoadSlice(False, channels, rgb, spatial_dims)
-        self.load_label = LoadSlice(True, channels, rgb, spatial_dims)
+        self.load_image = LoadSlice(False, channels, spatial_dims)
+        self.load_label = LoadSlice(True, spatial_dims=spatial_dims)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
@@ -212,81 +187,15 @@ class LoadSliced(MapTransform):
         return item
 
 
-class ReadableItems(IterableDataset):
-    """The items of a datalist, transformed; files that cannot be used are noted and skipped.
-
-    For inference over a folder: one broken file must cost neither the others nor its mention at the end, nor must two
-    files of one name, whose results would replace each other. Only :class:`ImageError` is skipped; a defect of a
-    transform still stops.
-
-    Args:
-        data: datalist.
-        transform: applied to each item, usually a ``Compose`` that begins with :class:`LoadSliced`.
-
-    Attributes:
-        failed: (path, reason) of every file skipped in the current or last pass.
-    """
-
-    def __init__(self, data: Sequence[Item], transform: Any) -> None:
-        super().__init__(data, transform)
-        self.failed: list[tuple[str, str]] = []
-        self._position: int | None = None
-
-    def __iter__(self) -> Iterator[Any]:
-        if get_worker_info() is not None:
-            raise ValueError("ReadableItems notes failures in this process: set num_workers to 0")
-        self.failed = []
-        of_name: dict[str, set[str]] = {}
-        for item in self.data:
-            of_name.setdefault(item.get("name", item["image"]), set()).add(item["image"])
-        for position, item in enumerate(self.data):
-            self._position = position
-            try:
-                _require_own_name(item["image"], of_name[item.get("name", item["image"])])
-                transformed = [self.transform(item)]  # type: ignore[misc]
-            except Exception as error:
-                broken = image_error(error)
-                if broken is None:
-                    raise
-                _LOG.error("skipped %s", broken)
-                self.failed.append((broken.path, broken.reason))
-                continue
-            yield transformed.pop()  # kept here, it would take memory for as long as it is in use
-
-    def finish(self, work: Callable[[], object]) -> None:
-        """Do what goes through all items once, and say at the end what is not done.
-
-        Raises:
-            RuntimeError: naming every skipped file; for a full disk or too little memory, the image that it
-                happened to and those that were left.
-        """
-        self._position = None
-        try:
-            work()
-        except Exception as error:
-            reason = shortage(error)
-            if reason is None or self._position is None:
-                raise
-            _LOG.debug("stopped", exc_info=error)
-            path, *left = [item["image"] for item in list(self.data)[self._position :]]
-            rest = f"and {len(left)} left of {len(list(self.data))} ({', '.join(left)}) " if left else ""
-            skipped = f"; skipped before: {self._skipped()}" if self.failed else ""
-            raise RuntimeError(
-                f"stopped at {path}: {reason}. It {rest}{'are' if left else 'is'} not done, the results before it are "
-                f"complete{skipped}"
-            ) from None
-        if self.failed:
-            count = f"{len(self.failed)} of {len(list(self.data))}"
-            raise RuntimeError(f"{count} images could not be used: {self._skipped()}")
-
-    def _skipped(self) -> str:
-        return "; ".join(f"{path} ({reason})" for path, reason in self.failed)
-
-
-def _require_own_name(path: str, of_name: set[str]) -> None:
-    if len(of_name) > 1:
-        others = " and ".join(sorted(of_name - {path}))
-        raise ImageError(path, f"its results would have the same name as those of {others}: rename one")
+def _of_one_time(path: str, array: MetaTensor) -> MetaTensor:
+    """Without the axis of time that NIfTI puts between space and channels."""
+    while array.ndim > 4 and array.shape[-1] == 1:
+        array = cast(MetaTensor, array[..., 0])
+    if array.ndim > 4:
+        raise ImageError(
+            path, f"it has {array.ndim} axes, {tuple(array.shape)} from its channels on: save each time point by itself"
+        )
+    return array
 
 
 def _take(path: str, array: MetaTensor, index: int) -> MetaTensor:
@@ -312,8 +221,10 @@ def _finite(path: str, image: MetaTensor) -> MetaTensor:
         raise ImageError(
             path, f"{int(bad.sum())} of its pixels are NaN or infinite, first at {_first(bad)} (channel, x, y)"
         )
-    if float(image.min()) == float(image.max()):
-        _LOG.warning("%s: all its pixels are %g", path, float(image.min()))
+    for number, channel in enumerate(image):
+        if float(channel.min()) == float(channel.max()):
+            which = f"channel {number}: " if len(image) > 1 else ""
+            _LOG.warning("%s: %sall its pixels are %g", path, which, float(channel.min()))
     warn_of_extremes(path, image)
     return image
 

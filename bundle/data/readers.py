@@ -28,6 +28,8 @@ from bundle.data.formats import (
     PLANAR,
     TIFF,
     extension,
+    has_opacity,
+    itk_header,
     one_line,
     open_tiff,
     require_file,
@@ -78,8 +80,7 @@ class TiffReader(ImageReader):
             require_room(names[0], series.shape, series.dtype.itemsize + 4)
             array = series.asarray().transpose([axis for group in groups for axis in group])
             sizes = [int(np.prod([series.shape[axis] for axis in group])) for group in groups]
-            # an opacity beside gray or colour is no channel of the image
-            if "S" in series.axes and series.keyframe.extrasamples[-1:] in ((1,), (2,)):
+            if has_opacity(series):
                 array = array.reshape(sizes)[..., :-1]
                 sizes[3] -= 1
             size = stated_size(file)
@@ -144,7 +145,6 @@ def _decode(path: str, dtype: np.dtype) -> MetaTensor:
     if kind is None:
         raise UnreadableImageError(path, f"its extension is none of {', '.join(EXTENSIONS)}")
     _refuse_what_itk_misreads(path, kind)
-    reader: ImageReader = TiffReader() if kind in TIFF else NibabelReader() if kind in NIFTI else ITKReader()
     try:
         if kind not in TIFF:
             shape, size = stated_shape(path)
@@ -153,6 +153,7 @@ def _decode(path: str, dtype: np.dtype) -> MetaTensor:
                 require_deflated(path, math.prod(shape) * size + 2**20)  # and what extensions need
             elif kind in META_IMAGE:
                 meta_image_bytes(path, math.prod(shape) * size)
+        reader: ImageReader = TiffReader() if kind in TIFF else NibabelReader() if kind in NIFTI else _itk_reader(path)
         # a reader given here is the only one tried: another one may "succeed" with a part of a damaged file
         image: MetaTensor = _loader(dtype)(path, reader=reader)
     except ImageError:
@@ -160,6 +161,15 @@ def _decode(path: str, dtype: np.dtype) -> MetaTensor:
     except Exception as error:  # each library has its own; whatever it is, this file cannot be used
         raise UnreadableImageError(path, f"it cannot be read ({one_line(error)})") from error
     return image
+
+
+def _itk_reader(path: str) -> ITKReader:
+    """By itself ITK reads several channels only where they are of a few types."""
+    if extension(path) not in META_IMAGE or itk_header(path).GetNumberOfComponents() == 1:
+        return ITKReader()
+    import itk
+
+    return ITKReader(pixel_type=itk.VariableLengthVector[itk.F])
 
 
 @lru_cache(maxsize=2)

@@ -16,12 +16,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["SAME", "Likeness", "Sketch", "most_alike", "sketch_of"]
+__all__ = ["BETWEEN", "SAME", "Likeness", "Sketch", "most_alike", "sketch_of"]
 
 #: mean squared difference of standardised pixels up to which two images are the same; unrelated ones have 2
 SAME = 1e-3
 #: correlation of thumbnails from which two images are nearly the same
 NEARLY = 0.95
+
+#: between the sketches of the channels of one image; no character of base64
+BETWEEN = ":"
 
 _SUMS, _SIDE = 64, 16
 #: stored as whole numbers of these fractions: int16, int8
@@ -74,12 +77,15 @@ def sketch_of(image: np.ndarray) -> Sketch | None:
 def most_alike(image: Sketch, known: Mapping[str, str]) -> Likeness | None:
     """The same image among ``known`` (name -> :meth:`Sketch.text`), else the most alike one; None if none is alike.
 
+    A text may be several, divided by :data:`BETWEEN`, one for each channel: any of them counts.
+
     Raises:
         ValueError: for a text that is no sketch.
     """
     if not known:
         return None
-    names, (detail, thumbnail) = list(known), _read(tuple(known.values()))
+    parts = [(name, part) for name, text in known.items() for part in text.split(BETWEEN)]
+    names, (detail, thumbnail) = [name for name, _ in parts], _read(tuple(part for _, part in parts))
     # an inverted gray scale is a linear one, too: the sign of a product does not count
     products = 2 * np.abs(image.detail @ detail.T)
     squares = (image.detail**2).sum(axis=1)[:, None] + (detail**2).sum(axis=1) - products

@@ -12,6 +12,7 @@ from monai.transforms import MapTransform
 
 from bundle.data.errors import ImageError
 from bundle.data.formats import spatial_shape
+from bundle.data.stated_channels import stated_channels
 from bundle.inference.tile_cost import free_memory
 
 __all__ = ["BYTES_PER_PIXEL", "ReleaseImage", "RequireMemoryd"]
@@ -19,6 +20,8 @@ __all__ = ["BYTES_PER_PIXEL", "ReleaseImage", "RequireMemoryd"]
 #: what a gray image and its results take at most at one time: fp32 pixels and probability, int32 cells and the gaps
 #: between them, or a copy of one of these that is being made or written; the tiles of the network come in addition
 BYTES_PER_PIXEL = 20
+#: of each further channel: fp32 pixels, and a copy while they are standardised
+BYTES_PER_CHANNEL = 8
 
 
 class RequireMemoryd(MapTransform):
@@ -37,12 +40,13 @@ class RequireMemoryd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         for key in self.key_iterator(dict(data)):
             try:
-                size = spatial_shape(data[key])
+                size, channels = spatial_shape(data[key]), stated_channels(data[key]).count
             except ImageError:  # whoever reads it says what is wrong
                 continue
-            needed, free = BYTES_PER_PIXEL * math.prod(size), free_memory("cpu")
+            bytes_per_pixel = BYTES_PER_PIXEL + BYTES_PER_CHANNEL * (channels - 1)
+            needed, free = bytes_per_pixel * math.prod(size), free_memory("cpu")
             if needed > free:
-                side = int((free / BYTES_PER_PIXEL / math.prod(size[2:])) ** 0.5)
+                side = int((free / bytes_per_pixel / math.prod(size[2:])) ** 0.5)
                 raise ImageError(
                     data[key],
                     f"its {' x '.join(map(str, size))} px need about {needed / 2**30:.1f} GiB of memory, "

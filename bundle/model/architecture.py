@@ -86,6 +86,8 @@ def require_fitting_tile(parser: ConfigParser | None, entry: str = "network_def"
     if parser is None:
         return
     probe = ConfigParser(copy.deepcopy(parser.get()))
+    if isinstance(probe[entry], dict) and "in_channels" in probe[entry]:
+        probe[entry]["in_channels"] = 1  # the images tell it; sizes do not depend on it
     with torch.device("meta"):  # sizes without content
         network = probe.get_parsed_content(entry)
     if not isinstance(network, SizedNetwork):

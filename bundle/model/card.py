@@ -129,8 +129,9 @@ def classes(card: Mapping[str, Any]) -> Classes | None:
 
 def robust_gray(card: Mapping[str, Any]) -> bool:
     """Whether the training standardized with ``robust``, so that what comes later has to."""
-    config = card.get("config")
-    standardize = config.get("standardize") if isinstance(config, dict) else None
+    config = card.get("config")  # cards of earlier versions have it there only
+    origin = card.get("image", config)
+    standardize = origin.get("standardize") if isinstance(origin, dict) else None
     return isinstance(standardize, dict) and standardize.get("robust") is True
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from bundle.console import did_you_mean
 from bundle.data.classes import classes_of_data
+from bundle.model.image_entry import require_image
 from bundle.model.plain_values import require_values
 
 __all__ = ["require_card"]
@@ -17,6 +18,7 @@ _ENTRIES: Mapping[str, tuple[type, ...]] = {
     "sha256": (str,),
     "mlflow_run_id": (str, type(None)),
     "network": (dict, type(None)),
+    "image": (dict,),
     "cells": (dict,),
     "cells_of": (dict,),
     "classes": (list,),
@@ -62,6 +64,7 @@ def require_card(card: Any, path: Path) -> dict[str, Any]:
             classes_of_data(None, card.get("truth", "classes"), card["classes"])
         except ValueError as error:
             raise ValueError(f'"classes" or "truth" in {path}: {error}') from None
+    require_image(card, path)
     _require_images(card.get("data", {}), path)
     return card
 

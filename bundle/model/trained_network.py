@@ -13,11 +13,13 @@ import torch
 from torch import nn
 
 from bundle.cells import CellOptions
+from bundle.data.channels import Channels
 from bundle.data.classes import Classes
 from bundle.data.item import Item
 from bundle.model import card as cards
 from bundle.model import checkpoints
 from bundle.model.architecture import PACKAGE, build, require_fitting, unet_arguments
+from bundle.model.image_entry import channels_in
 
 __all__ = ["TrainedNetwork"]
 
@@ -164,6 +166,20 @@ class TrainedNetwork:
         checkpoints.load_weights(network, self.weights, self.path)
         self._weights = None
         return network
+
+    def channels(self, select: str | Sequence[int] | None = None) -> Channels:
+        """Which images it takes: number and names of their channels, as the training had them.
+
+        Args:
+            select: other channels of a file than those of the training, whose names are not checked; None for those.
+
+        Raises:
+            ValueError: for another ``select``, and as :meth:`build`.
+        """
+        card = self.card
+        described = card.get("network") is not None or self.path.is_file()
+        count = self.definition()[1].get("in_channels") if described else None
+        return channels_in(card.get("image", {}), count, select, str(self))
 
     def origin(self) -> str:
         """Where it comes from, for a person: its experiment, and what it was trained on."""

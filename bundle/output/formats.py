@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,22 @@ FORMATS: Mapping[str, str] = {
 }
 
 
-def write_image(target: Path, array: np.ndarray, source: Path, meta: Mapping[str, Any]) -> None:
+def write_image(
+    target: Path,
+    array: np.ndarray,
+    source: Path,
+    meta: Mapping[str, Any],
+    channel_names: Sequence[str] | None = None,
+) -> None:
     """Write an array in the format that the suffix of ``target`` says: ``.tif``, ``.nii.gz`` or ``.mha``.
 
     Args:
         target: is replaced when it exists.
         array: (x, y[, z]) on the grid of the source, as MONAI's readers order the axes; any type the format knows.
+            With ``channel_names``: (C, x, y[, z]).
         source: the file the array was computed from; a NIfTI header is taken over.
         meta: of the MetaTensor that was read from it, with its ``affine``.
+        channel_names: of several channels. OME-TIFF holds them; NIfTI and MHA have the channels without names.
 
     Raises:
         ValueError: for another suffix.
@@ -42,19 +50,28 @@ def write_image(target: Path, array: np.ndarray, source: Path, meta: Mapping[str
         raise ValueError(f"target must end in .tif, .nii.gz or .mha, got {str(target)!r}")
     with replacing(target) as part:
         if suffix == ".tif":
-            write_tiff(part, array, pixel_size(source))
+            write_tiff(part, array, pixel_size(source), channel_names)
         elif suffix == ".nii.gz":
-            write_nifti(part, array, source, meta)
+            write_nifti(part, array, source, meta, channel_names is not None)
         else:
-            write_itk(part, array, meta)
+            write_itk(part, array, meta, channel_names is not None)
 
 
-def write_tiff(path: Path, array: np.ndarray, size: PixelSize | None = None) -> None:
+def write_tiff(
+    path: Path,
+    array: np.ndarray,
+    size: PixelSize | None = None,
+    channel_names: Sequence[str] | None = None,
+) -> None:
     """(x, y) as one page, (x, y, z) as a page for each z; with a pixel size in its tags, and as OME-TIFF
-    where the source was calibrated."""
-    rows = np.ascontiguousarray(array.transpose())
+    where the source was calibrated. With ``channel_names`` (C, x, y[, z]) as OME-TIFF that has them."""
+    named = channel_names is not None
+    rows = np.ascontiguousarray(np.stack([channel.transpose() for channel in array]) if named else array.transpose())
+    axes = "C" * named + "ZYX"[named - rows.ndim :]
     # said to be gray, or 3 pages would be taken for red, green and blue
-    options = {"photometric": "minisblack", "compression": "zlib", **pixel_size_options(size, "ZYX"[-rows.ndim :])}
+    options = {"photometric": "minisblack", "compression": "zlib", **pixel_size_options(size, axes)}
+    if named:
+        options |= {"ome": True, "metadata": {**options["metadata"], "Channel": {"Name": list(channel_names or ())}}}
     tifffile.imwrite(path, rows, **options)
 
 
@@ -71,8 +88,11 @@ def pixel_size_options(size: PixelSize | None, axes: str) -> dict[str, Any]:
     return {"ome": size.calibrated, "resolution": per_cm, "resolutionunit": "CENTIMETER", "metadata": metadata}
 
 
-def write_nifti(path: Path, array: np.ndarray, source: Path, meta: Mapping[str, Any]) -> None:
-    """(x, y[, z]) with the affine of ``meta`` and, where ``source`` exists, its header."""
+def write_nifti(path: Path, array: np.ndarray, source: Path, meta: Mapping[str, Any], channels: bool = False) -> None:
+    """(x, y[, z]) with the affine of ``meta`` and, where ``source`` exists, its header; (C, x, y[, z]) as a fourth
+    axis."""
+    if channels:
+        array = np.moveaxis(array if array.ndim == 4 else array[..., None], 0, -1)
     affine = np.eye(4)
     given = np.asarray(meta["affine"], dtype=float)
     n = len(given) - 1
@@ -86,16 +106,17 @@ def write_nifti(path: Path, array: np.ndarray, source: Path, meta: Mapping[str, 
     nib.save(image, path)
 
 
-def write_itk(path: Path, array: np.ndarray, meta: Mapping[str, Any]) -> None:
-    """(x, y[, z]) with spacing, origin and direction of the affine of ``meta``."""
+def write_itk(path: Path, array: np.ndarray, meta: Mapping[str, Any], channels: bool = False) -> None:
+    """(x, y[, z]) with spacing, origin and direction of the affine of ``meta``; (C, x, y[, z]) float32 as vectors."""
     import itk  # only MHA needs it
 
-    n = array.ndim
+    n = array.ndim - channels
     affine = np.asarray(meta["affine"], dtype=float)
     if meta.get(MetaKeys.SPACE, SpaceKeys.RAS) == SpaceKeys.RAS:  # ITK counts x and y to the left and back
         affine = np.diag([-1.0, -1.0, *[1.0] * (len(affine) - 2)]) @ affine
     spacing = np.linalg.norm(affine[:n, :n], axis=0)
-    image = itk.image_from_array(np.ascontiguousarray(array.transpose()))
+    rows = np.ascontiguousarray(array.transpose())
+    image = itk.image_from_array(rows, ttype=itk.VectorImage[itk.F, n]) if channels else itk.image_from_array(rows)
     image.SetSpacing(spacing)
     image.SetOrigin(affine[:n, -1])
     image.SetDirection(itk.matrix_from_array(affine[:n, :n] / spacing))

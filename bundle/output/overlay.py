@@ -6,11 +6,12 @@ All functions take plain arrays of rows and columns.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from skimage.segmentation import expand_labels, find_boundaries
 
-__all__ = ["cell_colours", "overlay", "stretch"]
+__all__ = ["cell_colours", "overlay", "shown_channels", "stretch"]
 
 # bright, of similar lightness and far apart in hue: each one is seen on black, gray and white
 _PALETTE = np.array(
@@ -28,39 +29,63 @@ _PALETTE = np.array(
 )
 # cells nearer than this, in px, must not have the same colour
 _NEIGHBOUR_PX = 12
+# colours in which channels are added: of two, those that nearly everybody tells apart, and white where both are; of
+# more, the first three as cyan, magenta and yellow, white where all are
+_TWO = np.array([(1, 0, 1), (0, 1, 0)], dtype=np.float32)
+_THREE = np.array([(0, 1, 1), (1, 0, 1), (1, 1, 0)], dtype=np.float32) / 2
 # the longer side of an overlay, px: what is larger is scaled down by a whole number
 _LARGEST_PX = 4096
 # rows that are drawn at a time: the memory of a picture is that of a strip
 _STRIP_ROWS = 512
 
 
-def stretch(image: np.ndarray, percent: float = 0.5) -> np.ndarray:
-    """Stretch the contrast so that ``percent`` of the pixels saturate at either end.
+def stretch(image: np.ndarray, percent: float = 0.5, colours: bool = True) -> np.ndarray:
+    """Stretch the contrast of each channel so that ``percent`` of its pixels saturate at either end.
 
     Args:
-        image: HW gray or HW3 colour, any real type.
+        image: HW gray or HWC, any real type.
         percent: 0 .. 50.
+        colours: three channels are red, green and blue. Otherwise the first three are added as cyan, magenta and
+            yellow; two as magenta and green.
 
     Returns:
-        HW3 float32, 0 .. 1. An image of one value becomes middle gray.
+        HW3 float32, 0 .. 1. A gray image of one value becomes middle gray.
     """
     image = np.asarray(image, dtype=np.float32)
-    return _stretched(image, *_contrast(image, percent))
+    return _stretched(image, *_contrast(image, percent), colours)
 
 
-def _contrast(image: np.ndarray, percent: float = 0.5) -> tuple[float, float]:
-    """The gray values that become black and white."""
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise ValueError(f"image must be HW (gray) or HW3 (colour), got {image.shape}")
-    low, high = np.percentile(image[np.isfinite(image)], (percent, 100 - percent)) if image.size else (0, 0)
-    if high <= low:  # nearly everything has one value: the extremes are all the contrast there is
-        low, high = float(image.min()), float(image.max())
+def shown_channels(image: np.ndarray) -> np.ndarray:
+    """Channels that pictures show: CHW to HW for one, else to HWC with the first three."""
+    return image[0] if len(image) == 1 else np.moveaxis(image[:3], 0, -1)
+
+
+def _contrast(image: np.ndarray, percent: float = 0.5) -> tuple[Any, Any]:
+    """The values that become black and white: one for a gray image, else (C,) float32."""
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] < 2):
+        raise ValueError(f"image must be HW (gray) or HWC of at least 2 channels, got {image.shape}")
+    if image.ndim == 2:
+        return _limits(image, percent)
+    limits = [_limits(image[..., channel], percent) for channel in range(image.shape[2])]
+    low, high = np.array(limits, np.float32).T
     return low, high
 
 
-def _stretched(image: np.ndarray, low: float, high: float) -> np.ndarray:
-    gray = np.clip((image - low) / (high - low), 0, 1) if high > low else np.full_like(image, 0.5)
-    return np.repeat(gray[..., None], 3, axis=2) if image.ndim == 2 else gray
+def _limits(channel: np.ndarray, percent: float) -> tuple[float, float]:
+    low, high = np.percentile(channel[np.isfinite(channel)], (percent, 100 - percent)) if channel.size else (0, 0)
+    if high <= low:  # nearly everything has one value: the extremes are all the contrast there is
+        low, high = float(channel.min()), float(channel.max())
+    return low, high
+
+
+def _stretched(image: np.ndarray, low: Any, high: Any, colours: bool = True) -> np.ndarray:
+    if image.ndim == 2:
+        gray = np.clip((image - low) / (high - low), 0, 1) if high > low else np.full_like(image, 0.5)
+        return np.repeat(gray[..., None], 3, axis=2)
+    channels: np.ndarray = np.clip((image - low) / np.where(high > low, high - low, 1), 0, 1)
+    if colours and image.shape[2] == 3:
+        return channels
+    return np.asarray(np.clip(channels[..., :3] @ (_TWO if image.shape[2] == 2 else _THREE), 0, 1))
 
 
 def cell_colours(instances: np.ndarray) -> np.ndarray:
@@ -102,24 +127,31 @@ def cell_colours(instances: np.ndarray) -> np.ndarray:
     return colours
 
 
-def overlay(image: np.ndarray, instances: np.ndarray, fill: float = 0.12, width: int | None = None) -> np.ndarray:
-    """The cells' outlines in colour on the gray image, their inside faintly tinted.
+def overlay(
+    image: np.ndarray,
+    instances: np.ndarray,
+    fill: float = 0.12,
+    width: int | None = None,
+    colours: bool = True,
+) -> np.ndarray:
+    """The cells' outlines in colour on the image, their inside faintly tinted.
 
     It is drawn strip by strip, in little more memory than the arrays take. An image longer than 4096 px is scaled
     down by a whole number to at most that.
 
     Args:
-        image: HW gray or HW3 colour.
+        image: HW gray or HWC.
         instances: HW integers, 0 background, 1..N cells; negative values (ignored pixels) are not drawn.
         fill: opacity of the tint, 0 .. 1.
         width: of the outline in px of the picture, drawn on the cell's own pixels; None takes 1, and one more every
             1000 px.
+        colours: how channels are shown, see :func:`stretch`.
 
     Returns:
         HW3 uint8; at most 4096 px high and wide.
 
     Raises:
-        ValueError: when the sizes differ, or the image is neither gray nor RGB.
+        ValueError: when the sizes differ, or the image has another number of axes.
     """
     image, instances = np.asarray(image), np.asarray(instances)
     if image.shape[:2] != instances.shape:
@@ -127,7 +159,7 @@ def overlay(image: np.ndarray, instances: np.ndarray, fill: float = 0.12, width:
     width = width or 1 + min(max(instances.shape), _LARGEST_PX) // 1000
     image, instances = _reduced(image, instances, -(-max(instances.shape, default=1) // _LARGEST_PX))
     instances = np.maximum(instances, 0, dtype=np.int32, casting="same_kind")
-    contrast, colours = _contrast(image), cell_colours(instances) / 255
+    contrast, of_cells = _contrast(image), cell_colours(instances) / 255
     drawn = np.empty((*instances.shape, 3), np.uint8)
     for rows, around in _strips(len(instances), halo=width):
         inside = instances[around].copy()
@@ -136,7 +168,7 @@ def overlay(image: np.ndarray, instances: np.ndarray, fill: float = 0.12, width:
         inside = inside[rows.start - around.start :][: rows.stop - rows.start]
         cells = instances[rows]
         opacity = np.where(cells == 0, 0, np.where(inside > 0, fill, 1))[..., None]
-        drawn[rows] = _bytes(_stretched(image[rows], *contrast) * (1 - opacity) + colours[cells] * opacity)
+        drawn[rows] = _bytes(_stretched(image[rows], *contrast, colours) * (1 - opacity) + of_cells[cells] * opacity)
     return drawn
 
 

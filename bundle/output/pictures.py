@@ -42,21 +42,23 @@ def panel(
     probability: np.ndarray | None = None,
     instances: np.ndarray | None = None,
     title: str = "",
+    colours: bool = True,
 ) -> np.ndarray:
     """The steps of one prediction side by side: image, truth, weight map, probability, cells found.
 
     Args:
-        image: HW gray or HW3 colour.
+        image: HW gray or HWC.
         label: HW integers, the true cells 1..N, or a 0/1 mask; negative pixels are ignored ones.
         weight: HW, the pixel weights of the loss, drawn with a colour bar of its own range.
         probability: HW, 0 .. 1.
         instances: HW integers, the cells found.
         title: text above all; what is None is left out.
+        colours: how channels are shown, see :func:`bundle.output.overlay.stretch`.
 
     Returns:
         RGB uint8 picture, some 570 px high and as wide as the steps need.
     """
-    return panel_and_boxes(image, label, weight, probability, instances, title)[0]
+    return panel_and_boxes(image, label, weight, probability, instances, title, colours)[0]
 
 
 def panel_and_boxes(
@@ -66,14 +68,18 @@ def panel_and_boxes(
     probability: np.ndarray | None = None,
     instances: np.ndarray | None = None,
     title: str = "",
+    colours: bool = True,
 ) -> tuple[np.ndarray, Boxes]:
     """As :func:`panel`, and where in the picture the image of each step is, so that it can be cut out."""
     image = np.asarray(image)
     zoom = max(1, round(2 * _PANEL_INCH * _DPI / max(image.shape[:2])))  # smooth outlines on small images too
-    steps: list[tuple[str, np.ndarray, str | None, tuple[float, float]]] = [("image", stretch(image), None, (0, 1))]
+    steps: list[tuple[str, np.ndarray, str | None, tuple[float, float]]] = [
+        ("image", stretch(image, colours=colours), None, (0, 1))
+    ]
     for name, cells in (("truth", label), ("found", instances)):
         if cells is not None:
-            drawn = overlay(_enlarge(image, zoom), _enlarge(np.asarray(cells), zoom), width=_PANEL_LINE)
+            large = _enlarge(image, zoom), _enlarge(np.asarray(cells), zoom)
+            drawn = overlay(*large, width=_PANEL_LINE, colours=colours)
             steps.append((f"{name}: {_count(np.asarray(cells))}", drawn, None, (0, 1)))
     if probability is not None:
         at = len(steps) - (instances is not None)

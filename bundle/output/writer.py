@@ -16,10 +16,12 @@ from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_
 from PIL import Image
 
 from bundle.atomic import replacing, require_writable
+from bundle.data.channels import CHANNEL_NAMES
 from bundle.data.formats import extension, stem
 from bundle.data.pixel_size import pixel_size
+from bundle.data.stated_channels import are_colours, stated_channels
 from bundle.output.formats import FORMATS, pixel_size_options, write_image
-from bundle.output.overlay import overlay
+from bundle.output.overlay import overlay, shown_channels
 
 __all__ = ["SegmentationWriter"]
 
@@ -141,25 +143,32 @@ class SegmentationWriter(Transform):
         suffix = FORMATS[str(extension(source))]
         label_type = np.uint16 if cells.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
         written = {}
+        named = CHANNEL_NAMES in meta and not are_colours(meta[CHANNEL_NAMES])  # a result says what its channel is
         for name, array, dtype in (("probability", probability, np.float32), ("cells", cells, label_type)):
             target = base.with_name(f"{base.name}_{name}{suffix}")
-            write_image(target, array.astype(dtype, copy=False), source, meta)
+            array = array.astype(dtype, copy=False)
+            if suffix == ".tif" and named:
+                write_image(target, array[None], source, meta, [name])
+            else:
+                write_image(target, array, source, meta)
             written[name] = str(target)
         if self.overlays:
-            written |= self._write_overlays(base, source, image, cells)
+            names = meta.get(CHANNEL_NAMES) or (stated_channels(source).names if len(image) == 3 else None)
+            colours = are_colours(names)
+            written |= self._write_overlays(base, source, image, cells, colours)
         return written
 
-    def _write_overlays(self, base: Path, source: Path, image: np.ndarray, cells: np.ndarray) -> dict[str, str]:
+    def _write_overlays(
+        self, base: Path, source: Path, image: np.ndarray, cells: np.ndarray, colours: bool
+    ) -> dict[str, str]:
         suffix = FORMATS[str(extension(source))]
-        shown = image if image.shape[0] in (1, 3) else image.mean(axis=0, keepdims=True)
         volume = cells.ndim == 3
         slices = range(cells.shape[2]) if volume and suffix == ".tif" else [cells.shape[-1] // 2]
         pages = []
         for index in slices:
-            plane = shown[..., index] if volume else shown
-            # (C, x, y) -> rows, columns, channels
-            picture = plane.transpose(2, 1, 0) if len(plane) == 3 else plane[0].T
-            pages.append(overlay(picture, (cells[..., index] if volume else cells).T))
+            plane = image[..., index] if volume else image
+            picture = shown_channels(plane.swapaxes(1, 2))  # (C, x, y) -> rows and columns
+            pages.append(overlay(picture, (cells[..., index] if volume else cells).T, colours=colours))
         target = base.with_name(f"{base.name}_overlay.png")
         with replacing(target) as part:
             Image.fromarray(pages[len(pages) // 2]).save(part)

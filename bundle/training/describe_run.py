@@ -18,6 +18,7 @@ from bundle.data.item import Item
 from bundle.model import TrainedNetwork
 from bundle.model.architecture import network_entry
 from bundle.model.card import write_card
+from bundle.model.image_entry import image_entry
 from bundle.model.publish import is_published
 from bundle.tracking.config import executed_config, running_parser
 from bundle.tracking.mlflow_run import earlier_run_id
@@ -83,6 +84,7 @@ class DescribeRun:
             "data": self._data(),
             "provenance": provenance(config, self.data_fingerprint),
             "network": network_entry(parser),
+            **_image(parser),
             **({} if parser is None or "cells" not in parser else {"cells": vars(parser.get_parsed_content("cells"))}),
             **_classes(parser),
             "config": config,
@@ -129,6 +131,14 @@ def _classes(parser: ConfigParser | None) -> dict[str, Any]:
         return {}
     of = parser.get_parsed_content("cells_of") if "cells_of" in parser else {}
     return {"classes": list(classes.names), "truth": classes.kind, **({"cells_of": dict(of)} if of else {})}
+
+
+def _image(parser: ConfigParser | None) -> dict[str, Any]:
+    """What images the network takes, where the config says it."""
+    if parser is None or "image" not in parser:
+        return {}
+    robust = parser.get("standardize#robust", False)
+    return {"image": image_entry(parser.get_parsed_content("image"), robust is True)}
 
 
 def _merged(own: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,10 @@ from monai.utils import CommonKeys, ImageMetaKey
 from scipy import ndimage as ndi
 
 from bundle.cells import CellOptions, probability_to_instances
+from bundle.data.channels import CHANNEL_NAMES
 from bundle.data.formats import stem
+from bundle.data.stated_channels import are_colours
+from bundle.output.overlay import shown_channels
 from bundle.output.pictures import file_name, panel_and_boxes, write_panel
 from bundle.tracking.tracker import MLflowTracker
 
@@ -115,12 +118,13 @@ class PanelHandler:
             weight = target[1]
         name = _name(item) or f"image{self._drawn:02d}"
         picture, boxes = panel_and_boxes(
-            image.transpose(1, 2, 0) if len(image) == 3 else image.mean(axis=0),
+            shown_channels(image),
             None if target is None else _cells(target[0].astype(np.int64)),
             weight,
             probability,
             probability_to_instances(probability, self.options),
             title=name + of_epoch,
+            colours=are_colours(getattr(item[CommonKeys.IMAGE], "meta", {}).get(CHANNEL_NAMES)),
         )
         path = self.folder / f"{name}_{epoch:04d}.png"
         write_panel(path, picture, boxes)

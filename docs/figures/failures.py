@@ -31,7 +31,7 @@ from bundle.inference.uncertainty import foreground_probability
 from bundle.model import TrainedNetwork
 from transforms import Standardize
 
-LOAD = Compose([LoadSliced(keys="image", rgb="luminance")])
+LOAD = Compose([LoadSliced(keys="image", channels="luminance")])
 
 
 def probability(network_file: Path, image: np.ndarray) -> np.ndarray:

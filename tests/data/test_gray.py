@@ -50,12 +50,6 @@ def test_complex_numbers_are_refused(tmp_path, dtype):
         LoadSlice()(str(tmp_path / "a.tif"))
 
 
-def test_two_channels_say_what_to_do(tmp_path, position):
-    tifffile.imwrite(tmp_path / "a.tif", np.stack([position(), position()]), imagej=True, metadata={"axes": "CYX"})
-    with pytest.raises(ImageError, match=r"2 channels, 1 expected: save the one to use in a file of its own"):
-        LoadSlice()(str(tmp_path / "a.tif"))
-
-
 def nuclei():
     """Bright, sparse, 12 bits: far beyond the background, and as it should be."""
     random = np.random.RandomState(0)

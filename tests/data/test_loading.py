@@ -19,7 +19,11 @@ from torch.utils.data import default_collate
 
 from bundle.console import own_cause
 from bundle.data import folder
-from bundle.data.loading import ImageError, LoadSlice, LoadSliced, ReadableItems, UnreadableImageError
+from bundle.data.channels import Channels
+from bundle.data.loading import ImageError, LoadSlice, LoadSliced, UnreadableImageError
+from bundle.data.readable_items import ReadableItems
+
+GRAY = Channels(count=1)
 
 
 def tiff(path: Path, array: np.ndarray, **options) -> str:
@@ -121,8 +125,8 @@ def test_a_slice_that_is_not_there(stack, index):
 def test_gray_stored_as_colour_is_gray(tmp_path, position, mode, name):
     gray = (position() % 250).astype(np.uint8)
     Image.fromarray(gray).convert(mode).save(tmp_path / name)
-    np.testing.assert_array_equal(LoadSlice()(str(tmp_path / name)).numpy(), gray.T[None])
-    assert LoadSlice(channels=3)(str(tmp_path / name)).shape == (3, 20, 12)
+    np.testing.assert_array_equal(LoadSlice(channels=GRAY)(str(tmp_path / name)).numpy(), gray.T[None])
+    assert LoadSlice(channels=Channels(count=3))(str(tmp_path / name)).shape == (3, 20, 12)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
@@ -131,20 +135,15 @@ def test_true_colour(tmp_path, position, mode, name):
     colours = np.stack([position() % 7, position() % 11, position() % 13], -1).astype(np.uint8) * 10
     Image.fromarray(colours).convert(mode).save(tmp_path / name)
     path = str(tmp_path / name)
-    with pytest.raises(ImageError, match="it has 3 channels, the network expects 1: convert it, or add --rgb lumin"):
-        LoadSlice()(path)
-    np.testing.assert_array_equal(LoadSlice(channels=3)(path).numpy(), colours.transpose(2, 1, 0))
+    with pytest.raises(
+        ImageError, match=r"3 channels \(red, green, blue\), the network expects 1: add --channels lumi"
+    ):
+        LoadSlice(channels=GRAY)(path)
+    np.testing.assert_array_equal(LoadSlice()(path).numpy(), colours.transpose(2, 1, 0))
     expected = (colours @ np.array([0.299, 0.587, 0.114])).T
-    np.testing.assert_allclose(LoadSlice(rgb="luminance")(path)[0].numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(LoadSlice(channels="luminance")(path)[0].numpy(), expected, rtol=1e-5)
     with pytest.raises(ImageError, match="it is a colour picture, a label map has one channel"):
-        LoadSlice(label=True, rgb="luminance")(path)
-
-
-def test_other_numbers_of_channels(tmp_path, position):
-    path = tiff(tmp_path / "a.tif", np.stack([position(), position(page=1)]), imagej=True, metadata={"axes": "CYX"})
-    assert LoadSlice(channels=2)(path).shape == (2, 20, 12)
-    with pytest.raises(ImageError, match="it has 2 channels, 1 expected"):
-        LoadSlice()(path)
+        LoadSlice(label=True, channels="luminance")(path)
 
 
 def test_pixels_that_are_not_finite(tmp_path, position):
@@ -193,9 +192,11 @@ def test_image_and_label_of_different_size(write_pair):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rgb": "gray"}, "rgb must be refuse or luminance"),
-        ({"channels": 0}, "channels must be an integer of at least 1"),
-        ({"channels": True}, "channels must be"),
+        ({"channels": "gray"}, "channels must be all, luminance .* got 'gray': give --channels luminance"),
+        ({"channels": 2}, r'got 2: .* or --channels "\[2\]"'),
+        ({"channels": []}, "channels must be all"),
+        ({"channels": [0, -1]}, "channels must be all"),
+        ({"channels": [True]}, "channels must be all"),
         ({"spatial_dims": 4}, "spatial_dims must be 2, 3 or None, got 4"),
     ],
 )
@@ -234,7 +235,7 @@ def test_two_files_of_one_name_are_left_out_and_the_rest_go_on(tmp_path, positio
 
 
 def test_unreadable_items_are_noted_and_the_rest_go_on(mixed, position, caplog):
-    dataset = ReadableItems(folder.images(mixed), Compose([LoadSliced("image")]))
+    dataset = ReadableItems(folder.images(mixed), Compose([LoadSliced("image", channels=GRAY)]))
     loader = DataLoader(dataset, batch_size=1, num_workers=0)
     for _ in range(2):  # a second pass starts a new list
         images = [batch["image"][0, 0].numpy() for batch in loader]
@@ -272,7 +273,7 @@ class _Wrapped(RuntimeError):
     ],
 )
 def test_what_a_shortage_leaves_undone_is_named(mixed, error, told):
-    dataset = ReadableItems(folder.images(mixed), Compose([LoadSliced("image")]))
+    dataset = ReadableItems(folder.images(mixed), Compose([LoadSliced("image", channels=GRAY)]))
 
     def work():
         for item in dataset:
@@ -330,8 +331,9 @@ def test_a_label_that_jpeg_has_changed_is_refused(quality, tmp_path):
 def test_a_fourth_channel_of_fluorescence_is_no_opacity(tmp_path):
     channels = np.random.RandomState(0).randint(0, 9, (4, 30, 40), np.uint16)
     tifffile.imwrite(tmp_path / "a.ome.tif", channels, metadata={"axes": "CYX"}, photometric="minisblack")
-    with pytest.raises(ImageError, match="it has 4 channels, 1 expected"):
-        LoadSlice(rgb="luminance")(str(tmp_path / "a.ome.tif"))
+    assert LoadSlice()(str(tmp_path / "a.ome.tif")).shape == (4, 40, 30)
+    with pytest.raises(ImageError, match="it has 4 channels, luminance is of red, green and blue"):
+        LoadSlice(channels="luminance")(str(tmp_path / "a.ome.tif"))
 
 
 @pytest.mark.parametrize("slices", [1, 3])

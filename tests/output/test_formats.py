@@ -5,9 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bundle.data.loading import LoadSlice
+from bundle.data.stated_channels import StatedChannels, stated_channels
 from bundle.output.formats import write_image
 
 
 def test_another_suffix_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"target must end in \.tif, \.nii\.gz or \.mha, got .*a\.jpg"):
         write_image(tmp_path / "a.jpg", np.zeros((2, 2), np.uint8), tmp_path / "b.jpg", {})
+
+
+@pytest.mark.parametrize("shape", [(20, 12), (20, 12, 4)])
+@pytest.mark.parametrize("name", ["a.tif", "a.nii.gz", "a.mha"])
+def test_channels_come_back_in_their_order_and_with_their_names(tmp_path, name, shape):
+    array = np.arange(3 * np.prod(shape), dtype=np.float32).reshape(3, *shape)
+    meta = {"affine": np.diag([-2.0, -3, 4, 1]) if name != "a.tif" else np.eye(4)}
+    write_image(tmp_path / name, array, tmp_path / "none", meta, ["a", "b", "c"])
+    assert stated_channels(tmp_path / name) == StatedChannels(3, ("a", "b", "c") if name == "a.tif" else None)
+    loaded = LoadSlice(spatial_dims=len(shape))(str(tmp_path / name))
+    np.testing.assert_array_equal(loaded.numpy(), array)
+    if name != "a.tif":
+        np.testing.assert_allclose(np.diag(loaded.affine)[:2], [-2, -3])

@@ -29,8 +29,27 @@ def test_stretch_uses_the_whole_range_and_survives_constants():
     assert (gray == 0).mean() == pytest.approx(0.005, abs=0.001)
     assert (stretch(np.full((4, 4), 7)) == 0.5).all()
     assert stretch(np.eye(100)).max() == 1  # a hundredth of the pixels is all there is
-    with pytest.raises(ValueError, match=r"HW \(gray\) or HW3 \(colour\), got \(3, 4, 5\)"):
-        stretch(np.zeros((3, 4, 5)))
+    with pytest.raises(ValueError, match=r"HW \(gray\) or HWC of at least 2 channels, got \(3, 4, 1\)"):
+        stretch(np.zeros((3, 4, 1)))
+
+
+def test_channels_are_stretched_one_by_one_and_added_in_colours():
+    ramp = np.linspace(0, 1, 64).reshape(8, 8)
+    first, second, third = 5 * ramp, 1000 - 3 * ramp, np.rot90(ramp)
+    channels = [stretch(each)[..., 0] for each in (first, second, third)]
+    two = stretch(np.stack([first, second], axis=-1))
+    np.testing.assert_allclose(two[..., 0], channels[0], atol=1e-3)  # magenta and green
+    np.testing.assert_array_equal(two[..., 2], two[..., 0])
+    np.testing.assert_allclose(two[..., 1], channels[1], atol=1e-3)
+    image = np.stack([first, second, third], axis=-1)
+    np.testing.assert_allclose(stretch(image), np.stack(channels, axis=-1), atol=1e-3)
+    other = stretch(np.concatenate([image, image[..., :1]], axis=-1))  # cyan, magenta, yellow; the fourth is not shown
+    np.testing.assert_allclose(other[..., 0], (channels[1] + channels[2]) / 2, atol=1e-3)
+    np.testing.assert_allclose(other[..., 1], (channels[0] + channels[2]) / 2, atol=1e-3)
+    np.testing.assert_allclose(other[..., 2], (channels[0] + channels[1]) / 2, atol=1e-3)
+    np.testing.assert_array_equal(stretch(image, colours=False), other)
+    none = np.zeros((8, 8), int)
+    np.testing.assert_array_equal(overlay(image, none, colours=False), np.round(other * 255).astype(np.uint8))
 
 
 def test_neighbours_differ_in_colour():

@@ -54,7 +54,7 @@ def drawn(monkeypatch):
     """What the handler asks to be drawn, instead of the slow drawing."""
     calls = []
 
-    def record(*arrays, title):
+    def record(*arrays, title, colours):
         calls.append((*arrays, title))
         return np.zeros((2, 2, 3), np.uint8), {}
 

@@ -23,19 +23,19 @@ def _range(value: Sequence[float], name: str) -> tuple[float, float]:
 
 
 class RandGrayCurve(RandomizableTransform):
-    """Map gray values by a random, strictly rising, smooth curve.
+    """Map the gray values of each channel by a random, strictly rising, smooth curve of its own.
 
     The paper asks for robustness to "gray value variations" without saying how; the recipe is the one of the
-    authors' later tools: on the range of the image brought to 0..1 the curve starts and ends at random values,
+    authors' later tools: on the range of a channel brought to 0..1 the curve starts and ends at random values,
     its slope between ``knots`` evenly spaced knots varies at random, and it is smoothed (here by monotone cubic
-    interpolation, PCHIP). All channels share the image's minimum and maximum and the curve; the result is
-    brought back to the image's own range, beyond which it reaches by the end values only.
+    interpolation, PCHIP). The result is brought back to the channel's own range, beyond which it reaches by the end
+    values only. Stains vary by themselves, so channels share neither range nor curve.
 
     Args:
-        prob: probability of changing the image.
+        prob: probability of changing the image, all of its channels or none.
         knots: knots of the curve including its ends, at least 2.
-        end_low: range of the curve's value at the image's minimum, in units of its range (0 keeps it).
-        end_high: range of the curve's value at the image's maximum (1 keeps it).
+        end_low: range of the curve's value at the channel's minimum, in units of its range (0 keeps it).
+        end_high: range of the curve's value at the channel's maximum (1 keeps it).
         slope: range of the slopes between knots, before they are scaled to meet the end value; above 0.
 
     Raises:
@@ -65,48 +65,54 @@ class RandGrayCurve(RandomizableTransform):
             raise ValueError(f"end_low {self.end_low} must stay below end_high {self.end_high}")
         if self.slope[0] <= 0:
             raise ValueError(f"slope must stay above 0 for the curve to rise, got {self.slope}")
-        self.curve = np.linspace(0, 1, TABLE_SIZE)
+        self.curves = np.linspace(0, 1, TABLE_SIZE)[None]
 
-    def randomize(self, data: object = None) -> None:
-        """Draw one curve into ``curve``: a table of its values at evenly spaced points of 0..1."""
+    def randomize(self, data: int = 1) -> None:
+        """Draw a curve for each of ``data`` channels into ``curves``: its values at evenly spaced points of 0..1."""
         super().randomize(None)
-        if not self._do_transform:
-            return
+        if self._do_transform:
+            self.curves = np.stack([self._draw() for _ in range(data)])
+
+    def _draw(self) -> np.ndarray:
         low, high = self.R.uniform(*self.end_low), self.R.uniform(*self.end_high)
         rise = np.cumsum(self.R.uniform(*self.slope, size=self.knots - 1))
         values = low + (high - low) * np.concatenate([[0], rise / rise[-1]])
         smooth = PchipInterpolator(np.linspace(0, 1, self.knots), values)
-        self.curve = smooth(np.linspace(0, 1, TABLE_SIZE))
+        return np.asarray(smooth(np.linspace(0, 1, TABLE_SIZE)))
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
         """
         Args:
             img: CHW[D], any numeric dtype.
-            randomize: False to apply the last curve again.
+            randomize: False to apply the last curves again.
 
         Returns:
-            CHW[D] float32 of the same kind as ``img``. An image of a single gray value stays as it is.
+            CHW[D] float32 of the same kind as ``img``. A channel of a single gray value stays as it is.
         """
         if randomize:
-            self.randomize()
-        gray = convert_to_numpy(img).astype(np.float32)
-        low, high = float(gray.min()), float(gray.max())
-        if self._do_transform and high > low:
-            gray = self._look_up((gray - np.float32(low)) * np.float32((TABLE_SIZE - 1) / (high - low)))
-            gray = np.float32(low) + np.float32(high - low) * gray
-        return convert_to_dst_type(gray, img, dtype=np.float32)[0]
+            self.randomize(len(img))
+        image = convert_to_numpy(img).astype(np.float32)
+        if self._do_transform:
+            for channel, curve in zip(image, self.curves, strict=False):
+                low, high = float(channel.min()), float(channel.max())
+                if high > low:
+                    scale = np.float32((TABLE_SIZE - 1) / (high - low))
+                    changed = self._look_up(curve, (channel - np.float32(low)) * scale)
+                    channel[...] = np.float32(low) + np.float32(high - low) * changed
+        return convert_to_dst_type(image, img, dtype=np.float32)[0]
 
-    def _look_up(self, position: np.ndarray) -> np.ndarray:
+    @staticmethod
+    def _look_up(curve: np.ndarray, position: np.ndarray) -> np.ndarray:
         """The curve at positions in its table; several times as fast as numpy.interp, which searches each one."""
         entry = np.minimum(position.astype(np.int32), TABLE_SIZE - 2)
         position -= entry
-        curve = self.curve.astype(np.float32)
+        curve = curve.astype(np.float32)
         mapped: np.ndarray = np.take(curve, entry) + position * np.take(np.diff(curve), entry)
         return mapped
 
 
 class RandGrayCurved(RandomizableTransform, MapTransform):
-    """Dictionary form of :class:`RandGrayCurve`: one curve for all keys, each over its own range."""
+    """Dictionary form of :class:`RandGrayCurve`: the same curves for all keys, each over its own range."""
 
     backend = RandGrayCurve.backend
 
@@ -131,7 +137,7 @@ class RandGrayCurved(RandomizableTransform, MapTransform):
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
         d = dict(data)
-        self.gray_curve.randomize()
+        self.gray_curve.randomize(max((len(d[key]) for key in self.key_iterator(d)), default=1))
         for key in self.key_iterator(d):
             d[key] = self.gray_curve(d[key], randomize=False)
         return d

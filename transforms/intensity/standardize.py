@@ -16,14 +16,15 @@ __all__ = ["Standardize", "Standardized"]
 
 
 class Standardize(Transform):
-    """Zero mean and unit variance of every slice, channels together; a constant slice becomes 0.
+    """Zero mean and unit variance of every slice of every channel; a constant one becomes 0.
 
-    A stack is standardized slice by slice, so that a slice looks the same to the network alone and in its stack.
+    A stack is standardized slice by slice, so that a slice looks the same to the network alone and in its stack; and a
+    channel as if it were alone, since stains and lamps differ.
 
     Args:
         spatial_dims: axes of a slice; what follows them counts the slices of a stack.
-        robust: clip each slice at its 0.1 % and 99.9 % quantiles before, so that a hot pixel does not make all others
-            nearly one value. Where these are equal, nothing is clipped.
+        robust: clip each slice of a channel at its 0.1 % and 99.9 % quantiles before, so that a hot pixel does not make
+            all others nearly one value. Where these are equal, nothing is clipped.
 
     Shape:
         input: CHW[...] of any numeric dtype. output: the same shape, fp32.
@@ -45,6 +46,10 @@ class Standardize(Transform):
             raise ValueError(
                 f"img must have a channel and at least {self.spatial_dims} spatial axes, got shape {tuple(image.shape)}"
             )
+        channels = [self._channel(channel) for channel in image.split(1)]
+        return channels[0] if len(channels) == 1 else torch.cat(channels)
+
+    def _channel(self, image: torch.Tensor) -> torch.Tensor:
         axes = tuple(range(self.spatial_dims + 1))
         if self.robust:
             low, high = np.quantile(convert_to_numpy(image), [0.001, 0.999], axis=axes, keepdims=True)

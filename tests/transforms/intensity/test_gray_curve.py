@@ -11,7 +11,7 @@ from transforms import RandGrayCurve, RandGrayCurved
 def test_the_curve_rises_strictly_between_its_ends(seed, knots):
     transform = RandGrayCurve(knots=knots).set_random_state(seed)
     transform.randomize()
-    curve = transform.curve
+    (curve,) = transform.curves
     assert (np.diff(curve) > 0).all()
     assert -0.05 <= curve[0] <= 0.05
     assert 0.95 <= curve[-1] <= 1.05
@@ -44,10 +44,16 @@ def test_slopes_and_ends_are_where_they_were_asked_to_be():
     np.testing.assert_allclose(steps, slopes / slopes.sum(), atol=1e-3)
 
 
-def test_channels_share_one_curve():
+def test_each_channel_has_a_curve_and_a_range_of_its_own():
     image = np.random.RandomState(0).rand(1, 9, 9).astype(np.float32)
-    both = RandGrayCurve().set_random_state(1)(np.concatenate([image, image[:, ::-1]]))
-    np.testing.assert_array_equal(both[0], both[1, ::-1])
+    transform = RandGrayCurve().set_random_state(1)
+    out = transform(np.concatenate([image, 50 + 100 * image, np.full_like(image, 3)]))
+    assert len(transform.curves) == 3
+    np.testing.assert_array_equal(out[:1], RandGrayCurve().set_random_state(1)(image))  # as if it were alone
+    second = (out[1] - 50) / 100
+    assert np.abs(second - out[0]).max() > 0.01
+    assert np.abs(second - image[0]).max() < 0.2
+    np.testing.assert_array_equal(out[2], 3)
 
 
 def test_constant_image_and_prob_0_change_nothing(positions):

@@ -43,3 +43,15 @@ def test_robust_standardisation_clips_each_slice_by_itself_and_nothing_where_qua
     np.testing.assert_allclose(found.std(dim=(0, 1, 2), correction=0), 1, atol=1e-5)
     with pytest.raises(ValueError, match="robust must be True or False, got 'false'"):
         Standardize(robust="false")
+
+
+@pytest.mark.parametrize("robust", [False, True])
+def test_a_channel_is_standardised_as_if_it_were_alone(robust):
+    """To the bit, so that one channel is what it always was."""
+    random = np.random.RandomState(0)
+    image = torch.from_numpy(random.rand(3, 33, 21, 2).astype(np.float32)) * torch.tensor([1, 300, 0]).view(3, 1, 1, 1)
+    found = Standardize(robust=robust)(image)
+    for number in range(3):
+        assert torch.equal(found[number], Standardize(robust=robust)(image[number : number + 1])[0])
+    np.testing.assert_allclose(found[:2].std(dim=(1, 2), correction=0), 1, atol=1e-5)
+    assert (found[2] == 0).all()

@@ -1,0 +1,264 @@
+"""Which channels of a file are the image that a network sees: all, their luminance, or some of them by number."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from bundle.data.errors import ImageError
+from bundle.data.item import Item
+from bundle.data.readers import read_image
+from bundle.data.stated_channels import StatedChannels, stated_channels
+
+__all__ = ["CHANNEL_NAMES", "Channels", "are_equal", "channels_of"]
+
+logger = logging.getLogger(__name__)
+
+#: in a MetaTensor's ``meta``: the names of its channels, where there are several and they are known
+CHANNEL_NAMES = "channel_names"
+#: ITU-R BT.601, as "L" in most programs
+_LUMINANCE = (0.299, 0.587, 0.114)
+_SAID: set[Path] = set()
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The channels of an image, and what they must be.
+
+    Args:
+        select: "all"; "luminance", one gray channel (0.299 R + 0.587 G + 0.114 B; gray stays as it is); or the numbers
+            of channels of the file from 0, in the order that the network gets them.
+        count: channels that the network takes; None takes what comes.
+        names: of the channels that the network was trained on. An image of several channels that are called otherwise,
+            or stand in another order, is refused. None: not known, or not to be checked.
+        whose: what messages call the network.
+
+    Raises:
+        ValueError: for another ``select``, or a ``count`` below 1.
+    """
+
+    select: str | Sequence[int] = "all"
+    count: int | None = None
+    names: Sequence[str] | None = None
+    whose: str = "the network"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.select, Sequence) and not isinstance(self.select, str):
+            object.__setattr__(self, "select", tuple(self.select))
+        numbers = self.select if isinstance(self.select, tuple) else ()
+        if self.select not in ("all", "luminance") and not (
+            numbers and all(type(number) is int and number >= 0 for number in numbers)
+        ):
+            nearest = f"[{self.select}]" if isinstance(self.select, int) else "[0]"
+            raise ValueError(
+                "channels must be all, luminance (makes colours gray) or a list of channel numbers from 0, got "
+                f'{self.select!r}: give --channels luminance, or --channels "{nearest}"'
+            )
+        if self.count is not None and (type(self.count) is not int or self.count < 1):
+            raise ValueError(f"channels must be an integer of at least 1 (1 is the nearest), got {self.count!r}")
+        object.__setattr__(self, "names", None if self.names is None else tuple(self.names))
+
+    @classmethod
+    def of(cls, given: Channels | str | Sequence[int]) -> Channels:
+        """What was given itself, or what it selects."""
+        return given if isinstance(given, cls) else cls(cast(Any, given))
+
+    def or_luminance(self) -> Channels:
+        """For a viewer, where nobody can be asked: the luminance of colours where one channel is wanted."""
+        gray = self.count == 1 and self.select == "all"
+        return Channels("luminance", 1, whose=self.whose) if gray else self
+
+    def require_same(self, others: Channels) -> None:
+        """Check that images of ``others`` are those that a network takes.
+
+        Raises:
+            ValueError: for another number, or other names or another order.
+        """
+        found = StatedChannels(others.count or 1, cast(Any, others.names))
+        wanted = StatedChannels(self.count or found.count, cast(Any, self.names))
+        if found.count != wanted.count or not _fit(found, wanted):
+            raise ValueError(
+                f"the images have {_told(found)}, {self.whose} takes {_told(wanted)}: choose others by --channels, as "
+                f"{_option(range(wanted.count))}"
+            )
+
+    def take(self, path: str, image: MetaTensor) -> MetaTensor:
+        """The selected channels of a file.
+
+        Args:
+            path: of the file.
+            image: shape (C, ...), every channel of it.
+
+        Returns:
+            shape (count, ...); ``meta`` has the names of several channels as ``channel_names`` where they are known.
+
+        Raises:
+            ImageError: for channels that are not there, or not those that are expected.
+        """
+        count = image.shape[0]
+        stated = StatedChannels(count, stated_channels(path).names if count > 1 else None)
+        found = self.selected(path, stated)
+        colours_wanted_gray = count == 3 and (self.select == "luminance" or (self.count == 1 and self.select == "all"))
+        if isinstance(self.select, tuple):
+            image = cast(MetaTensor, image[list(self.select)])
+        elif colours_wanted_gray and are_equal(image):
+            _say_equal(path)
+            image, found = cast(MetaTensor, image[:1]), StatedChannels(1)
+        elif count > 1 and self.select == "luminance":
+            weights = image.new_tensor(_LUMINANCE).reshape(3, *[1] * (image.ndim - 1))
+            image = cast(MetaTensor, (image * weights).sum(0, keepdim=True))
+        self._require(path, found, stated)
+        if found.names is not None and found.count > 1:
+            image.meta[CHANNEL_NAMES] = list(found.names)
+        return image
+
+    def selected(self, path: str, stated: StatedChannels) -> StatedChannels:
+        """Number and names of what is selected of a file.
+
+        Raises:
+            ImageError: for channels that are not there.
+        """
+        if self.select == "luminance":
+            if stated.count not in (1, 3):
+                raise ImageError(
+                    path, f"it has {_told(stated)}, luminance is of red, green and blue: choose by {_option([0])}"
+                )
+            return StatedChannels(1)
+        if not isinstance(self.select, tuple):
+            return stated
+        if max(self.select) >= stated.count:
+            raise ImageError(
+                path,
+                f"it has no channel {max(self.select)} of --channels {list(self.select)}: its channels are 0 to "
+                f"{stated.count - 1}{_named(stated)}",
+            )
+        names = None if stated.names is None else tuple(stated.names[number] for number in self.select)
+        return StatedChannels(len(self.select), names)
+
+    def _require(self, path: str, found: StatedChannels, stated: StatedChannels) -> None:
+        expected = StatedChannels(found.count if self.count is None else self.count, cast(Any, self.names))
+        if found.count != expected.count:
+            wanted = f"{expected.count}{_named(expected)}"
+            raise ImageError(path, f"it has {_told(found)}, {self.whose} expects {wanted}: {_advice(stated, expected)}")
+        if not _fit(found, expected):
+            raise ImageError(
+                path,
+                f"its channels are {', '.join(found.names or ())}, {self.whose} expects "
+                f"{', '.join(expected.names or ())}: {_advice(stated, expected)}",
+            )
+
+
+def channels_of(items: Sequence[Item], select: str | Sequence[int] = "all") -> Channels:
+    """What the images of a datalist have in common; their headers are read, and colours that may be gray.
+
+    Where red, green and blue of every colour picture are equal, they count as one channel.
+
+    Args:
+        items: datalist.
+        select: see :class:`Channels`.
+
+    Returns:
+        the number of their channels, and the names where files tell them.
+
+    Raises:
+        ValueError: for another ``select``.
+        ImageError: naming the odd file, when images differ in the number of channels, or in their names or order.
+    """
+    chosen = Channels(select)
+    files = dict.fromkeys(item["image"] for item in items)
+    found = {path: chosen.selected(path, stated_channels(path)) for path in files}
+    if not found:
+        return chosen
+    counts = Counter(each.count for each in found.values())
+    if chosen.select == "all" and set(counts) <= {1, 3} and counts[3]:
+        coloured = [path for path, each in found.items() if each.count == 3]
+        if all(are_equal(read_image(path, np.dtype(np.float32))) for path in coloured):
+            _say_equal(coloured[0])
+            return Channels(select, 1)
+    (common, _), *others = counts.most_common()
+    if others:
+        odd = next(path for path, each in found.items() if each.count == others[-1][0])
+        advice = "--channels luminance" if set(counts) == {1, 3} else _option(range(min(counts)))
+        raise ImageError(
+            odd,
+            f"it has {_told(found[odd])}, {counts[common]} other image{'s have' if counts[common] > 1 else ' has'} "
+            f"{common}; all must have as many: {advice} takes what all have, or leave it out",
+        )
+    return Channels(select, common, _common_names(found, strict=chosen.select == "all" and common > 1))
+
+
+def are_equal(image: torch.Tensor) -> bool:
+    """Whether all channels of an image (C, ...) have the same pixels."""
+    return all(bool((image[0] == other).all()) for other in image[1:])
+
+
+def _common_names(found: dict[str, StatedChannels], strict: bool) -> tuple[str, ...] | None:
+    """Those of most files that tell them; ``strict``: of all."""
+    named = {path: each.names for path, each in found.items() if each.names is not None}
+    if not named:
+        return None
+    names, times = Counter(named.values()).most_common(1)[0]
+    odd = next((path for path, each in named.items() if not _alike(each, names)), None)
+    if odd is None or not strict:
+        return names if odd is None else None
+    raise ImageError(
+        odd,
+        f"its channels are {', '.join(named[odd])}, those of {times} other image{'s' if times > 1 else ''} "
+        f"{', '.join(names)}: save it in their order and with their names, or let the place of a channel count by "
+        f"{_option(range(len(names)))}",
+    )
+
+
+def _say_equal(path: str) -> None:
+    """Once a folder."""
+    folder = Path(path).parent
+    if folder not in _SAID:
+        _SAID.add(folder)
+        logger.info("%s stores gray as colours (red = green = blue): such images count as one channel", path)
+
+
+def _fit(found: StatedChannels, wanted: StatedChannels) -> bool:
+    """Names say nothing where they are not known, or where there is but one channel."""
+    return found.count < 2 or not found.names or not wanted.names or _alike(found.names, wanted.names)
+
+
+def _alike(names: Sequence[str], others: Sequence[str]) -> bool:
+    return [name.casefold() for name in names] == [name.casefold() for name in others]
+
+
+def _named(stated: StatedChannels) -> str:
+    return f" ({', '.join(stated.names)})" if stated.names else ""
+
+
+def _told(stated: StatedChannels) -> str:
+    return f"{stated.count} channel{'s' if stated.count > 1 else ''}{_named(stated)}"
+
+
+def _option(numbers: Sequence[int]) -> str:
+    return f'--channels "{list(numbers)}"'
+
+
+def _advice(stated: StatedChannels, expected: StatedChannels) -> str:
+    """The option that makes what the network expects of a file."""
+    places = {name.casefold(): number for number, name in enumerate(stated.names or ())}
+    wanted = [name.casefold() for name in expected.names or ()]
+    if wanted and all(name in places for name in wanted):
+        return f"add {_option([places[name] for name in wanted])}"
+    if expected.count == 1 and stated.count == 3:
+        return (
+            f"add --channels luminance, or {_option([0])} for the first; if they are three slices, save them as such "
+            "(tifffile: photometric='minisblack')"
+        )
+    if stated.count >= expected.count:
+        return f"choose by {_option(range(expected.count))}, say, which goes by their place in the file"
+    if stated.count == 1:
+        return f"{_option([0] * expected.count)} gives it {expected.count} times; better are images with all of them"
+    return "it needs images with all of them"
