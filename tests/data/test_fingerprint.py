@@ -9,9 +9,10 @@ import nibabel
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from bundle.data import fingerprint as module
-from bundle.data.fingerprint import fingerprint, image_fingerprints
+from bundle.data.fingerprint import fingerprint, image_fingerprints, seen_images
 
 
 @pytest.fixture
@@ -102,3 +103,44 @@ def test_missing_file(items, tmp_path):
         fingerprint([{"image": str(tmp_path / "gone.tif"), "name": "gone"}])
     with pytest.raises(FileNotFoundError, match="gone"):
         image_fingerprints([{"image": str(tmp_path / "gone.tif"), "name": "gone"}])
+
+
+def channels(path, pixels):
+    tifffile.imwrite(path, pixels, photometric="minisblack", metadata={"axes": "CYX"}, ome=True)
+    return {"image": str(path)}
+
+
+def test_an_image_of_several_channels_is_known_by_any_of_them(tmp_path):
+    random = np.random.RandomState(0)
+    first, second, third, other = (random.randint(0, 200, (40, 56)).astype(np.uint16) for _ in range(4))
+    both = channels(tmp_path / "a.ome.tif", np.stack([first, second]))
+    known = image_fingerprints([both])
+    assert [len(text) for text in known.values()] == [2 * 512 + 1]
+    for number, same in enumerate(
+        [
+            np.stack([second * 3 + 7, first]),  # in another order and gray scale
+            np.stack([third, np.rot90(second, 2), other]),
+            second[None],  # saved alone
+        ]
+    ):
+        (seen,) = seen_images([channels(tmp_path / f"{number}.ome.tif", same)], known)
+        assert seen.same
+    assert seen_images([channels(tmp_path / "new.ome.tif", np.stack([third, other]))], known) == []
+    alone = image_fingerprints([channels(tmp_path / "second.ome.tif", second[None])])
+    (seen,) = seen_images([both], alone)
+    assert (seen.same, seen.name) == (True, "second.ome.tif")
+    flat = channels(tmp_path / "flat.ome.tif", np.stack([np.zeros_like(first), first]))  # an empty channel is like none
+    (seen,) = seen_images([flat], known)
+    assert seen.same
+
+
+def test_colours_count_by_their_luminance_as_they_always_did(tmp_path):
+    colours = np.random.RandomState(1).randint(0, 255, (40, 56, 3)).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    gray = (colours.astype(np.float32) * np.array([0.299, 0.587, 0.114], np.float32)).sum(-1)
+    tifffile.imwrite(tmp_path / "gray.tif", gray)
+    (one,), (other,) = (
+        image_fingerprints([{"image": str(tmp_path / name)}]).values() for name in ("a.png", "gray.tif")
+    )
+    assert len(one) == 512
+    assert seen_images([{"image": str(tmp_path / "a.png")}], {"gray": other})[0].same

@@ -130,10 +130,10 @@ class Server:
         return self.post("/train/cells", params, run_sync="true")
 
 
-def prepare(app: Path, *arguments: str) -> None:
+def prepare(app: Path, *arguments: str, in_channels: int = 1) -> None:
     """``python -m label_app.prepare`` with a network of a few hundred weights."""
     torch.manual_seed(0)
-    network = UNet(2, 1, 2, base_channels=2, depth=2, norm="batch")
+    network = UNet(2, in_channels, 2, base_channels=2, depth=2, norm="batch")
     checkpoints.write(app.parent / "tiny.pt", network.state_dict())
     command = [PYTHON, "-m", "label_app.prepare", "--app", str(app), "--model", str(app.parent / "tiny.pt"), *arguments]
     for key, value in OPTIONS.items():

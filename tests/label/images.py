@@ -65,7 +65,9 @@ def logits(model: Path, gray: np.ndarray) -> torch.Tensor:
 
 
 def network_input(gray: np.ndarray) -> torch.Tensor:
-    return Standardize()(torch.from_numpy(gray.T.astype(np.float32).copy())[None])
+    """(rows, columns), or (channels, rows, columns), as the network sees it."""
+    channels = gray if gray.ndim == 3 else gray[None]
+    return Standardize()(torch.from_numpy(channels.transpose(0, 2, 1).astype(np.float32).copy()))
 
 
 def network(model: Path) -> torch.nn.Module:

@@ -24,6 +24,7 @@ ARGUMENTS = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_chann
 CARD = {
     "mlflow_run_id": "1",
     "network": {"_target_": "bundle.networks.UNet", **ARGUMENTS},
+    "image": {"channels": 1, "channel_names": ["a"], "select": [0], "standardize": {"robust": False}},
     "cells": {"threshold": 0.6, "min_size": 5},
     "split": {"held_out": 1, "fold": None},
     "data": {"fingerprint": "f", "images_by": "pixels", "trained_on": {"a": "1"}, "validated_on": {}},
@@ -65,6 +66,7 @@ def use(model, folder):
         network.load,
         network.cell_options,
         network.origin,
+        network.channels,
         lambda: network.require_unseen([], "held_out"),
         lambda: prepare(folder / "app", model=model),
         lambda: network.copy_to(folder / "copy.pt"),

@@ -185,6 +185,22 @@ def test_one_draw_moves_image_label_and_weight_together(form, size):
 
 
 @BOTH
+@pytest.mark.parametrize("size", [(40, 44), (10, 20, 22)])
+def test_all_channels_are_read_at_the_same_places(form, size, positions):
+    """Every pixel says its channel and its place: the places are the same in all channels, and in the label."""
+    place = positions(*size)
+    image = np.concatenate([place, place + 100_000, 200_000 - place])
+    options = {**GENTLE[form], "spatial_size": 36, "rotate_range": 1.0, "flip": True, "shift": "anywhere"}
+    transform = DICTIONARY[form](["image", "label"], mode=["nearest", "nearest"], **options).set_random_state(3)
+    out = transform({"image": image, "label": place})
+    for channel, expected in zip(
+        out["image"], [out["label"], out["label"] + 100_000, 200_000 - out["label"]], strict=True
+    ):
+        np.testing.assert_array_equal(channel, expected[0])
+    assert len(np.unique(out["label"])) > 100
+
+
+@BOTH
 def test_dictionary_form_equals_array_form(form, kind):
     image = np.random.RandomState(0).rand(2, 30, 33).astype(np.float32)
     options = {**GENTLE[form], "rotate_range": 0.4, "shift": 5, "flip": True}
