@@ -18,7 +18,7 @@ from bundle.data.errors import ImageError
 from bundle.data.item import FILES, Item
 from bundle.data.loading import LoadSlice
 from bundle.data.same_image import BETWEEN, Likeness, Sketch, most_alike, sketch_of
-from bundle.data.stated_channels import COLOURS, stated_channels
+from bundle.data.stated_channels import are_colours, stated_channels
 
 __all__ = [
     "IMAGES_BY",
@@ -161,10 +161,9 @@ def _remember(path: str, index: int | None, modified_ns: int, size: int) -> tupl
 
 
 def _channels(path: str, index: int | None) -> np.ndarray:
-    """(C, x, y[, slices]); one channel for all that may be gray, or red, green and blue."""
-    stated = stated_channels(path)
-    gray = stated.count == 1 or (stated.count == 3 and stated.names in (None, COLOURS))
-    return np.asarray(LoadSlice(channels="luminance" if gray else "all", spatial_dims=None)(path, index))
+    """(C, x, y[, slices]); of colours the luminance."""
+    select = "luminance" if are_colours(stated_channels(path).names) else "all"
+    return np.asarray(LoadSlice(channels=select, spatial_dims=None)(path, index))
 
 
 def _pixels(path: str, index: int | None) -> str:

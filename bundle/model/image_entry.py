@@ -67,8 +67,7 @@ def require_image(card: Mapping[str, Any], path: Path) -> None:
         raise ValueError(
             f'"channel_names" in {path} must be null or a name for each of {count} channels, got {names!r}'
         )
-    robust = standardize.get("robust") if isinstance(standardize, Mapping) else standardize
-    if standardize is not None and not (isinstance(robust, bool) and len(standardize) == 1):
+    if standardize is not None and standardize not in ({"robust": True}, {"robust": False}):
         raise ValueError(f'"standardize" in {path} must be {{"robust": true or false}}, got {standardize!r}')
     if context is not None and (type(context) is not int or context < 0):
         raise ValueError(f'"context_slices" in {path} must be an integer of at least 0, got {context!r}')

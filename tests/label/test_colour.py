@@ -1,4 +1,4 @@
-"""A network for colour images in the real server: it gets colours, refuses gray, and is trained on what is annotated."""
+"""A network for colour images in the real server: it gets colours, refuses gray, and is trained."""
 
 from __future__ import annotations
 
