@@ -45,7 +45,7 @@ def test_a_network_without_the_entry_takes_all_channels_of_a_file(model, tmp_pat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"channel": 2}, r"unknown entry 'channel': did you mean channels\?"),
+        ({"channel": 2}, r"unknown entry 'channel': did you mean channels or"),
         ({"channels": 0}, "channels must be an integer of at least 1"),
         ({"channels": "2"}, "channels must be an integer"),
         ({"channels": 3, "channel_names": None}, r'"channels" in .* is 3, which does not fit "in_channels" 2'),
