@@ -1,7 +1,12 @@
 """Stained tissue in which only colour tells nuclei from other cells, and how channels are shown.
 
-``python docs/figures/channels.py data FOLDER`` draws the images; after two trainings on them (docs/channels.md),
-``python docs/figures/channels.py picture FOLDER RUNS`` segments the test image and draws docs/images/channels.png.
+``python docs/figures/channels.py data tissue`` draws the images. Train on them twice, with ``--run_name colour`` and with
+``--run_name gray --channels luminance``::
+
+    python -m monai.bundle run training --config_file configs/train.json --dataset_dir tissue --publish never
+        --base_channels 8 --depth 3 --tile_size 156 --max_epochs 10 --samples_per_epoch 60 --best_by seg
+
+``python docs/figures/channels.py picture tissue runs`` segments the test image and draws docs/images/channels.png.
 """
 
 from __future__ import annotations
@@ -14,6 +19,8 @@ import tifffile
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage as ndi
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without an installation, too
 
 from bundle.cells import probability_to_instances
 from bundle.data.loading import LoadSlice
@@ -64,7 +71,7 @@ def found(run: Path, file: Path) -> np.ndarray:
     """Cells of an image by the network of a run, rows and columns."""
     trained = TrainedNetwork(run / "best.pt")
     image = Standardize()(LoadSlice(channels=trained.channels())(str(file)))
-    probability = np.asarray(foreground_probability(trained.load().eval(), OverlapTileInferer(), image[None]))
+    probability = np.asarray(foreground_probability(trained.load().eval(), OverlapTileInferer(), image))
     return probability_to_instances(probability.squeeze(), trained.cell_options()).T
 
 
