@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # MONAI is imported where it is used: data and studies import this module for its words alone
     from monai.bundle import ConfigParser
 
-__all__ = ["command_line", "did_you_mean", "explain_errors", "own_cause", "require_known_options", "require_own"]
+__all__ = [
+    "command_line",
+    "did_you_mean",
+    "explain_errors",
+    "own_cause",
+    "require_known_options",
+    "require_own",
+    "true_or_false",
+]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _VARIABLE = "SEAMLESS_TRACEBACK"
@@ -51,8 +59,10 @@ def explain_errors() -> None:
     MONAI's parser wraps every error in "Failed to instantiate component ..." and Python prints a chain of
     tracebacks, in which the one sentence that helps is lost. Errors of other origin keep their traceback, and so
     do all with the environment variable SEAMLESS_TRACEBACK=1. It is the first thing of ours that a command calls, and
-    says in one line what is starting.
+    says in one line what is starting; a second call does nothing.
     """
+    if sys.excepthook is _hook:
+        return
     sys.excepthook = _hook
     options = command_line()
     files = options.pop("config_file", None)
@@ -103,6 +113,20 @@ def command_line(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         for word, following in zip(words, [*words[1:], ""], strict=False)  # an empty line has none
         if re.match(r"--?[^\W\d]", word)
     }
+
+
+def true_or_false(value: bool | str, name: str) -> bool:
+    """A yes or no of the command line, which hands ``--resume false`` over as text.
+
+    Raises:
+        ValueError: for another word.
+    """
+    words = {"true": True, "false": False}
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() not in words:
+        raise ValueError(f"{name} must be true or false, got {value!r}")
+    return words[str(value).lower()]
 
 
 def require_known_options(arguments: Sequence[str] | None = None) -> None:

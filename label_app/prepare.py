@@ -41,6 +41,7 @@ def prepare(
     model: str | os.PathLike[str] | None = None,
     options: Mapping[str, Any] | None = None,
     main: str | os.PathLike[str] | None = None,
+    trust_weights: bool | str = False,
 ) -> Path:
     """Make or renew the folder of an app. A model that is there stays, and so do its runs.
 
@@ -50,6 +51,7 @@ def prepare(
         model: network to begin with; None takes this bundle's ``models/model.pt``, else the shipped one.
         options: entries of ``train.json``, by name.
         main: the app's ``main.py``; None takes ours.
+        trust_weights: begin with a network whose card describes another file, without the card.
 
     Returns:
         the folder of the bundle.
@@ -63,7 +65,8 @@ def prepare(
         raise ValueError(f"name must be letters, digits, - and _ without {', '.join(_TYPES)}, got {name!r}")
     folder = Path(app) / "model" / name
     own = folder / "models" / "model.pt"
-    begin = TrainedNetwork(own if own.is_file() else default_model(_ROOT / "models") if model is None else model)
+    first = own if own.is_file() else default_model(_ROOT / "models") if model is None else model
+    begin = TrainedNetwork(first, trust_weights)
     # a model or an option that is refused is so before anything is written
     config = adapted(json.loads((_ROOT / "configs" / "train.json").read_text(encoding="utf-8")), begin, name, options)
     for part in ("configs", "models"):
@@ -147,12 +150,13 @@ def _main() -> None:
     parser.add_argument("--model", help="network to begin with, if the folder has none yet")
     parser.add_argument("--main", help="another app's main.py, such as that of the stock monaibundle")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an entry of train.json")
+    parser.add_argument("--trust_weights", default="false", help="true: go on without a card that is of another file")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = {key: _value(text) for key, _, text in (option.partition("=") for option in given.option)}
     try:
         require_torchvision()
-        print(prepare(given.app, given.name, given.model, options, given.main))
+        print(prepare(given.app, given.name, given.model, options, given.main, given.trust_weights))
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"error: {error}")
 

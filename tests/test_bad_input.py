@@ -9,8 +9,11 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from bundle.console import own_cause, require_known_options, require_own
-from bundle.model import checkpoints
+from bundle.model import checkpoints, trained_network
+from bundle.model.card import write_card
 from bundle.networks import UNet
+from bundle.tracking.run_folder import open_run
+from label_app.prepare import prepare
 from tests.conftest import ROOT, TINY
 
 
@@ -105,10 +108,11 @@ SPOILED = {
 @pytest.mark.parametrize("spoil", SPOILED, ids=lambda spoil: spoil.__name__)
 def test_bad_training_data(spoil, data, workflow, tmp_path):
     spoil(data)
-    told = message(lambda: workflow(dataset_dir=str(data)).run())
+    told = message(lambda: workflow(dataset_dir=str(data), run_name="mine").run())
     for part in SPOILED[spoil]:
         assert part in told
     assert not (tmp_path / "model.pt").exists()
+    assert open_run(tmp_path / "runs", "mine")  # the name is still free
 
 
 @pytest.mark.parametrize(
@@ -185,6 +189,40 @@ def test_a_checkpoint_of_another_architecture(tmp_path, cells):
     told = message(inference(tmp_path, cells, checkpoint=str(tmp_path / "model.pt"), network_def=fixed).run)
     assert "another architecture" in told
     assert "base_channels=4" in told
+
+
+def test_a_checkpoint_that_its_card_contradicts(tmp_path, cells, workflow, monkeypatch, caplog):
+    """Every command refuses it by the same sentence; on trust it goes on without the card."""
+    monkeypatch.setattr(trained_network, "_PATIENCE", 0)
+    path = tmp_path / "other.pt"
+    checkpoints.write(path, UNet(2, 1, 2, base_channels=2, depth=2, norm="batch").state_dict())
+    write_card(path.with_suffix(".json"), {"sha256": "0" * 64, "cells": {"threshold": 0.9}})
+    evaluation = {"run_id": "evaluating", "evaluation_dir": str(tmp_path / "evaluation"), "checkpoint": str(path)}
+
+    def commands(**trust):
+        yield lambda: inference(tmp_path, cells, checkpoint=str(path), **trust).run()
+        yield lambda: workflow("evaluate.json", **evaluation, part="held_out", held_out=1, **trust).run()
+        yield lambda: workflow(pretrained=str(path), max_epochs=1, **trust).run()
+        yield lambda: prepare(tmp_path / "app", model=path, **trust)
+
+    for command in commands():
+        told = message(command)
+        assert f"other.json describes another file than {path}: put the network and the card of one training" in told
+        assert "--trust_weights true" in told
+    assert not (tmp_path / "app").exists()
+    for command in commands(trust_weights="true"):
+        caplog.clear()
+        command()
+        assert "describes another file" in caplog.text
+
+
+def test_a_network_without_a_card_is_not_measured_as_held_out(tmp_path, workflow):
+    path = tmp_path / "foreign.pt"
+    checkpoints.write(path, UNet(2, 1, 2, base_channels=2, depth=2, norm="batch").state_dict())
+    options = {"run_id": "evaluating", "evaluation_dir": str(tmp_path / "evaluation"), "checkpoint": str(path)}
+    told = message(lambda: workflow("evaluate.json", **options, part="held_out", held_out=1).run())
+    assert "has no card that tells which images trained it" in told
+    workflow("evaluate.json", **options, part="held_out", held_out=1, trust_weights="true").run()
 
 
 def test_not_enough_memory(tmp_path, cells):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from bundle.console import explain_errors
+from bundle.console import explain_errors, true_or_false
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,13 @@ from bundle.console import explain_errors
 )
 def test_what_is_starting_is_said_in_one_line(monkeypatch, caplog, words, line):
     monkeypatch.setattr(sys, "argv", ["monai.bundle", "run", "training", *words])
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     with caplog.at_level(logging.INFO, "bundle.console"):
         explain_errors()
+        explain_errors()  # of another entry of the config
     assert [record.message for record in caplog.records] == ([] if line is None else [line])
+
+
+@pytest.mark.parametrize(("value", "expected"), [(True, True), ("true", True), ("False", False), (False, False)])
+def test_true_or_false(value, expected):
+    assert true_or_false(value, "resume") is expected

@@ -188,13 +188,13 @@ def die_in_the_middle_of_a_checkpoint() -> None:
     checkpoints.torch.save = half  # type: ignore[attr-defined, assignment]
 
 
-def die_between_best_and_last() -> None:
+def die_between_last_and_best() -> None:
     write = checkpoints.write
 
-    def best_only(path: Any, content: Any) -> None:
-        die() if Path(path).name == "last.pt" else write(path, content)
+    def last_only(path: Any, content: Any) -> None:
+        die() if Path(path).name == "best.pt" else write(path, content)
 
-    checkpoints.write = best_only  # type: ignore[assignment]
+    checkpoints.write = last_only  # type: ignore[assignment]
 
 
 def die_after_the_first_checkpoint() -> None:
@@ -232,7 +232,7 @@ def test_killed_at_the_worst_moments(bench: Bench, tmp_path: Path) -> None:
         die_before_the_id_of_the_mlflow_run_is_kept,
         die_after_the_first_checkpoint,
         die_in_the_middle_of_a_checkpoint,
-        die_between_best_and_last,
+        die_between_last_and_best,
         die_before_the_model_is_published,
         die_before_the_model_is_in_its_place,
         die_before_the_mlflow_run_ends,

@@ -6,6 +6,7 @@ receives it, where it comes from.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -43,6 +44,8 @@ _UNTOLD = CellOptions(min_size=20, close_gaps=1.0)
 _SPLIT = ("held_out", "fold", "folds", "blocks", "validation", "split_seed")
 #: in the folder of a run; the second is of earlier versions
 OF_RUN = ("card.json", "about.json")
+#: entry of the file that is no part of the card
+_CHECKSUM = "checksum"
 
 
 def card_file(checkpoint: str | os.PathLike[str]) -> Path:
@@ -53,17 +56,24 @@ def card_file(checkpoint: str | os.PathLike[str]) -> Path:
 
 
 def write_card(path: str | os.PathLike[str], card: Mapping[str, Any], of: str | os.PathLike[str] | None = None) -> None:
-    """Write such a file, whole or not at all; ``of`` is the network's file that it describes."""
+    """Write such a file with its checksum, whole or not at all; ``of`` is the network's file that it describes."""
     if of is not None:
         card = {"sha256": atomic.sha256(of), **card}
-    atomic.write_json(path, card)
+    content = json.loads(json.dumps(card, default=str))
+    atomic.write_json(path, {**content, _CHECKSUM: _checksum(content)})
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """Of names and values, not of how they are set."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_card(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
     """The card beside a checkpoint, whichever content it describes (``sha256``); empty where there is none.
 
     Raises:
-        ValueError: when it is damaged, or holds what no card may (:func:`bundle.model.card_schema.require_card`).
+        ValueError: when it is damaged (those of version 0.1 have no checksum), or holds what no card may
+            (:func:`bundle.model.card_schema.require_card`).
     """
     path = card_file(checkpoint)
     if not path.is_file():
@@ -71,8 +81,15 @@ def read_card(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON ({error}): remove it, or put the one of the checkpoint there") from error
-    return require_card(card, path)
+        raise ValueError(f"{path} is damaged, it is no JSON ({error}): put a copy of it there, or remove it") from error
+    card = require_card(card, path)
+    checksum = card.pop(_CHECKSUM, None)
+    if checksum is not None and checksum != _checksum(card):
+        raise ValueError(
+            f"{path} is damaged, it does not match its checksum: put a copy of it there, or remove it "
+            f'("{_CHECKSUM}" alone, if you changed it yourself)'
+        )
+    return card
 
 
 def origin(card: Mapping[str, Any]) -> str:
@@ -135,7 +152,9 @@ def robust_gray(card: Mapping[str, Any]) -> bool:
     return isinstance(standardize, dict) and standardize.get("robust") is True
 
 
-def require_unseen(items: Sequence[Item], part: str, card: Mapping[str, Any], network: object) -> list[Item]:
+def require_unseen(
+    items: Sequence[Item], part: str, card: Mapping[str, Any], network: object, trust: bool = False
+) -> list[Item]:
     """The items of an evaluation, after checking that they are what the name of their part says.
 
     Images are identified by their content: neither another folder nor another fold number hides that a network was
@@ -147,16 +166,24 @@ def require_unseen(items: Sequence[Item], part: str, card: Mapping[str, Any], ne
             that trained it. With any other part, the log names the images that the network has seen.
         card: of the network; when it does not tell, nothing can be checked, which is said in the log, too.
         network: what messages call it.
+        trust: call images held out also where nothing can be checked.
 
     Returns:
         ``items``.
 
     Raises:
         ValueError: naming the images and the split that the training had.
+        ValueError: for part "held_out" when the card does not tell, unless ``trust``.
     """
     data = card.get("data", {})
     if "trained_on" not in data or data.get("images_by") not in READABLE:
-        logger.warning("%s has no card that tells which images trained it: part %s cannot be checked", network, part)
+        unknown = f"{network} has no card that tells which images trained it"
+        if part == "held_out" and not trust:
+            raise ValueError(
+                f"{unknown}, so nobody can tell whether those of part 'held_out' are new to it: put its card there, "
+                "measure on all images by --part all, or add --trust_weights true if you know that they are"
+            )
+        logger.warning("%s: part %s cannot be checked", unknown, part)
         return list(items)
     chosen_by = {} if part == "validation" else data.get("validated_on", {})
     known = {f"{name} (used to choose the checkpoint)": text for name, text in chosen_by.items()}

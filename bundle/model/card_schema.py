@@ -16,6 +16,7 @@ __all__ = ["require_card"]
 #: entry -> its types; "config" and "provenance" are records for people, of which nothing is used as it stands
 _ENTRIES: Mapping[str, tuple[type, ...]] = {
     "sha256": (str,),
+    "checksum": (str,),
     "mlflow_run_id": (str, type(None)),
     "network": (dict, type(None)),
     "image": (dict,),

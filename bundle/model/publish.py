@@ -59,7 +59,7 @@ def publish(run_dir: str | os.PathLike[str], model_file: str | os.PathLike[str] 
             f"run {run_dir} is not complete: let its training end, or repeat its command with --run_name "
             f"{run_dir.name} --resume true"
         )
-    trained, published = TrainedNetwork(run_dir / "best.pt"), TrainedNetwork(model_file)
+    trained, published = TrainedNetwork(run_dir / "best.pt"), TrainedNetwork(model_file, trust_weights=True)
     trained.load()  # what inference could not load is no network to publish
     replaced = f"; before, it was {_origin(model_file)}" if published.path.is_file() else ""
     if is_published(run_dir, model_file):
@@ -72,8 +72,8 @@ def publish(run_dir: str | os.PathLike[str], model_file: str | os.PathLike[str] 
 
 def _origin(model_file: str | os.PathLike[str]) -> str:
     try:
-        return TrainedNetwork(model_file).origin()
-    except ValueError:  # a damaged card is no reason to keep its network
+        return TrainedNetwork(model_file, trust_weights=True).origin()
+    except ValueError:  # a damaged file is no reason to keep it
         return "of unknown training"
 
 

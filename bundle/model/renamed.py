@@ -53,7 +53,7 @@ _MOVED = {
     "outputs": "output.writer",
     "precision": "inference.precision",
     "runs": "tracking.run_folder",
-    "runs.switch": "tracking.run_folder.true_or_false",
+    "runs.switch": "console.true_or_false",
     "schedules": "training.schedules",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from bundle.cells import CellOptions
+from bundle.console import true_or_false
 from bundle.data.channels import Channels
 from bundle.data.classes import Classes
 from bundle.data.item import Item
@@ -25,6 +27,9 @@ __all__ = ["TrainedNetwork"]
 
 logger = logging.getLogger(__name__)
 
+#: seconds between the two steps of replacing card and weights, at most
+_PATIENCE = 0.5
+
 
 class TrainedNetwork:
     """Weights, card, network and cell options of one file, for all who need some of them.
@@ -34,10 +39,13 @@ class TrainedNetwork:
 
     Args:
         path: a model file or a training checkpoint; it need not be there before something of it is asked for.
+        trust_weights: go on without the card where it describes another file, and call images held out where no card
+            tells what the network has seen. The command line gives it as text.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], trust_weights: bool | str = False) -> None:
         self.path = Path(path)
+        self.trust_weights = true_or_false(trust_weights, "trust_weights")
         self._version = ""
         self._sha256 = ""
         self._data: bytes | None = None
@@ -67,19 +75,27 @@ class TrainedNetwork:
 
     @property
     def card(self) -> dict[str, Any]:
-        """The card; empty without one, or with one that describes another file.
+        """The card; empty without one.
 
         Raises:
-            ValueError: when the card is damaged.
+            ValueError: when card or weights are damaged, or the card describes another file, unless that is trusted.
         """
-        card = cards.read_card(self.path)
-        if card.get("sha256") and self.path.is_file():
+        for patience in (0.0, _PATIENCE):
+            time.sleep(patience)
+            card = cards.read_card(self.path)
+            if not self.path.is_file():
+                return card
             self._read()
-            if card["sha256"] != self._sha256:
-                file = cards.card_file(self.path)
-                logger.warning("%s describes another file than %s and is ignored", file, self)
-                return {}
-        return card
+            if card.get("sha256", self._sha256) == self._sha256:
+                return card
+        file = cards.card_file(self.path)
+        if not self.trust_weights:
+            raise ValueError(
+                f"{file} describes another file than {self}: put the network and the card of one training there, or "
+                "add --trust_weights true to use these weights without a card"
+            )
+        logger.warning("%s describes another file than %s and is ignored", file, self)
+        return {}
 
     @property
     def weights(self) -> Mapping[str, torch.Tensor]:
@@ -116,8 +132,10 @@ class TrainedNetwork:
     def _read(self) -> None:
         version = self.version
         if version != self._version:
-            self._data = self.path.read_bytes()
-            self._version, self._sha256, self._weights = version, hashlib.sha256(self._data).hexdigest(), None
+            data = self.path.read_bytes()
+            checkpoints.require_whole(self.path, data)
+            self._data, self._weights = data, None
+            self._version, self._sha256 = version, hashlib.sha256(data).hexdigest()
 
     def definition(self, defaults: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any], str]:
         """Name and arguments of the network, and the file that has them; see :meth:`build`."""
@@ -137,7 +155,7 @@ class TrainedNetwork:
         return f"{PACKAGE}UNet", found, str(self)
 
     def build(self, defaults: Mapping[str, Any] | None = None, dropout: float | None = None) -> nn.Module:
-        """The network with new weights.
+        """The network with new weights, which those of the file fit.
 
         The card names it and its arguments (:class:`bundle.training.DescribeRun`). Where there is none, or one of an
         earlier version, it must be a U-Net, whose tensors tell them. Only what :mod:`bundle.networks` exports is ever
@@ -150,11 +168,15 @@ class TrainedNetwork:
 
         Raises:
             FileNotFoundError, ValueError: as :func:`bundle.model.checkpoints.read`.
-            ValueError: for a network that is not known (naming the nearest), arguments that it does not take, and
-                tensors that are not a U-Net's with no card beside them.
+            ValueError: for a network that is not known (naming the nearest), arguments that it does not take, tensors
+                that are not a U-Net's with no card beside them, and as
+                :func:`bundle.model.checkpoints.require_fitting_weights`.
         """
         target, arguments, source = self.definition(defaults)
-        return build(target, arguments if dropout is None else {**arguments, "dropout": dropout}, source)
+        network = build(target, arguments if dropout is None else {**arguments, "dropout": dropout}, source)
+        if self.path.is_file():  # MONAI's export takes whatever has a fitting name, and leaves the rest random
+            checkpoints.require_fitting_weights(network, self.weights, self.path)
+        return network
 
     def load(self, network: nn.Module | None = None) -> nn.Module:
         """Put the weights into ``network``, or into a new one; after that they are kept there alone.
@@ -191,15 +213,20 @@ class TrainedNetwork:
 
     def require_unseen(self, items: Sequence[Item], part: str) -> list[Item]:
         """``items``, if the network has not seen them; see :func:`bundle.model.card.require_unseen`."""
-        return cards.require_unseen(items, part, self.card, self)
+        return cards.require_unseen(items, part, self.card, self, self.trust_weights)
 
     def copy_to(self, path: str | os.PathLike[str]) -> None:
-        """Write the network, and its card beside it; what is at ``path`` is replaced in one step.
+        """Write the network and its card; what is at ``path`` is replaced, the card right before the network.
 
         Raises:
             OSError: as :func:`bundle.model.checkpoints.write`.
         """
         card = {key: value for key, value in self.card.items() if key != "sha256"}  # that is of this file
-        checkpoints.write(path, self.weights)
-        if card:
-            cards.write_card(Path(path).with_suffix(".json"), card, of=path)
+
+        def write_card(file: Path) -> None:
+            if card:
+                cards.write_card(Path(path).with_suffix(".json"), card, of=file)
+            else:
+                Path(path).with_suffix(".json").unlink(missing_ok=True)
+
+        checkpoints.write(path, self.weights, write_card)

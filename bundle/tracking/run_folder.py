@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import getpass
 import hashlib
 import logging
@@ -18,10 +19,12 @@ from filelock import FileLock, Timeout
 
 from bundle.atomic import require_writable
 
-__all__ = ["open_run", "true_or_false"]
+__all__ = ["open_run"]
 
 logger = logging.getLogger(__name__)
 
+#: what a training writes into its folder before its first step; pictures, checkpoints and all else come later
+_AT_START = ("card.json", "history.csv", "mlflow_run_id.txt")
 #: of the runs that this process works on, by their folders
 _locks: WeakValueDictionary[Path, FileLock] = WeakValueDictionary()
 #: seconds that the worker processes of a training that was killed may need to notice
@@ -42,24 +45,10 @@ class _RunDir(str):
         return str, (str(self),)  # a copy, as other processes get it, is a path and no more
 
 
-def true_or_false(value: bool | str, name: str = "resume") -> bool:
-    """A yes or no of the command line, which hands ``--resume false`` over as text.
-
-    Raises:
-        ValueError: for another word.
-    """
-    words = {"true": True, "false": False}
-    if isinstance(value, bool):
-        return value
-    if str(value).lower() not in words:
-        raise ValueError(f"{name} must be true or false, got {value!r}")
-    return words[str(value).lower()]
-
-
 def open_run(output_dir: str | os.PathLike[str], run_name: str | None = None, resume: bool = False) -> str:
     """Choose the folder ``output_dir/run_name`` of a training run, or find it again to resume.
 
-    It is made by the first who writes into it, so that a training that is refused leaves nothing.
+    It is made by the first who writes into it. A training that ended before its first step does not keep the name.
 
     Args:
         output_dir: folder of all runs; made if absent.
@@ -72,7 +61,8 @@ def open_run(output_dir: str | os.PathLike[str], run_name: str | None = None, re
         the folder's path; while that object lives, no other process of this machine can open the run.
 
     Raises:
-        ValueError: for a name that is no plain folder name, or ``resume`` without a name.
+        ValueError: for a name that is no plain folder name, ``resume`` without a name, or of a run that has lost its
+            ``last.pt``: it would silently begin again.
         FileExistsError: when the run exists and is not to be resumed: nothing is written over.
         BlockingIOError: when another process is training the run: two would write over each other's checkpoints.
         OSError: of its kind, when the folder cannot be written.
@@ -102,16 +92,47 @@ def _open(output_dir: Path, run_name: str | None, resume: bool) -> str:
     if not re.fullmatch(r"[\w.+-]+", run_name) or run_name.startswith("."):
         raise ValueError(f"run_name must be letters, digits and _ . + - (it names a folder), got {run_name!r}")
     path = output_dir / run_name
-    begun = path.is_dir() and any(path.iterdir())
+    begun = _begun(path)
     if begun and not resume:
-        done = "exists" if (path / "last.pt").is_file() else "exists, but ended before its first checkpoint"
+        done = "exists" if any(path.glob("*.pt")) else "exists, but ended before its first checkpoint"
         raise FileExistsError(
             f"run {path} {done}: add --resume true to continue it, or choose another run_name; nothing is written over"
         )
+    if resume:
+        _require_last(path)
     if resume and not begun:
         logger.warning("there is no run %s yet: it starts from the beginning; runs here: %s", path, _known(output_dir))
     require_writable(path if begun else output_dir)
     return _RunDir(path, _lock(path))
+
+
+def _begun(run: Path) -> bool:
+    """Whether there is anything in the folder that another training must not take for its own."""
+    found = [file for file in run.iterdir() if not file.name.endswith(".part")] if run.is_dir() else []
+    return any(file.name not in _AT_START for file in found) or _epoch(run) > 0
+
+
+def _epoch(run: Path) -> int:
+    """The last one of the record, begun or complete; 0 before the first step."""
+    try:
+        with (run / "history.csv").open(newline="", encoding="utf-8", errors="replace") as file:
+            epochs = [row["epoch"] or "" for row in csv.DictReader(file)]
+    except (OSError, KeyError, csv.Error):
+        return 0
+    return max((int(epoch) for epoch in epochs if epoch.isdecimal()), default=0)
+
+
+def _require_last(run: Path) -> None:
+    """Check that ``last.pt`` is there if it has ever been: it is written before ``best.pt`` and the second epoch."""
+    if (run / "last.pt").is_file():
+        return
+    best, epoch = (run / "best.pt").is_file(), _epoch(run)
+    if best or epoch > 1:
+        left = " and ".join(["best.pt"] * best + [f"{epoch} epochs of history.csv"] * (epoch > 1))
+        raise ValueError(
+            f"run {run} has {left}, but no last.pt, so it cannot be resumed: put a copy of last.pt back, choose "
+            f"another run_name, or remove {run} to start again"
+        )
 
 
 def _lock(folder: Path) -> FileLock:

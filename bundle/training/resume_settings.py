@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
+from torch.optim import Optimizer
 
 from bundle.tracking.config import flat_config
 
-__all__ = ["changed_settings", "training_settings"]
+__all__ = ["changed_settings", "require_same_optimizer", "training_settings"]
 
 #: entries that may differ: where things lie, how long it trains, what is recorded, on what machine
 _FREE = (
     *("bundle_root", "dataset_dir", "layout", "output_dir", "model_file", "run_name", "resume", "resuming", "run_dir"),
     *("tracking_uri", "experiment_name", "tracker", "publish", "max_epochs", "patience", "val_interval", "device"),
     *("network", "initialize", "finalize", "validate", "labelled", "items", "must_match", "data_fingerprint"),
-    *("pretrained", "pretrained_network"),
+    *("pretrained", "pretrained_network", "trust_weights"),
 )
 #: of "train", only what the network sees
 _FREE_IN_TRAIN = ("items", "dataset", "dataloader", "sampler", "handlers", "trainer", "key_metric")
+#: settings in the groups of an optimizer that a person chooses, but for the rate
+_OPTIMIZER = ("momentum", "betas", "weight_decay", "nesterov", "dampening")
 
 
 def training_settings(config: Mapping[str, Any] | ConfigParser | None, but: Sequence[str] = ()) -> dict[str, str]:
@@ -40,3 +44,26 @@ def changed_settings(before: Mapping[str, str], now: Mapping[str, str]) -> list[
         for name in {**now, **before}
         if before.get(name) != now.get(name)
     ]
+
+
+def require_same_optimizer(fresh: Optimizer, state: Mapping[str, Any], path: Path) -> None:
+    """Check that an optimizer has the settings of its state in the checkpoint ``path``, which would replace them.
+
+    Raises:
+        ValueError: naming those that differ.
+    """
+    for group, kept in zip(fresh.param_groups, state["param_groups"], strict=False):
+        # a schedule moves the rate, and some the momentum, away from where they began
+        now = {"lr": group.get("initial_lr", group["lr"])} | {name: group[name] for name in _OPTIMIZER if name in group}
+        before = {**kept, "lr": kept.get("initial_lr", kept["lr"])}
+        scheduled = ("momentum", "betas") if "max_momentum" in kept else ()
+        changed = [
+            f"{name} {value} instead of {before[name]}"
+            for name, value in now.items()
+            if name in before and name not in scheduled and before[name] != value
+        ]
+        if changed:
+            raise ValueError(
+                f"{path} belongs to a run whose optimizer has other settings ({', '.join(changed)}): repeat its "
+                "command and add --resume true, or start a new run"
+            )

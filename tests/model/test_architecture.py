@@ -1,12 +1,15 @@
 """A checkpoint's network: what the JSON beside it names, or what a U-Net's tensors tell, and nothing else."""
 
+import sys
+
 import pytest
 import torch
 from monai.bundle import ConfigParser, ckpt_export
 
+from bundle import console
 from bundle.console import own_cause
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.model import TrainedNetwork, checkpoints
+from bundle.model import TrainedNetwork, checkpoints, trained_network
 from bundle.model.architecture import network_entry, require_fitting_tile, require_known_network
 from bundle.model.card import write_card
 from bundle.networks import DCN, UNet
@@ -77,7 +80,7 @@ def test_what_describes_another_file_names_nothing(checkpoint, tmp_path):
     other.write_bytes(b"")
     write_card(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY}, of=other)
     with pytest.raises(ValueError, match="not a U-Net's"):
-        TrainedNetwork(checkpoint).build()
+        TrainedNetwork(checkpoint, trust_weights="true").build()
 
 
 @pytest.mark.parametrize(
@@ -167,6 +170,56 @@ def test_export_to_torchscript(checkpoint, tmp_path):
     with torch.no_grad():
         found = OverlapTileInferer()(image, torch.jit.load(tmp_path / "model.ts").eval())
         torch.testing.assert_close(found, OverlapTileInferer()(image, network))
+
+
+def damage(checkpoint):
+    data = bytearray(checkpoint.read_bytes())
+    data[len(data) // 2] ^= 1
+    checkpoint.write_bytes(data)
+
+
+def contradict(checkpoint):
+    write_card(checkpoint.with_suffix(".json"), {"sha256": "0" * 64, "network": DCN_ENTRY})
+
+
+def diverge(checkpoint):
+    weights = checkpoints.read(checkpoint)
+    next(iter(weights.values()))[0] = float("nan")
+    torch.save(weights, checkpoint)
+    write_card(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY}, of=checkpoint)
+
+
+def widen(checkpoint):
+    write_card(checkpoint.with_suffix(".json"), {"network": {**DCN_ENTRY, "base_channels": 6}}, of=checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (damage, "it is damaged"),
+        (contradict, "describes another file than"),
+        (diverge, "values that are not finite"),
+        (widen, "another architecture than DCN"),
+    ],
+)
+def test_what_inference_refuses_is_not_exported(spoil, told, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    monkeypatch.setattr(trained_network, "_PATIENCE", 0)
+    write_card(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY})
+    spoil(checkpoint)
+    configs = ROOT / "configs"
+    with pytest.raises(RuntimeError) as caught:
+        ckpt_export(
+            net_id="network_def",
+            filepath=str(tmp_path / "model.ts"),
+            ckpt_file=str(checkpoint),
+            meta_file=str(configs / "metadata.json"),
+            config_file=str(configs / "inference.json"),
+            checkpoint=str(checkpoint),
+        )
+    assert told in str(own_cause(caught.value))
+    assert sys.excepthook is console._hook  # which shows this sentence alone
+    assert not (tmp_path / "model.ts").exists()
 
 
 @pytest.mark.parametrize("target", ["bundle.networks.DNC", "bundle.networks.dcn", "bundle.network.DCN", "DCN"])

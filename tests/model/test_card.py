@@ -13,8 +13,8 @@ import tifffile
 
 from bundle.cells import CellOptions
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
-from bundle.model import TrainedNetwork
-from bundle.model.card import card_file, robust_gray, write_card
+from bundle.model import TrainedNetwork, trained_network
+from bundle.model.card import card_file, read_card, robust_gray, write_card
 
 
 @pytest.fixture
@@ -46,21 +46,24 @@ def test_what_is_known_lies_beside_the_model_or_in_the_folder_of_its_run(tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["about.json", "card.json"]
 
 
-def test_what_was_said_of_another_file_is_left_out(tmp_path, caplog):
+def test_a_card_that_describes_another_file_is_refused_or_left_out(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(trained_network, "_PATIENCE", 0)
     model = tmp_path / "model.pt"
     model.write_bytes(b"one")
     write_card(tmp_path / "model.json", {"result": {"epochs": 1}}, of=model)
     assert TrainedNetwork(model).card["result"] == {"epochs": 1}
     model.write_bytes(b"two")
+    with pytest.raises(ValueError, match=r"describes another file than .*model\.pt: put .* --trust_weights true"):
+        _ = TrainedNetwork(model).card
     with caplog.at_level(logging.WARNING):
-        assert TrainedNetwork(model).card == {}
+        assert TrainedNetwork(model, trust_weights="true").card == {}
     assert "describes another file" in caplog.text
 
 
 def test_a_damaged_file_is_named(tmp_path):
     for text in ("{", "[1]"):
         (tmp_path / "model.json").write_text(text)
-        with pytest.raises(ValueError, match=r"model\.json (is no JSON|holds a list)"):
+        with pytest.raises(ValueError, match=r"model\.json (is damaged, it is no JSON|holds a list)"):
             _ = TrainedNetwork(tmp_path / "model.pt").card
 
 
@@ -122,7 +125,7 @@ def test_held_out_holds_nothing_that_training_or_its_validation_saw(items, check
     ],
 )
 def test_the_advice_can_be_followed(split, advice, items, checkpoint):
-    card = json.loads(checkpoint.with_suffix(".json").read_text()) | {"split": split}
+    card = read_card(checkpoint) | {"split": split}
     write_card(checkpoint.with_suffix(".json"), card)
     with pytest.raises(ValueError, match="has seen") as error:
         TrainedNetwork(checkpoint).require_unseen(items, "held_out")
@@ -141,13 +144,16 @@ def test_any_other_part_is_measured_and_the_log_says_what_was_seen(items, checkp
     assert "3 of 4 images were used in training" in caplog.text
 
 
-def test_without_knowledge_the_log_says_that_it_is_on_trust(items, tmp_path, caplog):
+def test_without_knowledge_nothing_is_called_held_out_but_on_trust(items, tmp_path, caplog):
     (tmp_path / "lone.json").write_text(json.dumps({"data": {}}))
     for name in ("lone.pt", "none.pt"):
-        caplog.clear()
-        with caplog.at_level(logging.WARNING):
-            assert TrainedNetwork(tmp_path / name).require_unseen(items, "held_out") == items
-        assert "cannot be checked" in caplog.text
+        with pytest.raises(ValueError, match=r"has no card that tells .* by --part all, or add --trust_weights true"):
+            TrainedNetwork(tmp_path / name).require_unseen(items, "held_out")
+        for part, trusted in (("held_out", True), ("validation", False)):
+            caplog.clear()
+            with caplog.at_level(logging.WARNING):
+                assert TrainedNetwork(tmp_path / name, trusted).require_unseen(items, part) == items
+            assert f"part {part} cannot be checked" in caplog.text
 
 
 def test_held_out_copies_are_refused_in_another_gray_scale_and_orientation_and_near_copies_named(tmp_path, caplog):

@@ -14,7 +14,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundle.model import TrainedNetwork, checkpoints
+from bundle.model import TrainedNetwork, checkpoints, trained_network
 from bundle.model.card import write_card
 from bundle.networks import UNet
 from label_app.prepare import prepare
@@ -32,6 +32,13 @@ CARD = {
     "provenance": {"python": "3"},
     "config": {"experiment_name": "x", "cells": {"threshold": 0.6}, "max_epochs": 1},
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_waiting():
+    before, trained_network._PATIENCE = trained_network._PATIENCE, 0
+    yield
+    trained_network._PATIENCE = before
 
 
 @pytest.fixture(scope="module")

@@ -64,9 +64,27 @@ def test_a_file_that_is_replaced_is_read_again(model, reads):
     checkpoints.write(model, unet(base_channels=4).state_dict())
     os.utime(model, (1, 1))
     assert trained.version != version
-    assert trained.card == {}  # which describes the one before
+    with pytest.raises(ValueError, match="describes another file"):
+        _ = trained.card
+    model.with_suffix(".json").unlink()
     second = trained.load()
     assert (first.classify.in_channels, second.classify.in_channels, len(reads)) == (2, 4, 2)
+
+
+def test_a_file_that_is_being_replaced_is_waited_for(model, monkeypatch):
+    """The card takes its place right before the weights do; who reads between the two looks again."""
+    other = model.parent / "other" / "model.pt"
+    checkpoints.write(other, unet(base_channels=4).state_dict())
+    write_card(model.with_suffix(".json"), {"result": {"epochs": 2}}, of=other)
+    monkeypatch.setattr("time.sleep", lambda seconds: os.replace(other, model) if seconds else None)
+    assert TrainedNetwork(model).card["result"] == {"epochs": 2}
+
+
+def test_a_copy_without_a_card_takes_away_the_one_of_the_network_before(model, tmp_path):
+    checkpoints.write(tmp_path / "plain" / "best.pt", unet().state_dict())
+    TrainedNetwork(tmp_path / "plain" / "best.pt").copy_to(model)
+    assert TrainedNetwork(model).card == {}
+    assert not model.with_suffix(".json").exists()
 
 
 def test_a_file_that_is_not_there_yet(tmp_path):

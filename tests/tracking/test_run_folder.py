@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from bundle.tracking import run_folder
-from bundle.tracking.run_folder import open_run, true_or_false
+from bundle.tracking.run_folder import open_run
 from tests.conftest import ROOT
 
 
@@ -20,10 +20,43 @@ def test_a_number_is_a_name(tmp_path):
 
 def test_a_run_that_ended_before_its_first_checkpoint(tmp_path):
     (tmp_path / "first").mkdir()
-    (tmp_path / "first" / "history.csv").touch()
+    record(tmp_path / "first", 1)
     with pytest.raises(FileExistsError, match="ended before its first checkpoint: add --resume true"):
         open_run(tmp_path, "first")
     assert open_run(tmp_path, "first", resume=True) == str(tmp_path / "first")
+
+
+def record(folder, epoch):
+    (folder / "history.csv").write_text(f"time,iteration,epoch,name,value\n0.0,{epoch},{epoch},train/loss,1.0\n")
+
+
+def test_a_training_that_ended_before_its_first_step_does_not_keep_the_name(tmp_path):
+    folder = tmp_path / "first"
+    (folder / ".host-1-ab.part").mkdir(parents=True)
+    for name in ("card.json", "history.csv", "mlflow_run_id.txt"):
+        (folder / name).touch()
+        assert open_run(tmp_path, "first") == str(folder)
+    (folder / "notes.txt").touch()
+    with pytest.raises(FileExistsError, match="add --resume true"):
+        open_run(tmp_path, "first")
+
+
+def test_a_run_that_has_lost_its_checkpoint_does_not_begin_again(tmp_path):
+    folder = tmp_path / "first"
+    folder.mkdir()
+    record(folder, 1)
+    assert open_run(tmp_path, "first", resume=True) == str(folder)  # killed in its first epoch
+    record(folder, 2)
+    with pytest.raises(ValueError, match=r"has 2 epochs of history.csv, but no last.pt, .* put a copy of last.pt back"):
+        open_run(tmp_path, "first", resume=True)
+    (folder / "best.pt").touch()
+    with pytest.raises(ValueError, match=r"has best.pt and 2 epochs of .*another run_name, or remove .*first to start"):
+        open_run(tmp_path, "first", resume=True)
+    (folder / "history.csv").unlink()
+    with pytest.raises(ValueError, match=r"has best.pt, but no last.pt"):
+        open_run(tmp_path, "first", resume=True)
+    (folder / "last.pt").touch()
+    assert open_run(tmp_path, "first", resume=True) == str(folder)
 
 
 def test_nothing_is_left_of_a_training_that_is_refused(tmp_path):
@@ -53,11 +86,6 @@ def test_two_processes_do_not_train_one_run(tmp_path, monkeypatch):
     assert "BlockingIOError" in refused.stderr
     del mine  # as when a training within a server ends
     assert subprocess.run(again, **later).stdout == "open\n"
-
-
-@pytest.mark.parametrize(("value", "expected"), [(True, True), ("true", True), ("False", False), (False, False)])
-def test_true_or_false(value, expected):
-    assert true_or_false(value) is expected
 
 
 def test_an_existing_run_is_not_written_over(tmp_path):

@@ -45,6 +45,9 @@ def test_without_a_card_of_the_first_no_image_is_held_out(tmp_path, items, caplo
         data = data_of(tmp_path, items[:1], tmp_path / "stray.pt")
         assert "has no card" in caplog.text
         caplog.clear()
-        assert TrainedNetwork(tmp_path / "run" / "best.pt").require_unseen(items[1:], "held_out") == items[1:]
+        with pytest.raises(ValueError, match="has no card that tells which images trained it"):
+            TrainedNetwork(tmp_path / "run" / "best.pt").require_unseen(items[1:], "held_out")
+        trusted = TrainedNetwork(tmp_path / "run" / "best.pt", trust_weights=True)
+        assert trusted.require_unseen(items[1:], "held_out") == items[1:]
     assert data["images_by"] == "unknown"
     assert "part held_out cannot be checked" in caplog.text
