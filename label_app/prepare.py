@@ -80,6 +80,8 @@ def prepare(
             begin.origin(),
             app,
         )
+        if begin.trust_weights:
+            begin.copy_to(own)  # the server asks nobody: what it reads has a card of its own, or none
     else:
         begin.copy_to(own)
         logger.info("starting with a copy of %s: %s", begin, begin.origin())

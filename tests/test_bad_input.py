@@ -214,6 +214,11 @@ def test_a_checkpoint_that_its_card_contradicts(tmp_path, cells, workflow, monke
         caplog.clear()
         command()
         assert "describes another file" in caplog.text
+    card = tmp_path / "app" / "model" / "cells" / "models" / "model.json"
+    write_card(card, {"sha256": "0" * 64})
+    assert "--trust_weights true" in message(lambda: prepare(tmp_path / "app"))
+    prepare(tmp_path / "app", trust_weights=True)
+    assert not card.exists()
 
 
 def test_a_network_without_a_card_is_not_measured_as_held_out(tmp_path, workflow):
