@@ -109,6 +109,8 @@ class SaveRun:
     def publish(self, trainer: Engine) -> None:
         """Publish the best network, where that is wanted, and note in ``last.pt`` that nothing is left to do."""
         state, epoch = self.state, trainer.state.epoch
+        if self.model_file is not None:
+            atomic.remove_leftovers(Path(self.model_file).parent)
         missing = self.model_file is not None and not Path(self.model_file).is_file()
         if state.complete_epoch == epoch and not missing:
             logger.info(
@@ -121,7 +123,6 @@ class SaveRun:
             )
             return
         if self.model_file is not None and (missing or self.replace):
-            atomic.remove_leftovers(Path(self.model_file).parent)
             with state.explained():
                 TrainedNetwork(state.best).copy_to(self.model_file)
             logger.info("the best network is now %s", self.model_file)

@@ -7,6 +7,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
+from bundle import atomic
 from bundle.model import checkpoints
 from bundle.training import SaveRun
 
@@ -83,6 +84,17 @@ def test_what_is_there_already_is_not_written_again(tmp_path):
     before = (tmp_path / "run" / "best.pt").stat()
     train(tmp_path / "run", [1.0, 2.0])
     assert (tmp_path / "run" / "best.pt").stat().st_ino == before.st_ino
+
+
+def test_what_a_kill_left_beside_the_model_is_removed(tmp_path):
+    """Also when the model itself was already in its place."""
+    options = {"model_file": tmp_path / "models" / "model.pt"}
+    train(tmp_path / "run", [1.0], **options)
+    with pytest.raises(FileNotFoundError), atomic.replacing(options["model_file"]) as part:
+        left = part.parent
+    left.mkdir()
+    train(tmp_path / "run", [1.0], **options)
+    assert [file.name for file in options["model_file"].parent.iterdir()] == ["model.pt"]
 
 
 def test_the_first_epoch_is_written_whatever_the_interval(tmp_path):
