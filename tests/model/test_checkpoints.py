@@ -25,6 +25,12 @@ def test_what_is_written_is_read(tmp_path):
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["last.pt"]
 
 
+def test_a_checkpoint_is_read_where_networks_are_built_without_content(tmp_path):
+    checkpoints.write(tmp_path / "model.pt", unet().state_dict())
+    with torch.device("meta"):
+        assert TrainedNetwork(tmp_path / "model.pt").definition()[1]["base_channels"] == 2
+
+
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "last.pt"
     checkpoints.write(path, {"epoch": 1})
