@@ -142,8 +142,9 @@ def unet_arguments(weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         return {}
     first, last = weights["down.0.0.weight"], weights["classify.weight"]
     depth = max(levels)
-    kernels = torch.tensor([weights[f"down.{level}.0.weight"].shape[2:] for level in range(depth + 1)])
-    flat_levels = (kernels == 1).sum(0).tolist()
+    # plain numbers: a tensor has none where networks are built on the device "meta"
+    kernels = [weights[f"down.{level}.0.weight"].shape[2:] for level in range(depth + 1)]
+    flat_levels = [sum(side == 1 for side in axis) for axis in zip(*kernels, strict=True)]
     last_up = weights[f"up.{depth - 1}.0.weight" if up_relu else f"up.{depth - 1}.weight"]
     return {
         "spatial_dims": first.dim() - 2,

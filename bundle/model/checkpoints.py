@@ -130,8 +130,7 @@ def read(path: str | os.PathLike[str], data: bytes | None = None) -> Any:
     if data is None:
         require_whole(path)
     try:
-        with torch.device("cpu"):  # also where networks are built as sizes without content
-            return torch.load(path if data is None else io.BytesIO(data), map_location="cpu", weights_only=True)
+        return torch.load(path if data is None else io.BytesIO(data), map_location="cpu", weights_only=True)
     except _DAMAGED as error:
         raise _unreadable(path) from error
 
