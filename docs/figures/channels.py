@@ -1,6 +1,6 @@
 """Stained tissue in which only colour tells nuclei from other cells, and how channels are shown.
 
-``python docs/figures/channels.py data tissue`` draws the images. Train on them twice, with ``--run_name colour`` and with
+``python docs/figures/channels.py data tissue`` draws the images. Train on them twice, by ``--run_name colour`` and by
 ``--run_name gray --channels luminance``::
 
     python -m monai.bundle run training --config_file configs/train.json --dataset_dir tissue --publish never
