@@ -22,6 +22,8 @@ __all__ = ["BYTES_PER_PIXEL", "ReleaseImage", "RequireMemoryd"]
 BYTES_PER_PIXEL = 20
 #: of each further channel: fp32 pixels, and a copy while they are standardised
 BYTES_PER_CHANNEL = 8
+#: of each class where there are more than two: an fp32 probability, and a copy of it that is written
+_BYTES_PER_CLASS = 8
 
 
 class RequireMemoryd(MapTransform):
@@ -29,13 +31,15 @@ class RequireMemoryd(MapTransform):
 
     Args:
         keys: of the paths.
+        classes: how many the network tells; of more than two the probability of each is kept.
 
     Raises:
         ImageError: at a call, with the size of the image and one that would fit.
     """
 
-    def __init__(self, keys: KeysCollection) -> None:
+    def __init__(self, keys: KeysCollection, classes: int = 2) -> None:
         super().__init__(keys)
+        self.bytes_per_pixel = BYTES_PER_PIXEL + (_BYTES_PER_CLASS * classes if classes > 2 else 0)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         for key in self.key_iterator(dict(data)):
@@ -43,7 +47,7 @@ class RequireMemoryd(MapTransform):
                 size, channels = spatial_shape(data[key]), stated_channels(data[key]).count
             except ImageError:  # whoever reads it says what is wrong
                 continue
-            bytes_per_pixel = BYTES_PER_PIXEL + BYTES_PER_CHANNEL * (channels - 1)
+            bytes_per_pixel = self.bytes_per_pixel + BYTES_PER_CHANNEL * (channels - 1)
             needed, free = bytes_per_pixel * math.prod(size), free_memory("cpu")
             if needed > free:
                 side = int((free / bytes_per_pixel / math.prod(size[2:])) ** 0.5)

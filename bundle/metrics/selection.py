@@ -11,8 +11,9 @@ M = TypeVar("M")
 
 
 def lower_is_better(name: str) -> bool:
-    """Whether a metric is a loss, an error or a distance, which its name must then say."""
-    return any(word in name.lower() for word in ("loss", "error", "distance"))
+    """Whether a metric is a loss, an error or a distance, which its name must then say; never one of a class."""
+    of_class = name.partition("/")[0] in ("iou", "dice", "seg")
+    return not of_class and any(word in name.lower() for word in ("loss", "error", "distance"))
 
 
 def better(best_by: str) -> Callable[[float, float], bool]:

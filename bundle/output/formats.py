@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,9 @@ def write_image(
             With ``channel_names``: (C, x, y[, z]).
         source: the file the array was computed from; a NIfTI header is taken over.
         meta: of the MetaTensor that was read from it, with its ``affine``.
-        channel_names: of several channels. OME-TIFF holds them; NIfTI and MHA have the channels without names.
+        channel_names: of several channels, of which each format holds them in its own way: OME-XML of a TIFF; a comment
+            (JSON, ``{"channels": [...]}``) in the header extensions of a NIfTI, whose channels are its last axis;
+            ``ChannelNames`` in the header of an MHA, whose pixels are vectors.
 
     Raises:
         ValueError: for another suffix.
@@ -52,9 +55,9 @@ def write_image(
         if suffix == ".tif":
             write_tiff(part, array, pixel_size(source), channel_names)
         elif suffix == ".nii.gz":
-            write_nifti(part, array, source, meta, channel_names is not None)
+            write_nifti(part, array, source, meta, channel_names)
         else:
-            write_itk(part, array, meta, channel_names is not None)
+            write_itk(part, array, meta, channel_names)
 
 
 def write_tiff(
@@ -88,10 +91,12 @@ def pixel_size_options(size: PixelSize | None, axes: str) -> dict[str, Any]:
     return {"ome": size.calibrated, "resolution": per_cm, "resolutionunit": "CENTIMETER", "metadata": metadata}
 
 
-def write_nifti(path: Path, array: np.ndarray, source: Path, meta: Mapping[str, Any], channels: bool = False) -> None:
-    """(x, y[, z]) with the affine of ``meta`` and, where ``source`` exists, its header; (C, x, y[, z]) as a fourth
-    axis."""
-    if channels:
+def write_nifti(
+    path: Path, array: np.ndarray, source: Path, meta: Mapping[str, Any], channel_names: Sequence[str] | None = None
+) -> None:
+    """(x, y[, z]) with the affine of ``meta`` and, where ``source`` exists, its header; with ``channel_names``
+    (C, x, y[, z]) as a fourth axis."""
+    if channel_names is not None:
         array = np.moveaxis(array if array.ndim == 4 else array[..., None], 0, -1)
     affine = np.eye(4)
     given = np.asarray(meta["affine"], dtype=float)
@@ -103,20 +108,30 @@ def write_nifti(path: Path, array: np.ndarray, source: Path, meta: Mapping[str, 
         header.set_slope_inter(1, 0)
     image = nib.Nifti1Image(array, affine, header=header)
     image.set_data_dtype(array.dtype)
+    if channel_names is not None:
+        names = json.dumps({"channels": list(channel_names)}).encode()
+        image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", names))
     nib.save(image, path)
 
 
-def write_itk(path: Path, array: np.ndarray, meta: Mapping[str, Any], channels: bool = False) -> None:
-    """(x, y[, z]) with spacing, origin and direction of the affine of ``meta``; (C, x, y[, z]) float32 as vectors."""
+def write_itk(
+    path: Path, array: np.ndarray, meta: Mapping[str, Any], channel_names: Sequence[str] | None = None
+) -> None:
+    """(x, y[, z]) with spacing, origin and direction of the affine of ``meta``; with ``channel_names`` (C, x, y[, z])
+    float32 as vectors."""
     import itk  # only MHA needs it
 
-    n = array.ndim - channels
+    n = array.ndim - (channel_names is not None)
     affine = np.asarray(meta["affine"], dtype=float)
     if meta.get(MetaKeys.SPACE, SpaceKeys.RAS) == SpaceKeys.RAS:  # ITK counts x and y to the left and back
         affine = np.diag([-1.0, -1.0, *[1.0] * (len(affine) - 2)]) @ affine
     spacing = np.linalg.norm(affine[:n, :n], axis=0)
     rows = np.ascontiguousarray(array.transpose())
-    image = itk.image_from_array(rows, ttype=itk.VectorImage[itk.F, n]) if channels else itk.image_from_array(rows)
+    if channel_names is None:
+        image = itk.image_from_array(rows)
+    else:
+        image = itk.image_from_array(rows, ttype=itk.VectorImage[itk.F, n])
+        image.GetMetaDataDictionary()["ChannelNames"] = ", ".join(channel_names)
     image.SetSpacing(spacing)
     image.SetOrigin(affine[:n, -1])
     image.SetDirection(itk.matrix_from_array(affine[:n, :n] / spacing))

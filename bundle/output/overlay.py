@@ -133,6 +133,7 @@ def overlay(
     fill: float = 0.12,
     width: int | None = None,
     colours: bool = True,
+    of_cells: np.ndarray | None = None,
 ) -> np.ndarray:
     """The cells' outlines in colour on the image, their inside faintly tinted.
 
@@ -146,6 +147,7 @@ def overlay(
         width: of the outline in px of the picture, drawn on the cell's own pixels; None takes 1, and one more every
             1000 px.
         colours: how channels are shown, see :func:`stretch`.
+        of_cells: colour of each cell at its number, (N+1)x3, 0 .. 255; None takes :func:`cell_colours`.
 
     Returns:
         HW3 uint8; at most 4096 px high and wide.
@@ -159,7 +161,7 @@ def overlay(
     width = width or 1 + min(max(instances.shape), _LARGEST_PX) // 1000
     image, instances = _reduced(image, instances, -(-max(instances.shape, default=1) // _LARGEST_PX))
     instances = np.maximum(instances, 0, dtype=np.int32, casting="same_kind")
-    contrast, of_cells = _contrast(image), cell_colours(instances) / 255
+    contrast, of_cells = _contrast(image), (cell_colours(instances) if of_cells is None else of_cells) / 255
     drawn = np.empty((*instances.shape, 3), np.uint8)
     for rows, around in _strips(len(instances), halo=width):
         inside = instances[around].copy()

@@ -19,15 +19,18 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from bundle.atomic import replacing
+from bundle.output.class_pictures import ClassView, class_colours, class_picture, legend_patches
 from bundle.output.overlay import overlay, stretch
 
-__all__ = ["Boxes", "boxes_of", "contact_sheet", "file_name", "panel", "panel_and_boxes", "write_panel"]
+__all__ = ["Boxes", "boxes_of", "classes_of", "contact_sheet", "file_name", "panel", "panel_and_boxes", "write_panel"]
 
 #: title of a step -> left, top, right, bottom of its image in the picture, px
 Boxes = dict[str, tuple[int, int, int, int]]
 
 #: the text in a PNG that holds them, as JSON
 _BOXES = "boxes"
+#: the text in a PNG that names the classes, as JSON
+_CLASSES = "classes"
 # a step is drawn 4 inch = 520 px high
 _PANEL_INCH = 4.0
 _DPI = 130
@@ -69,32 +72,43 @@ def panel_and_boxes(
     instances: np.ndarray | None = None,
     title: str = "",
     colours: bool = True,
+    classes: ClassView | None = None,
 ) -> tuple[np.ndarray, Boxes]:
-    """As :func:`panel`, and where in the picture the image of each step is, so that it can be cut out."""
+    """As :func:`panel`, and where in the picture the image of each step is, so that it can be cut out.
+
+    Of several ``classes``, cells are drawn in the colour of theirs, the class of every pixel stands instead of the
+    probability, and a legend below.
+    """
     image = np.asarray(image)
     zoom = max(1, round(2 * _PANEL_INCH * _DPI / max(image.shape[:2])))  # smooth outlines on small images too
     steps: list[tuple[str, np.ndarray, str | None, tuple[float, float]]] = [
         ("image", stretch(image, colours=colours), None, (0, 1))
     ]
-    for name, cells in (("truth", label), ("found", instances)):
+    of = (None, None) if classes is None else (classes.of_truth, classes.of_cells)
+    for (name, cells), table in zip((("truth", label), ("found", instances)), of, strict=True):
         if cells is not None:
+            of_cells = None if table is None or classes is None else class_colours(len(classes.names))[table]
             large = _enlarge(image, zoom), _enlarge(np.asarray(cells), zoom)
-            drawn = overlay(*large, width=_PANEL_LINE, colours=colours)
+            drawn = overlay(*large, width=_PANEL_LINE, colours=colours, of_cells=of_cells)
             steps.append((f"{name}: {_count(np.asarray(cells))}", drawn, None, (0, 1)))
-    if probability is not None:
-        at = len(steps) - (instances is not None)
+    at = len(steps) - (instances is not None)
+    if classes is not None:
+        steps.insert(at, ("classes", class_picture(classes.found, len(classes.names)), None, (0, 1)))
+    elif probability is not None:
         steps.insert(at, ("probability of cell", np.asarray(probability, dtype=float), "gray", (0, 1)))
     if weight is not None:
         weight = np.asarray(weight, dtype=float)
         top = float(weight.max(initial=0)) or 1.0
         steps.insert(1 + (label is not None), ("weight map", weight, "magma", (0, top)))
-    return _draw(steps, image.shape[1] / image.shape[0], title)
+    return _draw(steps, image.shape[1] / image.shape[0], title, () if classes is None else classes.names)
 
 
-def write_panel(path: Path, picture: np.ndarray, boxes: Boxes) -> None:
-    """Write a PNG that says in its text where its steps lie, for :func:`boxes_of`."""
+def write_panel(path: Path, picture: np.ndarray, boxes: Boxes, classes: Sequence[str] = ()) -> None:
+    """Write a PNG that says in its text where its steps lie, for :func:`boxes_of`, and which classes it shows."""
     notes = PngInfo()
     notes.add_text(_BOXES, json.dumps(boxes))
+    if classes:
+        notes.add_text(_CLASSES, json.dumps(list(classes)))
     with replacing(path) as part:
         Image.fromarray(picture).save(part, pnginfo=notes)
 
@@ -103,6 +117,12 @@ def boxes_of(picture: Image.Image) -> Boxes:
     """Where the steps lie in a picture that :func:`write_panel` wrote; empty for any other."""
     boxes: Boxes = json.loads(getattr(picture, "text", {}).get(_BOXES, "{}"))
     return boxes
+
+
+def classes_of(picture: Image.Image) -> list[str]:
+    """The names of the classes in such a picture; empty where there is one kind of cell."""
+    names: list[str] = json.loads(getattr(picture, "text", {}).get(_CLASSES, "[]"))
+    return names
 
 
 def file_name(name: str) -> str:
@@ -138,13 +158,21 @@ def contact_sheet(pictures: Sequence[np.ndarray], columns: int | None = None, ga
 
 
 def _draw(
-    steps: Sequence[tuple[str, np.ndarray, str | None, tuple[float, float]]], aspect: float, title: str
+    steps: Sequence[tuple[str, np.ndarray, str | None, tuple[float, float]]],
+    aspect: float,
+    title: str,
+    classes: Sequence[str] = (),
 ) -> tuple[np.ndarray, Boxes]:
     wide = _PANEL_INCH * float(np.clip(aspect, 0.4, 2.5))
-    figure = Figure(figsize=(wide * len(steps), _PANEL_INCH + (0.55 if title else 0.3)), dpi=_DPI, layout="constrained")
+    high = _PANEL_INCH + (0.55 if title else 0.3) + (0.35 if classes else 0)
+    figure = Figure(figsize=(wide * len(steps), high), dpi=_DPI, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     if title:
         figure.suptitle(title, fontsize=11, fontweight="bold", color="#222222")
+    if classes:
+        figure.legend(
+            handles=legend_patches(classes), loc="outside lower center", ncols=len(classes), fontsize=10, frameon=False
+        )
     shelf = figure.subplots(1, len(steps), squeeze=False)[0]
     for axes, (name, array, colours, (low, high)) in zip(shelf, steps, strict=True):
         shown = axes.imshow(array, cmap=colours, vmin=low, vmax=high, interpolation="antialiased")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from monai.transforms import Transform
 from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_type
 from PIL import Image
 
-from bundle.atomic import replacing, require_writable
+from bundle.atomic import replacing, require_writable, write_csv
 from bundle.data.channels import CHANNEL_NAMES
 from bundle.data.formats import extension, stem
 from bundle.data.pixel_size import pixel_size
 from bundle.data.stated_channels import are_colours, stated_channels
+from bundle.output.class_pictures import class_colours
 from bundle.output.formats import FORMATS, pixel_size_options, write_image
 from bundle.output.overlay import overlay, shown_channels
 
@@ -40,9 +41,16 @@ class SegmentationWriter(Transform):
     - ``<stem>_overlay.png``: cells outlined on the image, of a volume its middle slice; a TIFF stack also gets
       ``<stem>_overlay.tif``, an RGB page a slice,
 
+    of several classes (``class_names``) also
+
+    - ``<stem>_probability.<ext>`` with a named channel for each class, see :func:`bundle.output.formats.write_image`,
+    - ``<stem>_classes.<ext>``: the class of every pixel, uint8, in the order of the names,
+    - ``<stem>_cells.csv``: number, class and size of every cell, and the overlay in the colours of the classes,
+
     and one row in ``summary.csv`` (areas in px, in voxels of a volume; of a stack labelled slice by slice the cells of
-    all slices). PNG, JPEG, BMP and TIFF become TIFF, and a stack stays a stack of as many pages; NIfTI becomes
-    ``.nii.gz`` with its affine and header; MHA and MHD become ``.mha`` with spacing, origin and direction.
+    all slices; of several classes also the cells of each class and the share of pixels that is of it). PNG, JPEG, BMP
+    and TIFF become TIFF, and a stack stays a stack of as many pages; NIfTI becomes ``.nii.gz`` with its affine and
+    header; MHA and MHD become ``.mha`` with spacing, origin and direction.
     MONAI's readers hand images over as (x, y[, z]); files are written so that a pixel has the position it has in the
     input file. They appear whole or not at all.
 
@@ -55,10 +63,12 @@ class SegmentationWriter(Transform):
         output_dir: folder of the results; made if absent.
         input_dir: folder of all inputs, whose structure is kept, or the only input; None writes side by side.
         image_key: MetaTensor CHW[D] with ``filename_or_obj`` and ``affine`` as MONAI's readers set them.
-        probability_key: 1HW[D], the probability of "cell".
+        probability_key: 1HW[D], the probability of "cell"; KHW[D] of K classes.
         instances_key: 1HW[D] integers, the cells.
         output_key: where the paths written go in the dictionary returned, as ``{"probability": path, ...}``.
         overlays: False writes no pictures.
+        class_names: of the classes, the background's first; None: there is one kind of cell.
+        class_map_key, class_of_key: 1HW[D], the class of every pixel, and the class of each cell at its number.
 
     Raises:
         OSError: at construction when ``output_dir`` cannot be made or written.
@@ -78,6 +88,9 @@ class SegmentationWriter(Transform):
         instances_key: str = "instances",
         output_key: str = "output_files",
         overlays: bool = True,
+        class_names: Sequence[str] | None = None,
+        class_map_key: str = "class_map",
+        class_of_key: str = "cell_classes",
     ) -> None:
         self.output_dir = require_writable(output_dir)
         self.input_dir = None if input_dir is None else _absolute(input_dir)
@@ -90,12 +103,16 @@ class SegmentationWriter(Transform):
         self.instances_key = instances_key
         self.output_key = output_key
         self.overlays = overlays
+        self.class_names = class_names
+        self.class_map_key = class_map_key
+        self.class_of_key = class_of_key
         self._claimed: dict[Path, tuple[Path, int | None]] = {}
         self._summary_begun = False
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        for key in (self.image_key, self.probability_key, self.instances_key):
+        of_classes = () if self.class_names is None else (self.class_map_key, self.class_of_key)
+        for key in (self.image_key, self.probability_key, self.instances_key, *of_classes):
             if key not in d:
                 raise KeyError(f"{key!r} is missing; the writer got {sorted(map(str, d))}")
         meta = getattr(d[self.image_key], "meta", {})
@@ -106,11 +123,18 @@ class SegmentationWriter(Transform):
             convert_data_type(d[key], np.ndarray)[0]
             for key in (self.image_key, self.probability_key, self.instances_key)
         )
-        _check_grid(str(source), meta, image, probability, cells)
+        channels = 1 if self.class_names is None else len(self.class_names)
+        _check_grid(str(source), meta, image, probability, cells, channels)
+        class_map, class_of = (
+            convert_data_type(d[key], np.ndarray)[0] if of_classes else None
+            for key in (self.class_map_key, self.class_of_key)
+        )
         path = _absolute(source)  # not resolved: a link has the name that a person gave it
         base = self._base(path, meta.get(ImageMetaKey.PATCH_INDEX))
-        written = self._write(base, path, meta, image, probability[0], cells[0])
-        self._summarise(path, base, cells[0])
+        written = self._write(base, path, meta, image, probability, cells[0], class_of)
+        if class_map is not None and class_of is not None:
+            written |= self._write_classes(base, path, meta, class_map[0], cells[0], class_of)
+        self._summarise(path, base, cells[0], class_map, class_of)
         _logger.info("%s -> %s", source, ", ".join(Path(name).name for name in written.values()))
         d[self.output_key] = written
         return d
@@ -139,28 +163,50 @@ class SegmentationWriter(Transform):
         image: np.ndarray,
         probability: np.ndarray,
         cells: np.ndarray,
+        class_of: np.ndarray | None,
     ) -> dict[str, str]:
         suffix = FORMATS[str(extension(source))]
         label_type = np.uint16 if cells.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
         written = {}
-        named = CHANNEL_NAMES in meta and not are_colours(meta[CHANNEL_NAMES])  # a result says what its channel is
-        for name, array, dtype in (("probability", probability, np.float32), ("cells", cells, label_type)):
+        one = probability[0] if self.class_names is None else probability
+        for name, array, dtype in (("probability", one, np.float32), ("cells", cells, label_type)):
             target = base.with_name(f"{base.name}_{name}{suffix}")
-            array = array.astype(dtype, copy=False)
-            if suffix == ".tif" and named:
-                write_image(target, array[None], source, meta, [name])
-            else:
-                write_image(target, array, source, meta)
+            names = self.class_names if array.ndim > cells.ndim else None
+            _write_map(target, name, array.astype(dtype, copy=False), source, meta, names)
             written[name] = str(target)
         if self.overlays:
             names = meta.get(CHANNEL_NAMES) or (stated_channels(source).names if len(image) == 3 else None)
             colours = are_colours(names)
-            written |= self._write_overlays(base, source, image, cells, colours)
+            written |= self._write_overlays(base, source, image, cells, colours, class_of)
         return written
 
-    def _write_overlays(
-        self, base: Path, source: Path, image: np.ndarray, cells: np.ndarray, colours: bool
+    def _write_classes(
+        self,
+        base: Path,
+        source: Path,
+        meta: Mapping[str, Any],
+        class_map: np.ndarray,
+        cells: np.ndarray,
+        class_of: np.ndarray,
     ) -> dict[str, str]:
+        target = base.with_name(f"{base.name}_classes{FORMATS[str(extension(source))]}")
+        _write_map(target, "classes", class_map.astype(np.uint8, copy=False), source, meta)
+        table = base.with_name(f"{base.name}_cells.csv")
+        sizes, names = np.bincount(cells.ravel(), minlength=len(class_of)), self.class_names or ()
+        rows = [(number, names[class_of[number]], int(sizes[number])) for number in range(1, len(class_of))]
+        write_csv(table, ("instance", "class", "area_px"), rows)
+        return {"classes": str(target), "cell_classes": str(table)}
+
+    def _write_overlays(
+        self,
+        base: Path,
+        source: Path,
+        image: np.ndarray,
+        cells: np.ndarray,
+        colours: bool,
+        class_of: np.ndarray | None,
+    ) -> dict[str, str]:
+        of_cells = None if class_of is None else class_colours(len(self.class_names or ()))[class_of]
         suffix = FORMATS[str(extension(source))]
         volume = cells.ndim == 3
         slices = range(cells.shape[2]) if volume and suffix == ".tif" else [cells.shape[-1] // 2]
@@ -168,7 +214,9 @@ class SegmentationWriter(Transform):
         for index in slices:
             plane = image[..., index] if volume else image
             picture = shown_channels(plane.swapaxes(1, 2))  # (C, x, y) -> rows and columns
-            pages.append(overlay(picture, (cells[..., index] if volume else cells).T, colours=colours))
+            pages.append(
+                overlay(picture, (cells[..., index] if volume else cells).T, colours=colours, of_cells=of_cells)
+            )
         target = base.with_name(f"{base.name}_overlay.png")
         with replacing(target) as part:
             Image.fromarray(pages[len(pages) // 2]).save(part)
@@ -182,7 +230,14 @@ class SegmentationWriter(Transform):
             written["overlay_stack"] = str(target)
         return written
 
-    def _summarise(self, source: Path, base: Path, cells: np.ndarray) -> None:
+    def _summarise(
+        self,
+        source: Path,
+        base: Path,
+        cells: np.ndarray,
+        class_map: np.ndarray | None = None,
+        class_of: np.ndarray | None = None,
+    ) -> None:
         """Add the row of an image; the first one of this writer begins a new file."""
         width, height, *slices = cells.shape
         count = int(cells.max(initial=0))
@@ -190,7 +245,7 @@ class SegmentationWriter(Transform):
         file = (
             source.relative_to(self.input_dir) if self.input_dir and source.is_relative_to(self.input_dir) else source
         )
-        row = (
+        row: tuple[Any, ...] = (
             file.as_posix(),
             width,
             height,
@@ -200,6 +255,13 @@ class SegmentationWriter(Transform):
             f"{foreground / count:.2f}" if count else "",
             base.relative_to(self.output_dir).as_posix(),
         )
+        columns: tuple[str, ...] = _COLUMNS
+        names = self.class_names or ()
+        if class_map is not None and class_of is not None:
+            of_cells = np.bincount(class_of[1:], minlength=len(names))
+            of_pixels = np.bincount(class_map.ravel(), minlength=len(names)) / class_map.size
+            columns += (*(f"cells {name}" for name in names[1:]), *(f"fraction {name}" for name in names))
+            row += (*map(int, of_cells[1:]), *(f"{share:.6f}" for share in of_pixels))
         with open(
             self.output_dir / "summary.csv",
             "a" if self._summary_begun else "w",
@@ -209,9 +271,24 @@ class SegmentationWriter(Transform):
         ) as stream:
             writer = csv.writer(stream)
             if not self._summary_begun:
-                writer.writerow(_COLUMNS)
+                writer.writerow(columns)
             writer.writerow(row)
         self._summary_begun = True
+
+
+def _write_map(
+    target: Path,
+    name: str,
+    array: np.ndarray,
+    source: Path,
+    meta: Mapping[str, Any],
+    channel_names: Sequence[str] | None = None,
+) -> None:
+    named = CHANNEL_NAMES in meta and not are_colours(meta[CHANNEL_NAMES])
+    if channel_names is None and named and extension(target) == ".tif":  # a result says what its channel is
+        write_image(target, array[None], source, meta, [name])
+    else:
+        write_image(target, array, source, meta, channel_names)
 
 
 def _absolute(path: str | os.PathLike[str]) -> Path:
@@ -226,15 +303,14 @@ def _own_folder_error(folder: Path) -> ValueError:
 
 
 def _check_grid(
-    source: str, meta: Mapping[str, Any], image: np.ndarray, probability: np.ndarray, cells: np.ndarray
+    source: str, meta: Mapping[str, Any], image: np.ndarray, probability: np.ndarray, cells: np.ndarray, channels: int
 ) -> None:
     """The arrays must still be on the grid of the file, or they could not be laid on it."""
     if extension(source) not in FORMATS:
         raise ValueError(f"cannot write results of {source!r}: the input must be one of {', '.join(FORMATS)}")
-    if probability.shape[0] != 1 or probability.ndim not in (3, 4) or cells.shape != probability.shape:
-        raise ValueError(
-            f"probability and instances must both be 1HW or 1HWD, got {probability.shape} and {cells.shape}"
-        )
+    if probability.ndim not in (3, 4) or probability.shape[0] != channels or cells.shape != (1, *probability.shape[1:]):
+        wanted = "both be 1HW or 1HWD" if channels == 1 else f"be {channels}HW[D] ({channels} classes) and 1HW[D]"
+        raise ValueError(f"probability and instances must {wanted}, got {probability.shape} and {cells.shape}")
     size = probability.shape[1:]
     on_file = tuple(int(n) for n in meta.get(MetaKeys.SPATIAL_SHAPE, image.shape[1:]))
     if image.shape[1:] != size or on_file != size:

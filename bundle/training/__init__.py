@@ -2,6 +2,7 @@
 
 from bundle.training.batch_norm import FreezeBatchNorm
 from bundle.training.cell_choice import ChooseCells
+from bundle.training.confusion import ConfusionMatrix
 from bundle.training.describe_run import DescribeRun
 from bundle.training.divergence import StopDiverged
 from bundle.training.early_stop import StopEarly
@@ -14,6 +15,7 @@ from bundle.training.seeding import SeedEpoch
 
 __all__ = [
     "ChooseCells",
+    "ConfusionMatrix",
     "DescribeRun",
     "FreezeBatchNorm",
     "LoadNetwork",

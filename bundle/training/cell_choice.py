@@ -16,6 +16,7 @@ from ignite.engine import Engine, Events
 
 from bundle import atomic
 from bundle.cells import CellOptions, ProbabilityToInstances
+from bundle.cells.classes import own_probability
 from bundle.metrics.ctc import jaccard_indices
 from bundle.metrics.objects import Detections, detections
 from bundle.tracking.tracker import MLflowTracker
@@ -35,7 +36,8 @@ class ChooseCells:
     Every combination of ``grid`` is measured on all images. ``choice.csv`` lists all of them, the best first, with SEG,
     F1 at an intersection over union of 0.5, and the cells found, missed and invented; ``cells.json`` holds the best as
     an overlay for the configs. Of those within 0.002 of the best score the one that invents the
-    fewest cells wins, then the smallest ``min_size``: SEG itself does not see invented cells.
+    fewest cells wins, then the smallest ``min_size``: SEG itself does not see invented cells. With classes of pixels
+    each class has a choice of its own.
 
     Args:
         folder: where both go; made if absent.
@@ -44,8 +46,10 @@ class ChooseCells:
         by: "seg" or "f1".
         part: of the data; only "validation" is allowed, for what is chosen on others cannot be measured there.
         tracker: of the run; None logs nowhere.
-        probability_key, truth_key: in the evaluator's output, 1HW[D]: probability of cell, and the annotated
-            instances.
+        probability_key, truth_key: in the evaluator's output, 1HW[D]: probability of cell (of ``names``: KHW[D], that
+            of each class), and the annotated instances.
+        names: of the classes, the background's first, where cells are read for each by itself; None: for all together.
+        true_classes_key: of the annotated class of every pixel, 1HW[D].
 
     Raises:
         ValueError: for an empty grid, values that are not allowed, another ``by``, or another part.
@@ -61,6 +65,8 @@ class ChooseCells:
         tracker: MLflowTracker | None = None,
         probability_key: str = "probability_cell",
         truth_key: str = "truth",
+        names: Sequence[str] | None = None,
+        true_classes_key: str = "true_classes",
     ) -> None:
         if by not in _SCORES:
             raise ValueError(f"by must be one of {', '.join(_SCORES)}, got {by!r}")
@@ -83,7 +89,9 @@ class ChooseCells:
         self.tracker = tracker
         self.probability_key = probability_key
         self.truth_key = truth_key
-        self._counts = np.zeros((len(self.settings), 5))
+        self.true_classes_key = true_classes_key
+        self.kinds: Sequence[str | None] = [None] if names is None else names[1:]
+        self._counts = np.zeros((len(self.kinds), len(self.settings), 5))
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
@@ -96,20 +104,39 @@ class ChooseCells:
     def _measure(self, engine: Engine) -> None:
         output: Any = engine.state.output
         for item in output if isinstance(output, list) else [output]:
-            probability, truth = (
-                np.asarray(torch.as_tensor(item[key]).detach().cpu()) for key in (self.probability_key, self.truth_key)
-            )
-            for counts, label in zip(self._counts, self._label, strict=True):
-                cells = label(probability)
-                jaccard = jaccard_indices(truth, cells)
-                counts += jaccard.sum(), len(jaccard), *detections(truth, cells)
+            probability, truth = (self._array(item, key) for key in (self.probability_key, self.truth_key))
+            for number, (name, of_kind) in enumerate(zip(self.kinds, self._counts, strict=True), 1):
+                own, true = probability, truth
+                if name is not None:
+                    classes = self._array(item, self.true_classes_key)
+                    own = own_probability(probability, number)[None]
+                    true = np.where(classes == number, truth, np.minimum(truth, 0))
+                for counts, label in zip(of_kind, self._label, strict=True):
+                    cells = label(own)
+                    jaccard = jaccard_indices(true, cells)
+                    counts += jaccard.sum(), len(jaccard), *detections(true, cells)
+
+    @staticmethod
+    def _array(item: Mapping[str, Any], key: str) -> np.ndarray:
+        return np.asarray(torch.as_tensor(item[key]).detach().cpu())
 
     def __call__(self, engine: Engine) -> None:
         counts = np.asarray(idist.all_reduce(torch.from_numpy(self._counts)))
         if idist.get_rank() > 0:
             return
-        if not counts[0, 1]:
+        known = [kind for kind, of_kind in zip(self.kinds, counts, strict=True) if of_kind[0, 1]]
+        if not known:
             raise ValueError(f"part {self.part!r} has no annotated cell: nothing can be chosen on it")
+        for kind in self.kinds:
+            if kind not in known:
+                logger.warning("part %r has no annotated cell of class %r: nothing is chosen for it", self.part, kind)
+        chosen = {kind: self._ordered(counts[number]) for number, kind in enumerate(self.kinds) if kind in known}
+        self._write(chosen)
+        for kind, rows in chosen.items():
+            self._tell("" if kind is None else f"{kind}: ", rows)
+
+    def _ordered(self, counts: np.ndarray) -> list[dict[str, Any]]:
+        """A row of each setting, the best first."""
         rows = [self._row(setting, row) for setting, row in zip(self.settings, counts, strict=True)]
         enough = max(row[self.by] for row in rows) - _EQUAL
 
@@ -117,12 +144,14 @@ class ChooseCells:
             equal = row[self.by] >= enough
             return not equal, *((row["false"], row["min_size"]) if equal else ()), -row[self.by]
 
-        rows.sort(key=order)
-        self._write(rows)
+        return sorted(rows, key=order)
+
+    def _tell(self, kind: str, rows: Sequence[Mapping[str, Any]]) -> None:
         best = rows[0]
         logger.info(
-            "%s on part %r: %s %.4f, %d cells found, %d missed, %d invented, with %s",
-            f"best of {len(rows)} settings",
+            "%sbest of %d settings on part %r: %s %.4f, %d cells found, %d missed, %d invented, with %s",
+            kind,
+            len(rows),
             self.part,
             self.by.upper(),
             best[self.by],
@@ -140,9 +169,16 @@ class ChooseCells:
         found = Detections(*map(int, counts[2:]))
         return {**vars(setting), "seg": counts[0] / max(counts[1], 1), "f1": found.f1, **found._asdict()}
 
-    def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        atomic.write_csv(self.folder / "choice.csv", rows[0], (row.values() for row in rows))
-        best = {f"cells#{name}": rows[0][name] for name in vars(self.settings[0])}
+    def _write(self, chosen: Mapping[str | None, Sequence[Mapping[str, Any]]]) -> None:
+        (first, rows), *_ = chosen.items()
+        if first is None:
+            atomic.write_csv(self.folder / "choice.csv", rows[0], (row.values() for row in rows))
+            best: dict[str, Any] = {f"cells#{name}": rows[0][name] for name in vars(self.settings[0])}
+        else:
+            listed = [(kind, *row.values()) for kind, of_kind in chosen.items() for row in of_kind]
+            atomic.write_csv(self.folder / "choice.csv", ["class", *rows[0]], listed)
+            options = vars(self.settings[0])
+            best = {"cells_of": {kind: {n: rows[0][n] for n in options} for kind, rows in chosen.items()}}
         atomic.write_json(self.folder / "cells.json", best)
         if self.tracker is not None:
             for name in ("choice.csv", "cells.json"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from bundle.cells import CellOptions, probability_to_instances
 from bundle.data.channels import CHANNEL_NAMES
 from bundle.data.formats import stem
 from bundle.data.stated_channels import are_colours
+from bundle.output.class_pictures import ClassView
 from bundle.output.overlay import shown_channels
 from bundle.output.pictures import file_name, panel_and_boxes, write_panel
 from bundle.tracking.tracker import MLflowTracker
@@ -39,6 +40,9 @@ class PanelHandler:
     - optional "label" 1HW[D], or 2HW[D] with the weight in channel 1 (:func:`bundle.training.batch.prepare_batch`);
       cells of a mask without instances are its connected components,
     - optional "weight" 1HW[D],
+    - of several classes instead of the last two: "cells" and "class_map" 1HW[D], "cell_classes", the class of each
+      cell, and, where there is a truth, "truth" and "true_classes" 1HW[D], as :class:`bundle.cells.FindClassesd` and
+      the validation leave them,
     - optional "name" of the image, as in the data list; else the name of its file and its slice, else its number.
 
     Of volumes the middle slice along the last axis is shown. Every PNG says where its steps lie, so
@@ -52,6 +56,7 @@ class PanelHandler:
         every: validations from one set of pictures to the next, at least 1; the first is always shown.
         options: how cells are found; None: the options' defaults.
         transpose: turn (x, y), as MONAI's readers order the axes, into rows and columns.
+        names: of the classes, the background's first; None: there is one kind of cell.
 
     Raises:
         ValueError: for ``count`` or ``every`` below 1.
@@ -65,6 +70,7 @@ class PanelHandler:
         every: int = 1,
         options: CellOptions | None = None,
         transpose: bool = True,
+        names: Sequence[str] | None = None,
     ) -> None:
         for name, value in (("count", count), ("every", every)):
             if value < 1:
@@ -75,6 +81,7 @@ class PanelHandler:
         self.every = every
         self.options = options
         self.transpose = transpose
+        self.names = names
         self._validations = 0
         self._drawn = 0
         self._warned = False
@@ -108,28 +115,46 @@ class PanelHandler:
         return self.tracker.engine if self.tracker is not None and self.tracker.engine is not None else engine
 
     def _draw(self, item: Mapping[str, Any], epoch: int, of_epoch: str) -> None:
-        probability = self._plane(_probability(item[CommonKeys.PRED]))[0]
-        size = probability.shape
+        prediction = self._plane(item[CommonKeys.PRED])
+        size = prediction.shape[1:]
         image = _centre(self._plane(item[CommonKeys.IMAGE]), size)
         truth = item.get(CommonKeys.LABEL)
         target = None if truth is None else _centre(self._plane(truth), size)
         weight = None if item.get("weight") is None else _centre(self._plane(item["weight"]), size)[0]
         if weight is None and target is not None and len(target) == 2:
             weight = target[1]
+        label = None if target is None else _cells(target[0].astype(np.int64))
+        if self.names is None:
+            classes, probability = None, _probability(prediction)
+            found = probability_to_instances(probability, self.options)
+        else:
+            classes, probability = self._classes(item, self.names), None
+            found = self._plane(item["cells"])[0].astype(np.int64)
+            label = self._plane(item["truth"])[0].astype(np.int64) if "truth" in item else None
         name = _name(item) or f"image{self._drawn:02d}"
         picture, boxes = panel_and_boxes(
             shown_channels(image),
-            None if target is None else _cells(target[0].astype(np.int64)),
+            label,
             weight,
             probability,
-            probability_to_instances(probability, self.options),
+            found,
             title=name + of_epoch,
             colours=are_colours(getattr(item[CommonKeys.IMAGE], "meta", {}).get(CHANNEL_NAMES)),
+            classes=classes,
         )
         path = self.folder / f"{name}_{epoch:04d}.png"
-        write_panel(path, picture, boxes)
+        write_panel(path, picture, boxes, self.names or ())
         if self.tracker is not None:
             self.tracker.log_artifact(path, "pictures")
+
+    def _classes(self, item: Mapping[str, Any], names: Sequence[str]) -> ClassView:
+        found = self._plane(item["class_map"])[0].astype(np.int64)
+        if "true_classes" not in item:
+            return ClassView(names, found, None, item["cell_classes"])
+        truth, kinds = (self._plane(item[key])[0].astype(np.int64) for key in ("truth", "true_classes"))
+        table = np.zeros(int(truth.max(initial=0)) + 1, np.int64)
+        table[truth[truth > 0]] = kinds[truth > 0]
+        return ClassView(names, found, table, np.asarray(item["cell_classes"]))
 
     def _plane(self, tensor: Any) -> np.ndarray:
         """CHW[D] as rows and columns, CHW: of a volume the middle slice."""
@@ -157,10 +182,10 @@ def _decollate(part: Any) -> list[dict[str, Any]]:
     return [{key: value[i] for key, value in columns.items()} for i in range(len(part[CommonKeys.IMAGE]))]
 
 
-def _probability(pred: torch.Tensor) -> torch.Tensor:
+def _probability(pred: np.ndarray) -> np.ndarray:
     if len(pred) not in (1, 2):
         raise ValueError(f"pred must be 2HW[D] logits or 1HW[D] probabilities, got {tuple(pred.shape)}")
-    return pred.float().softmax(dim=0)[1:] if len(pred) == 2 else pred
+    return np.asarray(torch.from_numpy(pred).softmax(dim=0)[1]) if len(pred) == 2 else pred[0]
 
 
 def _centre(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

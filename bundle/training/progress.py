@@ -23,7 +23,9 @@ class Progress:
         metrics: further ones of its metrics to be shown.
     """
 
-    def __init__(self, evaluator: Engine | None = None, metrics: Sequence[str] = ("iou", "seg")) -> None:
+    def __init__(
+        self, evaluator: Engine | None = None, metrics: Sequence[str] = ("iou", "seg", "iou/mean", "seg/mean")
+    ) -> None:
         self.evaluator = evaluator
         self.metrics = tuple(metrics)
         self._bar: tqdm | None = None

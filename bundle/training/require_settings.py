@@ -63,7 +63,7 @@ _ALLOWED = {
     "optimizer#momentum": _Range(0, 1, whole=False, open=False),
     "freeze_norm_after": _SHARE,
     "elastic#sigma": _Range(whole=False, unit=" px (0: no deformation)"),
-    "separate_touching#width": _Range(1, unit=" px"),
+    "separate_touching#width": _Range(unit=" px (0: none)"),
     "weight_map#w0": _Range(whole=False, unit=" (0: no border weight)"),
     "weight_map#sigma": _Range(whole=False, open=True, unit=" px", hint="5, as in the paper, is the default"),
     "train#dataloader#batch_size": _COUNT,

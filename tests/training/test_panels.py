@@ -54,8 +54,8 @@ def drawn(monkeypatch):
     """What the handler asks to be drawn, instead of the slow drawing."""
     calls = []
 
-    def record(*arrays, title, colours):
-        calls.append((*arrays, title))
+    def record(*arrays, title, colours, classes=None):
+        calls.append((*arrays, title) if classes is None else (*arrays, title, classes))
         return np.zeros((2, 2, 3), np.uint8), {}
 
     monkeypatch.setattr(panels, "panel_and_boxes", record)
@@ -184,3 +184,17 @@ def test_a_picture_that_fails_does_not_stop_the_validation(tmp_path, caplog):
         "no picture of this validation: ValueError: pred must be 2HW[D] logits or 1HW[D] probabilities, got (5, 4, 4)"
     ]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_several_classes_what_was_found_of_each_is_drawn(tmp_path, drawn):
+    cells, kinds = torch.tensor([[[0, 1, 2], [0, 1, 2]]]), torch.tensor([[[0, 2, 1], [0, 2, 1]]])
+    item = {"image": torch.rand(1, 2, 3), "pred": torch.rand(3, 2, 3), "class_map": kinds, "cells": cells}
+    item |= {"cell_classes": np.array([0, 2, 1]), "truth": cells * 2 - 1, "true_classes": kinds}
+    validate(PanelHandler(tmp_path, names=("ground", "a", "b")), [[item]])
+    ((_, label, _, probability, found, _, classes),) = drawn
+    assert probability is None
+    np.testing.assert_array_equal(label, (cells[0] * 2 - 1).T)
+    np.testing.assert_array_equal(found, cells[0].T)
+    np.testing.assert_array_equal(classes.found, kinds[0].T)
+    np.testing.assert_array_equal(classes.of_cells, [0, 2, 1])
+    assert classes.of_truth[[1, 3]].tolist() == [2, 1]

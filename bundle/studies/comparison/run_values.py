@@ -62,4 +62,4 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def _is_metric(name: str) -> bool:
-    return not name.rpartition("/")[2].startswith("best_")
+    return not name.partition("/")[2].startswith("best_")
