@@ -8,6 +8,7 @@ cannot have that: it gets the whole image at once, or an error.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from typing import Any
@@ -27,6 +28,8 @@ from bundle.inference.tile_cost import TileCost, free_memory, parse_bytes
 from bundle.inference.tta import averaged, require_tta, turned_plane
 
 __all__ = ["OverlapTileInferer"]
+
+logger = logging.getLogger(__name__)
 
 #: bytes that tiles take at most on a CPU where no bound is given: larger ones gain little
 _ENOUGH = 3 * 2**30
@@ -97,6 +100,7 @@ class OverlapTileInferer(Inferer):
         self.progress = progress
         self.probability_of = probability_of
         self._costs: dict[Any, TileCost] = {}
+        self._mentioned = False
 
     @torch.no_grad()
     def __call__(
@@ -233,6 +237,7 @@ class OverlapTileInferer(Inferer):
         if tile_size is None:
             tile_size = self.choose_tile(size, image.shape[1], network, image.device, image.shape[0])
         plan = geometry.plan(size, tile_size)
+        self._mention_thin(size, geometry)
         output: torch.Tensor | None = None
         for batch, tile in self._walk(plan, image.shape[0]):
             logits = run(_cut(image[batch : batch + 1], tile))
@@ -247,6 +252,20 @@ class OverlapTileInferer(Inferer):
             _inside(output[batch], tile.output).copy_(_inside(logits[0], tile.crop))
         assert output is not None  # a plan has at least one tile
         return output
+
+    def _mention_thin(self, size: tuple[int, ...], geometry: Geometry) -> None:
+        """Say once that a volume is thinner than what the network sees beside it."""
+        thin = [
+            axis for axis, (n, margin) in enumerate(zip(size, geometry.margins(len(size)), strict=True)) if n <= margin
+        ]
+        if len(size) < 3 or not thin or self._mentioned:
+            return
+        self._mentioned = True
+        logger.warning(
+            "a volume of %s voxels is thinner along axis %s than the margin of %s: what the network sees beyond is "
+            "mirrored, several times where needed",
+            " x ".join(map(str, size)), " and ".join(map(str, thin)), geometry.margins(len(size)),
+        )  # fmt: skip
 
     def _walk(self, plan: TilePlan, batch_size: int) -> Iterator[tuple[int, Tile]]:
         pairs = ((batch, tile) for batch in range(batch_size) for tile in plan)
