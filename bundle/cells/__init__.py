@@ -3,11 +3,13 @@
 from bundle.cells.classes import FindClassesd
 from bundle.cells.instances import ProbabilityToInstances, ProbabilityToInstancesd, probability_to_instances
 from bundle.cells.options import CellOptions
+from bundle.cells.sizes import cell_sizes
 
 __all__ = [
     "CellOptions",
     "FindClassesd",
     "ProbabilityToInstances",
     "ProbabilityToInstancesd",
+    "cell_sizes",
     "probability_to_instances",
 ]

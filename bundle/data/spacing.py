@@ -13,10 +13,12 @@ from bundle.data.item import Item
 from bundle.data.pixel_size import pixel_size
 from bundle.geometry import relative_spacing
 
-__all__ = ["require_spacing", "spacing_of", "stated_spacing", "warn_of_other_spacing"]
+__all__ = ["VOXEL_SPACING", "require_spacing", "spacing_of", "stated_spacing", "warn_of_other_spacing"]
 
 logger = logging.getLogger(__name__)
 
+#: in the meta data of a volume: its spacing (x, y, z), µm, or None where nobody states it
+VOXEL_SPACING = "voxel_spacing"
 #: how far relative spacings may be apart and still count as one
 _ALIKE = 0.1
 #: µm in the units of NIfTI

@@ -6,6 +6,7 @@ import csv
 import logging
 import os
 from collections.abc import Hashable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_
 from PIL import Image
 
 from bundle.atomic import replacing, require_writable, write_csv
+from bundle.cells import cell_sizes
 from bundle.data.channels import CHANNEL_NAMES
 from bundle.data.formats import extension, stem
 from bundle.data.pixel_size import pixel_size
+from bundle.data.spacing import VOXEL_SPACING
 from bundle.data.stated_channels import are_colours, stated_channels
 from bundle.output.class_pictures import class_colours
 from bundle.output.formats import FORMATS, pixel_size_options, write_image
@@ -47,7 +50,11 @@ class SegmentationWriter(Transform):
     - ``<stem>_classes.<ext>``: the class of every pixel, uint8, in the order of the names,
     - ``<stem>_cells.csv``: number, class and size of every cell, and the overlay in the colours of the classes,
 
-    and one row in ``summary.csv`` (areas in px, in voxels of a volume; of a stack labelled slice by slice the cells of
+    of a volume that a 3D network saw (its meta data have :data:`bundle.data.spacing.VOXEL_SPACING`) also
+
+    - ``<stem>_cells.csv``: number, class where there are several, voxels, µm^3 and centre (voxels) of every cell,
+
+    and one row in ``summary.csv`` (areas in px, in voxels of a volume, and then in µm^3, too; of a stack labelled slice by slice the cells of
     all slices; of several classes also the cells of each class and the share of pixels that is of it). PNG, JPEG, BMP
     and TIFF become TIFF, and a stack stays a stack of as many pages; NIfTI becomes ``.nii.gz`` with its affine and
     header; MHA and MHD become ``.mha`` with spacing, origin and direction.
@@ -132,9 +139,11 @@ class SegmentationWriter(Transform):
         path = _absolute(source)  # not resolved: a link has the name that a person gave it
         base = self._base(path, meta.get(ImageMetaKey.PATCH_INDEX))
         written = self._write(base, path, meta, image, probability, cells[0], class_of)
-        if class_map is not None and class_of is not None:
-            written |= self._write_classes(base, path, meta, class_map[0], cells[0], class_of)
-        self._summarise(path, base, cells[0], class_map, class_of)
+        if class_map is not None:
+            written |= self._write_classes(base, path, meta, class_map[0])
+        if class_of is not None or VOXEL_SPACING in meta:
+            written["cell_table"] = self._write_table(base, cells[0], class_of, meta)
+        self._summarise(path, base, cells[0], meta, class_map, class_of)
         _logger.info("%s -> %s", source, ", ".join(Path(name).name for name in written.values()))
         d[self.output_key] = written
         return d
@@ -181,21 +190,24 @@ class SegmentationWriter(Transform):
         return written
 
     def _write_classes(
-        self,
-        base: Path,
-        source: Path,
-        meta: Mapping[str, Any],
-        class_map: np.ndarray,
-        cells: np.ndarray,
-        class_of: np.ndarray,
+        self, base: Path, source: Path, meta: Mapping[str, Any], class_map: np.ndarray
     ) -> dict[str, str]:
         target = base.with_name(f"{base.name}_classes{FORMATS[str(extension(source))]}")
         _write_map(target, "classes", class_map.astype(np.uint8, copy=False), source, meta)
-        table = base.with_name(f"{base.name}_cells.csv")
-        sizes, names = np.bincount(cells.ravel(), minlength=len(class_of)), self.class_names or ()
-        rows = [(number, names[class_of[number]], int(sizes[number])) for number in range(1, len(class_of))]
-        write_csv(table, ("instance", "class", "area_px"), rows)
-        return {"classes": str(target), "cell_classes": str(table)}
+        return {"classes": str(target)}
+
+    def _write_table(
+        self, base: Path, cells: np.ndarray, class_of: np.ndarray | None, meta: Mapping[str, Any]
+    ) -> str:
+        volume, names = VOXEL_SPACING in meta, self.class_names or ()
+        head = ("instance", *(["class"] if class_of is not None else []))
+        head += ("voxels", "volume_um3", "x", "y", "z") if volume else ("area_px",)
+        rows = []
+        for one in cell_sizes(cells, meta.get(VOXEL_SPACING)):
+            kind = [] if class_of is None else [names[class_of[one.cell]]]
+            sizes = (one.voxels, one.volume_um3, *one.centre) if volume else (one.voxels,)
+            rows.append((one.cell, *kind, *sizes))
+        return str(write_csv(base.with_name(f"{base.name}_cells.csv"), head, rows, digits=6))
 
     def _write_overlays(
         self,
@@ -235,6 +247,7 @@ class SegmentationWriter(Transform):
         source: Path,
         base: Path,
         cells: np.ndarray,
+        meta: Mapping[str, Any],
         class_map: np.ndarray | None = None,
         class_of: np.ndarray | None = None,
     ) -> None:
@@ -257,6 +270,10 @@ class SegmentationWriter(Transform):
         )
         columns: tuple[str, ...] = _COLUMNS
         names = self.class_names or ()
+        if VOXEL_SPACING in meta:
+            spacing = meta[VOXEL_SPACING]
+            columns += ("mean_cell_volume_um3",)
+            row += (f"{foreground * prod(spacing) / count:.6g}" if count and spacing else "",)
         if class_map is not None and class_of is not None:
             of_cells = np.bincount(class_of[1:], minlength=len(names))
             of_pixels = np.bincount(class_map.ravel(), minlength=len(names)) / class_map.size

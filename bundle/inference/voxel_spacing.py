@@ -1,0 +1,44 @@
+"""The spacing of a volume at inference: noted for the sizes of cells, and compared with that of the training."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from bundle.data.spacing import VOXEL_SPACING, require_spacing, stated_spacing, warn_of_other_spacing
+
+__all__ = ["VoxelSpacingd"]
+
+
+class VoxelSpacingd(MapTransform):
+    """Note the spacing of volumes (x, y, z), µm, in their meta data; None where nobody states it.
+
+    A volume whose voxels have another shape or size than those of the training is mentioned in the log.
+
+    Args:
+        keys: of the volumes, CHWD, as :class:`bundle.data.loading.LoadSliced` reads them.
+        spacing: given by a person, for all; None takes what each file states.
+        trained: that of the training, where it is known.
+
+    Raises:
+        ValueError: for another ``spacing``.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, spacing: Sequence[float] | None = None, trained: Sequence[float] | None = None
+    ) -> None:
+        super().__init__(keys)
+        self.spacing = None if spacing is None else require_spacing(spacing)
+        self.trained = trained
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        for key in self.key_iterator(dict(data)):
+            image = data[key]
+            path = str(image.meta.get("filename_or_obj", ""))
+            found = self.spacing or stated_spacing(path)
+            warn_of_other_spacing(path, found, self.trained)
+            image.meta[VOXEL_SPACING] = found
+        return dict(data)
