@@ -89,6 +89,8 @@ class DescribeRun:
             **_classes(parser),
             "config": config,
         }
+        if parser is not None and "voxel_spacing" in parser:
+            self._card.setdefault("image", {})["spacing"] = parser.get_parsed_content("voxel_spacing")
         write_card(self.run_dir / "card.json", self._card)
 
     def _data(self) -> dict[str, Any]:
