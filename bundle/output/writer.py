@@ -54,10 +54,10 @@ class SegmentationWriter(Transform):
 
     - ``<stem>_cells.csv``: number, class where there are several, voxels, µm^3 and centre (voxels) of every cell,
 
-    and one row in ``summary.csv`` (areas in px, in voxels of a volume, and then in µm^3, too; of a stack labelled slice by slice the cells of
-    all slices; of several classes also the cells of each class and the share of pixels that is of it). PNG, JPEG, BMP
-    and TIFF become TIFF, and a stack stays a stack of as many pages; NIfTI becomes ``.nii.gz`` with its affine and
-    header; MHA and MHD become ``.mha`` with spacing, origin and direction.
+    and one row in ``summary.csv`` (areas in px, in voxels of a volume, and then in µm^3, too; of a stack labelled slice
+    by slice the cells of all slices; of several classes also the cells of each class and the share of pixels that is of
+    it). PNG, JPEG, BMP and TIFF become TIFF, and a stack stays a stack of as many pages; NIfTI becomes ``.nii.gz`` with
+    its affine and header; MHA and MHD become ``.mha`` with spacing, origin and direction.
     MONAI's readers hand images over as (x, y[, z]); files are written so that a pixel has the position it has in the
     input file. They appear whole or not at all.
 
@@ -196,9 +196,7 @@ class SegmentationWriter(Transform):
         _write_map(target, "classes", class_map.astype(np.uint8, copy=False), source, meta)
         return {"classes": str(target)}
 
-    def _write_table(
-        self, base: Path, cells: np.ndarray, class_of: np.ndarray | None, meta: Mapping[str, Any]
-    ) -> str:
+    def _write_table(self, base: Path, cells: np.ndarray, class_of: np.ndarray | None, meta: Mapping[str, Any]) -> str:
         volume, names = VOXEL_SPACING in meta, self.class_names or ()
         head = ("instance", *(["class"] if class_of is not None else []))
         head += ("voxels", "volume_um3", "x", "y", "z") if volume else ("area_px",)

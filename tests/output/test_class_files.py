@@ -43,7 +43,7 @@ def test_tiff_names_its_channels(shape, tmp_path):
     np.testing.assert_allclose(found, [array / 255, array / 510, 1 - array / 170], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(tifffile.imread(files["classes"]), array % 4 % 3)
     assert tifffile.imread(files["classes"]).dtype == np.uint8
-    with open(files["cell_classes"]) as stream:
+    with open(files["cell_table"]) as stream:
         rows = list(csv.DictReader(stream))
     assert [row["class"] for row in rows] == ["round cell", "rod", "round cell"]
     assert [int(row["area_px"]) for row in rows] == [int((array % 4 == n).sum()) for n in (1, 2, 3)]
