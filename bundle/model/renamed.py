@@ -133,9 +133,14 @@ def translated(where: str, values: Mapping[str, Any]) -> dict[str, Any]:
         if entry is None:
             found[name] = value
         elif entry.new not in values:
-            never = entry.new == "freeze_norm_after" and value in (1, "1", "1.0")
-            found[entry.new] = ("null" if isinstance(value, str) else None) if never else value
+            found[entry.new] = _value(entry.new, value)
     return found
+
+
+def _value(name: str, value: Any) -> Any:
+    if name == "freeze_norm_after" and value in (1, "1", "1.0"):
+        return "null" if isinstance(value, str) else None
+    return "all" if name.split("#")[-1] == "channels" and value == "refuse" else value
 
 
 def require_current_names(arguments: Sequence[str] | None = None) -> None:

@@ -88,6 +88,8 @@ def test_what_is_read_is_translated():
     assert translated("cells", {"grow": 1, "threshold": 0.5}) == {"close_gaps": 1, "threshold": 0.5}
     assert translated("cells", {"grow": 1, "close_gaps": 2}) == {"close_gaps": 2}
     assert translated("option", {"weigh#1#w0": 0.0, "seed": 1}) == {"weight_map#w0": 0.0, "seed": 1}
+    assert translated("option", {"rgb": "refuse"}) == {"channels": "all"}
+    assert translated("option", {"rgb": "luminance"}) == {"channels": "luminance"}
 
 
 def test_the_changelog_has_the_whole_table():
