@@ -83,6 +83,8 @@ def _differing(earlier: Mapping[str, Any], now: Mapping[str, str]) -> dict[str, 
     else:  # of version 0.1: references and modules of its configs are others today
         earlier = _of_version_0_1(earlier)
         names = {name: value for name, value in now.items() if name in earlier and not value.startswith(("@", "$"))}
+        if now.get("channels") == "null":  # of an evaluation: those of the training, which is compared as well
+            names.pop("channels", None)
     both = {name: (earlier.get(name, "absent"), now.get(name, "absent")) for name in names}
     return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
 
