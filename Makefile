@@ -18,6 +18,7 @@ help:
 	@echo "make sbom         a list of all installed packages, sbom.json"
 	@echo "make label        start MONAI Label on http://127.0.0.1:8000 over the images of STUDIES=DIR"
 	@echo "make test-label   install MONAI Label beside it all, and ask its real server everything"
+	@echo "make test-crash   a fault in every access to a file, full disks, signals: an hour on two cores"
 	@echo "make figures      draw the pictures of docs/images again"
 
 # torch comes first and pinned, so that nothing that follows replaces it; which build of it, CPU or CUDA, is for pip's
@@ -135,9 +136,11 @@ label: label-check
 test-label: install label-install
 	LABEL_PYTHON=$(abspath $(LABEL_BIN)/python) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/label
 
-# damaged files and interrupted work at length: what make test has a sample of
+# CRASH_EVERY=10 takes each tenth access; says how many there were
 test-crash: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/crash
+	CRASH_EVERY=$(CRASH_EVERY) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -rP -m crash tests/crash
+
+CRASH_EVERY ?= 1
 
 clean:
 	rm -rf $(VENV) $(LABEL_VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info

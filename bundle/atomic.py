@@ -13,13 +13,15 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 __all__ = [
+    "append_csv",
+    "cannot_be_written",
     "remove_leftovers",
     "replacing",
     "require_writable",
@@ -40,20 +42,32 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Until then, and for good when the block fails or the process is killed, ``path`` stays as it was. The block makes a
     file, or a folder, which takes the place of nothing or of an empty folder. It is called as ``path`` is, in a hidden
     folder beside it: libraries choose a format by the suffix, and nobody takes half a file for one of the others.
+
+    Raises:
+        OSError: of the kind and number of the failure, in the block or here; one sentence that names ``path``.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.with_name(f".{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.part")
-    folder.mkdir()
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
         part = folder / path.name
         yield part
         if part.is_file():
             with part.open("r+b") as file:
                 os.fsync(file.fileno())
         os.replace(part, path)
+    except OSError as error:
+        raise cannot_be_written(path, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def cannot_be_written(path: str | os.PathLike[str], error: OSError) -> OSError:
+    """The error as one of its kind and number, whose message names ``path`` in a sentence."""
+    told = type(error)(f"{path} cannot be written ({error.strerror or error})")
+    told.errno = error.errno
+    return told
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -89,9 +103,33 @@ def write_csv(
     return Path(path)
 
 
-def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove what processes of this machine were about to write in ``folder`` when they were killed."""
-    for part in Path(folder).glob(f".{_HOST}-*.part"):
+def append_csv(
+    path: str | os.PathLike[str], head: Iterable[str], rows: Iterable[Iterable[Any]], fresh: bool = False
+) -> None:
+    """Add rows at the end of a table, or none of them; where there is none, or ``fresh``, make it in one step."""
+    path = Path(path)
+    before = path.stat().st_size if path.is_file() and not fresh else 0
+    text: Any = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+    if before == 0:
+        with replacing(path) as part, part.open("w", **text) as stream:
+            csv.writer(stream).writerows([head, *rows])
+        return
+    try:
+        with path.open("a", **text) as stream:
+            csv.writer(stream).writerows(rows)
+    except OSError as error:
+        with suppress(OSError):
+            os.truncate(path, before)
+        raise cannot_be_written(path, error) from error
+
+
+def remove_leftovers(folder: str | os.PathLike[str], below: bool = False) -> None:
+    """Remove what processes of this machine were about to write in ``folder`` when they were killed.
+
+    Args:
+        below: also in all folders below it.
+    """
+    for part in (Path(folder).rglob if below else Path(folder).glob)(f".{_HOST}-*.part"):
         found = re.fullmatch(rf"\.{_HOST}-(\d+)-\w+\.part", part.name)
         # one's own number was another's: before this process writes, or in another container
         if found and (int(found[1]) == os.getpid() or not psutil.pid_exists(int(found[1]))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import inspect
 import logging
 import os
@@ -31,6 +32,10 @@ __all__ = [
 _ROOT = Path(__file__).resolve().parent.parent
 _VARIABLE = "SEAMLESS_TRACEBACK"
 _FEW = 12
+#: closed, full or broken: no error of a program
+_OF_THE_SYSTEM = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO,
+)  # fmt: skip
 
 
 def did_you_mean(name: object, known: Iterable[str], prefix: str = "") -> str:
@@ -57,9 +62,10 @@ def explain_errors() -> None:
     """From now on an error that this bundle raised ends the process with its message alone.
 
     MONAI's parser wraps every error in "Failed to instantiate component ..." and Python prints a chain of
-    tracebacks, in which the one sentence that helps is lost. Errors of other origin keep their traceback, and so
-    do all with the environment variable SEAMLESS_TRACEBACK=1. It is the first thing of ours that a command calls, and
-    says in one line what is starting; a second call does nothing.
+    tracebacks, in which the one sentence that helps is lost. So does a file that the system refuses: closed, on a
+    full disk, or on a broken one. Errors of other origin keep their traceback, and so do all with the environment
+    variable SEAMLESS_TRACEBACK=1. It is the first thing of ours that a command calls, and says in one line what is
+    starting; a second call does nothing.
     """
     if sys.excepthook is _hook:
         return
@@ -73,11 +79,24 @@ def explain_errors() -> None:
 
 
 def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    cause = own_cause(error)
-    if cause is None or os.environ.get(_VARIABLE):
+    told = _sentence(error)
+    if told is None or os.environ.get(_VARIABLE):
         sys.__excepthook__(kind, error, trace)
     else:
-        print(f"\nerror: {cause}\n(set {_VARIABLE}=1 for the traceback)", file=sys.stderr)
+        print(f"\nerror: {told}\n(set {_VARIABLE}=1 for the traceback)", file=sys.stderr)
+
+
+def _sentence(error: BaseException) -> str | None:
+    """What a person reads: what this bundle raised, or which file the system refuses; None for any other error."""
+    before: BaseException | None
+    cause, before = own_cause(error), error
+    while cause is None and before is not None:
+        if isinstance(before, OSError) and before.errno in _OF_THE_SYSTEM and before.filename:
+            cause = before
+        before = before.__cause__ or before.__context__
+    if isinstance(cause, OSError) and cause.filename and cause.strerror:
+        return f"{cause.filename} cannot be read or written ({cause.strerror})"
+    return None if cause is None else str(cause)
 
 
 def own_cause(error: BaseException) -> BaseException | None:

@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -68,11 +68,19 @@ class SharedStore(LocalDatastore):
                 raise ImageNotFoundException(f"Image {image_id} not found")
             _, extension = self._to_id(os.path.basename(label_filename))
             name = self._filename(image_id, extension)
-            with replacing(Path(self._datastore.label_path(label_tag), name)) as part:
-                shutil.copyfile(label_filename, part)
+            target, before = Path(self._datastore.label_path(label_tag), name), dict(image.labels)
             info = {**(label_info or {}), "ts": int(time.time()), "name": name}
-            image.labels[label_tag] = DataModel(info=info, ext=extension)
-            self._update_datastore_file()
+            try:
+                with replacing(target) as part:
+                    shutil.copyfile(label_filename, part)
+                    image.labels[label_tag] = DataModel(info=info, ext=extension)
+                    self._update_datastore_file()  # before the label gets its name: that fails last
+            except OSError:
+                image.labels.clear()
+                image.labels.update(before)
+                with suppress(OSError):  # it may hold the entry already
+                    self._update_datastore_file()
+                raise
         return image_id
 
     def _update_datastore_file(self, lock: bool = True) -> None:

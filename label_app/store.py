@@ -27,7 +27,7 @@ class CheckedStore(SharedStore):
 
     A label that cannot be read, is of another size than its image, has axes that run another way, holds anything but
     whole numbers, or nothing that is annotated is refused with status 422; one that was there before stays. What an
-    accepted one holds is noted in its info (:data:`FOUND`).
+    accepted one holds is noted in its info (:data:`FOUND`). One that cannot be written is refused with 507.
     """
 
     #: number of cells, px that nobody annotated, their value in the file, and what looks wrong but may be meant
@@ -49,7 +49,10 @@ class CheckedStore(SharedStore):
             raise HTTPException(422, f"the label of image {image_id!r} was not saved: {error}") from error
         with self.changing():
             before = self.get_label_uri(image_id, label_tag)
-            label_id = super().save_label(image_id, label_filename, label_tag, info)
+            try:
+                label_id = super().save_label(image_id, label_filename, label_tag, info)
+            except OSError as error:
+                raise HTTPException(507, f"the label of image {image_id!r} was not saved: {error}") from error
             if before and before != self.get_label_uri(image_id, label_tag):
                 Path(before).unlink(missing_ok=True)  # of another format: it would come back when this one is deleted
         return label_id

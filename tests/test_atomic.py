@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import errno
 import os
 import platform
 import re
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.atomic import remove_leftovers, replacing, require_writable, write_csv, write_json, write_text
+from bundle.atomic import append_csv, remove_leftovers, replacing, require_writable, write_csv, write_json, write_text
 
 
 def fill(path: Path) -> None:
@@ -27,7 +29,7 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path) -> None:
         part.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(OSError, match=rf"^{path} cannot be written \(full\)$"):
         fill(path)
     assert path.read_text() == "new"
     assert list(path.parent.iterdir()) == [path]
@@ -59,6 +61,42 @@ def test_a_table(tmp_path) -> None:
     assert (tmp_path / "a.csv").read_text() == 'name,value\n"x, y",0.5\nz,\n3,\nw,0.333333\n'
 
 
+def test_a_failure_keeps_its_kind_and_names_the_file(tmp_path) -> None:
+    told = rf"^{tmp_path / 'a'} cannot be written \(Permission denied\)$"
+    with pytest.raises(PermissionError, match=told) as failed, replacing(tmp_path / "a"):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "elsewhere")
+    assert failed.value.errno == errno.EACCES
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match=r"file/b/a cannot be written \(Not a directory\)$"):
+        write_text(tmp_path / "file" / "b" / "a", "")
+
+
+def test_rows_are_added_all_or_none(tmp_path, monkeypatch) -> None:
+    table = tmp_path / "a.csv"
+    append_csv(table, ["name", "value"], [["x", 1]])
+    append_csv(table, ["name", "value"], [["y", 2], ["z", 3]])
+    whole = table.read_text()
+    assert whole == "name,value\nx,1\ny,2\nz,3\n"
+
+    class Half:
+        def __init__(self, stream):
+            self.stream = stream
+
+        def writerows(self, rows):
+            self.stream.write("half a r")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(csv, "writer", Half)
+    for fresh in (False, True):
+        with pytest.raises(OSError, match=rf"^{table} cannot be written \(No space left on device\)$"):
+            append_csv(table, ["name", "value"], [["w", 4]], fresh=fresh)
+        assert table.read_text() == whole
+    monkeypatch.undo()
+    append_csv(table, ["name", "value"], [["w", 4]], fresh=True)
+    assert table.read_text() == "name,value\nw,4\n"
+    assert list(tmp_path.iterdir()) == [table]
+
+
 def test_a_folder_is_tried_before_anything_is_computed(tmp_path) -> None:
     assert require_writable(tmp_path / "deep" / "er") == tmp_path / "deep" / "er"
     assert not list((tmp_path / "deep" / "er").iterdir())
@@ -87,5 +125,9 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path) -> Non
     for name in gone + kept:
         (tmp_path / name).mkdir()
         (tmp_path / name / "last.pt").touch()
+    (tmp_path / "below" / gone[0]).mkdir(parents=True)
     remove_leftovers(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*kept, "below"])
+    assert list((tmp_path / "below").iterdir())
+    remove_leftovers(tmp_path, below=True)
+    assert not list((tmp_path / "below").iterdir())

@@ -1,10 +1,13 @@
 """The first line of a command says what is starting."""
 
+import errno
 import logging
+import os
 import sys
 
 import pytest
 
+from bundle import console
 from bundle.console import explain_errors, true_or_false
 
 
@@ -28,3 +31,24 @@ def test_what_is_starting_is_said_in_one_line(monkeypatch, caplog, words, line):
 @pytest.mark.parametrize(("value", "expected"), [(True, True), ("true", True), ("False", False), (False, False)])
 def test_true_or_false(value, expected):
     assert true_or_false(value, "resume") is expected
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.EACCES, "error: /a/file cannot be read or written (Permission denied)"),
+        (errno.ENOSPC, "error: /a/file cannot be read or written (No space left on device)"),
+        (errno.ENOENT, None),  # of a file that was expected to be there, and so a defect
+    ],
+)
+def test_a_file_that_the_system_refuses(number: int, told: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        try:
+            raise OSError(number, os.strerror(number), "/a/file")
+        except OSError as error:
+            raise RuntimeError("Failed to instantiate component") from error
+    except RuntimeError as error:
+        console._hook(type(error), error, error.__traceback__)
+    said = capsys.readouterr().err
+    assert ("Traceback" in said) == (told is None)
+    assert told is None or told in said.splitlines()

@@ -5,7 +5,6 @@ The processes are forked from one that has imported everything, for that takes l
 
 from __future__ import annotations
 
-import csv
 import os
 import random
 import re
@@ -14,14 +13,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import monai.bundle
 import pytest
 import torch
 from ignite.engine import Engine, Events
@@ -32,91 +28,18 @@ from bundle.model import checkpoints
 from bundle.tracking import mlflow_run, mlflow_store, sqlite_uri
 from bundle.training import SaveRun
 from bundle.training.interruption import StopRequest
-from tests.conftest import ROOT, TINY
-from tests.warm import log_to, warm
-
-OPTIONS = {**TINY, "max_epochs": 3}
-
-
-def train(log: Path, options: dict[str, Any], prepare: Callable[[], None] | None) -> None:
-    """What a process does: the command line's training, with whatever ``prepare`` changes."""
-    log_to(log)
-    torch.set_num_threads(1)
-    if prepare is not None:
-        prepare()
-    configs = {"config_file": str(ROOT / "configs/train.json"), "logging_file": str(ROOT / "configs/logging.conf")}
-    monai.bundle.run("training", **configs, bundle_root=str(ROOT), **options)
-
-
-class Bench:
-    """Starts trainings, and compares what is left of them with one that nobody interrupted."""
-
-    def __init__(self, folder: Path, cells: Path, context: ForkServerContext) -> None:
-        self.folder, self.context = folder, context
-        self.options = {**OPTIONS, "dataset_dir": str(cells), "output_dir": str(folder / "runs")}
-
-    def start(self, name: str, prepare: Callable[[], None] | None = None, **options: Any) -> Any:
-        model = str(self.folder / f"{name}.pt")
-        wanted = {**self.options, "model_file": model, "run_name": name, **options}
-        process = self.context.Process(target=train, args=(self.folder / f"{name}.log", wanted, prepare))
-        process.start()
-        return process
-
-    def run(self, name: str, prepare: Callable[[], None] | None = None, **options: Any) -> int:
-        process = self.start(name, prepare, **options)
-        process.join()
-        return process.exitcode
-
-    def require_readable(self, name: str, folder: Path | None = None) -> None:
-        for file in [*(folder or self.folder / "runs" / name).glob("*.pt"), *self.folder.glob(f"{name}.pt")]:
-            checkpoints.read(file)
-
-    def require_same(self, name: str, whole: str, folder: Path | None = None) -> None:
-        found, expected = folder or self.folder / "runs" / name, self.folder / "runs" / whole
-        for file in ("last.pt", "best.pt"):
-            require_equal(checkpoints.read(found / file), checkpoints.read(expected / file))
-        require_equal(checkpoints.read(self.folder / f"{name}.pt"), checkpoints.read(self.folder / f"{whole}.pt"))
-        assert history(found) == history(expected)
-        assert not list(found.glob(".*.part")) + list(self.folder.glob(".*.part"))
-
-    def said(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text()
-
-    def mlflow_status(self, name: str) -> list[str]:
-        """Of all MLflow runs of this name, of which there should be one."""
-        client = mlflow.MlflowClient(sqlite_uri(self.folder / "runs"))
-        found = [run for e in client.search_experiments() for run in client.search_runs([e.experiment_id])]
-        return [run.info.status for run in found if run.info.run_name == name]
-
-
-def require_equal(found: Any, expected: Any) -> None:
-    """Bit for bit."""
-    if isinstance(expected, torch.Tensor):
-        assert found.dtype == expected.dtype
-        assert found.contiguous().numpy().tobytes() == expected.contiguous().numpy().tobytes()
-    elif isinstance(expected, dict):
-        assert found.keys() == expected.keys()
-        for key in expected:
-            require_equal(found[key], expected[key])
-    else:
-        assert found == expected
-
-
-def history(run_dir: Path) -> list[tuple[str, ...]]:
-    """All values but times, which no two runs share."""
-    with (run_dir / "history.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        (row["iteration"], row["epoch"], row["name"], row["value"])
-        for row in rows
-        if not row["name"].startswith("train/seconds_")
-    ]
+from tests.conftest import ROOT
+from tests.crash.bench import Bench
+from tests.crash.io_faults import arm
+from tests.crash.sentences import require_one_sentence
+from tests.crash.whole_files import require_whole
+from tests.warm import warm
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> Bench:
-    with warm("tests.test_survival") as context:
-        made = Bench(tmp_path_factory.mktemp("survival"), cells, context)
+    with warm("tests.test_survival", "tests.crash.bench") as context:
+        made = Bench(tmp_path_factory.mktemp("survival"), cells, context, max_epochs=3)
         assert made.run("whole") == 0, made.said("whole")
     return made
 
@@ -249,6 +172,23 @@ def test_killed_at_the_worst_moments(bench: Bench, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*.part"))
 
 
+def test_accesses_that_fail(bench: Bench) -> None:
+    """Three of all those of ``make test-crash``, one after the other in one run."""
+    run_dir = bench.folder / "runs" / "faulty"
+    for kind, which in (
+        ("EIO", ("write", "best.pt")),
+        ("ENOSPC", ("open", "last.pt")),
+        ("EIO", ("replace", "card.json")),
+    ):
+        prepare = partial(arm, [run_dir], bench.folder / "faulty.io", kind, which)
+        assert bench.run("faulty", prepare, resume=True) == 1, bench.said("faulty")
+        said = require_one_sentence(bench.said("faulty"), bench.folder)
+        assert f"error: {run_dir / which[1]} cannot be written" in said
+        require_whole(run_dir)
+    assert bench.run("faulty", resume=True) == 0, bench.said("faulty")
+    bench.require_same("faulty", "whole")
+
+
 def interrupt_step(number: int, wanted: int) -> None:
     """A signal in the middle of a step, when the gradients are there and the weights still the old ones."""
     step, calls = torch.optim.SGD.step, []
@@ -377,7 +317,7 @@ def test_a_full_disk(bench: Bench, wide: dict[str, Any], tmp_path: Path) -> None
 
 def require_full(said: str, run_dir: Path, reason: str) -> None:
     pattern = (
-        rf"OSError: {run_dir}/(best|last)\.pt cannot be written \({reason}\): it needs 0\.\d MiB, [\d.]+ MiB are free; "
+        rf"error: {run_dir}/(best|last)\.pt cannot be written \({reason}\): it needs 0\.\d MiB, [\d.]+ MiB are free; "
         rf"{run_dir}/last\.pt of epoch 1 stays\. To resume, make room and repeat the command with "
         rf"--run_name {run_dir.name} --resume true"
     )

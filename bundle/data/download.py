@@ -8,7 +8,9 @@ where this was written, for want of a network.
 from __future__ import annotations
 
 import argparse
+import errno
 import http.client
+import os
 import shutil
 import stat
 import sys
@@ -20,13 +22,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from bundle.atomic import replacing, sha256
+from bundle.atomic import remove_leftovers, replacing, require_writable, sha256
 from bundle.data.errors import ImageError
 
 __all__ = ["SOURCES", "DownloadError", "Source", "download"]
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES)
 
 
 class DownloadError(RuntimeError):
@@ -102,13 +105,15 @@ def download(name: str, dest: Path, sources: Mapping[str, Source] = SOURCES) -> 
         ValueError: for an unknown name.
         DownloadError: when there is no network, the server refuses, the connection breaks (run again to resume),
             the checksum differs, or the archive is damaged or reaches outside its folder.
+        OSError: when ``dest`` cannot be written; what is there of the archive stays.
     """
     if name not in sources:
         raise ValueError(f"name must be one of {', '.join(sources)}, got {name!r}")
     source, folder, archive = sources[name], dest / name, dest / f"{name}.zip"
     if folder.is_dir():
         return folder
-    dest.mkdir(parents=True, exist_ok=True)
+    require_writable(dest, "dest")
+    remove_leftovers(dest)
     if not archive.is_file():
         part = dest / f"{name}.zip.part"
         _fetch(source.url, part)
@@ -151,6 +156,9 @@ def _fetch(url: str, part: Path) -> None:
     except urllib.error.URLError as error:
         raise DownloadError(f"{url} cannot be reached ({error.reason}): is there a network?") from error
     except (OSError, http.client.HTTPException) as error:
+        if getattr(error, "errno", None) in _OF_THE_DISK:
+            told = f"{part} cannot be written ({os.strerror(error.errno)})"  # type: ignore[union-attr, arg-type]
+            raise DownloadError(f"{told}: see to that and run again to resume") from error
         raise DownloadError(f"the download of {url} broke off ({error}): run again to resume") from error
     if total is not None and part.stat().st_size != total:
         raise DownloadError(f"{url} broke off after {part.stat().st_size} of {total} bytes: run again to resume")

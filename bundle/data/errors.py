@@ -49,6 +49,6 @@ def shortage(error: BaseException | None) -> str | None:
         ):
             return f"not enough memory ({text})"
         if isinstance(error, OSError) and error.errno is not None:
-            return f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)
+            return f"{error.strerror} ({error.filename})" if error.filename else error.strerror or text
         error = error.__cause__ or error.__context__
     return None

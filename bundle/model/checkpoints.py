@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bundle.atomic import replacing
+from bundle.atomic import cannot_be_written, replacing
 from bundle.model.architecture import unet_arguments
 from bundle.model.seal import is_whole, seal
 
@@ -77,20 +77,22 @@ def write(path: str | os.PathLike[str], content: Any, beside: Callable[[Path], N
             if beside is not None:
                 beside(part)
     except (OSError, RuntimeError) as error:
-        full = _full_disk(error)
-        if full is None:
+        cause = _of_the_system(error)
+        if cause is None:
             raise
+        if cause.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise error if cause is error else cannot_be_written(path, cause) from None
         needed, free = (f"{size / 2**20:.1f} MiB" for size in (_size(content), shutil.disk_usage(path.parent).free))
-        raise DiskFullError(f"{path} cannot be written ({full.strerror}): it needs {needed}, {free} are free") from None
+        raise DiskFullError(
+            f"{path} cannot be written ({os.strerror(cause.errno)}): it needs {needed}, {free} are free"
+        ) from None
 
 
-def _full_disk(error: BaseException | None) -> OSError | None:
-    """The full disk, quota or size limit behind an error: torch's writer in C++ may raise its own on top."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return error
+def _of_the_system(error: BaseException | None) -> OSError | None:
+    """The failed access behind an error: torch's writer in C++ may raise its own on top."""
+    while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
-    return None
+    return error
 
 
 def _size(content: Any) -> int:
@@ -124,6 +126,7 @@ def read(path: str | os.PathLike[str], data: bytes | None = None) -> Any:
 
     Raises:
         FileNotFoundError: as :func:`require_file`.
+        PermissionError: when it may not be read.
         ValueError: when the file is damaged or holds more than plain tensors and numbers.
     """
     require_file(path)
@@ -131,6 +134,8 @@ def read(path: str | os.PathLike[str], data: bytes | None = None) -> Any:
         require_whole(path)
     try:
         return torch.load(path if data is None else io.BytesIO(data), map_location="cpu", weights_only=True)
+    except PermissionError:
+        raise  # the file may be whole
     except _DAMAGED as error:
         raise _unreadable(path) from error
 

@@ -13,7 +13,7 @@ import numpy as np
 from monai.transforms import Transform
 from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_type
 
-from bundle.atomic import replacing, require_writable
+from bundle.atomic import remove_leftovers, replacing, require_writable
 from bundle.data.ctc_names import RESULT
 from bundle.data.formats import stem
 from bundle.output.formats import write_tiff
@@ -54,6 +54,7 @@ class ChallengeWriter(Transform):
     ) -> None:
         require_writable(output_dir)
         self.output_dir = Path(output_dir).absolute()  # with its links: its own name may end in _RES
+        remove_leftovers(self.output_dir, below=True)
         self.instances_key = instances_key
         self.image_key = image_key
         self._claimed: dict[tuple[Path, int], Path] = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -135,4 +137,8 @@ def write_itk(
     image.SetSpacing(spacing)
     image.SetOrigin(affine[:n, -1])
     image.SetDirection(itk.matrix_from_array(affine[:n, :n] / spacing))
-    itk.imwrite(image, str(path), compression=True)
+    try:
+        itk.imwrite(image, str(path), compression=True)
+    except RuntimeError as error:
+        told = next((number for number in errno.errorcode if f"Reason: {os.strerror(number)}" in str(error)), errno.EIO)
+        raise OSError(told, os.strerror(told)) from error

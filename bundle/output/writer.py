@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 from collections.abc import Hashable, Mapping, Sequence
@@ -16,7 +15,7 @@ from monai.transforms import Transform
 from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_type
 from PIL import Image
 
-from bundle.atomic import replacing, require_writable, write_csv
+from bundle.atomic import append_csv, remove_leftovers, replacing, require_writable, write_csv
 from bundle.cells import cell_sizes
 from bundle.data.channels import CHANNEL_NAMES
 from bundle.data.formats import extension, stem
@@ -105,6 +104,7 @@ class SegmentationWriter(Transform):
             self.input_dir = self.input_dir.parent
         if self.input_dir is not None and self.output_dir == self.input_dir.resolve():
             raise _own_folder_error(self.output_dir)
+        remove_leftovers(self.output_dir, below=True)
         self.image_key = image_key
         self.probability_key = probability_key
         self.instances_key = instances_key
@@ -277,17 +277,7 @@ class SegmentationWriter(Transform):
             of_pixels = np.bincount(class_map.ravel(), minlength=len(names)) / class_map.size
             columns += (*(f"cells {name}" for name in names[1:]), *(f"fraction {name}" for name in names))
             row += (*map(int, of_cells[1:]), *(f"{share:.6f}" for share in of_pixels))
-        with open(
-            self.output_dir / "summary.csv",
-            "a" if self._summary_begun else "w",
-            newline="",
-            encoding="utf-8",
-            errors="surrogateescape",
-        ) as stream:
-            writer = csv.writer(stream)
-            if not self._summary_begun:
-                writer.writerow(columns)
-            writer.writerow(row)
+        append_csv(self.output_dir / "summary.csv", columns, [row], fresh=not self._summary_begun)
         self._summary_begun = True
 
 

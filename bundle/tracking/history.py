@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bundle.atomic import replacing
+from bundle.atomic import append_csv, replacing
 from bundle.tracking.rows import Row
 
 __all__ = ["append", "cut"]
@@ -22,17 +21,7 @@ def append(path: Path, rows: Sequence[Row]) -> None:
     Raises:
         OSError: when the file cannot be written.
     """
-    before = path.stat().st_size if path.is_file() else 0
-    try:
-        with path.open("a", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            if before == 0:
-                writer.writerow(Row._fields)
-            writer.writerows(row._replace(time=round(row.time, 3)) for row in rows)
-    except OSError:
-        if path.is_file():
-            os.truncate(path, before)
-        raise
+    append_csv(path, Row._fields, (row._replace(time=round(row.time, 3)) for row in rows))
 
 
 def cut(path: Path, first: Row) -> None:

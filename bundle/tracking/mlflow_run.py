@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +25,24 @@ _KIND = {"mlflow.experimentKind": "custom_model_development"}
 #: tag of a run: what :func:`new_run` gave it
 _TOKEN, _NEW = "opened_as", "new-"
 _RUN_ID_FILE = "mlflow_run_id.txt"
+_WITHOUT_ID = "remove it, and a new run is opened in MLflow"
 
 
 def earlier_run_id(folder: str | os.PathLike[str]) -> str | None:
-    """Id of the MLflow run that was opened, or was about to be, for a folder; None without one."""
+    """Id of the MLflow run that was opened, or was about to be, for a folder; None without one.
+
+    Raises:
+        ValueError: when the file that should hold it cannot be read, or holds something else.
+    """
     file = Path(folder) / _RUN_ID_FILE
-    return file.read_text(encoding="utf-8").strip() or None if file.is_file() else None
+    try:
+        found = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ValueError(f"{file} cannot be read ({why}): {_WITHOUT_ID}") from error
+    if not re.fullmatch(r"[\w-]{,100}", found):
+        raise ValueError(f"{file} holds {found[:40]!r} instead of the id of an MLflow run: {_WITHOUT_ID}")
+    return found or None
 
 
 def begin_run(
@@ -56,7 +71,7 @@ def begin_run(
         ValueError: for a run that is not in the store, or an experiment that was deleted.
         ConnectionError: when the store cannot be used.
     """
-    note, run = folder / _RUN_ID_FILE, run or new_run()
+    note, own, run = folder / _RUN_ID_FILE, sqlite_uri(folder), run or new_run()
     try:
         if run.startswith(_NEW):
             write_text(note, f"{run}\n")  # killed before the id is there, a resumed run finds the one opened by this
@@ -66,9 +81,10 @@ def begin_run(
     except ValueError:
         raise
     except Exception as error:  # of MLflow, SQLAlchemy, requests or the system, as the store may be
+        cure = "choose another file" if uri.startswith("sqlite:") else f"start the server, use a local store ({own!r})"
         raise ConnectionError(
-            f"tracking_uri {uri!r} cannot be used: {reason(error)}; start the server, use a local store "
-            f"({sqlite_uri(folder)!r}) or switch the tracking of a training off (enabled=False)"
+            f"tracking_uri {uri!r} cannot be used: {reason(error)}; {cure} or switch the tracking of a training off "
+            "(enabled=False)"
         ) from error
     return client, run_id
 
@@ -91,6 +107,7 @@ def open_run(uri: str, experiment_name: str, run_name: str, run: str) -> tuple[A
 
     for name in ("mlflow", "alembic"):  # they tell the making of every table
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # and this one, with a traceback, what we say
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # and this one every retry
     location = None
     if uri.startswith("sqlite:///"):
@@ -104,7 +121,10 @@ def open_run(uri: str, experiment_name: str, run_name: str, run: str) -> tuple[A
         except mlflow.MlflowException as error:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
-            raise ValueError(f"resume_run_id {run!r} is no run in {uri!r}; None opens a new one") from error
+            raise ValueError(
+                f"resume_run_id {run[:40]!r} is no run in {uri!r}: to open a new one, remove {_RUN_ID_FILE} from the "
+                "folder of the run, or pass None"
+            ) from error
         return client, run
     experiment: Any = client.get_experiment_by_name(experiment_name)
     if experiment is None:
@@ -126,8 +146,12 @@ def _make_database(file: Path, artifacts: str) -> None:
 
     MLflow makes them one by one. Killed in between it leaves a file that it cannot use again, and of two processes
     that begin at the same time one fails; so one process makes the file elsewhere, and the others wait for it.
+
+    Raises:
+        ValueError: for a file that is no database, or one of something else.
     """
     if file.exists():
+        _require_database(file)
         return
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -137,3 +161,17 @@ def _make_database(file: Path, artifacts: str) -> None:
             remove_leftovers(file.parent)
             with replacing(file) as part:
                 SqlAlchemyStore(f"sqlite:///{part.as_posix()}", artifacts).engine.dispose()
+
+
+def _require_database(file: Path) -> None:
+    """MLflow tries for minutes to open what is no database, and puts its tables into any that is."""
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)) as opened:
+            tables = {name for (name,) in opened.execute("select name from sqlite_master where type = 'table'")}
+    except sqlite3.Error as error:
+        raise ValueError(
+            f"{file} cannot be used as a database ({error}): move it away, or choose another tracking_uri"
+        ) from error
+    if tables and "experiments" not in tables:
+        known = ", ".join(sorted(tables)[:3])
+        raise ValueError(f"{file} is a database of something else (tables {known}): choose another tracking_uri")

@@ -6,6 +6,7 @@ import logging
 import os
 import posixpath
 import re
+import sqlite3
 import threading
 import time
 from collections import deque
@@ -168,7 +169,7 @@ class Writer(threading.Thread):
                 history.append(self._history, self._unwritten)
                 self._unwritten = []
             except OSError as error:
-                self._warn("history", f"{self._history} cannot be written: {error}")
+                self._warn("history", f"{error}; it is tried again with the next values")
 
     def _send(self) -> None:
         from mlflow.entities import Metric
@@ -206,5 +207,7 @@ def reason(error: BaseException) -> str:
     while (before := root.__cause__ or root.__context__) is not None and id(before) not in chain:
         root = before
         chain.add(id(root))
-    cause = root if isinstance(root, OSError) else error
+    cause = root if isinstance(root, (OSError, sqlite3.Error)) else error
+    if isinstance(cause, OSError) and cause.strerror and cause.filename:
+        return f"{cause.strerror}: {cause.filename}"
     return (str(cause).splitlines() or [type(cause).__name__])[0][:300]

@@ -81,6 +81,7 @@ class MetricTables:
         }
         # where there are fewer images than processes, each process measures them all
         order = [names.index(name) for name in sorted(set(names))]
+        atomic.remove_leftovers(self.folder, below=True)
         images = [[names[i], *(column[i] for column in values.values())] for i in order]
         self._write("images.csv", ["image", *values], images)
         summary = [[name, float(value), *_spread(values.get(name), order)] for name, value in state.metrics.items()]

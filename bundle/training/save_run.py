@@ -135,7 +135,7 @@ class SaveRun:
         if self.resume:
             resume(self.state, trainer)
         if getattr(trainer.state, "rank", 0) == 0:
-            atomic.remove_leftovers(self.state.run_dir)
+            atomic.remove_leftovers(self.state.run_dir, below=True)
             if not trainer.has_event_handler(self.save, Events.EPOCH_COMPLETED):
                 # last of all: once the checkpoint is written, the epoch is not repeated, nor is its record
                 trainer.add_event_handler(Events.EPOCH_COMPLETED, self.save)

@@ -99,6 +99,19 @@ def test_fetch_verify_unpack(server, tmp_path):
     assert server.asked == [None]
 
 
+def test_a_full_disk_is_no_broken_connection(server, tmp_path):
+    part = tmp_path / "set.zip.part"
+    part.symlink_to("/dev/full")
+    with pytest.raises(DownloadError, match=rf"^{part} cannot be written \(No space left on device\): see to that and"):
+        download.download("set", tmp_path, sources(server))
+    part.unlink()
+    download.download("set", tmp_path, sources(server))
+    assert (tmp_path / "set/a.txt").read_bytes() == b"alpha" * 1000
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"^dest '.*file' cannot be written \(.*\): choose another"):
+        download.download("set", tmp_path / "file", sources(server))
+
+
 def test_a_broken_connection_is_resumed(server, tmp_path):
     server.cut = 60
     with pytest.raises(DownloadError, match=rf"broke off after 60 of {len(GOOD)} bytes: run again"):
