@@ -47,14 +47,15 @@ class CheckedStore(SharedStore):
             raise HTTPException(422, f"the label of image {image_id!r} was not saved: {whose}{error.reason}") from error
         except (TypeError, ValueError) as error:
             raise HTTPException(422, f"the label of image {image_id!r} was not saved: {error}") from error
-        with self.changing():
-            before = self.get_label_uri(image_id, label_tag)
-            try:
+        try:
+            with self.changing():
+                before = self.get_label_uri(image_id, label_tag)
                 label_id = super().save_label(image_id, label_filename, label_tag, info)
-            except OSError as error:
-                raise HTTPException(507, f"the label of image {image_id!r} was not saved: {error}") from error
-            if before and before != self.get_label_uri(image_id, label_tag):
-                Path(before).unlink(missing_ok=True)  # of another format: it would come back when this one is deleted
+                if before and before != self.get_label_uri(image_id, label_tag):
+                    # of another format: it would come back when this one is deleted
+                    Path(before).unlink(missing_ok=True)
+        except OSError as error:
+            raise HTTPException(507, f"the label of image {image_id!r} was not saved: {error}") from error
         return label_id
 
 
