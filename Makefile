@@ -18,7 +18,7 @@ help:
 	@echo "make sbom         a list of all installed packages, sbom.json"
 	@echo "make label        start MONAI Label on http://127.0.0.1:8000 over the images of STUDIES=DIR"
 	@echo "make test-label   install MONAI Label beside it all, and ask its real server everything"
-	@echo "make test-crash   a fault in every access to a file, full disks, signals: an hour on two cores"
+	@echo "make test-crash   a fault in every access to a file, full disks, signals; takes long"
 	@echo "make figures      draw the pictures of docs/images again"
 
 # torch comes first and pinned, so that nothing that follows replaces it; which build of it, CPU or CUDA, is for pip's
