@@ -15,6 +15,7 @@ from monai.utils import MetaKeys, TransformBackends
 
 from bundle.data.axes import require_same_axes
 from bundle.data.channels import Channels, are_equal
+from bundle.data.context import CONTEXT
 from bundle.data.errors import ImageError, UnreadableImageError
 from bundle.data.formats import PLANAR, extension
 from bundle.data.gray import as_shown, warn_of_extremes
@@ -144,7 +145,8 @@ class LoadSliced(MapTransform):
     """Dictionary form of :class:`LoadSlice`: the paths under ``keys`` become arrays.
 
     An item may be only ``{"image": path}`` or ``{"image": path, "label": path}``, as MONAI Label feeds it; a
-    ``"slice"`` in it is taken from each of its files.
+    ``"slice"`` in it is taken from each of its files. A "context" (:class:`bundle.data.context.FindContextd`) is taken
+    out of the item: the channels of those slices stand before and behind the image's own.
 
     Args:
         keys: of the paths.
@@ -174,10 +176,13 @@ class LoadSliced(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
+        context = item.pop("context", None)
         first: Hashable = None
         for key in self.key_iterator(item):
             load = self.load_label if key in self.label_keys else self.load_image
             item[key] = load(item[key], item.get("slice"))
+            if context is not None and load is self.load_image:
+                item[key] = self._with_neighbours(item[key], *context)
             first = key if first is None else first
             if item[key].shape[1:] != item[first].shape[1:]:
                 sizes = " and ".join(f"{k} {tuple(item[k].shape[1:])}" for k in (first, key))
@@ -185,6 +190,15 @@ class LoadSliced(MapTransform):
             if key != first:
                 require_same_axes(str(data[first]), item[first], str(data[key]), item[key])
         return item
+
+    def _with_neighbours(self, image: MetaTensor, file: str, slices: Sequence[int]) -> MetaTensor:
+        around = len(slices) // 2
+        shown = [image if place == around else self.load_image(file, index) for place, index in enumerate(slices)]
+        if len({each.shape for each in shown}) > 1:
+            raise ImageError(file, f"its slices are {tuple(shown[0].shape[1:])} px, the image {tuple(image.shape[1:])}")
+        whole = MetaTensor(torch.cat([each.as_tensor() for each in shown]), meta=dict(image.meta))
+        whole.meta[CONTEXT] = around
+        return whole
 
 
 def _of_one_time(path: str, array: MetaTensor) -> MetaTensor:

@@ -32,14 +32,16 @@ class RequireMemoryd(MapTransform):
     Args:
         keys: of the paths.
         classes: how many the network tells; of more than two the probability of each is kept.
+        context_slices: neighbours on each side that a slice is shown with.
 
     Raises:
         ImageError: at a call, with the size of the image and one that would fit.
     """
 
-    def __init__(self, keys: KeysCollection, classes: int = 2) -> None:
+    def __init__(self, keys: KeysCollection, classes: int = 2, context_slices: int = 0) -> None:
         super().__init__(keys)
         self.bytes_per_pixel = BYTES_PER_PIXEL + (_BYTES_PER_CLASS * classes if classes > 2 else 0)
+        self.sections = 2 * context_slices + 1
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         for key in self.key_iterator(dict(data)):
@@ -47,7 +49,7 @@ class RequireMemoryd(MapTransform):
                 size, channels = spatial_shape(data[key]), stated_channels(data[key]).count
             except ImageError:  # whoever reads it says what is wrong
                 continue
-            bytes_per_pixel = self.bytes_per_pixel + BYTES_PER_CHANNEL * (channels - 1)
+            bytes_per_pixel = self.bytes_per_pixel + BYTES_PER_CHANNEL * (channels * self.sections - 1)
             needed, free = bytes_per_pixel * math.prod(size), free_memory("cpu")
             if needed > free:
                 side = int((free / bytes_per_pixel / math.prod(size[2:])) ** 0.5)

@@ -14,18 +14,20 @@ __all__ = ["channels_in", "image_entry", "require_image"]
 _ENTRIES = ("channels", "channel_names", "select", "standardize", "context_slices", "spacing")
 
 
-def image_entry(channels: Channels, robust: bool) -> dict[str, Any]:
+def image_entry(channels: Channels, robust: bool, context_slices: int = 0) -> dict[str, Any]:
     """As a card has it.
 
     Args:
         channels: of the images that trained the network.
         robust: of :class:`transforms.Standardize`.
+        context_slices: neighbours on each side, see :mod:`bundle.data.context`.
     """
     return {
         "channels": channels.count,
         "channel_names": None if channels.names is None else list(channels.names),
         "select": channels.select if isinstance(channels.select, str) else list(channels.select),
         "standardize": {"robust": robust},
+        **({"context_slices": context_slices} if context_slices else {}),
     }
 
 

@@ -203,6 +203,11 @@ class TrainedNetwork:
         count = self.definition()[1].get("in_channels") if described else None
         return channels_in(card.get("image", {}), count, select, str(self))
 
+    @property
+    def context_slices(self) -> int:
+        """Neighbouring slices on each side that it sees, see :mod:`bundle.data.context`; 0 without a card."""
+        return int(self.card.get("image", {}).get("context_slices") or 0)
+
     def origin(self) -> str:
         """Where it comes from, for a person: its experiment, and what it was trained on."""
         return cards.origin(self.card)

@@ -18,6 +18,7 @@ from PIL import Image
 from bundle.atomic import append_csv, remove_leftovers, replacing, require_writable, write_csv
 from bundle.cells import cell_sizes
 from bundle.data.channels import CHANNEL_NAMES
+from bundle.data.context import own_channels
 from bundle.data.formats import extension, stem
 from bundle.data.pixel_size import pixel_size
 from bundle.data.spacing import VOXEL_SPACING
@@ -138,7 +139,7 @@ class SegmentationWriter(Transform):
         )
         path = _absolute(source)  # not resolved: a link has the name that a person gave it
         base = self._base(path, meta.get(ImageMetaKey.PATCH_INDEX))
-        written = self._write(base, path, meta, image, probability, cells[0], class_of)
+        written = self._write(base, path, meta, own_channels(image, meta), probability, cells[0], class_of)
         if class_map is not None:
             written |= self._write_classes(base, path, meta, class_map[0])
         if class_of is not None or VOXEL_SPACING in meta:

@@ -140,7 +140,8 @@ def _image(parser: ConfigParser | None) -> dict[str, Any]:
     if parser is None or "image" not in parser:
         return {}
     robust = parser.get("standardize#robust", False)
-    return {"image": image_entry(parser.get_parsed_content("image"), robust is True)}
+    context_slices = parser.get_parsed_content("context_slices") if "context_slices" in parser else 0
+    return {"image": image_entry(parser.get_parsed_content("image"), robust is True, context_slices)}
 
 
 def _merged(own: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:

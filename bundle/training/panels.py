@@ -16,6 +16,7 @@ from scipy import ndimage as ndi
 
 from bundle.cells import CellOptions, probability_to_instances
 from bundle.data.channels import CHANNEL_NAMES
+from bundle.data.context import own_channels
 from bundle.data.formats import stem
 from bundle.data.stated_channels import are_colours
 from bundle.output.class_pictures import ClassView
@@ -118,6 +119,7 @@ class PanelHandler:
         prediction = self._plane(item[CommonKeys.PRED])
         size = prediction.shape[1:]
         image = _centre(self._plane(item[CommonKeys.IMAGE]), size)
+        meta = getattr(item[CommonKeys.IMAGE], "meta", {})
         truth = item.get(CommonKeys.LABEL)
         target = None if truth is None else _centre(self._plane(truth), size)
         weight = None if item.get("weight") is None else _centre(self._plane(item["weight"]), size)[0]
@@ -133,13 +135,13 @@ class PanelHandler:
             label = self._plane(item["truth"])[0].astype(np.int64) if "truth" in item else None
         name = _name(item) or f"image{self._drawn:02d}"
         picture, boxes = panel_and_boxes(
-            shown_channels(image),
+            shown_channels(own_channels(image, meta)),
             label,
             weight,
             probability,
             found,
             title=name + of_epoch,
-            colours=are_colours(getattr(item[CommonKeys.IMAGE], "meta", {}).get(CHANNEL_NAMES)),
+            colours=are_colours(meta.get(CHANNEL_NAMES)),
             classes=classes,
         )
         path = self.folder / f"{name}_{epoch:04d}.png"
