@@ -48,7 +48,7 @@ quickstart: install
 ALONE := tests/inference/test_backends.py tests/test_benchmarks.py tests/test_benchmark_parts.py tests/test_benchmark_runs.py
 
 # a worker for each of two cores, with one thread each
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: install
 	$(PYTEST) $(ALONE:%=--ignore=%)

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests import warm
+
 # examples are compared with slow references, and machines are busy: how long one takes says nothing
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
@@ -31,6 +33,24 @@ TINY = {
 }
 
 
+#: files of minutes: they begin first, so that at the end no process is left alone with one of them
+LONG = (
+    "tests/docs/test_commands.py",
+    "tests/test_survival.py",
+    "tests/test_evaluating.py",
+    "tests/studies/test_study.py",
+    "tests/test_legacy.py",
+    "tests/studies/test_runner.py",
+    "tests/test_training.py",
+    "tests/test_annotation_loop.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {ROOT / file: place for place, file in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(LONG)))
+
+
 @pytest.fixture(scope="session")
 def cells(tmp_path_factory) -> Path:
     """A synthetic data set of 5 labelled and 4 further images of 96 px."""
@@ -43,8 +63,18 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def bundle_run() -> Command:
-    """``python -m monai.bundle run ID --config_file ... --key value``, from the bundle's folder unless said."""
+def python_m(tmp_path_factory) -> Command:
+    """``python -m WORDS`` from the bundle's folder, forked from a process that has imported everything."""
+    folder = tmp_path_factory.mktemp("python_m")
+    return lambda *words: warm.run([str(word) for word in words], folder, ROOT)
+
+
+@pytest.fixture(scope="session")
+def bundle_run(python_m) -> Command:
+    """``python -m monai.bundle run ID --config_file ... --key value``, from the bundle's folder unless said.
+
+    ``real``, or what only a process of its own can have: started as a person does, which imports for five seconds.
+    """
 
     def run(
         run_id: str,
@@ -53,19 +83,32 @@ def bundle_run() -> Command:
         cwd: Path = ROOT,
         launcher: tuple[str, ...] = (),
         gpu: bool = False,
+        real: bool = False,
         **options: object,
     ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, *launcher, "-m", "monai.bundle", "run", run_id, "--config_file", str(config)]
+        words = ["monai.bundle", "run", run_id, "--config_file", str(config)]
         for name, value in options.items():
-            command += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+            words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+        if not (real or gpu or launcher or cwd != ROOT):
+            return python_m(*words)
+        command = [sys.executable, *launcher, "-m", *words]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **({} if gpu else {"CUDA_VISIBLE_DEVICES": ""})}
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
     return run
 
 
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """From here on trainings within the tests' own process take half the time, see tests/once.py."""
+    from tests.once import once
+
+    with once(tmp_path_factory.mktemp("made_once")):
+        yield
+
+
 @pytest.fixture
-def workflow(tmp_path, cells):
+def workflow(tmp_path, cells, made_once):
     """A ConfigWorkflow of train.json at the tiny size; keyword arguments override the config."""
     from monai.bundle import ConfigWorkflow
 

@@ -238,7 +238,7 @@ def test_not_enough_memory(tmp_path, cells):
 
 
 def test_the_command_line_ends_with_the_sentence(bundle_run, tmp_path):
-    result = bundle_run("training", "configs/train.json", dataset_dir=str(tmp_path / "nowhere"), **TINY)
+    result = bundle_run("training", "configs/train.json", dataset_dir=str(tmp_path / "nowhere"), real=True, **TINY)
     assert result.returncode != 0
     last = result.stderr.strip().splitlines()
     assert last[-2].startswith("error: ")

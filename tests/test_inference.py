@@ -52,6 +52,7 @@ def segmented(tmp_path_factory, bundle_run, images):
         output_dir=str(folder / "out"),
         checkpoint=str(folder / "model.pt"),
         precision="fp32",
+        real=True,
     )
     return folder / "out", result, network
 

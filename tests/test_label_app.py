@@ -19,7 +19,7 @@ from bundle.model.card import write_card
 from bundle.networks import DCN, UNet
 from label_app.outcome import outcome
 from label_app.partition import partition
-from label_app.prepare import prepare
+from label_app.prepare import _main, prepare
 from label_app.torch_build import require_one_build
 from tests.conftest import ROOT
 
@@ -41,23 +41,20 @@ def test_it_says_which_network_it_begins_or_goes_on_with(tmp_path, model, caplog
     assert "a copy of" not in caplog.text
 
 
-def test_torchvision_of_another_build_is_said_before_the_server_fails(tmp_path, model):
+def test_torchvision_of_another_build_is_said_before_the_server_fails(tmp_path, model, monkeypatch):
     (tmp_path / "torchvision").mkdir()
     (tmp_path / "torchvision" / "__init__.py").write_text(
         "raise RuntimeError('operator torchvision::nms does not exist')\n"
     )
     (tmp_path / "torchvision-0.28.0.dist-info").mkdir()
     (tmp_path / "torchvision-0.28.0.dist-info" / "METADATA").write_text("Name: torchvision\nVersion: 0.28.0\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "label_app.prepare", "--app", str(tmp_path / "app"), "--model", str(model)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: torchvision 0.28.0 is no match for torch")
-    assert "pip install --force-reinstall --index-url https://" in done.stderr
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+    monkeypatch.setattr(sys, "argv", ["prepare", "--app", str(tmp_path / "app"), "--model", str(model)])
+    with pytest.raises(SystemExit) as ended:
+        _main()
+    assert str(ended.value).startswith("error: torchvision 0.28.0 is no match for torch")
+    assert "pip install --force-reinstall --index-url https://" in str(ended.value)
     assert not (tmp_path / "app").exists()
 
 

@@ -8,11 +8,8 @@ from __future__ import annotations
 import csv
 import importlib
 import json
-import os
 import re
 import sqlite3
-import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -64,13 +61,6 @@ def unpack(archive: str, folder: Path) -> None:
         with closing(sqlite3.connect(dump.with_suffix(".db"))) as store:
             store.executescript(dump.read_text().replace("{FOLDER}", folder.as_posix()))
         dump.unlink()
-
-
-def command(*words: object) -> subprocess.CompletedProcess[str]:
-    """``python -m WORDS`` from the bundle's folder."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    line = [sys.executable, "-m", *map(str, words)]
-    return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def rows(file: Path) -> list[dict[str, str]]:
@@ -252,10 +242,10 @@ def test_it_does_not_go_on_with_other_settings(option: str, value: object, befor
     assert not (tmp_path / "model.pt").exists()
 
 
-def test_a_store_makes_its_report(tmp_path: Path) -> None:
+def test_a_store_makes_its_report(python_m: Any, tmp_path: Path) -> None:
     unpack("runs.tar.xz", tmp_path)
     store = f"sqlite:///{tmp_path.as_posix()}/runs/mlflow.db"
-    done = command("bundle.report", "--tracking_uri", store, "--output", tmp_path / "report")
+    done = python_m("bundle.report", "--tracking_uri", store, "--output", tmp_path / "report")
     assert done.returncode == 0, done.stderr
     found = {(row["table"], row["name"]): row for row in rows(tmp_path / "report/runs.csv")}
     expected = {(row["table"], row["name"]): row for row in rows(LEGACY / "expected" / "runs.csv")}
@@ -269,7 +259,7 @@ def test_a_store_makes_its_report(tmp_path: Path) -> None:
     assert "data:image/jpeg;base64," in page
 
 
-def test_a_study_goes_on_without_training_anything_again(tmp_path: Path) -> None:
+def test_a_study_goes_on_without_training_anything_again(python_m: Any, tmp_path: Path) -> None:
     """One evaluation is missing: it is made, with the network that was trained then, and gives the same values."""
     unpack("study.tar.xz", tmp_path)
     table = tmp_path / "study/tiny/study.csv"
@@ -281,7 +271,7 @@ def test_a_study_goes_on_without_training_anything_again(tmp_path: Path) -> None
     table.unlink()
     models = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.pt")}
     places = ("--dataset_dir", LEGACY / "data", "--output_dir", tmp_path / "study")
-    done = command("bundle.studies", "--study", LEGACY / "tiny.json", *places)
+    done = python_m("bundle.studies", "--study", LEGACY / "tiny.json", *places)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(re.findall("monai.bundle run evaluating", done.stdout)) == 1
     assert "monai.bundle run training" not in done.stdout
@@ -295,12 +285,12 @@ def test_a_study_goes_on_without_training_anything_again(tmp_path: Path) -> None
     assert {"summary.csv", "summary.md", "chart.png", "chart.svg"} <= {p.name for p in table.parent.iterdir()}
 
 
-def test_the_folder_of_a_label_app_is_renewed_with_its_model(tmp_path: Path) -> None:
+def test_the_folder_of_a_label_app_is_renewed_with_its_model(python_m: Any, tmp_path: Path) -> None:
     """What ``make label`` does before it starts the server."""
     unpack("models.tar.xz", tmp_path)
     folder = tmp_path / "app/model/cells"
     model = (folder / "models/model.pt").read_bytes()
-    done = command("label_app.prepare", "--app", tmp_path / "app", "--option", "samples_per_epoch=4")
+    done = python_m("label_app.prepare", "--app", tmp_path / "app", "--option", "samples_per_epoch=4")
     assert done.returncode == 0, done.stderr
     assert re.search(rf"{folder / 'models/model.pt'}.*: seamless-unet, trained on 3 images", done.stderr)
     assert (folder / "models/model.pt").read_bytes() == model

@@ -23,12 +23,6 @@ NOT_RUN = {
     r"python -m benchmarks(\.\w+)?\b": "takes minutes to hours; tests/test_benchmark*.py run the parts",
     r"python -m bundle\.studies\.feature_maps": "needs hours of trainings; tests/studies/feature_maps run it",
 }
-#: run as a reader starts them, where they come first; all others are forked from a process that has imported everything
-REAL = {
-    ("monai.bundle", "run", "training"),
-    ("monai.bundle", "run"),
-    ("monai.bundle", "run", "evaluating"),
-}
 
 
 def fate(snippet: Snippet) -> str:
@@ -70,8 +64,6 @@ def _run(words: list[str], sandbox: Sandbox) -> None:
         for command in commands:
             sandbox.module(command, real=command[0] == "monai.bundle")
     elif words == ["make", "report"]:
-        sandbox.module(["bundle.report"], real=True)
+        sandbox.module(["bundle.report"])
     else:
-        kind = (words[2], *(word for word in words[3:5] if word.isalpha()))
-        sandbox.module(words[2:], real=kind in REAL - sandbox.real)
-        sandbox.real.add(kind)
+        sandbox.module(words[2:])

@@ -39,7 +39,6 @@ class Sandbox:
     def __init__(self, folder: Path, context: ForkServerContext) -> None:
         self.folder, self.context = folder, context
         self.done: dict[str, CommandFailed | None] = {}
-        self.real: set[tuple[str, ...]] = set()
         self.help: dict[str, str] = {}
         self.seconds = 0.0
         self.became: dict[Snippet, tuple[str, float]] = {}

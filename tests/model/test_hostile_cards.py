@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -18,7 +15,6 @@ from bundle.model import TrainedNetwork, checkpoints, trained_network
 from bundle.model.card import write_card
 from bundle.networks import UNet
 from label_app.prepare import prepare
-from tests.conftest import ROOT
 
 ARGUMENTS = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_channels": 2, "depth": 2, "norm": "batch"}
 CARD = {
@@ -150,7 +146,7 @@ def test_what_is_refused_is_named(model, tmp_path, entry, value, message):
 
 
 @pytest.mark.parametrize("command", ["inference", "prepare", "publish"])
-def test_the_commands_run_nothing(model, tmp_path, cells, command):
+def test_the_commands_run_nothing(model, tmp_path, cells, command, python_m):
     sentinel = tmp_path / "sentinel"
     attack = f"$__import__('pathlib').Path({str(sentinel)!r}).touch()"
     path = tmp_path / "model.pt"
@@ -168,8 +164,7 @@ def test_the_commands_run_nothing(model, tmp_path, cells, command):
         (tmp_path / "best.pt").write_bytes(model.read_bytes())
         (tmp_path / "card.json").write_text((tmp_path / "model.json").read_text())
         words += ["--to", str(tmp_path / "published.pt")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = python_m(*words)
     assert done.returncode != 0
     assert "error: " in done.stderr
     assert "would be run as code" in done.stderr

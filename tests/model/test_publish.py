@@ -1,15 +1,11 @@
 """The command that makes a run's network the one of inference, and what it refuses."""
 
-import subprocess
-import sys
-
 import pytest
 
 from bundle.model import TrainedNetwork, checkpoints
 from bundle.model.card import write_card
 from bundle.model.publish import how_to_publish, is_published, publish
 from bundle.networks import UNet
-from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -73,13 +69,11 @@ def test_what_inference_could_not_load_is_refused(run, tmp_path):
     assert model.read_bytes() == kept
 
 
-def test_the_command(run, tmp_path):
+def test_the_command(run, tmp_path, python_m):
     one = run("one", 2)
-    command = [sys.executable, "-m", "bundle.model.publish", str(one), "--to", str(tmp_path / "model.pt")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = python_m("bundle.model.publish", one, "--to", tmp_path / "model.pt")
     assert done.stdout == f"{tmp_path / 'model.pt'} is now the network of {one} (one, trained on 1 image: a)\n"
     assert done.stderr == ""
-    command[3] = str(tmp_path / "runs" / "none")
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = python_m("bundle.model.publish", tmp_path / "runs" / "none")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: there is no run")
