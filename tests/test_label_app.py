@@ -121,7 +121,7 @@ def test_what_the_network_was_trained_with_goes_on(tmp_path, model):
 def test_what_describes_another_network_does_not_come_along(tmp_path, model):
     write_card(model.with_suffix(".json"), {"config": {"cells": {"threshold": 0.8}}}, of=model)
     checkpoints.write(model, UNet(2, 1, 2, base_channels=4, depth=2, norm="batch").state_dict())
-    with pytest.raises(ValueError, match="describes another file .* --trust_weights true"):
+    with pytest.raises(ValueError, match=r"describes another file .* --trust_weights true"):
         prepare(tmp_path / "app", model=model)
     folder = prepare(tmp_path / "app", model=model, trust_weights=True)
     assert not (folder / "models" / "model.json").exists()
