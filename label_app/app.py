@@ -17,6 +17,7 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.main import Main
 
 from bundle.console import own_cause
+from bundle.model import TrainedNetwork
 from bundle.model.plain_values import require_values
 from label_app import home
 from label_app.inference import InferTask
@@ -73,12 +74,16 @@ class LabelApp(_stock().MyApp, MONAILabelApp):  # type: ignore[misc]
     def init_datastore(self) -> Any:
         if self.studies.startswith(("http://", "https://")):
             return super().init_datastore()
-        return CheckedStore(
+        store = CheckedStore(
             self.studies,
             extensions=settings.MONAI_LABEL_DATASTORE_FILE_EXT,
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )
+        if self.models:
+            model = Path(next(iter(self.models.values()))) / "models" / "model.pt"
+            store.classes = lambda: TrainedNetwork(model).classes  # a training may change them
+        return store
 
     def server_mode(self, mode: bool) -> None:
         """Asked once, by the server, when the app is there; with logins MONAI Label's page stays: it shows no names."""

@@ -20,8 +20,10 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from bundle.atomic import write_json
-from bundle.model import TrainedNetwork
-from bundle.model.card import robust_gray
+from bundle.data.classes import Classes, classes_of_data
+from bundle.model import TrainedNetwork, checkpoints
+from bundle.model.architecture import build
+from bundle.model.card import robust_gray, write_card
 from bundle.model.checkpoints import default_model
 from label_app.torch_build import require_torchvision
 
@@ -49,7 +51,8 @@ def prepare(
         app: folder of the app; made if absent.
         name: of the bundle in it, and of the model in MONAI Label.
         model: network to begin with; None takes this bundle's ``models/model.pt``, else the shipped one.
-        options: entries of ``train.json``, by name.
+        options: entries of ``train.json``, by name. With ``class_names`` a new app begins with random weights, unless
+            the network knows these very classes.
         main: the app's ``main.py``; None takes ours.
         trust_weights: begin with a network whose card describes another file, without the card.
 
@@ -67,11 +70,16 @@ def prepare(
     own = folder / "models" / "model.pt"
     first = own if own.is_file() else default_model(_ROOT / "models") if model is None else model
     begin = TrainedNetwork(first, trust_weights)
+    named = (options or {}).get("class_names")
+    if named is not None and begin.path != own:
+        begin = _of_classes(own, begin, classes_of_data(None, (options or {}).get("truth", "classes"), named))
     # a model or an option that is refused is so before anything is written
     config = adapted(json.loads((_ROOT / "configs" / "train.json").read_text(encoding="utf-8")), begin, name, options)
     for part in ("configs", "models"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    if begin.path == own:
+    if begin.path == own and first != own:
+        pass  # made a moment ago
+    elif begin.path == own:
         if model is not None:
             logger.warning("%s is not used", model)
         logger.info(
@@ -88,6 +96,7 @@ def prepare(
     write_json(folder / "configs" / "train.json", config)
     for file in _COPIED:
         shutil.copyfile(_ROOT / "configs" / file, folder / "configs" / file)
+    _name_classes(folder / "configs" / "metadata.json", TrainedNetwork(own).classes)
     for package in ("bundle", "transforms"):
         _link(_ROOT / package, folder / package)
     source, target = Path(main or _ROOT / "label_app" / "main.py"), Path(app) / "main.py"
@@ -124,6 +133,10 @@ def adapted(
     parser["publish"] = "always"  # MONAI Label looks for what it has trained in that file alone
     parser["experiment_name"] = experiment_name
     parser["cells"].update(vars(model.cell_options()))
+    parser["cells_of"] = model.cells_of
+    parser["classes#root"] = None
+    if not model.classes.binary:
+        parser["class_names"], parser["truth"] = list(model.classes.names), model.classes.kind
     parser["channels"] = None  # those of the network
     parser["image"] = "$@pretrained_network.channels(@channels).or_luminance()"  # as inference
     parser["standardize"]["robust"] = robust_gray(model.card)
@@ -132,6 +145,29 @@ def adapted(
             raise ValueError(f"option {key!r} is no entry of train.json")
         parser[key] = value
     return dict(parser[""])
+
+
+def _of_classes(own: Path, like: TrainedNetwork, classes: Classes) -> TrainedNetwork:
+    """A network that knows these classes: ``like`` itself, or one of its kind with random weights."""
+    if like.classes.names == classes.names and like.classes.kind == classes.kind:
+        return like
+    target, arguments, source = like.definition()
+    arguments = {**arguments, "out_channels": len(classes)}
+    own.parent.mkdir(parents=True, exist_ok=True)
+    checkpoints.write(own, build(target, arguments, source).state_dict())
+    card = {"network": {"_target_": target, **arguments}, "classes": list(classes.names), "truth": classes.kind}
+    write_card(own.with_suffix(".json"), {**card, "cells": vars(like.cell_options())}, of=own)
+    logger.info("starting with random weights: %s does not know the classes %s", like, ", ".join(classes.names))
+    return TrainedNetwork(own)
+
+
+def _name_classes(metadata: Path, classes: Classes) -> None:
+    """MONAI Label offers the channels that it finds there as segments, all but "background"."""
+    content = json.loads(metadata.read_text(encoding="utf-8"))
+    pred = content["network_data_format"]["outputs"]["pred"]
+    pred["num_channels"] = len(classes)
+    pred["channel_def"] = {"0": "background", **{str(k): name for k, name in enumerate(classes.names) if k}}
+    write_json(metadata, content)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,15 @@ import numpy as np
 from fastapi import HTTPException
 
 from bundle.data.axes import require_same_axes
+from bundle.data.classes import Classes
 from bundle.data.errors import ImageError
 from bundle.data.loading import LoadSlice
+from bundle.data.truth import segment_values
 from label_app.shared_store import SharedStore
 from transforms import IGNORE, LabelToInstances
+from transforms.labels.classes import class_components
 
-__all__ = ["CheckedStore", "ignored_value"]
+__all__ = ["CheckedStore", "ignored_value", "segments_of"]
 
 #: name of the class, or segment, of pixels that nobody annotated
 NOT_ANNOTATED = "not annotated"
@@ -28,10 +31,14 @@ class CheckedStore(SharedStore):
     A label that cannot be read, is of another size than its image, has axes that run another way, holds anything but
     whole numbers, or nothing that is annotated is refused with status 422; one that was there before stays. What an
     accepted one holds is noted in its info (:data:`FOUND`). One that cannot be written is refused with 507.
+
+    Attributes:
+        classes: those of the network; of several, segments must have their names.
     """
 
-    #: number of cells, px that nobody annotated, their value in the file, and what looks wrong but may be meant
-    FOUND = ("cells", "not_annotated_px", "not_annotated", "warning")
+    #: number of cells and those of each class, px that nobody annotated, their value, and what looks wrong
+    FOUND = ("cells", "classes", "not_annotated_px", "not_annotated", "warning")
+    classes: Callable[[], Classes] = Classes
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         image = self.get_image_uri(image_id)
@@ -41,7 +48,7 @@ class CheckedStore(SharedStore):
             raise HTTPException(422, f"tag must be letters, digits, - and _ (it names a folder), got {label_tag!r}")
         info = dict(label_info or {})
         try:
-            info |= _examine(image, label_filename, ignored_value(info))
+            info |= _examine(image, label_filename, ignored_value(info), self.classes(), info)
         except ImageError as error:
             whose = "" if error.path == str(label_filename) else "its image does not serve: "
             raise HTTPException(422, f"the label of image {image_id!r} was not saved: {whose}{error.reason}") from error
@@ -71,9 +78,7 @@ def ignored_value(info: Mapping[str, Any]) -> int | None:
     """
     value = info.get("not_annotated")
     if value is None:
-        segments = info.get("label_info")
-        named = segments if isinstance(segments, Sequence) and not isinstance(segments, str) else ()
-        for segment in (segment for segment in named if isinstance(segment, Mapping)):
+        for segment in _named(info):
             if str(segment.get("name", "")).strip().lower().replace("_", " ") == NOT_ANNOTATED:
                 value = segment.get("idx")
     if value is None:
@@ -83,7 +88,34 @@ def ignored_value(info: Mapping[str, Any]) -> int | None:
     return value
 
 
-def _examine(image: str, label: str, ignored: int | None) -> dict[str, Any]:
+def segments_of(info: Mapping[str, Any], classes: Classes) -> dict[str, int]:
+    """Name -> value of the segments in a label's file, from what came with its upload.
+
+    Without "label_info", the values are the numbers of the classes, as inference gives them.
+
+    Raises:
+        ValueError: for a segment whose value is no whole number, or whose name is no class.
+    """
+    found = {}
+    for segment in _named(info):
+        name, value = segment.get("name"), segment.get("idx")
+        if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(
+                f"label_info must give a name and a whole number idx of each segment, got {dict(segment)!r}"
+            )
+        found[name] = value
+    found = found or {name: number for number, name in enumerate(classes.names) if number}
+    segment_values(classes, found)
+    return found
+
+
+def _named(info: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    segments = info.get("label_info")
+    named = segments if isinstance(segments, Sequence) and not isinstance(segments, str) else ()
+    return [segment for segment in named if isinstance(segment, Mapping)]
+
+
+def _examine(image: str, label: str, ignored: int | None, classes: Classes, info: Mapping[str, Any]) -> dict[str, Any]:
     """Read both; what the label holds.
 
     Raises:
@@ -95,9 +127,16 @@ def _examine(image: str, label: str, ignored: int | None) -> dict[str, Any]:
     if size != wanted:
         raise ValueError(f"its size (x, y) is {size} px, that of the image {wanted}")
     require_same_axes(image, shown, label, pixels)
-    cells = np.asarray(LabelToInstances(ignore_value=ignored)(pixels.numpy()))
+    found: dict[str, Any] = {}
+    if classes.binary:
+        cells = np.asarray(LabelToInstances(ignore_value=ignored)(pixels.numpy()))
+    else:
+        kinds = segment_values(classes, segments_of(info, classes)).indices(pixels.numpy(), label, ignored)
+        components, table = class_components(kinds)
+        cells = np.asarray(components)
+        found["classes"] = {name: int((table == n).sum()) for n, name in enumerate(classes.names) if n}
     unknown = int((cells == IGNORE).sum())
-    found: dict[str, Any] = {"cells": len(np.unique(cells[cells > 0])), "not_annotated_px": unknown}
+    found |= {"cells": len(np.unique(cells[cells > 0])), "not_annotated_px": unknown}
     if ignored is not None:
         found["not_annotated"] = ignored
     if unknown == cells.size:

@@ -15,16 +15,17 @@ from bundle.data.item import Item
 from bundle.model.plain_values import require_values
 from label_app.outcome import outcome
 from label_app.partition import partition
-from label_app.store import CheckedStore, ignored_value
+from label_app.store import CheckedStore, ignored_value, segments_of
 
 __all__ = ["TrainTask"]
 
 
 class TrainTask(BundleTrainTask):
-    """The stock training of a bundle, which feeds images and labels, with six things more.
+    """The stock training of a bundle, which feeds images and labels, with seven things more.
 
     - Slices of a stack or volume are items of their own.
     - A label's value for pixels that nobody annotated goes with it, see :func:`label_app.store.ignored_value`.
+    - So do, where there are several classes, the names and values of its segments, :func:`label_app.store.segments_of`.
     - What is kept for validation stays there when labels are added, see :func:`label_app.partition.partition`.
     - ``"pretrained": false`` begins with random weights.
     - ``options`` of a request are entries of ``train.json`` by name: ``{"options": {"run_name": "a", "resume": true}}``
@@ -54,11 +55,14 @@ class TrainTask(BundleTrainTask):
             label = datastore.get_label_uri(image_id, tag)
             if not label:
                 continue  # removed a moment ago
-            ignored = ignored_value(datastore.get_label_info(image_id, tag))
+            info, classes = datastore.get_label_info(image_id, tag), datastore.classes()
+            ignored = ignored_value(info)
             for item in pages(Path(datastore.get_image_uri(image_id))):
                 item["label"] = label
                 if ignored is not None:
                     item["not_annotated"] = ignored
+                if not classes.binary:
+                    item["segments"] = segments_of(info, classes)
                 items.append(item)
         return items
 

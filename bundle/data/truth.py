@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from bundle.data.formats import one_line
 from bundle.data.loading import LoadSlice, LoadSliced
 from transforms.labels.classes import class_components
 
-__all__ = ["LoadTruthd", "LoadValues", "read_class_table"]
+__all__ = ["LoadTruthd", "LoadValues", "read_class_table", "segment_values"]
 
 _COLUMNS = ("instance", "class")
 
@@ -45,8 +46,8 @@ class LoadTruthd(LoadSliced):
 
     With classes of pixels, "label" becomes their map. With instances and classes, "class_map" (a path) becomes a map as
     well, or "class_table" (a path) a mapping instance -> class; the other kinds of truth leave both out. "segments" of
-    an item, name of a class -> value, replace the table of values for its label, in which each connected component of
-    one value is an instance.
+    an item, name -> value, replace the table of values for its label (:func:`segment_values`), in which each connected
+    component of one value is an instance.
 
     Args:
         keys: of the paths, "image" and "label".
@@ -136,9 +137,27 @@ def _class(classes: Classes, name: str, path: str | os.PathLike[str], told: str)
 
 def _of_segments(classes: Classes, segments: Mapping[str, int], path: str) -> Classes:
     try:
-        table = {0: 0} | {value: classes.number(name) for name, value in segments.items()}
+        return segment_values(classes, segments)
     except ValueError as error:
         raise ImageError(path, str(error)) from error
+
+
+def segment_values(classes: Classes, segments: Mapping[str, int]) -> Classes:
+    """The classes with the values that segments have in one label.
+
+    Args:
+        classes: of the data.
+        segments: name -> value. "nucleus 1", "nucleus 2" and so on are objects of the class "nucleus".
+
+    Raises:
+        ValueError: for a name that is no class.
+    """
+    table = {0: 0}
+    known = {name.lower() for name in classes.names}
+    for name, value in segments.items():
+        plain = name.strip()
+        whole = plain if plain.lower() in known else re.sub(r"[ _-]*\d+$", "", plain)
+        table[value] = classes.number(whole or plain)
     return Classes(classes.names, classes.kind, table)
 
 

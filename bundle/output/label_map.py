@@ -29,9 +29,10 @@ class LabelMapd(MapTransform):
 
     Args:
         keys: where the map goes, one key.
-        probability_key: 1HW[D], probability of "cell".
+        probability_key: 1HW[D], probability of "cell"; KHW[D] of K classes, the background's first.
         instances_key: 1HW[D] integers, the cells.
-        separate: one number for each cell, 1..N; False: 1 where the probability is above ``threshold``.
+        separate: one number for each cell, 1..N; False: 1 where the probability is above ``threshold``; of K classes
+            the likeliest, 1..K - 1, where that of all but the background is.
         threshold: at least 0 and below 1.
 
     Raises:
@@ -69,8 +70,13 @@ class LabelMapd(MapTransform):
         if self.separate:
             labels = convert_to_tensor(d[self.instances_key], track_meta=False)[0].to(torch.int32)
         else:
-            probability = convert_to_tensor(d[self.probability_key], track_meta=False)[0]
-            labels = (probability > self.threshold).to(torch.uint8)
+            d.pop("cell_classes", None)  # of cells that the map does not number
+            probability = convert_to_tensor(d[self.probability_key], track_meta=False)
+            if len(probability) == 1:
+                labels = (probability[0] > self.threshold).to(torch.uint8)
+            else:
+                cell = probability[1:].sum(0) > self.threshold
+                labels = torch.where(cell, probability[1:].argmax(0) + 1, 0).to(torch.uint8)
         d[self.keys[0]] = MetaTensor(labels.cpu())  # MONAI Label's scoring sums it by numpy, which refuses a plain one
         d["result_dtype"] = _fitting(d.get("result_dtype"), int(labels.max()))
         extension = d.get("result_extension") or Path(str(d.get("image_path", ""))).suffix
