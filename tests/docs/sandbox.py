@@ -25,7 +25,14 @@ from tests.warm import QUIET, cpu_seconds, run_code, run_module
 #: of the repository; models/ is a copy, since trainings write there
 LINKED = ("bundle", "transforms", "configs", "benchmarks", "label_app", "docs", "Makefile", "constraints.txt")
 #: what stands for a name of the reader's own
-PLACEHOLDERS = {"DIR": "mydata", "IN": "new_images", "OUT": "results", "DATA": "data/DIC-C2DH-HeLa", "NAME": "mine"}
+PLACEHOLDERS = {
+    "DIR": "mydata",
+    "IN": "new_images",
+    "OUT": "results",
+    "DATA": "data/DIC-C2DH-HeLa",
+    "NAME": "mine",
+    "EM": "data/isbi2012",
+}
 SIZE = [96, 96]
 
 
