@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from functools import reduce
 from typing import Any
 
-import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
@@ -22,6 +20,7 @@ from tqdm import tqdm
 
 from bundle.geometry import Geometry, Tile, TilePlan, geometry_of, mirror_indices
 from bundle.inference.backends import BackendNetwork
+from bundle.inference.cheapest_tile import cheapest_tile
 from bundle.inference.precision import autocast, resolve_precision
 from bundle.inference.probability import class_probability
 from bundle.inference.tile_cost import TileCost, free_memory, parse_bytes
@@ -189,25 +188,9 @@ class OverlapTileInferer(Inferer):
             turned = self.tta != "none" and len({tile[axis] for axis in turned_plane(geometry, len(tile))}) > 1
             return network.peak_memory(counted, shapes=2 if turned else 1) + whole
 
-        axes = geometry.axes(len(image_size))
-        sizes = [axis.tile_sizes(n) for axis, n in zip(axes, image_size, strict=True)]
-        counts = [
-            [axis.tiles_along(n, m) for m in along] for axis, n, along in zip(axes, image_size, sizes, strict=True)
-        ]
-        number = reduce(np.multiply.outer, map(np.asarray, counts))
-        estimated = cost.estimated_memory_of(sizes)
-        # the fewest FLOPs first, and of equal ones the fewest tiles
-        order = np.lexsort((number.ravel(), (number * cost.flops_of(sizes)).ravel()))
-        for limit in sorted({min(enough, bound), bound}):
-            possible = estimated <= limit  # the estimate spares counting what is far too large
-            for place in zip(*np.unravel_index(order, number.shape), strict=True):
-                if not possible[place]:
-                    continue
-                tile = tuple(along[i] for along, i in zip(sizes, place, strict=True))
-                if memory(tile) <= limit:
-                    return tile
-                possible[tuple(slice(i + 1) for i in place)] = False  # nor do those that are larger along all axes
-        smallest = tuple(along[-1] for along in sizes)
+        tile, smallest = cheapest_tile(cost, image_size, memory, sorted({min(enough, bound), bound}))
+        if tile is not None:
+            return tile
         reason = "" if geometry.seamless else "; a padded network cannot be tiled without seams"
         raise MemoryError(
             f"max_memory {bound / 2**20:.0f} MiB is not enough for an image of {tuple(image_size)} px: the smallest "
@@ -237,7 +220,9 @@ class OverlapTileInferer(Inferer):
         if tile_size is None:
             tile_size = self.choose_tile(size, image.shape[1], network, image.device, image.shape[0])
         plan = geometry.plan(size, tile_size)
-        self._mention_thin(size, geometry)
+        if not self._mentioned and (thin := _thin(size, geometry.margins(len(size)))):
+            self._mentioned = True
+            logger.warning(thin)
         output: torch.Tensor | None = None
         for batch, tile in self._walk(plan, image.shape[0]):
             logits = run(_cut(image[batch : batch + 1], tile))
@@ -252,20 +237,6 @@ class OverlapTileInferer(Inferer):
             _inside(output[batch], tile.output).copy_(_inside(logits[0], tile.crop))
         assert output is not None  # a plan has at least one tile
         return output
-
-    def _mention_thin(self, size: tuple[int, ...], geometry: Geometry) -> None:
-        """Say once that a volume is thinner than what the network sees beside it."""
-        thin = [
-            axis for axis, (n, margin) in enumerate(zip(size, geometry.margins(len(size)), strict=True)) if n <= margin
-        ]
-        if len(size) < 3 or not thin or self._mentioned:
-            return
-        self._mentioned = True
-        logger.warning(
-            "a volume of %s voxels is thinner along axis %s than the margin of %s: what the network sees beyond is "
-            "mirrored, several times where needed",
-            " x ".join(map(str, size)), " and ".join(map(str, thin)), geometry.margins(len(size)),
-        )  # fmt: skip
 
     def _walk(self, plan: TilePlan, batch_size: int) -> Iterator[tuple[int, Tile]]:
         pairs = ((batch, tile) for batch in range(batch_size) for tile in plan)
@@ -292,6 +263,17 @@ def _inside(image: torch.Tensor, spans: Sequence[tuple[int, int]]) -> torch.Tens
     for axis, (start, stop) in enumerate(spans, start=1):
         image = image.narrow(axis, start, stop - start)
     return image
+
+
+def _thin(size: tuple[int, ...], margins: tuple[int, ...]) -> str:
+    """What to say of a volume that is thinner than what the network sees beside it; nothing of others."""
+    thin = [str(axis) for axis, (n, margin) in enumerate(zip(size, margins, strict=True)) if n <= margin]
+    if len(size) < 3 or not thin:
+        return ""
+    return (
+        f"a volume of {' x '.join(map(str, size))} voxels is thinner along axis {' and '.join(thin)} than the margin, "
+        f"{margins}: what the network sees beyond it is mirrored, several times where needed"
+    )
 
 
 def _parameters(network: Any) -> Iterator[torch.Tensor]:
