@@ -206,6 +206,7 @@ class AxesGeometry(Geometry):
         each: sizes along every spatial axis.
 
     Examples:
+        >>> from bundle.geometry import ValidGeometry
         >>> geometry = AxesGeometry((ValidGeometry(2), ValidGeometry(2), ValidGeometry(2, flat_levels=2)))
         >>> geometry.margins(3), geometry.input_sizes((40, 40, 9))
         ((20, 20, 2), (80, 80, 13))
