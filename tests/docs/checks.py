@@ -21,6 +21,7 @@ _CONFIGS = (
     "configs/train.json",
     "['configs/train.json','configs/evaluate.json','configs/choose_cells.json']",
     "['configs/train.json','configs/networks/fcn.json']",
+    "['configs/train.json','configs/volumes.json']",
     "configs/inference.json",
 )
 _COMMANDS = (

@@ -34,6 +34,7 @@ PLACEHOLDERS = {
     "EM": "data/isbi2012",
 }
 SIZE = [96, 96]
+VOLUME = [36, 36, 16]
 
 
 class CommandFailed(AssertionError):
@@ -109,7 +110,7 @@ def with_tiny_size(words: Sequence[str]) -> list[str]:
     size: dict[str, Any] = {}
     kind = words[2] if words[:2] == ["monai.bundle", "run"] else words[0]
     if kind in ("training", "evaluating", "choosing") and "--dataset_dir" not in words:
-        size["dataset_dir#size"] = SIZE
+        size["dataset_dir#size"] = VOLUME if any("volumes.json" in word for word in words) else SIZE
     if kind == "training" and "--pretrained" in words:
         size |= {"max_epochs": 1, "samples_per_epoch": 2, "tile_size": 252}
     elif kind == "training":
@@ -152,6 +153,8 @@ def make_data(folder: Path) -> None:
     for letter, path in zip("abcd", sorted((made / "test" / "image").iterdir()), strict=True):
         save(folder / "new_images" / f"{letter}.{'png' if letter == 'a' else 'tif'}", tifffile.imread(path))
     shutil.rmtree(made)
+    made = Path(make_dataset(folder / "myvolumes", count=2, size=VOLUME))
+    shutil.copytree(made / "test" / "image", folder / "new_volumes")
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         film, frame = folder / "data/DIC-C2DH-HeLa", number % 6
         sequence = f"{1 + number // 6:02d}"
