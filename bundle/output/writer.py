@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Hashable, Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_
 from PIL import Image
 
 from bundle.atomic import append_csv, remove_leftovers, replacing, require_writable, write_csv
-from bundle.cells import cell_sizes
 from bundle.data.channels import CHANNEL_NAMES
 from bundle.data.context import own_channels
 from bundle.data.formats import extension, stem
@@ -26,12 +24,11 @@ from bundle.data.stated_channels import are_colours, stated_channels
 from bundle.output.class_pictures import class_colours
 from bundle.output.formats import FORMATS, pixel_size_options, write_image
 from bundle.output.overlay import overlay, shown_channels
+from bundle.output.tables import cell_table, summary_row
 
 __all__ = ["SegmentationWriter"]
 
 _logger = logging.getLogger(__name__)
-
-_COLUMNS = ("file", "width", "height", "slices", "cells", "foreground_fraction", "mean_cell_area_px", "output")
 
 
 class SegmentationWriter(Transform):
@@ -142,9 +139,16 @@ class SegmentationWriter(Transform):
         written = self._write(base, path, meta, own_channels(image, meta), probability, cells[0], class_of)
         if class_map is not None:
             written |= self._write_classes(base, path, meta, class_map[0])
+        details: dict[str, Any] = {
+            "names": self.class_names or (),
+            "class_of": class_of,
+            "volume": VOXEL_SPACING in meta,
+        }
+        details |= {"spacing": meta.get(VOXEL_SPACING)}
         if class_of is not None or VOXEL_SPACING in meta:
-            written["cell_table"] = self._write_table(base, cells[0], class_of, meta)
-        self._summarise(path, base, cells[0], meta, class_map, class_of)
+            table = base.with_name(f"{base.name}_cells.csv")
+            written["cell_table"] = str(write_csv(table, *cell_table(cells[0], **details), digits=6))
+        self._summarise(path, base, cells[0], details | {"class_map": class_map})
         _logger.info("%s -> %s", source, ", ".join(Path(name).name for name in written.values()))
         d[self.output_key] = written
         return d
@@ -197,17 +201,6 @@ class SegmentationWriter(Transform):
         _write_map(target, "classes", class_map.astype(np.uint8, copy=False), source, meta)
         return {"classes": str(target)}
 
-    def _write_table(self, base: Path, cells: np.ndarray, class_of: np.ndarray | None, meta: Mapping[str, Any]) -> str:
-        volume, names = VOXEL_SPACING in meta, self.class_names or ()
-        head = ("instance", *(["class"] if class_of is not None else []))
-        head += ("voxels", "volume_um3", "x", "y", "z") if volume else ("area_px",)
-        rows = []
-        for one in cell_sizes(cells, meta.get(VOXEL_SPACING)):
-            kind = [] if class_of is None else [names[class_of[one.cell]]]
-            sizes = (one.voxels, one.volume_um3, *one.centre) if volume else (one.voxels,)
-            rows.append((one.cell, *kind, *sizes))
-        return str(write_csv(base.with_name(f"{base.name}_cells.csv"), head, rows, digits=6))
-
     def _write_overlays(
         self,
         base: Path,
@@ -241,44 +234,12 @@ class SegmentationWriter(Transform):
             written["overlay_stack"] = str(target)
         return written
 
-    def _summarise(
-        self,
-        source: Path,
-        base: Path,
-        cells: np.ndarray,
-        meta: Mapping[str, Any],
-        class_map: np.ndarray | None = None,
-        class_of: np.ndarray | None = None,
-    ) -> None:
+    def _summarise(self, source: Path, base: Path, cells: np.ndarray, details: Mapping[str, Any]) -> None:
         """Add the row of an image; the first one of this writer begins a new file."""
-        width, height, *slices = cells.shape
-        count = int(cells.max(initial=0))
-        foreground = int(np.count_nonzero(cells))
-        file = (
-            source.relative_to(self.input_dir) if self.input_dir and source.is_relative_to(self.input_dir) else source
-        )
-        row: tuple[Any, ...] = (
-            file.as_posix(),
-            width,
-            height,
-            slices[0] if slices else 1,
-            count,
-            f"{foreground / cells.size:.6f}",
-            f"{foreground / count:.2f}" if count else "",
-            base.relative_to(self.output_dir).as_posix(),
-        )
-        columns: tuple[str, ...] = _COLUMNS
-        names = self.class_names or ()
-        if VOXEL_SPACING in meta:
-            spacing = meta[VOXEL_SPACING]
-            columns += ("mean_cell_volume_um3",)
-            row += (f"{foreground * prod(spacing) / count:.6g}" if count and spacing else "",)
-        if class_map is not None and class_of is not None:
-            of_cells = np.bincount(class_of[1:], minlength=len(names))
-            of_pixels = np.bincount(class_map.ravel(), minlength=len(names)) / class_map.size
-            columns += (*(f"cells {name}" for name in names[1:]), *(f"fraction {name}" for name in names))
-            row += (*map(int, of_cells[1:]), *(f"{share:.6f}" for share in of_pixels))
-        append_csv(self.output_dir / "summary.csv", columns, [row], fresh=not self._summary_begun)
+        below = self.input_dir and source.is_relative_to(self.input_dir)
+        file = source.relative_to(self.input_dir) if below and self.input_dir else source
+        row = summary_row(file.as_posix(), base.relative_to(self.output_dir).as_posix(), cells, **details)
+        append_csv(self.output_dir / "summary.csv", tuple(row), [tuple(row.values())], fresh=not self._summary_begun)
         self._summary_begun = True
 
 

@@ -1,0 +1,78 @@
+"""The tables of a segmentation: a row for each cell of an image, and a row for the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from bundle.cells import cell_sizes
+
+__all__ = ["cell_table", "summary_row"]
+
+
+def cell_table(
+    cells: np.ndarray,
+    names: Sequence[str] = (),
+    class_of: np.ndarray | None = None,
+    volume: bool = False,
+    spacing: Sequence[float] | None = None,
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Column names, and a row for each cell.
+
+    Args:
+        cells: HW[D], 0 background, 1 .. N cells.
+        names: of the classes.
+        class_of: (N + 1,), class of each cell; None where there is but one kind.
+        volume: HWD is one volume: cells have voxels, volume (µm³) and centre instead of an area.
+        spacing: between its voxels, µm; None where it is not known.
+    """
+    head = ("instance", *(["class"] if class_of is not None else []))
+    head += ("voxels", "volume_um3", "x", "y", "z") if volume else ("area_px",)
+    rows = []
+    for one in cell_sizes(cells, spacing):
+        kind = [] if class_of is None else [names[class_of[one.cell]]]
+        sizes = (one.voxels, one.volume_um3, *one.centre) if volume else (one.voxels,)
+        rows.append((one.cell, *kind, *sizes))
+    return head, rows
+
+
+def summary_row(
+    file: str,
+    output: str,
+    cells: np.ndarray,
+    names: Sequence[str] = (),
+    class_of: np.ndarray | None = None,
+    volume: bool = False,
+    spacing: Sequence[float] | None = None,
+    class_map: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Column name -> value for one image; arguments as :func:`cell_table`.
+
+    Args:
+        file, output: of the image, and how the names of its results begin.
+        class_map: class of every pixel; None where there is but one kind.
+    """
+    width, height, *slices = cells.shape
+    count = int(cells.max(initial=0))
+    foreground = int(np.count_nonzero(cells))
+    row: dict[str, Any] = {
+        "file": file,
+        "width": width,
+        "height": height,
+        "slices": slices[0] if slices else 1,
+        "cells": count,
+        "foreground_fraction": f"{foreground / cells.size:.6f}",
+        "mean_cell_area_px": f"{foreground / count:.2f}" if count else "",
+        "output": output,
+    }
+    if volume:
+        row["mean_cell_volume_um3"] = f"{foreground * prod(spacing) / count:.6g}" if count and spacing else ""
+    if class_map is not None and class_of is not None:
+        of_cells = np.bincount(class_of[1:], minlength=len(names))
+        of_pixels = np.bincount(class_map.ravel(), minlength=len(names)) / class_map.size
+        row |= {f"cells {name}": int(number) for name, number in zip(names[1:], of_cells[1:], strict=True)}
+        row |= {f"fraction {name}": f"{share:.6f}" for name, share in zip(names, of_pixels, strict=True)}
+    return row
