@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,14 @@ def write_itk(
     except RuntimeError as error:
         told = next((number for number in errno.errorcode if f"Reason: {os.strerror(number)}" in str(error)), errno.EIO)
         raise OSError(told, os.strerror(told)) from error
+    _require_whole_mha(path)
+
+
+def _require_whole_mha(path: Path) -> None:
+    """ITK says nothing of a small file that did not fit on the disk."""
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    data, size = re.search(rb"ElementDataFile = LOCAL\n", head), re.search(rb"CompressedDataSize = (\d+)", head)
+    found = path.stat().st_size
+    if data is None or size is None or found != data.end() + int(size[1]):
+        raise OSError(errno.EIO, f"only {found} bytes of it were written")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from tests.crash.bench import Bench
 from tests.crash.ordinary_user import as_an_ordinary_user
 from tests.crash.sentences import require_one_sentence
 from tests.crash.test_inference import Inferences
-from tests.crash.test_training import terminate_in_the_second_epoch
+from tests.test_survival import interrupt_step
 from tests.warm import warm
 
 pytestmark = pytest.mark.crash
@@ -36,7 +38,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> Iterator[Ben
     with warm("tests.crash.test_permissions", "tests.crash.bench") as context:
         made = Bench(tmp_path_factory.mktemp("permissions"), cells, context, plain=True)
         assert made.run("whole") == 0, made.said("whole")
-        assert made.run("begun", terminate_in_the_second_epoch) == 143
+        assert made.run("begun", partial(interrupt_step, signal.SIGTERM, 6)) == 143
         yield made
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from bundle import atomic
-from bundle.training import SaveRun
 from tests.crash.bench import Bench
 from tests.crash.io_faults import KINDS, Access, arm, read_record
 from tests.crash.sentences import require_one_sentence
 from tests.crash.states import state_of
 from tests.crash.whole_files import leftovers, require_whole
+from tests.test_survival import interrupt_step
 from tests.warm import warm
 
 pytestmark = pytest.mark.crash
@@ -101,19 +101,8 @@ def test_a_training(bench: Bench, kind: str) -> None:
 @pytest.fixture(scope="module")
 def interrupted(bench: Bench) -> Path:
     """The folder of a run that was asked to end in the middle of its second epoch."""
-    assert bench.run("interrupted", terminate_in_the_second_epoch) == 143, bench.said("interrupted")
+    assert bench.run("interrupted", partial(interrupt_step, signal.SIGTERM, 6)) == 143, bench.said("interrupted")
     return bench.folder / "runs" / "interrupted"
-
-
-def terminate_in_the_second_epoch() -> None:
-    after_step = SaveRun._after_step
-
-    def step(self: SaveRun, trainer: object) -> None:
-        if trainer.state.iteration == 6:  # type: ignore[attr-defined]
-            os.kill(os.getpid(), signal.SIGTERM)
-        after_step(self, trainer)  # type: ignore[arg-type]
-
-    SaveRun._after_step = step  # type: ignore[assignment, method-assign]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "TERM"])

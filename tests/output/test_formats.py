@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -26,3 +29,33 @@ def test_channels_come_back_in_their_order_and_with_their_names(tmp_path, name, 
     np.testing.assert_array_equal(loaded.numpy(), array)
     if name != "a.tif":
         np.testing.assert_allclose(np.diag(loaded.affine)[:2], [-2, -3])
+
+
+@pytest.mark.parametrize("kept", [0, 100, -1])
+def test_an_mha_that_itk_leaves_unfinished(tmp_path, monkeypatch, kept):
+    """As on a disk that is just full, of which ITK says nothing where the file is small."""
+    import itk
+
+    def half(image, path, imwrite=itk.imwrite, **options):
+        imwrite(image, path, **options)
+        Path(path).write_bytes(Path(path).read_bytes()[:kept])
+
+    monkeypatch.setattr(itk, "imwrite", half)
+    target = tmp_path / "a.mha"
+    with pytest.raises(OSError, match=rf"^{target} cannot be written \(only \d+ bytes of it were written\)$"):
+        write_image(target, np.zeros((9, 7), np.uint8), tmp_path / "b.mha", {"affine": np.eye(4)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_why_itk_cannot_write(tmp_path, monkeypatch):
+    import itk
+
+    def full(*_, **__):
+        raise RuntimeError(
+            "itkMetaImageIO.cxx:1110:\nITK ERROR: File cannot be written\nReason: No space left on device"
+        )
+
+    monkeypatch.setattr(itk, "imwrite", full)
+    with pytest.raises(OSError, match=r"a\.mha cannot be written \(No space left on device\)$") as failed:
+        write_image(tmp_path / "a.mha", np.zeros((9, 7), np.uint8), tmp_path / "b.mha", {"affine": np.eye(4)})
+    assert failed.value.errno == errno.ENOSPC
