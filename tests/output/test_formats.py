@@ -52,7 +52,7 @@ def test_why_itk_cannot_write(tmp_path, monkeypatch):
 
     def full(*_, **__):
         raise RuntimeError(
-            "itkMetaImageIO.cxx:1110:\nITK ERROR: File cannot be written\nReason: No space left on device"
+            "ITK ERROR: File cannot be written\nReason: No space left on device"
         )
 
     monkeypatch.setattr(itk, "imwrite", full)
