@@ -51,9 +51,7 @@ def test_why_itk_cannot_write(tmp_path, monkeypatch):
     import itk
 
     def full(*_, **__):
-        raise RuntimeError(
-            "ITK ERROR: File cannot be written\nReason: No space left on device"
-        )
+        raise RuntimeError("ITK ERROR: File cannot be written\nReason: No space left on device")
 
     monkeypatch.setattr(itk, "imwrite", full)
     with pytest.raises(OSError, match=r"a\.mha cannot be written \(No space left on device\)$") as failed:
