@@ -159,8 +159,10 @@ def _charts(
     window: int,
     metric: str,
 ) -> list[Figure]:
-    """The training's loss, the validation's, the chosen metric, then all others."""
-    names = sorted({name for found in lines.values() for name in found})
+    """The training's loss, the validation's, the chosen metric, then all others; of classes their means alone."""
+    found_names = {name for found in lines.values() for name in found}
+    single = {name for name in found_names if name.count("/") > 1 and not name.endswith(("/mean", f"/{metric}"))}
+    names = sorted(found_names - single)
     names.sort(key=lambda name: (name != TRAIN_LOSS, name != "val/loss", name != f"val/{metric}"))
     drawn = [(name, chart(name, sections[0].table.rows, lines, kept_at, window)) for name in names]
     return [Figure(name, svg) for name, svg in drawn if svg is not None]

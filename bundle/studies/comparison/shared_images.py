@@ -13,7 +13,8 @@ import pandas as pd
 from PIL import Image
 
 from bundle.metrics.selection import lower_is_better
-from bundle.output.pictures import boxes_of, file_name
+from bundle.output.class_pictures import class_colours
+from bundle.output.pictures import boxes_of, classes_of, file_name
 from bundle.studies.comparison.mlflow_runs import Run, RunStore, grouped
 from bundle.studies.comparison.run_settings import measured_images
 
@@ -41,7 +42,10 @@ class Panel:
 
 @dataclass
 class SharedImage:
-    """One image: data URIs of itself and its truth (empty where no picture has them), and a panel for each run."""
+    """One image: data URIs of itself and its truth (empty where no picture has them), and a panel for each run.
+
+    ``classes`` are names and colours, ``#rrggbb``, of what the pictures show; none where there is one kind of cell.
+    """
 
     name: str
     part: str | None
@@ -50,6 +54,7 @@ class SharedImage:
     truth: str = ""
     truth_count: str = ""
     panels: list[Panel] = field(default_factory=list)
+    classes: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def columns(self) -> int:
@@ -112,7 +117,7 @@ def _add(image: SharedImage, run: Run, content: bytes | None, value: float | Non
         return
     try:
         with Image.open(io.BytesIO(content)) as opened:
-            boxes = boxes_of(opened)
+            boxes, names = boxes_of(opened), classes_of(opened)
             picture = opened.convert("RGB")
     except OSError as error:
         logger.warning("the picture of %s by run %s is left out: %s", image.name, run.name, error)
@@ -121,6 +126,9 @@ def _add(image: SharedImage, run: Run, content: bytes | None, value: float | Non
     if "found" not in steps:  # of an earlier version, which did not note where the steps lie
         image.panels.append(Panel(run, _data_uri(picture, 1600), value=value, whole=True))
         return
+    colours = class_colours(len(names)).astype(int).tolist()
+    named = [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in zip(names, colours, strict=True)]
+    image.classes += [each for each in named if each not in image.classes]
     counted, box = steps["found"]
     image.panels.append(Panel(run, _data_uri(picture.crop(box), width), counted, value))
     if not image.picture:

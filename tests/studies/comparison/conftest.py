@@ -69,7 +69,7 @@ class Hand:
             self.picture(run_id, f"{image.replace('/', '_')}_0001.png", lightness(value), boxes)
         return run_id
 
-    def picture(self, run_id: str, name: str, light: int, boxes: bool = True) -> None:
+    def picture(self, run_id: str, name: str, light: int, boxes: bool = True, classes: tuple[str, ...] = ()) -> None:
         """Three steps of 40 px on white: image gray, truth green, cells found of that lightness."""
         array = np.full((60, 150, 3), 255, np.uint8)
         where = {"image": (5, 10, 45, 50), "truth: 2 cells": (55, 10, 95, 50), "found: 3 cells": (105, 10, 145, 50)}
@@ -78,7 +78,7 @@ class Hand:
         folder = Path(self.uri.removeprefix("sqlite:///")).parent / "drawn"
         folder.mkdir(exist_ok=True)
         if boxes:
-            write_panel(folder / name, array, where)
+            write_panel(folder / name, array, where, classes)
         else:
             Image.fromarray(array).save(folder / name)
         self.client.log_artifact(run_id, folder / name, "pictures")

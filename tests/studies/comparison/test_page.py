@@ -166,3 +166,27 @@ def test_it_fits_a_phone():
     style = (ROOT / "bundle" / "studies" / "comparison" / "page.css").read_text()
     assert all(int(width) <= 340 for width in re.findall(r"minmax\((\d+)px", style))
     assert re.search(r"\.scroll \{[^}]*overflow-x: auto", style)
+
+
+def test_classes_have_a_legend_and_charts_of_their_means(hand, tmp_path):
+    course = {
+        "train/loss": [2],
+        "val/iou/mean": [0.5],
+        "val/iou/rod": [0.4],
+        "val/best_iou/mean": [0.5],
+        "val/loss": [1],
+    }
+    training = hand.training("a", course, best_by="iou/mean")
+    evaluation = hand.evaluation(training, {"x": 0.5}, metric="iou/mean", boxes=False)
+    hand.picture(evaluation, "x_0001.png", 50, classes=("ground", "rod"))
+    page = write_report(hand.uri, output=tmp_path)
+    (legend,) = tree(page).findall(".//p[@class='legend classes']")
+    assert [text(span) for span in legend.findall("span")] == ["ground", "rod"]
+    colours = [mark.attrib["style"] for mark in legend.findall("span/i")]
+    assert len(set(colours)) == 2
+    assert all(re.fullmatch(r"background: #[0-9a-f]{6}", colour) for colour in colours)
+    (line,) = tables(page)["Trainings"]
+    assert (line["iou/mean"], line["iou/rod"]) == ("0.5000", "0.4000")
+    assert "best_iou/mean" not in line
+    names = [figure.attrib["alt"].split(" of ")[0] for figure in tree(page).findall(".//*[@class='charts']/figure/img")]
+    assert names == ["train/loss", "val/loss", "val/iou/mean"]
