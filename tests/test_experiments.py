@@ -43,12 +43,22 @@ def colours(root):
         Image.fromarray(picture).save(root / f"image/{number:03d}.png")
 
 
+def sections(root):
+    """Every gray value of the classes, in 16 sections."""
+    values = np.array([0, 32, 64, 96, 128, 159, 191, 223, 255], np.uint8)
+    labels = values[np.random.RandomState(0).randint(9, size=(16, 8, 9))].repeat(8, 1).repeat(8, 2)
+    for name, array in {"image": labels // 2 + np.arange(16, dtype=np.uint8)[:, None, None], "label": labels}.items():
+        (root / name).mkdir(parents=True)
+        tifffile.imwrite(root / name / "vnc.tif", array, photometric="minisblack")
+
+
 EXPERIMENTS = {
     "em": (stack, 5),
     "dcn_kernels": (stack, 5),
     "dic_hela": (film, 2),
     "phc_u373": (film, 2),
     "nuclei": (colours, 2),
+    "vnc": (sections, 2),
 }
 
 

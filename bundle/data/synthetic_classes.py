@@ -1,7 +1,7 @@
 """Generated images of three kinds of touching objects, for classes: ``python -m bundle.data.synthetic_classes ROOT``.
 
-Round cells, rods, and round cells that carry a marker: these look like the first kind in the first channel, and differ
-in the second one alone.
+Round cells, rods, which are darker, and round cells that carry a marker: these look like the first kind in the first
+channel, and differ in the second one alone.
 """
 
 from __future__ import annotations
@@ -68,7 +68,11 @@ def draw_objects(size: Sequence[int], seed: Sequence[int] | int) -> tuple[np.nda
     for axis in (0, 1):
         differs = np.diff(instances.astype(np.int32), axis=axis) != 0
         edge |= np.concatenate([differs, np.zeros_like(differs.take([0], axis))], axis)
-    outline = 70 + 90 * inside - 55 * ndimage.gaussian_filter(edge.astype(float), 0.8)
+    outline = (
+        70
+        + (90 - 30 * ndimage.gaussian_filter((classes == 2).astype(float), 1)) * inside
+        - 55 * ndimage.gaussian_filter(edge.astype(float), 0.8)
+    )
     outline += 6 * ndimage.gaussian_filter(random.randn(*size), 6) * 6
     marker = 40 + 100 * ndimage.gaussian_filter((classes == 3).astype(float), 1.5)
     image = np.stack([channel + 9 * random.randn(*size) for channel in (outline, marker)])

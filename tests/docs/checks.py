@@ -25,6 +25,7 @@ _CONFIGS = (
     "configs/inference.json",
 )
 _COMMANDS = (
+    "bundle.data.synthetic_classes",
     "bundle.studies",
     "bundle.report",
     "bundle.model.publish",

@@ -14,6 +14,7 @@ NOT_RUN = {
     r"curl ": "needs the annotation server; tests/label asks all of this",
     r"monailabel |python -m monailabel": "needs MONAI Label in an environment of its own; make test-label installs it",
     r"python -m label_app.prepare .*apps/monaibundle": "needs what the command before it downloads",
+    r"python -m label_app.prepare .*class_names": "makes an app for MONAI Label; tests/label starts one",
     r"make label": "starts a server; make test-label does",
     r"make mlflow": "starts a server",
     r"make (test|quick|lint|format|docs)\b": "this is what runs these tests, or what runs beside them",
