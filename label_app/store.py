@@ -11,6 +11,7 @@ import numpy as np
 from fastapi import HTTPException
 
 from bundle.data.axes import require_same_axes
+from bundle.data.class_values import is_not_annotated
 from bundle.data.classes import Classes
 from bundle.data.errors import ImageError
 from bundle.data.loading import LoadSlice
@@ -20,9 +21,6 @@ from transforms import IGNORE, LabelToInstances
 from transforms.labels.classes import class_components
 
 __all__ = ["CheckedStore", "ignored_value", "segments_of"]
-
-#: name of the class, or segment, of pixels that nobody annotated
-NOT_ANNOTATED = "not annotated"
 
 
 class CheckedStore(SharedStore):
@@ -79,7 +77,7 @@ def ignored_value(info: Mapping[str, Any]) -> int | None:
     value = info.get("not_annotated")
     if value is None:
         for segment in _named(info):
-            if str(segment.get("name", "")).strip().lower().replace("_", " ") == NOT_ANNOTATED:
+            if is_not_annotated(segment.get("name", "")):
                 value = segment.get("idx")
     if value is None:
         return None

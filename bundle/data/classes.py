@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,28 +12,20 @@ from typing import Any
 import numpy as np
 
 from bundle.console import did_you_mean
+from bundle.data.class_values import COLOUR, NOT_ANNOTATED, Values, class_table, is_not_annotated, shown_value
 from bundle.data.errors import ImageError
 from transforms.labels.instances import IGNORE
 
-__all__ = ["BINARY", "CLASS_DIR", "COLOUR", "KINDS", "NOT_ANNOTATED", "Classes", "classes_of_data"]
+__all__ = ["BINARY", "CLASS_DIR", "KINDS", "Classes", "classes_of_data"]
 
 #: what a label says: a number for each object; a class for each pixel; the former with a class of each object
 KINDS = ("instances", "classes", "instances+classes")
 #: the classes of a problem that names none
 BINARY = ("background", "cell")
-#: in a table of values: pixels that nobody annotated
-NOT_ANNOTATED = "not annotated"
 #: in a data set's folder: the names, as ``class_names`` gives them
 FILE = "classes.json"
 #: beside the folder of the labels: class maps or tables of the same names
 CLASS_DIR = "class"
-#: added to 0xRRGGBB, so that no colour is a gray value
-COLOUR = 1 << 24
-
-_NAME = re.compile(r"[^\W_]([\w .+-]*[^\W_])?")
-#: of the metric that is the mean over classes
-_MEAN = "mean"
-Values = Mapping[int, int]
 
 
 @dataclass(frozen=True)
@@ -44,7 +35,8 @@ class Classes:
     Attributes:
         names: at least two, in the order of the network's channels.
         kind: of the truth, one of :data:`KINDS`; "instances" is the problem of two classes.
-        gray, colours: value of a label's pixel -> class; colours as :data:`COLOUR` + 0xRRGGBB. None: the table has
+        gray, colours: value of a label's pixel -> class; colours as
+            :data:`bundle.data.class_values.COLOUR` + 0xRRGGBB. None: the table has
             none of that sort; where both are None, a pixel's value is the number of its class.
     """
 
@@ -77,7 +69,7 @@ class Classes:
         Raises:
             ValueError: for a name that there is not, with the nearest.
         """
-        if _is_not_annotated(name):
+        if is_not_annotated(name):
             return IGNORE
         found = {known.lower(): number for number, known in enumerate(self.names)}
         asked = name.strip().lower()
@@ -89,7 +81,7 @@ class Classes:
         """The class of every pixel of a label.
 
         Args:
-            values: whole numbers of any shape: gray values, or colours as :data:`COLOUR` + 0xRRGGBB.
+            values: whole numbers of any shape: gray values, or colours as in ``colours``.
             path: of the file, for messages.
             ignored: value of pixels that nobody annotated, beside :data:`transforms.IGNORE`.
 
@@ -112,7 +104,7 @@ class Classes:
                 classes[position] = number
         if unknown:
             counts = np.bincount(where.ravel(), minlength=len(present))
-            told = ", ".join(f"{_shown(int(present[i]))} ({counts[i]} px)" for i in unknown[:5])
+            told = ", ".join(f"{shown_value(int(present[i]))} ({counts[i]} px)" for i in unknown[:5])
             more = ", ..." if len(unknown) > 5 else ""
             raise ImageError(path, f"its pixels hold values without a class: {told}{more}; {self._known()}")
         return classes[where].reshape(values.shape)
@@ -132,7 +124,7 @@ class Classes:
             return f"classes are {listed}: name more classes by --class_names, or give a table name -> values"
         table = self.gray if self.gray is not None else self.colours or {}
         names = (*self.names, NOT_ANNOTATED)  # IGNORE is the last
-        listed = ", ".join(f"{_shown(value)} {names[number]}" for value, number in sorted(table.items()))
+        listed = ", ".join(f"{shown_value(value)} {names[number]}" for value, number in sorted(table.items()))
         return f"class_names knows {listed}, and {IGNORE} not annotated"
 
 
@@ -177,7 +169,7 @@ def classes_of_data(
             f"{file or FILE} with such a list"
         )
     else:
-        names, gray, colours = _table(named, source)
+        names, gray, colours = class_table(named, source)
         found = Classes(names, truth, gray, colours)
     return found if like is None else _in_order(found, like)
 
@@ -209,73 +201,3 @@ def _read(file: Path) -> Any:
         return json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is no JSON ({error}): write a list of names there, or name -> values") from error
-
-
-def _table(named: Any, source: str) -> tuple[tuple[str, ...], Values | None, Values | None]:
-    """Names, gray values and colours."""
-    if not isinstance(named, (Mapping, list, tuple)):
-        raise ValueError(f"{source} must be a list of names or a table name -> values, got {named!r}")
-    names = [name for name in named if not _is_not_annotated(name)]
-    for name in names:
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() == _MEAN:
-            raise ValueError(
-                f"{source}: a class name is letters and digits, with spaces, _ . + - between them, and not "
-                f"{_MEAN!r}, got {name!r}"
-            )
-    if not 2 <= len(names) <= 256 or len({name.lower() for name in names}) < len(names):
-        raise ValueError(f"{source} must have 2 to 256 different names, the background's first, got {names}")
-    if not isinstance(named, Mapping):
-        return tuple(names), None, None
-    gray, colours = _codes(named, _gray_values, source), _codes(named, _colour_values, source)
-    if isinstance(gray, str) and isinstance(colours, str):
-        raise ValueError(gray)
-    return tuple(names), None if isinstance(gray, str) else gray, None if isinstance(colours, str) else colours
-
-
-def _codes(named: Mapping[str, Any], values_of: Any, source: str) -> Values | str:
-    """Value -> class, or what is wrong with it."""
-    found: dict[int, int] = {}
-    owner: dict[int, str] = {}
-    number = 0
-    for name, given in named.items():
-        ignored = _is_not_annotated(name)
-        values = values_of(given)
-        if not values:
-            return (
-                f"{source}: class {name!r} must have a gray value, a list of them, [red, green, blue] of 0 to 255, or "
-                f"a list of those, got {given!r}; all classes alike"
-            )
-        for value in values:
-            if owner.setdefault(value, name) != name:
-                return f"{source}: the value {_shown(value)} stands for {owner[value]!r} and {name!r}"
-            found[value] = IGNORE if ignored else number
-        number += not ignored
-    return found
-
-
-def _gray_values(given: Any) -> list[int]:
-    values = given if isinstance(given, (list, tuple)) else [given]
-    whole = all(isinstance(value, int) and not isinstance(value, bool) and 0 <= value < COLOUR for value in values)
-    return list(values) if whole else []
-
-
-def _colour_values(given: Any) -> list[int]:
-    if isinstance(given, int):
-        given = [given] * 3
-    if not isinstance(given, (list, tuple)):
-        return []
-    colours = given if given and all(isinstance(value, (list, tuple)) for value in given) else [given]
-    if not all(len(one) == 3 and all(0 <= part <= 255 for part in _gray_values(one)) for one in colours):
-        return []
-    return [COLOUR + (one[0] << 16) + (one[1] << 8) + one[2] for one in colours if _gray_values(one)]
-
-
-def _is_not_annotated(name: object) -> bool:
-    return str(name).strip().lower().replace("_", " ") == NOT_ANNOTATED
-
-
-def _shown(value: int) -> str:
-    if value < COLOUR:
-        return str(value)
-    value -= COLOUR
-    return str([value >> 16, value >> 8 & 255, value & 255])

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from bundle.data.classes import CLASS_DIR, COLOUR, Classes
+from bundle.data.class_values import COLOUR
+from bundle.data.classes import CLASS_DIR, Classes
 from bundle.data.errors import ImageError
 from bundle.data.formats import one_line
 from bundle.data.loading import LoadSlice, LoadSliced
@@ -24,7 +25,7 @@ _COLUMNS = ("instance", "class")
 
 
 class LoadValues(LoadSlice):
-    """Read the values of a label as they stand in its file, colours as :data:`bundle.data.classes.COLOUR` + 0xRRGGBB.
+    """Read the values of a label as they stand in its file; colours as :mod:`bundle.data.class_values` has them.
 
     Args:
         spatial_dims: see :class:`bundle.data.loading.LoadSlice`.

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from bundle.data.classes import COLOUR, Classes, classes_of_data
+from bundle.data.class_values import COLOUR
+from bundle.data.classes import Classes, classes_of_data
 from bundle.data.errors import ImageError
 
 #: gray values of a published data set, several of one class

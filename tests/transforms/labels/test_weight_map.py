@@ -87,6 +87,20 @@ def test_weights_of_several_classes_equal_equation_2_read_literally(instances, b
     )
 
 
+@given(label_maps())
+@settings(max_examples=40, deadline=None)
+def test_one_kind_of_cell_keeps_the_bits_of_the_version_without_classes(instances):
+    background, ignored = instances == 0, instances == -1
+    n, n_background = instances.size - ignored.sum(), background.sum()
+    both = 0 < n_background < n
+    weights = [min(max(n / (2 * k), 0.1), 10.0) if both else 1.0 for k in (n_background, n - n_background)]
+    expected = np.where(background, *np.array(weights, np.float32))
+    d1, d2 = two_nearest_distances(instances)
+    expected += np.exp(np.square(d1 + d2) * np.float32(-0.5 / 25)) * np.float32(10)
+    expected[ignored] = 0
+    assert WeightMap()(instances[None])[0].tobytes() == expected.astype(np.float32).tobytes()
+
+
 def test_every_class_has_the_same_total_weight_and_only_those_present_count():
     instances = np.repeat([0, 1, 2, 3], [50, 30, 15, 5])[None, None].astype(np.int32)
     weight = WeightMap(w0=0)(instances, np.array([0, 5, 2, 2]))  # classes 0, 5 and 2
