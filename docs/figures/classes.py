@@ -56,7 +56,7 @@ def main(data: str, checkpoint: str, evaluation: str) -> None:
 
     parts = {"channel 0": image[0], "channel 1": image[1]}
     parts |= {"true classes": drawn(label, truth), "found": drawn(cells, table)}
-    figure = Figure(figsize=(12, 3.5), dpi=110, layout="constrained")
+    figure = Figure(figsize=(12, 3.9), dpi=90, layout="constrained")
     for axes, (title, array) in zip(figure.subplots(1, 4), parts.items(), strict=True):
         axes.imshow(array, cmap="gray")
         axes.set_title(title, fontsize=11)
