@@ -138,7 +138,7 @@ test-label: install label-install
 
 # CRASH_EVERY=10 takes each tenth access; says how many there were
 test-crash: install
-	CRASH_EVERY=$(CRASH_EVERY) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -rP -m crash tests/crash
+	CRASH_EVERY=$(CRASH_EVERY) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -rP --show-capture=stdout -m crash tests/crash
 
 CRASH_EVERY ?= 1
 
