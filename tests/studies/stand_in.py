@@ -4,11 +4,14 @@ The variant, which the run's name tells, decides: "broken" fails, "slow" saves o
 """
 
 import json
+import shutil
 import signal
 import sys
 import time
 from pathlib import Path
 
+#: any network: a study asks the networks of its runs what images they take
+NETWORK = Path(__file__).parents[2] / "models" / "em_membranes.pt"
 #: metric -> value of (variant's place in the alphabet, seed)
 VALUES = {
     "pixel_error": lambda variant, seed: 0.1 + 0.01 * variant + 0.001 * seed,
@@ -37,7 +40,7 @@ def train(options: dict[str, str]) -> int:
         (folder / "waiting").touch()
         time.sleep(60)
     (folder / "history.csv").write_text("name,value\ntrain/seconds_step,30\ntrain/loss,1\ntrain/seconds_data,6\n")
-    (folder / "best.pt").touch()
+    shutil.copy(NETWORK, folder / "best.pt")
     (folder / "model.pt").touch()
     return 0
 
