@@ -67,6 +67,8 @@ class StandIn:
         options = dict(zip((word.removeprefix("--") for word in words[5::2]), words[6::2], strict=True))
         self.told.append(options)
         checkpoints.write(options["model_file"], untrained(1 + int(options["seed"]) % 3).state_dict())
+        card = {"data": {"images_by": "pixels", "trained_on": {}, "validated_on": {}}}
+        Path(options["model_file"]).with_name("card.json").write_text(json.dumps(card))
 
     @property
     def names(self) -> list[str]:
