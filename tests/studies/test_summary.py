@@ -170,7 +170,7 @@ def test_collecting_finds_what_is_there(study, tmp_path):
         trial.keep({"variant": variant, "seed": seed, "fold": fold, "evaluations": {}})
         folder = trial.evaluation_dir("none")
         folder.mkdir(parents=True)
-        (folder / "mlflow_run_id.txt").write_text("an id\n")
+        (folder / "mlflow_run_id.txt").write_text("an-id\n")
         if variant == "border":
             (folder / "summary.csv").write_text(f"metric,value,mean\npixel_error,0.{seed},7\niou,,\nloss,1,7\n")
     trial.run.path.joinpath("history.csv").write_text(
@@ -182,4 +182,4 @@ def test_collecting_finds_what_is_there(study, tmp_path):
     ]
     assert list(rows.value) == pytest.approx([0.0, math.nan, 0.9, math.nan], nan_ok=True)
     assert list(rows.minutes) == pytest.approx([math.nan, math.nan, 1.5, 1.5], nan_ok=True)
-    assert set(rows.run_id) == {"an id"}
+    assert set(rows.run_id) == {"an-id"}
