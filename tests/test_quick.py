@@ -8,7 +8,7 @@ from tests.quick import tests_of as paths_for
 @pytest.mark.parametrize(
     ("changed", "paths"),
     [
-        ("transforms/labels/weight_map.py", ["tests/transforms/labels/test_weight_map.py"]),
+        ("transforms/labels/separation.py", ["tests/transforms/labels/test_separation.py"]),
         ("bundle/inference/backends/runtimes.py", ["tests/inference/test_backends.py"]),  # its package's
         ("tests/data/ctc_set.py", ["tests/data"]),
         ("tests/test_bundle.py", ["tests/test_bundle.py"]),
