@@ -40,6 +40,7 @@ def once(folder: Path) -> Iterator[None]:
 def _copy(make: Callable[[Path, str], None], template: Path, file: Path, artifacts: str) -> None:
     """What ``make`` would leave."""
     if file.exists():
+        make(file, artifacts)  # checks it
         return
     if not template.exists():
         make(template, "file:///nowhere")

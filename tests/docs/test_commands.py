@@ -30,6 +30,7 @@ ELSEWHERE = {
     "new_images/labels": "the annotation server",
     "labels/": "the annotation server",
     "a.tif": "the annotation server",
+    **dict.fromkeys(("iou/", "dice/", "seg/"), "a metric of one class"),
     "site/": "make docs",
     "sbom.json": "make sbom",
     "runs/networks": "a study",
