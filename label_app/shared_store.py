@@ -1,8 +1,8 @@
 """MONAI Label's store of a folder, for several threads and processes at once.
 
-Its file ``datastore_v2.json`` holds what is known of all images and labels, and each change writes all of it. A
-training or a scoring in the background is a process with a store of its own, and the watcher of the folder a thread:
-with the stock store one erases what another has just noted, such as which pixels of a label nobody annotated.
+Its file ``datastore_v2.json`` holds what is known of all images and labels. Each change writes the whole file, and
+several write it: the server, the thread that watches the folder, and the process of a training or scoring. With the
+stock store one of them erases what another has just noted, such as which pixels of a label nobody annotated.
 """
 
 from __future__ import annotations

@@ -393,7 +393,7 @@ class TestTransforms:
 
 
 class TestStrips:
-    """What is done strip by strip is what is done to the whole image at once."""
+    """Cells found strip by strip are those of the whole image."""
 
     @given(
         st.one_of(
