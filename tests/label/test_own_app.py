@@ -48,8 +48,14 @@ def server(gray, run_server):
 
 @pytest.fixture(scope="module")
 def started_with(server, tmp_path_factory):
-    """The model before any training."""
+    """The model before any training, which has no card."""
     return Path(shutil.copy(server.model, tmp_path_factory.mktemp("start") / "model.pt"))
+
+
+def start_again(network: Path, model: Path) -> None:
+    """Without the card of what was trained since: it describes another network."""
+    shutil.copy(network, model)
+    model.with_suffix(".json").unlink(missing_ok=True)
 
 
 def test_it_offers_model_strategies_and_scores(server, started_with):
@@ -224,7 +230,7 @@ def test_pixels_that_nobody_annotated_count_for_nothing(server, started_with, tr
     def trained(label: str, **params: object) -> dict[str, torch.Tensor]:
         answer = server.upload("png", tmp_path / label, **params).json()
         assert answer["not_annotated_px"] == (0 if label == "background.tif" else region.sum())
-        shutil.copy(started_with, server.model)
+        start_again(started_with, server.model)
         assert server.train(max_epochs=1).status_code == 200
         return checkpoints.read(server.model)
 
@@ -253,7 +259,7 @@ def test_every_training_is_a_run_of_one_experiment(server):
 def test_a_training_may_begin_with_random_weights(server, started_with):
     found = []
     for pretrained in (True, False):
-        shutil.copy(started_with, server.model)
+        start_again(started_with, server.model)
         options = {"run_name": f"begins-{pretrained}", "optimizer#lr": 1e-30, "seed": 1}
         assert server.train(max_epochs=1, pretrained=pretrained, options=options).status_code == 200
         found.append(checkpoints.read(server.model)["classify.weight"])
