@@ -120,6 +120,8 @@ def _copies(first: str, second: str) -> bool:
 
 
 def _file(item: Item) -> str:
+    if "slices" in item:
+        return f"{item['image']} slices {item['slices'][0]} to {item['slices'][1] - 1}"
     return item["image"] if item.get("slice") is None else f"{item['image']} slice {item['slice']}"
 
 

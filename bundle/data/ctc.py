@@ -54,6 +54,7 @@ def datalist(
     sequences: Sequence[str] | None = None,
     labels: str = "gold",
     evidence: str = "auto",
+    slices: bool = True,
 ) -> list[Item]:
     """The frames with segmentation truth, named ``01-002``: sequence and frame.
 
@@ -65,6 +66,7 @@ def datalist(
         evidence: how items tell of cells that gold does not segment. "none": not at all, so that they count as
             background. "markers": by "markers". "silver": by "silver" and, where there are markers, by these too.
             "auto": by whatever of both there is for the frame.
+        slices: volumes, False, are refused: only the challenge's 2D data sets are read.
 
     Returns:
         dicts of "image", "label" (paths), "name", "relative_time" (place in its film, 0 to below 1, for
@@ -75,6 +77,8 @@ def datalist(
         ValueError: for other arguments than these, truth without its image, two files of one frame, a frame
             number of less than 3 digits, 3D data, sizes that differ within a frame, or truth without any object.
     """
+    if not slices:
+        raise ValueError("layout ctc gives no volumes: put them into image/ and label/, one file a volume")
     if labels not in _LABELS:
         raise ValueError(f"labels must be one of {', '.join(_LABELS)}, got {labels!r}")
     if evidence not in _CARRIED:

@@ -15,8 +15,9 @@ import numpy as np
 
 from bundle.atomic import sha256
 from bundle.data.errors import ImageError
-from bundle.data.item import FILES, Item
+from bundle.data.item import FILES, Item, Part, part_of
 from bundle.data.loading import LoadSlice
+from bundle.data.ranges import is_range
 from bundle.data.same_image import BETWEEN, Likeness, Sketch, most_alike, sketch_of
 from bundle.data.stated_channels import are_colours, stated_channels
 
@@ -60,7 +61,7 @@ def fingerprint(items: Iterable[Item]) -> str:
             if path not in contents:
                 contents[path] = _content(Path(path))
         hashes = [[key, contents[path]] for key, path in files.items()]
-        rows.append(json.dumps([item.get("name"), item.get("slice"), hashes]))
+        rows.append(json.dumps([item.get("name"), part_of(item), hashes]))
     return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:16]
 
 
@@ -94,9 +95,9 @@ def image_fingerprints(items: Iterable[Item]) -> dict[str, str]:
     """The pixels of every image of a datalist, without its labels: name -> text of a sketch.
 
     What counts are the gray values that a network would see. An image is therefore known again under another name,
-    saved again, and as a page of another stack, see :func:`seen_images`. A file that cannot be read counts by its
-    bytes, an image of a single gray value by exactly its pixels: 16 hexadecimal digits. Items without a name get
-    their file's.
+    saved again, and as a page of another stack, see :func:`seen_images`; a range of a volume by each of its slices. A
+    file that cannot be read counts by its bytes, an image of a single gray value by exactly its pixels: 16 hexadecimal
+    digits. Items without a name get their file's.
 
     Raises:
         FileNotFoundError: when a file is missing.
@@ -106,8 +107,8 @@ def image_fingerprints(items: Iterable[Item]) -> dict[str, str]:
 
 def image_fingerprint(item: Item) -> str:
     """The text of one image, see :func:`image_fingerprints`."""
-    sketches = _sketches(item)
-    return BETWEEN.join(each.text() for each in sketches) or _pixels(item["image"], item.get("slice"))
+    sketches = _sketches(item, "slices" in item)
+    return BETWEEN.join(each.text() for each in sketches) or _pixels(item["image"], part_of(item))
 
 
 def seen_images(items: Iterable[Item], known: Mapping[str, str]) -> list[Seen]:
@@ -117,7 +118,8 @@ def seen_images(items: Iterable[Item], known: Mapping[str, str]) -> list[Seen]:
     inversion) and by turns of 90 degrees and flips; what such a change rounded does not matter. Of several channels
     one is enough, alone or in another order; colours count by their luminance. Nearly the same are
     those whose thumbnails correlate by 0.95 or more in one of the eight orientations: a changed pixel, some noise,
-    blur, a few rows cropped; neighbours in a film, too.
+    blur, a few rows cropped; neighbours in a film, too. Where ranges of volumes are known, volumes are compared with
+    them slice by slice.
 
     It cannot see a part of an image (a tile of it, a crop of more than about 2 % of its side), turns by other angles,
     elastic deformation, or another picture of the same specimen; nor near-copies of an image of a single gray value.
@@ -132,11 +134,12 @@ def seen_images(items: Iterable[Item], known: Mapping[str, str]) -> list[Seen]:
     """
     digits = {text: name for name, text in known.items() if re.fullmatch("[0-9a-f]{16}", text)}
     sketches = {name: text for name, text in known.items() if text not in digits}
+    ranges = any(is_range(name) for name in known)
     found = []
     for item in items:
-        exact = digits.get(_pixels(item["image"], item.get("slice"))) if digits else None
+        exact = digits.get(_pixels(item["image"], part_of(item))) if digits else None
         like = Likeness(exact, True, 1.0) if exact is not None else None
-        for sketch in _sketches(item) if exact is None else ():
+        for sketch in _sketches(item, ranges or "slices" in item) if exact is None else ():
             other = most_alike(sketch, sketches)
             if other is not None and (like is None or (other.same, other.correlation) > (like.same, like.correlation)):
                 like = other
@@ -145,28 +148,31 @@ def seen_images(items: Iterable[Item], known: Mapping[str, str]) -> list[Seen]:
     return found
 
 
-def _sketches(item: Item) -> tuple[Sketch, ...]:
-    """One for each channel that is not of a single value; of colours, that of their luminance."""
+def _sketches(item: Item, by_slice: bool) -> tuple[Sketch, ...]:
+    """One for each channel (and slice) that is not of a single value; of colours, that of their luminance."""
     status = os.stat(item["image"])
-    return _remember(item["image"], item.get("slice"), status.st_mtime_ns, status.st_size)
+    return _remember(item["image"], part_of(item), by_slice, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=1024)  # 20 KB each channel; a training asks twice
-def _remember(path: str, index: int | None, modified_ns: int, size: int) -> tuple[Sketch, ...]:
+def _remember(path: str, index: Part, by_slice: bool, modified_ns: int, size: int) -> tuple[Sketch, ...]:
     try:
-        sketches = [sketch_of(channel.squeeze()) for channel in _channels(path, index)]
+        channels = list(_channels(path, index))
     except ImageError:
         return ()
+    if by_slice and channels[0].ndim == 3:
+        channels = [each for channel in channels for each in np.moveaxis(channel, -1, 0)]
+    sketches = [sketch_of(channel.squeeze()) for channel in channels]
     return tuple(each for each in sketches if each is not None)
 
 
-def _channels(path: str, index: int | None) -> np.ndarray:
+def _channels(path: str, index: Part) -> np.ndarray:
     """(C, x, y[, slices]); of colours the luminance."""
     select = "luminance" if are_colours(stated_channels(path).names) else "all"
     return np.asarray(LoadSlice(channels=select, spatial_dims=None)(path, index))
 
 
-def _pixels(path: str, index: int | None) -> str:
+def _pixels(path: str, index: Part) -> str:
     try:
         array = _channels(path, index).squeeze()
     except ImageError:

@@ -23,11 +23,12 @@ def recognises(root: Path) -> bool:
     return (root / IMAGES).is_file()
 
 
-def datalist(root: str | os.PathLike[str]) -> list[Item]:
+def datalist(root: str | os.PathLike[str], slices: bool = True) -> list[Item]:
     """The training slices, named ``train-00``, ``train-01``, ...
 
     Args:
         root: folder of ``train-volume.tif`` and ``train-labels.tif``, stacks of any number of pages.
+        slices: False: the stack is one item, the volume ``train``.
 
     Returns:
         dicts of "image", "label" (paths), "name" and "slice" (from 0).
@@ -40,6 +41,8 @@ def datalist(root: str | os.PathLike[str]) -> list[Item]:
     shape, label_shape = spatial_shape(image), spatial_shape(label)
     if shape != label_shape:
         raise ImageError(label, f"its shape (x, y, pages) is {label_shape}, that of {image} is {shape}")
+    if not slices:
+        return [{"image": str(image), "label": str(label), "name": "train"}]
     return [{**item, "label": str(label)} for item in _slices(image, "train")]
 
 

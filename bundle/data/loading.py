@@ -19,6 +19,7 @@ from bundle.data.context import CONTEXT
 from bundle.data.errors import ImageError, UnreadableImageError
 from bundle.data.formats import PLANAR, extension
 from bundle.data.gray import as_shown, warn_of_extremes
+from bundle.data.item import Part, part_of
 from bundle.data.readers import read_image
 from transforms.labels.instances import IGNORE
 
@@ -60,16 +61,17 @@ class LoadSlice(Transform):
         self.channels = Channels.of(channels)
         self.spatial_dims = spatial_dims
 
-    def __call__(self, path: str, index: int | None = None) -> MetaTensor:
+    def __call__(self, path: str, index: Part = None) -> MetaTensor:
         """Read.
 
         Args:
             path: image file.
-            index: page of a stack, or position along the last axis of a volume, from 0; None: the whole file.
+            index: page of a stack, or position along the last axis of a volume, from 0; (first, behind the last) for
+                several, which stay a volume; None: the whole file.
 
         Returns:
             shape (C, x, y) or (C, x, y, slices), float32 or, for labels, int32. ``meta`` has MONAI's affine, moved
-            to the slice; ``patch_index`` is the slice, so that ``SaveImage`` names the results of a stack apart.
+            to the slice; ``patch_index`` is the first slice, so that ``SaveImage`` names the results of a stack apart.
 
         Raises:
             UnreadableImageError: for a file that is missing, empty, truncated or no image.
@@ -145,8 +147,8 @@ class LoadSliced(MapTransform):
     """Dictionary form of :class:`LoadSlice`: the paths under ``keys`` become arrays.
 
     An item may be only ``{"image": path}`` or ``{"image": path, "label": path}``, as MONAI Label feeds it; a
-    ``"slice"`` in it is taken from each of its files. A "context" (:class:`bundle.data.context.FindContextd`) is taken
-    out of the item: the channels of those slices stand before and behind the image's own.
+    ``"slice"``, or range of ``"slices"``, in it is taken from each of its files. A "context"
+    (:class:`bundle.data.context.FindContextd`) is taken out of the item: its slices' channels stand around the image's.
 
     Args:
         keys: of the paths.
@@ -180,7 +182,7 @@ class LoadSliced(MapTransform):
         first: Hashable = None
         for key in self.key_iterator(item):
             load = self.load_label if key in self.label_keys else self.load_image
-            item[key] = load(item[key], item.get("slice"))
+            item[key] = load(item[key], part_of(item))
             if context is not None and load is self.load_image:
                 item[key] = self._with_neighbours(item[key], *context)
             first = key if first is None else first
@@ -212,20 +214,21 @@ def _of_one_time(path: str, array: MetaTensor) -> MetaTensor:
     return array
 
 
-def _take(path: str, array: MetaTensor, index: int) -> MetaTensor:
-    """One slice of (C, x, y, slices), with its affine moved there."""
+def _take(path: str, array: MetaTensor, index: int | tuple[int, int]) -> MetaTensor:
+    """One slice of (C, x, y, slices), or a range of them, with its affine moved there."""
     count = array.shape[-1] if array.ndim == 4 else 1
-    if not 0 <= index < count:
-        raise ImageError(path, f"it has no slice {index}: its slices are 0 to {count - 1}")
+    first, last = (index, index) if isinstance(index, int) else (index[0], index[1] - 1)
+    if not 0 <= first <= last < count:
+        raise ImageError(path, f"it has no slice {last if first >= 0 else first}: its slices are 0 to {count - 1}")
     if array.ndim < 4:
-        whole: MetaTensor = array.clone()
-        return whole
-    part = MetaTensor(array.as_tensor()[..., index].clone(), meta=dict(array.meta))
+        return cast(MetaTensor, array.clone())
+    taken = index if isinstance(index, int) else slice(*index)
+    part = MetaTensor(array.as_tensor()[..., taken].clone(), meta=dict(array.meta))
     affine = array.affine.clone()
-    affine[:3, 3] += index * affine[:3, 2]
+    affine[:3, 3] += first * affine[:3, 2]
     part.affine = affine
     part.meta[MetaKeys.SPATIAL_SHAPE] = np.array(part.shape[1:])
-    part.meta["patch_index"] = index
+    part.meta["patch_index"] = first
     return part
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from bundle.data.item import Item
+from bundle.data.ranges import cut_ranges, range_hint
 
 __all__ = ["pick", "split"]
 
@@ -33,7 +34,8 @@ def split(
     Args:
         items: datalist in the order of the files.
         select: fraction in [0, 1) (float), number of items (int), or the names of the items; 0 for none. Not used
-            with ``fold``.
+            with ``fold``. "NAME:12-13" are slices of a volume, which then is several items, see
+            :func:`bundle.data.ranges.cut_ranges`.
         seed: the same seed draws the same items; call with the same one for both parts.
         part: "selected", "others" or "all".
         fold, folds: for cross-validation, fold 0 .. folds - 1 is selected. None: the split is that of ``select``.
@@ -58,9 +60,11 @@ def split(
     if fold is not None or folds is not None:
         chosen = _fold(items, seed, fold, folds, blocks)
     elif isinstance(select, (int, float)) and not isinstance(select, bool):
-        chosen = _draw(len(items), _count(len(items), select, name), seed)
+        chosen = _draw(len(items), _count(items, select, name), seed)
     elif isinstance(select, Sequence) and not isinstance(select, str):
-        chosen = _named(items, select, name)
+        cut, select = cut_ranges(items, select, name)
+        items = items if part == "all" else cut
+        chosen = _named(cut, select, name)
     else:
         raise ValueError(f"{name} must be a fraction, a number of items or a list of names, got {select!r}")
     if part == "all":
@@ -83,8 +87,9 @@ def pick(parts: Mapping[str, Sequence[Item]], part: str) -> list[Item]:
     return list(parts[part])
 
 
-def _count(n: int, select: float | int, name: str) -> int:
+def _count(items: Sequence[Item], select: float | int, name: str) -> int:
     """How many items are selected; a fraction above 0 gives at least one, and leaves at least one to train on."""
+    n = len(items)
     if isinstance(select, int):
         if select and not 0 < select < n:
             raise ValueError(f"{name} must be 0 to {max(0, n - 1)} of {n} items, got {select}")
@@ -92,7 +97,7 @@ def _count(n: int, select: float | int, name: str) -> int:
     if not 0 <= select < 1:
         raise ValueError(f"{name} must be at least 0 and below 1 as a fraction, got {select}")
     if select and n < 2:
-        raise ValueError(f"{name} {select} needs at least 2 items, got {n}; 0 trains on all")
+        raise ValueError(f"{name} {select} needs at least 2 items, got {n}; 0 trains on all{range_hint(items, name)}")
     return min(n - 1, max(1, round(select * n))) if select else 0
 
 

@@ -16,6 +16,7 @@ from bundle.data.class_values import COLOUR
 from bundle.data.classes import CLASS_DIR, Classes
 from bundle.data.errors import ImageError
 from bundle.data.formats import one_line
+from bundle.data.item import part_of
 from bundle.data.loading import LoadSlice, LoadSliced
 from transforms.labels.classes import class_components
 
@@ -74,7 +75,7 @@ class LoadTruthd(LoadSliced):
         loaded = super().__call__(item)
         if self.classes.binary or "label" not in item:
             return loaded
-        file, index, ignored = item["label"], item.get("slice"), item.get("not_annotated")
+        file, index, ignored = item["label"], part_of(item), item.get("not_annotated")
         classes = self.classes if segments is None else _of_segments(self.classes, segments, file)
         if self.classes.of_pixels:
             loaded["label"] = _indices(classes, loaded["label"], file, ignored)

@@ -65,10 +65,14 @@ def plan_tile(network: SizedNetwork, volume_size: Sequence[int], max_memory: flo
 
 
 def smallest_volume(items: Iterable[Item]) -> list[int]:
-    """The smallest size along each axis of the volumes of a datalist, px, from their headers.
+    """The smallest size along each axis of the volumes of a datalist, or ranges of them, px, from their headers.
 
     Raises:
         ImageError: for a file whose header cannot be read.
     """
-    shapes = [(*spatial_shape(path), 1)[:3] for path in dict.fromkeys(item["image"] for item in items)]
+    volumes = dict.fromkeys((item["image"], item.get("slices")) for item in items)
+    shapes = [
+        (*(*spatial_shape(path), 1)[:2], slices[1] - slices[0]) if slices else (*spatial_shape(path), 1)[:3]
+        for path, slices in volumes
+    ]
     return [min(along) for along in zip(*shapes, strict=True)]

@@ -1,4 +1,4 @@
-"""Windows to train a network that classifies one pixel at a time: half of them centred on cells, half on background."""
+"""Windows to train a network that classifies one pixel at a time: as many of them centred on each class."""
 
 from __future__ import annotations
 
@@ -23,40 +23,44 @@ BORDERS = ("mirror", "inside")
 class RandBalancedWindows(RandomizableTransform, MultiSampleTrait):
     """Cut windows out of an image around random pixels, half of them cell and half background (Ciresan 2012).
 
-    Every pixel of a class is as likely as any other of it, and may be drawn again. Pixels that nobody annotated are not
-    drawn. Where one class is missing all windows are the other's; where nothing is annotated they lie anywhere, and
-    their weight is 0.
+    Of more than two classes each gets as many, and the first ones one more where that does not divide. Every pixel of a
+    class is as likely as any other of it, and may be drawn again. Pixels that nobody annotated are not drawn. Where a
+    class is missing the others share its windows; where nothing is annotated they lie anywhere, and their weight is 0.
 
     Args:
         window: side of the windows in px, odd.
-        num_samples: windows an image, even.
+        num_samples: windows an image, even for two classes, else at least one for each.
         border: "mirror": every pixel may be drawn, and the part of its window beyond the image is mirrored without
             repeating the edge. "inside": only those whose window is inside the image, for an image whose
             surroundings another transform has added already.
+        classes: how many there are. Of two, each positive number in a label is a cell; of more, it is the class.
 
     Attributes:
         centres: (num_samples, 2), the pixels drawn last.
         weight: of the windows drawn last, 1 or 0.
 
     Raises:
-        ValueError: a ``window`` that is not positive and odd, ``num_samples`` not positive and even, an unknown
+        ValueError: a ``window`` that is not positive and odd, a ``num_samples`` that is not allowed, an unknown
             ``border``; on call, a window larger than the image, or image, label and weight of different sizes.
     """
 
     backend = [TransformBackends.TORCH, TransformBackends.NUMPY]  # noqa: RUF012 - MONAI's convention
 
-    def __init__(self, window: int, num_samples: int = 64, border: str = "mirror") -> None:
+    def __init__(self, window: int, num_samples: int = 64, border: str = "mirror", classes: int = 2) -> None:
         super().__init__()
         self.margin = WindowGeometry(window).margin
-        if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 2 or num_samples % 2:
-            raise ValueError(
-                f"num_samples must be an even integer of at least 2, half for each class, got {num_samples!r}"
+        whole = isinstance(num_samples, int) and not isinstance(num_samples, bool) and num_samples >= classes
+        if not whole or (classes == 2 and num_samples % 2):
+            allowed = (
+                "an even integer of at least 2, half" if classes == 2 else f"an integer of at least {classes}, one"
             )
+            raise ValueError(f"num_samples must be {allowed} for each class, got {num_samples!r}")
         if border not in BORDERS:
             raise ValueError(f"border must be one of {', '.join(BORDERS)}, got {border!r}")
         self.window = window
         self.num_samples = num_samples
         self.border = border
+        self.classes = classes
         self.centres: np.ndarray | None = None
         self._image_size: tuple[int, ...] = ()
         self.weight = 1.0
@@ -73,14 +77,17 @@ class RandBalancedWindows(RandomizableTransform, MultiSampleTrait):
             annotated &= convert_to_numpy(weight)[0] > 0
         skip = self.margin if self.border == "inside" else 0
         inner = tuple(slice(skip, n - skip) for n in label.shape)
-        cell, annotated = label[inner] > 0, annotated[inner]
-        classes = [np.flatnonzero(annotated & ~cell), np.flatnonzero(annotated & cell)]
-        present = [pixels for pixels in classes if pixels.size]
+        kinds = np.where(annotated, self.class_of(label), IGNORE)[inner]
+        present = [pixels for number in range(self.classes) if (pixels := np.flatnonzero(kinds == number)).size]
         self.weight = float(bool(present))
-        present = present or [np.arange(cell.size)]
-        share = self.num_samples // len(present)
-        drawn = np.concatenate([pixels[self.R.randint(pixels.size, size=share)] for pixels in present])
-        self.centres = np.stack(np.unravel_index(drawn, cell.shape), axis=1) + skip
+        present = present or [np.arange(kinds.size)]
+        share, more = divmod(self.num_samples, len(present))
+        drawn = [pixels[self.R.randint(pixels.size, size=share + (i < more))] for i, pixels in enumerate(present)]
+        self.centres = np.stack(np.unravel_index(np.concatenate(drawn), kinds.shape), axis=1) + skip
+
+    def class_of(self, label: np.ndarray) -> np.ndarray:
+        """The class of numbers of a label."""
+        return np.asarray(label > 0 if self.classes == 2 else np.maximum(label, 0), np.int64)
 
     def __call__(
         self,
@@ -132,12 +139,12 @@ class RandBalancedWindowsd(RandomizableTransform, MapTransform, MultiSampleTrait
     """Dictionary form of :class:`RandBalancedWindows`: an item becomes a list of them, one a window.
 
     MONAI's ``DataLoader`` makes one batch of that list. In each, the label is the class of the middle pixel (1, 1, 1)
-    int64, 0 or 1, and the weight (1, 1, 1) float32 is 1, for the balance is in the sampling; all other entries are the
+    int64, and the weight (1, 1, 1) float32 is 1, for the balance is in the sampling; all other entries are the
     item's.
 
     Args:
         keys: of what windows are cut, all of one spatial size.
-        window, num_samples, border: see :class:`RandBalancedWindows`.
+        window, num_samples, border, classes: see :class:`RandBalancedWindows`.
         label_key: of the label.
         weight_key: of the weight map, which an item may lack.
 
@@ -156,13 +163,14 @@ class RandBalancedWindowsd(RandomizableTransform, MapTransform, MultiSampleTrait
         border: str = "mirror",
         label_key: str = "label",
         weight_key: str = "weight",
+        classes: int = 2,
         allow_missing_keys: bool = False,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self)
         self.label_key = label_key
         self.weight_key = weight_key
-        self.cut = RandBalancedWindows(window, num_samples, border)
+        self.cut = RandBalancedWindows(window, num_samples, border, classes)
 
     def set_random_state(
         self, seed: int | None = None, state: np.random.RandomState | None = None
@@ -180,9 +188,9 @@ class RandBalancedWindowsd(RandomizableTransform, MapTransform, MultiSampleTrait
             for item, window in zip(items, self.cut(d[key], randomize=False), strict=True):
                 item[key] = window
         assert self.cut.centres is not None  # just drawn
-        classes = convert_to_numpy(label)[0][tuple(self.cut.centres.T)] > 0
-        for item, cell in zip(items, classes, strict=True):
-            item[self.label_key] = _one_pixel(cell, label, np.int64)
+        classes = self.cut.class_of(convert_to_numpy(label)[0][tuple(self.cut.centres.T)])
+        for item, kind in zip(items, classes, strict=True):
+            item[self.label_key] = _one_pixel(kind, label, np.int64)
             item[self.weight_key] = _one_pixel(self.cut.weight, label, np.float32)
         return items
 

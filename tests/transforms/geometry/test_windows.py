@@ -53,6 +53,17 @@ def test_every_pixel_of_a_class_is_drawn_equally_often() -> None:
     np.testing.assert_allclose(counts[label[0] == 0], 100, rtol=0.45)
 
 
+@pytest.mark.parametrize(("missing", "shares"), [(None, [4, 3, 3]), (1, [5, 0, 5])])
+def test_several_classes_have_equal_shares_of_the_windows(missing, shares) -> None:
+    label = np.random.RandomState(0).randint(0, 3, (1, 12, 12))
+    label[label == missing] = IGNORE
+    item = {"image": torch.zeros(1, 12, 12), "label": torch.from_numpy(label)}
+    windows = RandBalancedWindowsd("image", 3, 10, classes=3).set_random_state(0)(item)
+    assert np.bincount([int(window["label"]) for window in windows], minlength=3).tolist() == shares
+    with pytest.raises(ValueError, match="num_samples must be an integer of at least 3, one for each class, got 2"):
+        RandBalancedWindows(3, 2, classes=3)
+
+
 def test_a_weight_of_zero_is_as_good_as_ignored() -> None:
     """A class map has no ignored pixels: its weight map tells."""
     label, weight = np.zeros((1, 9, 9), np.int64), np.full((1, 9, 9), 0.3, np.float32)
