@@ -9,6 +9,7 @@ import tifffile
 import torch
 from monai.bundle import ckpt_export
 
+from bundle.cells import probability_to_instances
 from bundle.data.synthetic import make_dataset
 from bundle.geometry import geometry_of
 from bundle.inference.overlap_tile import OverlapTileInferer
@@ -44,6 +45,7 @@ def test_the_card_has_spacing_and_flat_levels(trained):
     assert network.flat_levels == [0, 0, 1]
     card = json.loads((folder / "model.json").read_text())
     assert card["cells"]["spatial_dims"] == 3
+    assert card["cells"]["spacing"] == pytest.approx([1, 1, 4])
     assert card["image"]["spacing"] == pytest.approx([0.5, 0.5, 2.0])
 
 
@@ -64,20 +66,26 @@ def test_inference_is_one_pass_over_each_whole_volume(trained, bundle_run):
     stack = tifffile.imread(folder / "set" / "test" / "image" / "003.tif")[:7, :25]
     notes = {"axes": "ZYX", "unit": "um", "spacing": 1.0}
     tifffile.imwrite(images / "thin.tif", stack, imagej=True, resolution=(2, 2), metadata=notes)
+    network = TrainedNetwork(folder / "model.pt").load().eval()
+    volume = torch.as_tensor(Standardize(spatial_dims=3)(stack.transpose(2, 1, 0)[None].astype(np.float32)))
+    logits = OverlapTileInferer(network.geometry.input_sizes(volume.shape[1:]))(volume[None], network)
+    expected = logits.softmax(1)[0, 1].numpy()
+    threshold = float(np.quantile(expected, 0.7))
     options = {"dataset_dir": str(images), "output_dir": str(folder / "out"), "checkpoint": places["model_file"]}
+    options |= {"cells#threshold": threshold}
     result = bundle_run("run", "configs/inference.json", precision="fp32", **options)
     assert result.returncode == 0, result.stderr
     said = result.stdout + result.stderr
     assert "its spacing is 0.5 x 0.5 x 1 µm, the network was trained at 0.5 x 0.5 x 2 µm" in said
     assert said.count("a volume of 26 x 25 x 7 voxels is thinner along axis 2 than the margin") == 1
 
-    network = TrainedNetwork(folder / "model.pt").load().eval()
-    volume = torch.as_tensor(Standardize(spatial_dims=3)(stack.transpose(2, 1, 0)[None].astype(np.float32)))
-    expected = OverlapTileInferer(network.geometry.input_sizes(volume.shape[1:]))(volume[None], network)
     found = tifffile.imread(folder / "out" / "thin_probability.tif").transpose(2, 1, 0)
-    np.testing.assert_allclose(found, expected.softmax(1)[0, 1].numpy(), atol=1e-4)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
     cells = tifffile.imread(folder / "out" / "thin_cells.tif")
+    options = TrainedNetwork(folder / "model.pt").cell_options(threshold=threshold)
+    np.testing.assert_array_equal(cells.transpose(2, 1, 0), probability_to_instances(found, options))
+    assert cells.max() > 0
     rows = list(csv.DictReader((folder / "out" / "thin_cells.csv").read_text().splitlines()))
     assert [int(row["voxels"]) for row in rows] == np.bincount(cells.ravel())[1:].tolist()
     (of_all,) = csv.DictReader((folder / "out" / "summary.csv").read_text().splitlines())

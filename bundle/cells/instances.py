@@ -38,14 +38,16 @@ def probability_to_instances(probability: np.ndarray, options: CellOptions | Non
             or out of its range.
     """
     o = CellOptions.of(options, **changes)
-    probability = _checked_map(probability, o.connectivity, o.spatial_dims)
+    probability = _checked_map(probability, o)
     if o.spatial_dims is not None and o.spatial_dims < probability.ndim:
         return _slice_by_slice(probability, o)
     cells, count = ndi.label(probability > o.threshold, ndi.generate_binary_structure(probability.ndim, o.connectivity))
     if o.fill_holes:
         regions.fill_holes(cells, count, o.connectivity)
     if o.split_by is not None and count:
-        count = regions.split_touching(cells, count, probability, o.split_by, o.split_distance, o.connectivity)
+        count = regions.split_touching(
+            cells, count, probability, o.split_by, o.split_distance, o.connectivity, o.spacing
+        )
     regions.drop_small(cells, count, o.min_size)
     if o.low_threshold is not None and count:
         regions.extend(cells, count, probability, o.low_threshold, o.connectivity)
@@ -57,7 +59,8 @@ def probability_to_instances(probability: np.ndarray, options: CellOptions | Non
     return np.asarray(cells)
 
 
-def _checked_map(probability: np.ndarray, connectivity: int, spatial_dims: int | None) -> np.ndarray:
+def _checked_map(probability: np.ndarray, options: CellOptions) -> np.ndarray:
+    connectivity, spatial_dims, spacing = options.connectivity, options.spatial_dims, options.spacing
     probability = np.asarray(probability)
     if probability.ndim not in (2, 3) or probability.size == 0:
         raise ValueError(f"probability must be a map HW or HWD with at least one px, got {probability.shape}")
@@ -71,6 +74,8 @@ def _checked_map(probability: np.ndarray, connectivity: int, spatial_dims: int |
         raise ValueError(
             f"connectivity must be 1 .. {axes} for images of {axes} axes ({axes} is the nearest), got {connectivity}"
         )
+    if spacing is not None and len(spacing) != axes:
+        raise ValueError(f"spacing must have {axes} numbers, one for each axis of an image, got {list(spacing)}")
     low, high = float(probability.min()), float(probability.max())
     if np.isnan(low):
         raise ValueError(f"probability holds {np.isnan(probability).sum()} NaN; all values must be 0 .. 1")

@@ -1,7 +1,8 @@
-"""How cells are read off a map of probabilities: nine options, named and checked here only."""
+"""How cells are read off a map of probabilities: ten options, named and checked here only."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import Any
@@ -29,6 +30,7 @@ class CellOptions:
             maxima of the distance to the background, for round cells; "probability" at the maxima of the
             smoothed probability, for cells with a faint border in between.
         split_distance: px, at least 1; seeds are at least that far apart: about the radius of the smallest cell.
+            With ``spacing`` in units of the finest axis.
         low_threshold: a second threshold, not above the first. Cells are found at ``threshold``, where the gaps
             between them are wide, and then extended down to ``low_threshold``: a px above it goes to the cell from
             which a flooding down the probability reaches it; one that is connected to no cell is background. None:
@@ -36,6 +38,8 @@ class CellOptions:
         connectivity: 1 (edges: 4 neighbours, 6 in 3D) up to the number of axes of one image (corners too).
         spatial_dims: axes of one image: 2 takes HWD as a stack and labels each slice along the last axis alone, as a
             2D network saw it, with sizes in px of a slice; None and 3 take HWD as one volume.
+        spacing: distance between pixels along each axis of one image, in any unit: what ``split_by`` measures is
+            counted so. None: alike along all axes.
 
     Raises:
         ValueError: for an option out of its range.
@@ -50,6 +54,7 @@ class CellOptions:
     low_threshold: float | None = None
     connectivity: int = 1
     spatial_dims: int | None = None
+    spacing: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         threshold, low = self.threshold, self.low_threshold
@@ -77,10 +82,18 @@ class CellOptions:
                 f"spatial_dims must be None, 2 or 3 (2 for slices, 3 for volumes), got {self.spatial_dims}"
             )
 
+        if self.spacing is not None:
+            object.__setattr__(self, "spacing", _numbers(self.spacing))
+
     @property
     def foreground(self) -> float:
         """The probability above which a pixel may be a cell's: ``low_threshold`` where there is one."""
         return self.threshold if self.low_threshold is None else self.low_threshold
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Every option by name, but ``spacing`` only where there is one."""
+        return {name: value for name, value in vars(self).items() if name != "spacing" or value is not None}
 
     @classmethod
     def of(cls, options: CellOptions | None = None, **changes: Any) -> CellOptions:
@@ -99,3 +112,10 @@ class CellOptions:
         """These options at another threshold; a ``low_threshold`` that would lie above it comes down to it."""
         low = None if self.low_threshold is None else min(self.low_threshold, threshold)
         return CellOptions.of(self, threshold=threshold, low_threshold=low, **changes)
+
+
+def _numbers(spacing: Sequence[float]) -> tuple[float, ...]:
+    numbers = tuple(spacing) if isinstance(spacing, list | tuple) else ()
+    if len(numbers) not in (2, 3) or not all(type(each) in (int, float) and each > 0 for each in numbers):
+        raise ValueError(f"spacing must be null or a number above 0 for each axis, as [1, 1, 3], got {spacing!r}")
+    return numbers

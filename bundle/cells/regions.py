@@ -6,12 +6,15 @@ component of touching cells that is being split or extended.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage as ndi
 from skimage.feature import peak_local_max
 from skimage.segmentation import expand_labels, watershed
 
 from bundle.cells.strips import strips
+from bundle.geometry import relative_spacing
 
 __all__ = ["close_gaps", "drop_small", "extend", "fill_holes", "in_order", "split_touching"]
 
@@ -69,22 +72,30 @@ def in_order(cells: np.ndarray, count: int) -> None:
 
 
 def split_touching(
-    cells: np.ndarray, count: int, probability: np.ndarray, split_by: str, distance: float, connectivity: int
+    cells: np.ndarray,
+    count: int,
+    probability: np.ndarray,
+    split_by: str,
+    distance: float,
+    connectivity: int,
+    spacing: Sequence[float] | None = None,
 ) -> int:
     """Split every cell by a watershed from seeds at least ``distance`` px apart, in place; how many there are now.
 
-    Each is split alone, in its own box: the result depends on nothing else in the image.
+    Each is split alone, in its own box: the result depends on nothing else in the image. ``distance`` is in px of the
+    axis of the smallest ``spacing``.
     """
+    units = np.array([1.0] * cells.ndim if spacing is None else relative_spacing(spacing))
     for label, box in enumerate(ndi.find_objects(cells, count), start=1):
-        if max(side.stop - side.start for side in box) <= distance:
+        if max(unit * (side.stop - side.start) for unit, side in zip(units, box, strict=True)) <= distance:
             continue  # no room for two seeds
         inside = cells[box] == label
-        relief = _distance(inside, box, cells.shape)
+        relief = _distance(inside, box, cells.shape, units)
         if split_by == "probability":
-            smooth = ndi.gaussian_filter(np.where(inside, probability[box], 0).astype(float), distance / 2)
+            smooth = ndi.gaussian_filter(np.where(inside, probability[box], 0).astype(float), distance / 2 / units)
             # a sure network saturates: inside such a plateau, to 1 % equal, the distance decides
             relief = np.round(smooth, 2) + 0.01 * relief / relief.max()
-        seeds = _seeds(relief, inside, int(distance))
+        seeds = _seeds(relief, inside, distance, units)
         number = int(seeds.max())
         if number > 1:
             # with fewer neighbours than the cell has, what hangs on by a corner would get lost
@@ -94,25 +105,40 @@ def split_touching(
     return count
 
 
-def _distance(inside: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
+def _distance(inside: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...], units: np.ndarray) -> np.ndarray:
     """Distance to what is outside the cell, px; what may be beyond the image counts only for a cell that fills it."""
     beyond = [(int(side.start > 0), int(side.stop < n)) for side, n in zip(box, shape, strict=True)]
     if inside.all() and not any(map(any, beyond)):
         beyond = [(1, 1)] * inside.ndim
-    distances = ndi.distance_transform_edt(np.pad(inside, beyond))
+    distances = ndi.distance_transform_edt(np.pad(inside, beyond), sampling=units)
     return np.asarray(distances[tuple(slice(a, a + n) for (a, _), n in zip(beyond, inside.shape, strict=True))])
 
 
-def _seeds(relief: np.ndarray, inside: np.ndarray, distance: int) -> np.ndarray:
+def _seeds(relief: np.ndarray, inside: np.ndarray, distance: float, units: np.ndarray) -> np.ndarray:
     """Seeds 1 .. N of one cell, 0 elsewhere."""
-    peaks = peak_local_max(
-        relief, min_distance=distance, labels=inside.astype(int), exclude_border=False, threshold_abs=-1
-    )
+    if (units == 1).all():
+        peaks = peak_local_max(
+            relief, min_distance=int(distance), labels=inside.astype(int), exclude_border=False, threshold_abs=-1
+        )
+    else:
+        peaks = _peaks(np.where(inside, relief, -np.inf), distance, units)
     # a level ridge, as along a rod, has several peaks but is one seed
     top = (relief >= ndi.maximum_filter(np.where(inside, relief, -np.inf), size=3)) & inside
     ridges, _ = ndi.label(top, ndi.generate_binary_structure(inside.ndim, inside.ndim))
     numbers = np.unique(ridges[tuple(peaks.T)])
     return np.where(np.isin(ridges, numbers), np.searchsorted(numbers, ridges) + 1, 0).astype(np.int32)
+
+
+def _peaks(relief: np.ndarray, distance: float, units: np.ndarray) -> np.ndarray:
+    """Places (N, axes) of local maxima at least ``distance`` apart along some axis, as skimage's where units are 1."""
+    size = [2 * int(distance / unit) + 1 for unit in units]
+    peaks = np.argwhere((relief == ndi.maximum_filter(relief, size=size, mode="nearest")) & (relief > -np.inf))
+    peaks = peaks[np.argsort(-relief[tuple(peaks.T)], kind="stable")]
+    kept = peaks[:1]
+    for peak in peaks[1:]:
+        if (np.abs((kept - peak) * units).max(axis=1) >= distance).all():
+            kept = np.concatenate([kept, peak[None]])
+    return np.asarray(kept)
 
 
 def extend(cells: np.ndarray, count: int, probability: np.ndarray, low: float, connectivity: int) -> None:

@@ -13,7 +13,7 @@ from bundle.geometry.base import AxesGeometry, AxisGeometry, Geometry
 from bundle.geometry.kinds import PaddedGeometry, ValidGeometry, WindowGeometry
 from bundle.geometry.mirror import mirror_indices
 from bundle.geometry.networks import geometry_of, per_axis
-from bundle.geometry.spacing import flat_levels, isotropic_plane, relative_spacing
+from bundle.geometry.spacing import flat_levels, isotropic_plane, isotropic_planes, relative_spacing
 from bundle.geometry.tiles import Tile, TilePlan
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "flat_levels",
     "geometry_of",
     "isotropic_plane",
+    "isotropic_planes",
     "mirror_indices",
     "per_axis",
     "relative_spacing",

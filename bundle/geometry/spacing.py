@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-__all__ = ["flat_levels", "isotropic_plane", "relative_spacing"]
+__all__ = ["flat_levels", "isotropic_plane", "isotropic_planes", "relative_spacing"]
 
 #: spacings that differ by less count as equal
 _EQUAL = 0.05
@@ -43,10 +43,13 @@ def isotropic_plane(spacing: Sequence[float]) -> tuple[int, int] | None:
         >>> isotropic_plane((0.5, 0.5, 2)), isotropic_plane((2, 0.5, 0.5)), isotropic_plane((1, 2, 4))
         ((0, 1), (1, 2), None)
     """
-    for first, second in combinations(range(len(spacing)), 2):
-        if abs(spacing[first] - spacing[second]) <= _EQUAL * min(spacing[first], spacing[second]):
-            return first, second
-    return None
+    return next(iter(isotropic_planes(spacing)), None)
+
+
+def isotropic_planes(spacing: Sequence[float]) -> list[tuple[int, int]]:
+    """All pairs of axes of equal spacing (to 5 %)."""
+    pairs = combinations(range(len(spacing)), 2)
+    return [(a, b) for a, b in pairs if abs(spacing[a] - spacing[b]) <= _EQUAL * min(spacing[a], spacing[b])]
 
 
 def relative_spacing(spacing: Sequence[float]) -> list[float]:

@@ -53,8 +53,8 @@ class OverlapTileInferer(Inferer):
             ``probability_of``, the probability, in bytes or as text ("1.5 GiB"); None takes half of what is free on the
             device when called, and of a CPU's no more than 3 GiB where that is enough.
         tta: test-time augmentation, the mean of the logits over "none"; "d4", the eight rotations and mirrorings of the
-            first two spatial axes that the network treats alike; or "paper7", seven of them (all but one mirrored
-            quarter turn).
+            first two spatial axes of equal ``spacing`` that the network treats alike; or "paper7", seven of them (all
+            but one mirrored quarter turn).
         geometry: sizes of the network; None takes ``network.geometry``.
         stack_axis: spatial axis along which an image with one axis more than the network is a stack of slices,
             each segmented alone (-1, the last, is how MONAI reads TIFF stacks and volumes); None refuses these.
@@ -62,6 +62,7 @@ class OverlapTileInferer(Inferer):
         progress: show a progress bar over the tiles, on a terminal and where there are several.
         probability_of: None gives logits; a channel gives its probability alone, the softmax over all; "all" gives
             those of all. Without ``tta`` it is taken tile by tile, and no logits of the whole image are kept.
+        spacing: between pixels along each axis, in any unit; None: alike.
 
     Raises:
         ValueError: for arguments outside what is allowed.
@@ -83,6 +84,7 @@ class OverlapTileInferer(Inferer):
         precision: str = "fp32",
         progress: bool = False,
         probability_of: int | str | None = None,
+        spacing: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         require_tta(tta)
@@ -98,6 +100,7 @@ class OverlapTileInferer(Inferer):
         self.precision = precision
         self.progress = progress
         self.probability_of = probability_of
+        self.spacing = spacing
         self._costs: dict[Any, TileCost] = {}
         self._mentioned = False
 
@@ -135,7 +138,11 @@ class OverlapTileInferer(Inferer):
             return self._read(logits) if self.tta == "none" else logits
 
         def segment(images: torch.Tensor) -> torch.Tensor:
-            plane = (0, 1) if self.tta == "none" or images.dim() < 4 else turned_plane(geometry, images.dim() - 2)
+            plane = (
+                (0, 1)
+                if self.tta == "none" or images.dim() < 4
+                else turned_plane(geometry, images.dim() - 2, self.spacing)
+            )
             whole = averaged(images, lambda turned: self._tiles(turned, network, run, geometry), self.tta, plane)
             return whole if self.tta == "none" else self._read(whole)
 
@@ -185,7 +192,9 @@ class OverlapTileInferer(Inferer):
             counted = cost.memory(tile)
             if not isinstance(network, BackendNetwork):
                 return _HEADROOM * counted + whole
-            turned = self.tta != "none" and len({tile[axis] for axis in turned_plane(geometry, len(tile))}) > 1
+            turned = (
+                self.tta != "none" and len({tile[axis] for axis in turned_plane(geometry, len(tile), self.spacing)}) > 1
+            )
             return network.peak_memory(counted, shapes=2 if turned else 1) + whole
 
         tile, smallest = cheapest_tile(cost, image_size, memory, sorted({min(enough, bound), bound}))

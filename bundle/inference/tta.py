@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import combinations
+from collections.abc import Callable, Sequence
 
 import torch
 
-from bundle.geometry import Geometry
+from bundle.geometry import Geometry, isotropic_planes
 
 __all__ = ["TTA", "averaged", "require_tta", "turned_plane"]
 
@@ -27,18 +26,19 @@ def require_tta(name: str) -> None:
         raise ValueError(f"tta must be one of {', '.join(TTA)}, got {name!r}")
 
 
-def turned_plane(geometry: Geometry, axes: int) -> tuple[int, int]:
-    """The first two of ``axes`` spatial axes along which a network has the same sizes.
+def turned_plane(geometry: Geometry, axes: int, spacing: Sequence[float] | None = None) -> tuple[int, int]:
+    """The first two of ``axes`` spatial axes along which a network has the same sizes, and pixels the same spacing.
 
     Raises:
         ValueError: where there are no two.
     """
     each = geometry.axes(axes)
-    for plane in combinations(range(axes), 2):
-        if each[plane[0]] == each[plane[1]]:
-            return plane
+    for first, second in isotropic_planes([1.0] * axes if spacing is None else spacing):
+        if each[first] == each[second]:
+            return first, second
     raise ValueError(
-        f"tta turns two axes that the network treats alike, and of {axes} there are none: allowed is --tta none"
+        f"tta turns two axes of equal spacing that the network treats alike, and of {axes} there are none: allowed is "
+        "--tta none"
     )
 
 

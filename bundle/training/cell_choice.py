@@ -78,7 +78,7 @@ class ChooseCells:
         self.folder = Path(folder)
         self.grid = {name: list(values) for name, values in grid.items()}
         every = [
-            {**vars(CellOptions.of(fixed)), **dict(zip(self.grid, values, strict=True))}
+            {**CellOptions.of(fixed).told, **dict(zip(self.grid, values, strict=True))}
             for values in product(*self.grid.values())
         ]
         below = [each for each in every if each["low_threshold"] is None or each["low_threshold"] < each["threshold"]]
@@ -167,17 +167,17 @@ class ChooseCells:
 
     def _row(self, setting: CellOptions, counts: np.ndarray) -> dict[str, Any]:
         found = Detections(*map(int, counts[2:]))
-        return {**vars(setting), "seg": counts[0] / max(counts[1], 1), "f1": found.f1, **found._asdict()}
+        return {**setting.told, "seg": counts[0] / max(counts[1], 1), "f1": found.f1, **found._asdict()}
 
     def _write(self, chosen: Mapping[str | None, Sequence[Mapping[str, Any]]]) -> None:
         (first, rows), *_ = chosen.items()
         if first is None:
             atomic.write_csv(self.folder / "choice.csv", rows[0], (row.values() for row in rows))
-            best: dict[str, Any] = {f"cells#{name}": rows[0][name] for name in vars(self.settings[0])}
+            best: dict[str, Any] = {f"cells#{name}": rows[0][name] for name in self.settings[0].told}
         else:
             listed = [(kind, *row.values()) for kind, of_kind in chosen.items() for row in of_kind]
             atomic.write_csv(self.folder / "choice.csv", ["class", *rows[0]], listed)
-            options = vars(self.settings[0])
+            options = self.settings[0].told
             best = {"cells_of": {kind: {n: rows[0][n] for n in options} for kind, rows in chosen.items()}}
         atomic.write_json(self.folder / "cells.json", best)
         if self.tracker is not None:

@@ -85,7 +85,7 @@ class DescribeRun:
             "provenance": provenance(config, self.data_fingerprint),
             "network": network_entry(parser),
             **_image(parser),
-            **({} if parser is None or "cells" not in parser else {"cells": vars(parser.get_parsed_content("cells"))}),
+            **({} if parser is None or "cells" not in parser else {"cells": parser.get_parsed_content("cells").told}),
             **_classes(parser),
             "config": config,
         }

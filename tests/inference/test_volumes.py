@@ -178,8 +178,28 @@ def test_averaging_turns_the_axes_that_are_alike():
         for k in range(4)
     ]
     torch.testing.assert_close(OverlapTileInferer(tta="d4")(volume, network), sum(turned) / 8, rtol=0, atol=1e-12)
-    with pytest.raises(ValueError, match="two axes that the network treats alike, and of 3 there are none"):
+    with pytest.raises(
+        ValueError, match="two axes of equal spacing that the network treats alike, and of 3 there are none"
+    ):
         OverlapTileInferer(tta="d4")(volume, unet([2, 0, 1]))
+
+
+def test_averaging_turns_the_axes_of_equal_spacing():
+    network, volume = unet([0, 0, 0]), torch.rand(1, 1, 5, 6, 7, dtype=torch.float64)
+    moved = volume.permute(0, 1, 3, 4, 2)
+    swapped = unet([0, 0, 0])
+    swapped.load_state_dict(
+        {
+            name: weight.permute(0, 1, 3, 4, 2) if weight.ndim == 5 else weight
+            for name, weight in network.state_dict().items()
+        }
+    )
+    first = OverlapTileInferer(tta="d4")(moved, swapped)  # axes 0 and 1 of it are 1 and 2 of the volume
+    found = OverlapTileInferer(tta="d4", spacing=(2, 1, 1))(volume, network)
+    torch.testing.assert_close(found.permute(0, 1, 3, 4, 2), first, rtol=0, atol=1e-12)
+    assert not torch.allclose(found, OverlapTileInferer(tta="d4")(volume, network))
+    with pytest.raises(ValueError, match="of equal spacing"):
+        OverlapTileInferer(tta="d4", spacing=(1, 2, 3))(volume, network)
 
 
 @pytest.mark.parametrize("size", [(50, 700), (900, 900), (64, 200, 90), (40, 41, 200)])
