@@ -128,7 +128,7 @@ class PanelHandler:
         label = None if target is None else _cells(target[0].astype(np.int64))
         if self.names is None:
             classes, probability = None, _probability(prediction)
-            found = probability_to_instances(probability, CellOptions.of(self.options, spatial_dims=None))
+            found = probability_to_instances(probability, CellOptions.of(self.options, spatial_dims=None, spacing=None))
         else:
             classes, probability = self._classes(item, self.names), None
             found = self._plane(item["cells"])[0].astype(np.int64)

@@ -1,5 +1,6 @@
 """A checkpoint's network: what the JSON beside it names, or what a U-Net's tensors tell, and nothing else."""
 
+import shutil
 import sys
 
 import pytest
@@ -207,19 +208,52 @@ def test_what_inference_refuses_is_not_exported(spoil, told, checkpoint, tmp_pat
     monkeypatch.setattr(trained_network, "_PATIENCE", 0)
     write_card(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY})
     spoil(checkpoint)
+    assert told in refused(tmp_path, checkpoint, checkpoint)
+    assert sys.excepthook is console._hook  # which shows this sentence alone
+    assert not (tmp_path / "model.ts").exists()
+
+
+def refused(folder, checkpoint, weights):
     configs = ROOT / "configs"
     with pytest.raises(RuntimeError) as caught:
         ckpt_export(
             net_id="network_def",
-            filepath=str(tmp_path / "model.ts"),
-            ckpt_file=str(checkpoint),
+            filepath=str(folder / "model.ts"),
+            ckpt_file=str(weights),
             meta_file=str(configs / "metadata.json"),
             config_file=str(configs / "inference.json"),
             checkpoint=str(checkpoint),
         )
-    assert told in str(own_cause(caught.value))
-    assert sys.excepthook is console._hook  # which shows this sentence alone
+    return str(own_cause(caught.value))
+
+
+def rekernel(checkpoint):
+    write_card(checkpoint.with_suffix(".json"), {"network": {**DCN_ENTRY, "dropout": 0.25}}, of=checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (damage, "it is damaged"),
+        (contradict, "describes another file than"),
+        (diverge, "values that are not finite"),
+        (rekernel, "are different networks: give one file as both"),
+    ],
+)
+def test_the_file_whose_weights_are_exported_is_checked_too(spoil, told, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(trained_network, "_PATIENCE", 0)
+    write_card(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY}, of=checkpoint)
+    other = tmp_path / "other.pt"
+    shutil.copy(checkpoint, other)
+    spoil(other)
+    assert told in refused(tmp_path, checkpoint, other)
     assert not (tmp_path / "model.ts").exists()
+
+
+def test_weights_of_another_size_are_not_exported(checkpoint, tmp_path):
+    write_card(checkpoint.with_suffix(".json"), {"network": DCN_ENTRY}, of=checkpoint)
+    checkpoints.write(tmp_path / "other.pt", UNet(2, 1, 2, base_channels=2, depth=2).state_dict())
+    assert "other.pt" in refused(tmp_path, checkpoint, tmp_path / "other.pt")
 
 
 @pytest.mark.parametrize("target", ["bundle.networks.DNC", "bundle.networks.dcn", "bundle.network.DCN", "DCN"])
