@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["ClassView", "class_colours", "class_picture", "confusion_picture", "legend_patches"]
+__all__ = ["ClassView", "class_colours", "class_picture", "confusion_picture", "legend_patches", "with_legend"]
 
 # gray for the background, then bright colours far apart in hue: each one is seen on black, gray and white
 _COLOURS = [
@@ -61,6 +63,35 @@ def legend_patches(names: Sequence[str]) -> list[Patch]:
     return [
         Patch(color=colour / 255, label=name) for name, colour in zip(names, class_colours(len(names)), strict=True)
     ]
+
+
+def with_legend(picture: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """A picture with what the colours of its cells stand for in rows below it.
+
+    Args:
+        picture: HW3 uint8, as wide as the legend will be: a name that is wider ends at its edge.
+        names: of all classes; the first, the background, has no cells and is left out.
+
+    Returns:
+        HW3 uint8, the picture at its top.
+    """
+    wide = picture.shape[1]
+    size = int(np.clip(wide / 40, 10, 48))
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
+    places, left, row = [], size // 2, 0
+    for name in names[1:]:
+        length = int(2 * size + font.getlength(name))
+        if places and left + length > wide:
+            left, row = size // 2, row + 1
+        places.append((left, row * 2 * size + size // 2))
+        left += length + size
+    legend = Image.new("RGB", (wide, 2 * size * (row + 1)), "white")
+    draw = ImageDraw.Draw(legend)
+    colours = class_colours(len(names))[1:].astype(int).tolist()
+    for (x, y), name, colour in zip(places, names[1:], colours, strict=True):
+        draw.rectangle((x, y, x + size - 1, y + size - 1), fill=tuple(colour))
+        draw.text((x + 1.5 * size, y + size / 2), name, fill="#222222", font=font, anchor="lm")
+    return np.concatenate([picture, np.asarray(legend)])
 
 
 def confusion_picture(matrix: np.ndarray, names: Sequence[str]) -> np.ndarray:

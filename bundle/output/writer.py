@@ -21,7 +21,7 @@ from bundle.data.formats import extension, stem
 from bundle.data.pixel_size import pixel_size
 from bundle.data.spacing import VOXEL_SPACING
 from bundle.data.stated_channels import are_colours, stated_channels
-from bundle.output.class_pictures import class_colours
+from bundle.output.class_pictures import class_colours, with_legend
 from bundle.output.formats import FORMATS, pixel_size_options, write_image
 from bundle.output.overlay import overlay, shown_channels
 from bundle.output.tables import cell_table, summary_row
@@ -223,7 +223,8 @@ class SegmentationWriter(Transform):
             )
         target = base.with_name(f"{base.name}_overlay.png")
         with replacing(target) as part:
-            Image.fromarray(pages[len(pages) // 2]).save(part)
+            shown = pages[len(pages) // 2]
+            Image.fromarray(shown if class_of is None else with_legend(shown, self.class_names or ())).save(part)
         written = {"overlay": str(target)}
         if volume and suffix == ".tif":
             target = base.with_name(f"{base.name}_overlay.tif")

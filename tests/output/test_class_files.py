@@ -12,7 +12,7 @@ import tifffile
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 from PIL import Image
 
-from bundle.output.class_pictures import class_colours, class_picture, confusion_picture
+from bundle.output.class_pictures import class_colours, class_picture, confusion_picture, with_legend
 from bundle.output.overlay import overlay
 from bundle.output.writer import SegmentationWriter
 
@@ -55,7 +55,25 @@ def test_tiff_names_its_channels(shape, tmp_path):
     if len(shape) == 2:
         colours = class_colours(3)[[0, 1, 2, 1]]
         expected = overlay(array, array % 4, of_cells=colours)
-        np.testing.assert_array_equal(np.asarray(Image.open(files["overlay"])), expected)
+        np.testing.assert_array_equal(np.asarray(Image.open(files["overlay"])), with_legend(expected, NAMES))
+
+
+@pytest.mark.parametrize(("wide", "rows"), [(400, 1), (110, 2), (20, 2)])
+def test_the_legend_has_each_class_but_the_background(wide, rows):
+    picture = np.random.RandomState(0).randint(0, 255, (9, wide, 3)).astype(np.uint8)
+    found = with_legend(picture, NAMES)
+    np.testing.assert_array_equal(found[:9], picture)
+    legend = found[9:]
+    assert legend.shape == (20 * rows, wide, 3)
+    ground, *colours = class_colours(3).astype(np.uint8)
+    places = [np.argwhere((legend == colour).all(axis=-1)) for colour in colours]
+    assert [len(place) for place in places] == [100, 100]
+    assert not (legend == ground).all(axis=-1).any()
+    assert (places[1][0, 0] > places[0][0, 0]) == (rows > 1)
+    if wide >= 110:  # text beside each square
+        for place in places:
+            (top, left), (bottom, right) = place.min(axis=0), place.max(axis=0)
+            assert (legend[top : bottom + 1, right + 5 : right + 30].max(axis=-1) < 128).any(), left
 
 
 def test_nifti_names_its_channels(tmp_path):
