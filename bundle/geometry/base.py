@@ -162,17 +162,19 @@ class AxisGeometry(Geometry):
         return 1 + -(-beyond // tile_step) if tile_step else 0
 
     def spans(self, image_size: int, tile_size: int) -> Iterator[Span]:
-        """Input, output and crop of every tile along one axis, as :class:`bundle.geometry.Tile` has them."""
+        """Input, output and crop of every tile along one axis, as :class:`bundle.geometry.Tile` has them.
+
+        Each but the last contributes as much as tiles are apart: what is stored block by block has blocks of one size.
+        """
         tile_step, output = self.tile_step(tile_size), self.output_size(tile_size)
-        done = 0
-        for index in range(self.tiles_along(image_size, tile_size)):
+        count = self.tiles_along(image_size, tile_size)
+        for index in range(count):
             # the last tile moves back, still on the grid, so that it reaches as little as possible past the image
             beyond = -(-max(0, image_size - output) // self.step) * self.step
-            start = min(index * tile_step, beyond)
-            stop = min(start + output, image_size)
+            start, done = min(index * tile_step, beyond), index * tile_step
+            stop = done + tile_step if index < count - 1 else image_size
             before = start - self.margin
             yield (before, before + tile_size), (done, stop), (done - start, stop - start)
-            done = stop
 
     def tile_sizes(self, image_size: int) -> list[int]:
         """For every number of tiles 1, 2, 3, ... along an axis the smallest tile that does; largest first."""

@@ -118,7 +118,7 @@ def test_plan_of_an_image():
     plan = ValidGeometry(4).plan((512, 300), (444, 572))
     assert plan.counts == (2, 1)
     assert len(plan) == len(list(plan)) == 2
-    assert [tile.output[0] for tile in plan] == [(0, 260), (260, 512)]
+    assert [tile.output[0] for tile in plan] == [(0, 256), (256, 512)]
 
 
 def test_a_tile_too_small_to_step_is_refused_with_the_smallest_that_can():

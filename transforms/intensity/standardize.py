@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,32 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_numpy, convert_to_tensor
 
-__all__ = ["Standardize", "Standardized"]
+from transforms.intensity.moments import Moments
+
+__all__ = ["Standardize", "Standardized", "standardized"]
+
+
+def standardized(image: torch.Tensor, moments: Sequence[Moments]) -> torch.Tensor:
+    """Gray values less their mean, over their standard deviation; 0 where all are equal.
+
+    Args:
+        image: fp32; the last axis has an entry for each of ``moments``.
+        moments: of the whole slices that these are pixels of.
+
+    Returns:
+        the same shape, fp32.
+    """
+    flat = image.new_tensor([one.low == one.high for one in moments], dtype=torch.bool)
+    mean, std = (image.new_tensor([getattr(one, name) for one in moments]) for name in ("mean", "deviation"))
+    return torch.where(flat, torch.zeros_like(image), (image - mean) / torch.where(std == 0, 1, std))
 
 
 class Standardize(Transform):
     """Zero mean and unit variance of every slice of every channel; a constant one becomes 0.
 
     A stack is standardized slice by slice, so that a slice looks the same to the network alone and in its stack; and a
-    channel as if it were alone, since stains and lamps differ.
+    channel as if it were alone, since stains and lamps differ. Mean and deviation are exact (:class:`Moments`), so that
+    an image that is read part by part becomes the same to the bit.
 
     Args:
         spatial_dims: axes of a slice; what follows them counts the slices of a stack.
@@ -57,10 +75,10 @@ class Standardize(Transform):
             image = image.clamp(
                 *(torch.as_tensor(edge, dtype=image.dtype, device=image.device) for edge in (low, high))
             )
-        mean = image.mean(dim=axes, keepdim=True)
-        std = image.std(dim=axes, keepdim=True, correction=0)
-        flat = image.amax(dim=axes, keepdim=True) == image.amin(dim=axes, keepdim=True)  # where rounding leaves a std
-        return torch.where(flat, torch.zeros_like(image), (image - mean) / torch.where(std > 0, std, 1))
+        slices = image.flatten(self.spatial_dims + 1) if image.dim() > len(axes) else image.unsqueeze(-1)
+        pixels = convert_to_numpy(slices)
+        moments = [Moments.of(pixels[..., index]) for index in range(pixels.shape[-1])]
+        return standardized(slices, moments).reshape(image.shape)
 
 
 class Standardized(MapTransform):
