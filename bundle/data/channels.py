@@ -105,19 +105,33 @@ class Channels:
         """
         count = image.shape[0]
         stated = StatedChannels(count, stated_channels(path).names if count > 1 else None)
-        found = self.selected(path, stated)
-        colours_wanted_gray = count == 3 and (self.select == "luminance" or (self.count == 1 and self.select == "all"))
-        if isinstance(self.select, tuple):
-            image = cast(MetaTensor, image[list(self.select)])
-        elif colours_wanted_gray and are_equal(image):
+        equal = self.may_be_gray(count) and are_equal(image)
+        if equal:
             _say_equal(path)
-            image, found = cast(MetaTensor, image[:1]), StatedChannels(1)
-        elif count > 1 and self.select == "luminance":
-            weights = image.new_tensor(_LUMINANCE).reshape(3, *[1] * (image.ndim - 1))
-            image = cast(MetaTensor, (image * weights).sum(0, keepdim=True))
-        self._require(path, found, stated)
+        found = self.require(path, stated, equal)
+        image = cast(MetaTensor, self.pick(image, equal))
         if found.names is not None and found.count > 1:
             image.meta[CHANNEL_NAMES] = list(found.names)
+        return image
+
+    def may_be_gray(self, count: int) -> bool:
+        """Whether colours that are equal in all pixels count as one channel, in an image of ``count`` channels."""
+        return count == 3 and (self.select == "luminance" or (self.count == 1 and self.select == "all"))
+
+    def pick(self, image: torch.Tensor, equal: bool = False) -> torch.Tensor:
+        """The selected channels of an image, or of a part of it, shape (C, ...).
+
+        Args:
+            image: every channel of the file.
+            equal: all pixels of the whole image are gray, and :meth:`may_be_gray` holds.
+        """
+        if isinstance(self.select, tuple):
+            return image[list(self.select)]
+        if equal:
+            return image[:1]
+        if image.shape[0] > 1 and self.select == "luminance":
+            weights = image.new_tensor(_LUMINANCE).reshape(3, *[1] * (image.ndim - 1))
+            return (image * weights).sum(0, keepdim=True)
         return image
 
     def selected(self, path: str, stated: StatedChannels) -> StatedChannels:
@@ -143,7 +157,13 @@ class Channels:
         names = None if stated.names is None else tuple(stated.names[number] for number in self.select)
         return StatedChannels(len(self.select), names)
 
-    def _require(self, path: str, found: StatedChannels, stated: StatedChannels) -> None:
+    def require(self, path: str, stated: StatedChannels, equal: bool = False) -> StatedChannels:
+        """Number and names of what :meth:`pick` gives of a file, after checking that they are those expected.
+
+        Raises:
+            ImageError: for channels that are not there, or not those that are expected.
+        """
+        found = StatedChannels(1) if equal else self.selected(path, stated)
         expected = StatedChannels(found.count if self.count is None else self.count, cast(Any, self.names))
         if found.count != expected.count:
             wanted = f"{expected.count}{_named(expected)}"
@@ -154,6 +174,7 @@ class Channels:
                 f"its channels are {', '.join(found.names or ())}, {self.whose} expects "
                 f"{', '.join(expected.names or ())}: {_advice(stated, expected)}",
             )
+        return found
 
 
 def channels_of(items: Sequence[Item], select: str | Sequence[int] = "all") -> Channels:

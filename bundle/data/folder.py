@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +81,13 @@ def _class_files(folder: Path) -> dict[str, Item]:
     return found
 
 
-def images(path: str | os.PathLike[str], slices: bool = True) -> list[Item]:
+def images(path: str | os.PathLike[str], slices: bool = True, stores: bool = False) -> list[Item]:
     """Images to segment: one file, the files in a folder, or those in its folder ``image``.
 
     Args:
         path: file or folder.
         slices: see :func:`datalist`.
+        stores: somebody else reads the Zarr stores of the folder, so that they are not named as unreadable.
 
     Returns:
         as :func:`datalist`, without "label"; where two files give one name, it is not unique.
@@ -101,7 +102,7 @@ def images(path: str | os.PathLike[str], slices: bool = True) -> list[Item]:
             raise ImageError(path, f"its extension is none of {', '.join(EXTENSIONS)}")
         return pages(path) if slices else _whole(path)
     here = path.is_dir() and any(_readable(path))
-    files = _files(path if here or not (path / "image").is_dir() else path / "image")
+    files = _files(path if here or not (path / "image").is_dir() else path / "image", (".zarr",) if stores else ())
     return [part for file in files for part in (pages(file) if slices else _whole(file))]
 
 
@@ -139,12 +140,13 @@ def _readable(folder: Path) -> Iterable[Path]:
     )
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, read_by_others: Sequence[str] = ()) -> list[Path]:
     """Readable files of a folder in natural order; those of kinds that are not read are named in the log."""
     if not folder.is_dir():
         raise FileNotFoundError(f"dataset_dir: there is no folder {folder}")
     files = sorted(_readable(folder), key=natural_key)
-    foreign = sorted((file.name for file in folder.iterdir() if file.suffix.lower() in FOREIGN), key=natural_key)
+    unread = set(FOREIGN) - set(read_by_others)
+    foreign = sorted((file.name for file in folder.iterdir() if file.suffix.lower() in unread), key=natural_key)
     shown = ", ".join(foreign[:5]) + (", ..." if len(foreign) > 5 else "")
     advice = "save them as TIFF (Fiji: File > Save As)"
     if not files:

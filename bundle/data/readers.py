@@ -84,7 +84,7 @@ class TiffReader(ImageReader):
                 array = array.reshape(sizes)[..., :-1]
                 sizes[3] -= 1
             size = stated_size(file)
-            black = _black_value(series)
+            black = black_value(series)
         keep = [side for position, side in enumerate(sizes) if position < 2 or side > 1]
         spacing = [1.0] * 3 if size is None else [um / 1e3 for um in (size.x, size.y, size.z or 1e3)]
         return array.reshape(keep), np.array(spacing[: 2 + (sizes[2] > 1)]), black
@@ -105,7 +105,7 @@ class TiffReader(ImageReader):
         }
 
 
-def _black_value(series: tifffile.TiffPageSeries) -> int | None:
+def black_value(series: tifffile.TiffPageSeries) -> int | None:
     page = series.keyframe
     if page.photometric != tifffile.PHOTOMETRIC.MINISWHITE or series.dtype.kind not in "bu":
         return None

@@ -1,0 +1,119 @@
+"""Which level of a pyramid is read: by its number, or by the size of its pixels."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bundle.data.errors import ImageError
+from bundle.data.formats import TIFF, extension
+from bundle.data.stated_channels import stated_channels
+from bundle.data.stores.lazy_image import LazyImage
+from bundle.data.stores.ome_zarr import is_store, store_levels
+from bundle.data.stores.tiff import tiff_levels
+
+__all__ = ["open_lazily"]
+
+logger = logging.getLogger(__name__)
+
+#: how far the pixel size of a level may be from the one asked for
+_NEAR = 0.1
+
+
+def open_lazily(
+    path: str | os.PathLike[str],
+    level: int | None = None,
+    pixel_size: float | None = None,
+    missing: str = "error",
+    trained: Sequence[float] | None = None,
+) -> LazyImage:
+    """One level of an OME-Zarr or a TIFF, of which nothing but the header is read yet.
+
+    Args:
+        path: store or file.
+        level: number of the level, 0 is the largest; None goes by ``pixel_size``.
+        pixel_size: µm along x that the level must have, to a tenth; None takes level 0, or the level that is like
+            ``trained``.
+        missing: "error" or "fill", see :class:`bundle.data.stores.ome_zarr.ZarrPixels`.
+        trained: µm along x, y[, z] of the images that trained the network, where they are known.
+
+    Raises:
+        ImageError: for a file that cannot be read part by part, a level that there is not, or no such pixel size; the
+            message names those that there are.
+        ValueError: for both ``level`` and ``pixel_size``, or another ``missing``.
+    """
+    path = Path(path)
+    if level is not None and pixel_size is not None:
+        raise ValueError(f"level and pixel_size both choose a level: give one of them, got {level} and {pixel_size}")
+    if missing not in ("error", "fill"):
+        raise ValueError(f"missing must be error or fill, got {missing!r}")
+    images = _levels(path, missing)
+    number = _number(path, images, level, pixel_size, trained)
+    if len(images) > 1:
+        logger.info("%s: level %d of %d, %s", path, number, len(images), _told(images[number]))
+    return images[number]
+
+
+def _levels(path: Path, missing: str) -> list[LazyImage]:
+    if path.is_dir() and is_store(path):
+        stored, spacings, stated = store_levels(path, missing)
+        return [
+            LazyImage(str(path), one, stated, _of_axes(one.axes, one.shape, um))
+            for one, um in zip(stored, spacings, strict=True)
+        ]
+    if extension(path) not in TIFF:
+        raise ImageError(
+            path, "only OME-Zarr and TIFF can be read part by part: convert it, for instance to a tiled TIFF"
+        )
+    parts, size, _, black = tiff_levels(path)
+    stated = stated_channels(path)
+    whole = parts[0].shape[parts[0].axes.index("X")]
+    images = []
+    for part in parts:
+        factor = whole / part.shape[part.axes.index("X")]
+        um = None if size is None else {"X": size.x * factor, "Y": size.y * factor}
+        known = None if um is None else tuple(um.get(a, (size and size.z) or 1.0) for a in part.axes)
+        images.append(LazyImage(str(path), part, stated, _of_axes(part.axes, part.shape, known), black))
+    return images
+
+
+def _of_axes(axes: str, shape: Sequence[int], um: Sequence[float] | None) -> tuple[float, ...] | None:
+    """The spacing along x, y[, slices], of that along every stored axis."""
+    if um is None:
+        return None
+    slices = [letter for letter, n in zip(axes, shape, strict=True) if letter not in "XYCS" and n > 1]
+    return tuple(float(um[axes.index(letter)]) for letter in ("X", "Y", *slices))
+
+
+def _number(
+    path: Path,
+    images: Sequence[LazyImage],
+    level: int | None,
+    pixel_size: float | None,
+    trained: Sequence[float] | None,
+) -> int:
+    there = "; ".join(f"{number}: {_told(image)}" for number, image in enumerate(images))
+    if level is not None:
+        if isinstance(level, bool) or not isinstance(level, int) or not 0 <= level < len(images):
+            raise ImageError(path, f"it has no level {level!r}: its levels are {there}")
+        return level
+    wanted = pixel_size if pixel_size is not None else trained[0] if trained else None
+    if wanted is None:
+        return 0
+    if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not wanted > 0:
+        raise ValueError(f"pixel_size must be a number of µm above 0, got {wanted!r}")
+    far = [abs(math.log(image.spacing[0] / wanted)) if image.spacing else math.inf for image in images]
+    number = far.index(min(far))
+    if far[number] <= math.log(1 + _NEAR):
+        return number
+    if pixel_size is None:
+        return 0
+    raise ImageError(path, f"it has no level of {pixel_size:g} µm: its levels are {there}; choose one by --level")
+
+
+def _told(image: LazyImage) -> str:
+    um = "" if image.spacing is None else f" of {image.spacing[0]:.3g} µm"
+    return f"{' x '.join(map(str, image.size))} px{um}"

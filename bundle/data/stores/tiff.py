@@ -1,0 +1,104 @@
+"""TIFF of any size, read part by part: its levels, and the pixels of one of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from bundle.data.errors import ImageError, UnreadableImageError
+from bundle.data.formats import has_opacity, one_line, open_tiff, tiff_series
+from bundle.data.pixel_size import PixelSize, stated_size
+from bundle.data.plausible import require_segments
+from bundle.data.readers import black_value
+from bundle.data.stores.ome_zarr import require_zarr
+
+__all__ = ["TiffPixels", "tiff_levels"]
+
+#: bytes of one compressed part, unpacked: a larger one would have to be unpacked for every block that touches it
+_LARGEST_PART = 2**28
+
+
+@dataclass
+class TiffPixels:
+    """One level of a TIFF. Where it is stored in one piece, uncompressed, only the pixels asked for are read.
+
+    Args:
+        path: of the file.
+        series: number of the level.
+    """
+
+    path: str
+    level: int
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        if self._offset is not None:
+            return (1,) * len(self.shape)
+        return tuple(self._array.chunks)
+
+    def read(self, region: tuple[slice, ...]) -> np.ndarray:
+        if self._offset is not None:
+            stored = self.dtype.newbyteorder(">" if self._file.byteorder == ">" else "<")
+            # opened and let go each time, so that what was read does not count as memory of this process
+            mapped = np.memmap(self.path, stored, mode="r", offset=self._offset, shape=self.shape)
+            return np.array(mapped[region], dtype=self.dtype)
+        return np.asarray(self._array[region])
+
+    def identity(self) -> dict[str, object]:
+        size = Path(self.path).stat().st_size
+        return {"level": self.level, "shape": list(self.shape), "dtype": str(self.dtype), "bytes": size}
+
+    @cached_property
+    def _file(self) -> tifffile.TiffFile:
+        return open_tiff(self.path)
+
+    @cached_property
+    def _series(self) -> tifffile.TiffPageSeries:
+        return tiff_series(self._file).levels[self.level]
+
+    @cached_property
+    def _offset(self) -> int | None:
+        """Where the pixels begin, if they lie there as an array does."""
+        return self._series.dataoffset
+
+    @cached_property
+    def _array(self) -> Any:
+        array = require_zarr().open_array(self._series.aszarr(), mode="r")
+        part = math.prod(array.chunks) * self.dtype.itemsize
+        if part > _LARGEST_PART:
+            raise ImageError(
+                self.path,
+                f"its pixels are compressed in parts of {part / 2**20:.0f} MiB, each of which would be unpacked for "
+                "every block: save it as a tiled TIFF or as OME-Zarr",
+            )
+        return array
+
+
+def tiff_levels(path: Path) -> tuple[list[TiffPixels], PixelSize | None, bool, int | None]:
+    """The levels of a TIFF, largest first, its pixel size, whether its last sample is opacity, and what is black.
+
+    Raises:
+        UnreadableImageError: for a file that is damaged, truncated or incomplete.
+        ImageError: for one that holds several images.
+    """
+    try:
+        with open_tiff(path) as file:
+            series = tiff_series(file)
+            levels = []
+            for number, level in enumerate(series.levels):
+                require_segments(file, level)
+                levels.append(TiffPixels(str(path), number, level.axes, tuple(level.shape), np.dtype(level.dtype)))
+            return levels, stated_size(file), has_opacity(series), black_value(series)
+    except ImageError:
+        raise
+    except Exception as error:  # each library has its own; whatever it is, this file cannot be used
+        raise UnreadableImageError(path, f"its header cannot be read ({one_line(error)})") from error
