@@ -10,6 +10,7 @@ network that classifies one pixel a window. Each is that of all axes, or stands 
 """
 
 from bundle.geometry.base import AxesGeometry, AxisGeometry, Geometry
+from bundle.geometry.blocks import Block, BlockPlan
 from bundle.geometry.kinds import PaddedGeometry, ValidGeometry, WindowGeometry
 from bundle.geometry.mirror import mirror_indices
 from bundle.geometry.networks import geometry_of, per_axis
@@ -19,6 +20,8 @@ from bundle.geometry.tiles import Tile, TilePlan
 __all__ = [
     "AxesGeometry",
     "AxisGeometry",
+    "Block",
+    "BlockPlan",
     "Geometry",
     "PaddedGeometry",
     "Tile",

@@ -129,13 +129,7 @@ class OverlapTileInferer(Inferer):
         image = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         axes = getattr(network, "spatial_dims", None)
         spatial = image.dim() - 2
-        precision = resolve_precision(self.precision, image.device, network)
-
-        def run(tile: torch.Tensor) -> torch.Tensor:
-            with autocast(precision, tile.device):
-                logits = network(tile, *args, **kwargs)
-            logits = logits if logits.dtype == torch.float64 else logits.float()
-            return self._read(logits) if self.tta == "none" else logits
+        run = self.runner(network, image.device, *args, **kwargs)
 
         def segment(images: torch.Tensor) -> torch.Tensor:
             plane = (
@@ -159,6 +153,21 @@ class OverlapTileInferer(Inferer):
         else:
             logits = segment(image)
         return convert_to_dst_type(logits, inputs, dtype=logits.dtype)[0] if image is not inputs else logits
+
+    def runner(
+        self, network: Callable[..., torch.Tensor], device: torch.device, *args: Any, **kwargs: Any
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What maps a tile, BCHW[D], to what is kept of its output: logits, or what ``probability_of`` says."""
+        precision = resolve_precision(self.precision, device, network)
+
+        @torch.no_grad()
+        def run(tile: torch.Tensor) -> torch.Tensor:
+            with autocast(precision, tile.device):
+                logits = network(tile, *args, **kwargs)
+            logits = logits if logits.dtype == torch.float64 else logits.float()
+            return self._read(logits) if self.tta == "none" else logits
+
+        return run
 
     def choose_tile(
         self,

@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
-from monai.utils import TransformBackends, ensure_tuple_rep
+from monai.utils import TransformBackends, convert_to_dst_type, convert_to_numpy, ensure_tuple_rep
 
-__all__ = ["ALL", "ForegroundProbabilityd", "class_probability"]
+__all__ = [
+    "ALL",
+    "ForegroundProbabilityd",
+    "RoundProbabilityd",
+    "as_read",
+    "as_stored",
+    "class_probability",
+    "require_stored_type",
+]
 
 #: instead of a channel: all of them
 ALL = "all"
+
+#: types in which a probability is stored; of uint8, 255 is 1
+_STORED = ("float32", "float16", "uint8")
 
 #: rows of the first spatial axis that are computed at a time
 _ROWS = 256
@@ -64,4 +76,50 @@ class ForegroundProbabilityd(MapTransform):
         for key, output_key in self.key_iterator(d, self.output_keys):
             others = d[key][1:]
             d[output_key] = others.clone() if len(others) == 1 else others.sum(0, keepdim=True).clamp(0, 1)
+        return d
+
+
+def require_stored_type(name: str) -> None:
+    """
+    Raises:
+        ValueError: for another name than "float32", "float16" and "uint8".
+    """
+    if name not in _STORED:
+        raise ValueError(f"probability_dtype must be one of {', '.join(_STORED)}, got {name!r}")
+
+
+def as_stored(probability: np.ndarray, dtype: str) -> np.ndarray:
+    """Probabilities 0 .. 1, fp32, rounded to a type of :func:`require_stored_type`."""
+    return np.rint(probability * np.float32(255)).astype(np.uint8) if dtype == "uint8" else probability.astype(dtype)
+
+
+def as_read(stored: np.ndarray) -> np.ndarray:
+    """fp32 probabilities of what :func:`as_stored` gave."""
+    return stored.astype(np.float32) / np.float32(255) if stored.dtype == np.uint8 else stored.astype(np.float32)
+
+
+class RoundProbabilityd(MapTransform):
+    """Probabilities as they read when they have been stored in fewer bits, so that cells are those of the stored map.
+
+    Args:
+        keys: of the probabilities, fp32.
+        dtype: "float32" changes nothing; "float16", "uint8".
+
+    Raises:
+        ValueError: for another type.
+    """
+
+    backend = [TransformBackends.TORCH]  # noqa: RUF012 - MONAI's convention
+
+    def __init__(self, keys: KeysCollection, dtype: str = "float32", allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        require_stored_type(dtype)
+        self.dtype = dtype
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            if self.dtype != "float32":
+                rounded = as_read(as_stored(convert_to_numpy(d[key]), self.dtype))
+                d[key] = convert_to_dst_type(rounded, d[key])[0]
         return d

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+import zarr
 from PIL import Image
 from scipy import ndimage as ndi
 
@@ -152,6 +153,7 @@ def make_data(folder: Path) -> None:
             save(folder / name / "label" / f"{letter}.png", label.astype(np.uint8))
     for letter, path in zip("abcd", sorted((made / "test" / "image").iterdir()), strict=True):
         save(folder / "new_images" / f"{letter}.{'png' if letter == 'a' else 'tif'}", tifffile.imread(path))
+    make_store(folder / "slide.zarr", images[0])
     shutil.rmtree(made)
     made = Path(make_dataset(folder / "myvolumes", count=2, size=VOLUME))
     shutil.copytree(made / "test" / "image", folder / "new_volumes")
@@ -171,6 +173,15 @@ def make_data(folder: Path) -> None:
     classes = np.array([0, 32, 159, 191, 223, 255], np.uint8)[np.random.RandomState(1).randint(6, size=(20, 12, 12))]
     save(folder / "data/vnc/raw.tif", (255 - classes).repeat(8, 1).repeat(8, 2))
     save(folder / "data/vnc/labels.tif", classes[:16].repeat(8, 1).repeat(8, 2))
+
+
+def make_store(path: Path, image: np.ndarray) -> None:
+    """An OME-Zarr of one level."""
+    group = zarr.open_group(path, mode="w")
+    group.create_array("0", data=image, chunks=(48, 48), config={"write_empty_chunks": True})
+    axes = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"]
+    levels = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [0.5, 0.5]}]}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": levels}]}
 
 
 def membranes(seed: int, cells: int = 20) -> np.ndarray:

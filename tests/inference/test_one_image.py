@@ -68,7 +68,7 @@ def done(out: Path) -> list[str]:
 
 def test_an_image_that_needs_more_than_there_is_is_refused_and_the_others_are_done(images, model, monkeypatch):
     monkeypatch.setattr(one_image, "free_memory", lambda device: BYTES_PER_PIXEL * 70 * 70)
-    message = told(images, model)
+    message = told(images, model, by_blocks=False)
     assert "1 of 4 images could not be used" in message
     assert "1.tif (its 90 x 90 px need about" in message
     assert "cut it into parts of at most 70 x 70 px" in message

@@ -1,0 +1,265 @@
+"""Segments images block by block: plans a job, begins it or goes on with it, and says what came of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bundle import atomic
+from bundle.atomic import require_writable
+from bundle.console import true_or_false
+from bundle.data.channels import Channels
+from bundle.data.classes import Classes
+from bundle.data.errors import ImageError
+from bundle.data.formats import stem
+from bundle.data.stores import LazyImage, is_store, open_lazily, store_name
+from bundle.geometry import BlockPlan, geometry_of
+from bundle.inference.overlap_tile import OverlapTileInferer
+from bundle.inference.precision import resolve_precision
+from bundle.inference.probability import require_stored_type
+from bundle.large.executor import run_blocks
+from bundle.large.gray import GrayValues, StandardizedImage, measure
+from bundle.large.job import Job, machine
+from bundle.large.probability import ProbabilityBlocks
+from bundle.large.pyramid import build_pyramid
+from bundle.large.result_store import Layout, ResultStore
+from bundle.model import TrainedNetwork
+
+__all__ = ["LargeImages"]
+
+logger = logging.getLogger(__name__)
+
+
+class LargeImages:
+    """Segments images that are larger than memory, as ``configs/inference.json`` segments the others.
+
+    The probability of an image is to the bit that of :class:`OverlapTileInferer` over the whole image with the same
+    tile size, device, number of threads and packages, for any block size.
+
+    Args:
+        paths: of stores and TIFFs.
+        output_dir: gets ``NAME_segmentation.ome.zarr`` of each.
+        trained: the network's file.
+        predictor: the network in its backend, on ``device``.
+        inferer: with tile size, precision and bound of memory; without test-time augmentation.
+        channels: that the network takes.
+        device: where it runs.
+        classes: of the network: one kind of cell.
+        robust: of the standardisation: not possible here.
+        context_slices: neighbours that a slice is shown with: not possible here.
+        level, pixel_size, missing: see :func:`bundle.data.stores.open_lazily`.
+        block_size: px, see :class:`bundle.geometry.BlockPlan`.
+        probability_dtype: "float32", "float16" or "uint8".
+        ome_zarr: version of the result, "0.5" or "0.4".
+        plan: only say what would be done.
+
+    Raises:
+        ValueError: for options that are not allowed.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        output_dir: str | os.PathLike[str],
+        trained: TrainedNetwork,
+        predictor: nn.Module,
+        inferer: OverlapTileInferer,
+        channels: Channels,
+        device: torch.device | str = "cpu",
+        classes: Classes | None = None,
+        robust: bool = False,
+        context_slices: int = 0,
+        level: int | None = None,
+        pixel_size: float | None = None,
+        missing: str = "error",
+        block_size: int | Sequence[int] | None = None,
+        probability_dtype: str = "float32",
+        ome_zarr: str | float = "0.5",
+        plan: bool | str = False,
+    ) -> None:
+        self.paths, self.output_dir = list(paths), Path(output_dir)
+        self.trained, self.predictor, self.inferer = trained, predictor, inferer
+        self.channels, self.device = channels, torch.device(device)
+        self.level, self.pixel_size, self.missing = level, pixel_size, missing
+        self.block_size, self.dtype = block_size, probability_dtype
+        self.version, self.plan_only = str(ome_zarr), true_or_false(plan, "plan")
+        require_stored_type(probability_dtype)
+        if self.version not in ("0.4", "0.5"):
+            raise ValueError(f"ome_zarr must be 0.5 or 0.4, got {ome_zarr!r}")
+        self._unable = [
+            what
+            for what, there in {
+                "a network of several classes": classes is not None and not classes.binary,
+                "a network that was trained with standardize#robust true": robust,
+                "a network that sees neighbouring slices (context_slices)": context_slices > 0,
+                f"--tta {inferer.tta}": inferer.tta != "none",
+            }.items()
+            if there
+        ]
+
+    def run(self, others: Callable[[], object] | None = None) -> None:
+        """Segment all images, those that are small enough first.
+
+        Args:
+            others: segments these; None: there are none.
+
+        Raises:
+            RuntimeError: at the end, naming the images that are not done, and why.
+        """
+        failed: list[str] = []
+        if others is not None and not self.plan_only:
+            if not self.paths:
+                others()
+                return
+            try:
+                others()
+            except RuntimeError as error:
+                failed.append(str(error))
+        names: dict[str, str] = {}
+        for path in self.paths:
+            try:
+                name = store_name(Path(path)) if is_store(Path(path)) else stem(path)
+                if names.setdefault(name, path) != path:
+                    raise ImageError(
+                        path, f"its results would have the same name as those of {names[name]}: rename one"
+                    )
+                self._segment(path, name)
+            except (ImageError, RuntimeError) as error:
+                logger.error("%s", error)
+                failed.append(str(error) if isinstance(error, ImageError) else f"{path}: {error}")
+        if failed:
+            raise RuntimeError("; ".join(failed))
+
+    def _segment(self, path: str, name: str) -> None:
+        if self._unable:
+            raise ImageError(
+                path,
+                f"images larger than memory are not possible with {' and '.join(self._unable)}: cut out parts that fit",
+            )
+        trained = self.trained.card.get("image", {}).get("spacing")
+        image = open_lazily(path, self.level, self.pixel_size, self.missing, trained)
+        axes = getattr(self.predictor, "spatial_dims", None) or 2
+        if len(image.size) < axes:
+            raise ImageError(path, f"it has {len(image.size)} axes, the network works on volumes")
+        slices = image.size[2] if len(image.size) > axes else None
+        if self.output_dir.resolve() == Path(path).resolve().parent:
+            raise ImageError(path, f"output_dir is its own folder: {self.output_dir / 'segmentation'} would do, say")
+        with torch.no_grad():
+            self.trained.load(getattr(self.predictor, "module", self.predictor))
+        self.predictor.eval()
+        require_writable(self.output_dir)
+        job = Job(self.output_dir, name, path)
+        note = job.note()
+        plan = self._plan(image, axes, None if note is None else note["fingerprint"])
+        layout = self._layout(image, plan, slices)
+        if self.plan_only:
+            self._tell(image, plan, slices, layout)
+            return
+        fingerprint = self._fingerprint(image, plan)
+        with job.alone():
+            if note is None:
+                self._require_disk(path, layout)
+            store = job.open(fingerprint, layout)
+            if store.note["complete"]:
+                logger.info("%s is complete: nothing is left to do", job.path)
+            else:
+                self._probability(job, store, image, plan, slices)
+            job.complete(store)
+        logger.info("%s -> %s", path, job.path)
+
+    def _probability(self, job: Job, store: ResultStore, image: LazyImage, plan: BlockPlan, slices: int | None) -> None:
+        known = job.remembered("gray")
+        gray = measure(image, self.channels, slices is not None) if known is None else GrayValues.from_json(known)
+        if known is None:
+            job.remember("gray", gray.as_json())
+        levels = store.levels()
+        source = StandardizedImage(image, self.channels, gray)
+        run = self.inferer.runner(self.predictor, self.device)
+        blocks = ProbabilityBlocks(source, plan, slices, run, self.device, levels[0], self.dtype)
+
+        def require_there() -> None:
+            store.require_there()
+            if not Path(image.path).exists():
+                raise FileNotFoundError(f"{image.path} has gone")
+
+        before = run_blocks("probability", len(blocks), blocks, job.markers("probability"), require_there)
+        if before:
+            logger.info("%s: %d of %d blocks had been done before", job.path, before, len(blocks))
+        build_pyramid(levels, job.markers("pyramid"), mean=True)
+
+    def _plan(self, image: LazyImage, axes: int, begun: dict[str, str] | None) -> BlockPlan:
+        """With the tiles and blocks of a job that was begun, where no others are asked for."""
+        size = image.size[:axes]
+        tile: Any = self.inferer.tile_size or (begun and _numbers(begun["tile_size"]))
+        if tile is None:
+            tile = self.inferer.choose_tile(size, self.channels.count or 1, self.predictor, self.device)
+        plan = (self.inferer.geometry or geometry_of(self.predictor)).plan(size, tile)
+        return BlockPlan(plan, self.block_size or (_numbers(begun["block_size"]) if begun else None))
+
+    def _layout(self, image: LazyImage, plan: BlockPlan, slices: int | None) -> Layout:
+        chunks = plan.chunk_sizes if slices is None else (*plan.chunk_sizes, 1)
+        return Layout(image.size, image.slice_axis, image.spacing, chunks, self.dtype, self.version)
+
+    def _fingerprint(self, image: LazyImage, plan: BlockPlan) -> dict[str, str]:
+        """What decides about every bit of the result."""
+        return {
+            **{f"image {key}": str(value) for key, value in image.pixels.identity().items()},
+            "network": atomic.sha256(self.trained.path),
+            "channels": str(self.channels.select),
+            "tile_size": _text(plan.plan.tile_size),
+            "block_size": _text(plan.sizes),
+            "probability_dtype": self.dtype,
+            "ome_zarr": self.version,
+            "missing": self.missing,
+            "precision": resolve_precision(self.inferer.precision, self.device, self.predictor),
+            "backend": str(getattr(self.predictor, "backend", "eager")),
+            **machine(self.device),
+        }
+
+    def _require_disk(self, path: str, layout: Layout) -> None:
+        free = shutil.disk_usage(self.output_dir).free
+        if layout.bytes > free:
+            smaller = (
+                "" if self.dtype == "uint8" else ", or store the probability in fewer bits: --probability_dtype uint8"
+            )
+            raise ImageError(
+                path,
+                f"its result takes up to {layout.bytes / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free in "
+                f"{self.output_dir}: choose another output_dir{smaller}",
+            )
+
+    def _tell(self, image: LazyImage, plan: BlockPlan, slices: int | None, layout: Layout) -> None:
+        """Print what a job would be."""
+        tiles = len(plan.plan) * (slices or 1)
+        tile = torch.zeros((1, self.channels.count or 1, *plan.plan.tile_size), device=self.device)
+        run = self.inferer.runner(self.predictor, self.device)
+        run(tile)  # the first one prepares
+        start = time.perf_counter()
+        run(tile).cpu()
+        seconds = (time.perf_counter() - start) * tiles
+        print(
+            f"{image.path}: {' x '.join(map(str, image.size))} px in {len(plan) * (slices or 1)} blocks of "
+            f"{_text(plan.sizes)} px, {tiles} tiles of {_text(plan.plan.tile_size)} px; up to "
+            f"{layout.bytes / 2**30:.3g} GiB on the disk; about {_duration(seconds)} for the network"
+        )
+        self._require_disk(image.path, layout)
+
+
+def _text(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(" x ")]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds > 7200 else f"{seconds / 60:.1f} minutes"

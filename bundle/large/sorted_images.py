@@ -1,0 +1,70 @@
+"""Which images are segmented whole, and which block by block."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from bundle.console import true_or_false
+from bundle.data.errors import ImageError
+from bundle.data.folder import images
+from bundle.data.formats import TIFF, extension
+from bundle.data.item import Item
+from bundle.data.stores import is_store, stores_in
+from bundle.inference.one_image import RequireMemoryd
+
+__all__ = ["SortedImages"]
+
+logger = logging.getLogger(__name__)
+
+
+class SortedImages:
+    """The images to segment in a file, a store or a folder of these.
+
+    Args:
+        path: file, store or folder.
+        by_blocks: "auto" takes stores, and TIFFs that do not fit into the free memory, block by block; True all stores
+            and TIFFs; False only stores. The command line gives it as text.
+        require_memory: says which image fits.
+
+    Attributes:
+        whole: items of the images that are read whole.
+        large: paths of the others.
+
+    Raises:
+        FileNotFoundError: when there is nothing readable.
+        ValueError: for another ``by_blocks``.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], by_blocks: str | bool, require_memory: RequireMemoryd) -> None:
+        always = by_blocks != "auto" and true_or_false(by_blocks, "by_blocks (or auto)")
+        path = Path(path)
+        stores = stores_in(path)
+        self.large = [str(store) for store in stores]
+        items = [] if is_store(path) else self._files(path, bool(stores))
+        self.whole: list[Item] = []
+        for item in items:
+            tiff = extension(item["image"]) in TIFF
+            if tiff and (always or (by_blocks == "auto" and not self._fits(item, require_memory))):
+                self.large.append(item["image"])
+            else:
+                self.whole.append(item)
+
+    @staticmethod
+    def _files(path: Path, may_be_none: bool) -> list[Item]:
+        try:
+            return images(path, slices=False, stores=True)
+        except FileNotFoundError:
+            if may_be_none:
+                return []
+            raise
+
+    @staticmethod
+    def _fits(item: Item, require_memory: RequireMemoryd) -> bool:
+        try:
+            require_memory({"image": item["image"]})
+        except ImageError as error:
+            logger.info("%s is segmented block by block: %s", item["image"], error.reason.partition(": ")[0])
+            return False
+        return True

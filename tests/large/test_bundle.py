@@ -1,0 +1,125 @@
+"""Large images through ``configs/inference.json``: the same bits as the same image in memory."""
+
+import numpy as np
+import pytest
+import tifffile
+from monai.bundle import ConfigWorkflow
+
+from bundle.console import own_cause
+from bundle.inference import one_image
+from tests.conftest import ROOT
+from tests.data.test_stores import write_store
+from tests.large.images import TILE, probability, write_network
+
+RANDOM = np.random.default_rng(0)
+
+
+def infer(folder, images, out, model="model.pt", **options):
+    fixed = {"dataset_dir": str(images), "output_dir": str(folder / out), "checkpoint": str(folder / model)}
+    fixed |= {"tile_size": TILE, "precision": "fp32", "bundle_root": str(ROOT), "device": "$torch.device('cpu')"}
+    flow = ConfigWorkflow(
+        str(ROOT / "configs" / "inference.json"), workflow_type="infer", logging_file=False, **fixed | options
+    )
+    flow.initialize()
+    flow.run()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundle")
+    write_network(folder / "model.pt")
+    write_network(folder / "colours.pt", channels=3)
+    write_network(folder / "volumes.pt", spatial_dims=3)
+    images = {
+        "gray": RANDOM.integers(0, 60000, (130, 90), np.uint16),
+        "stack": RANDOM.integers(0, 255, (3, 60, 101), np.uint8),
+        "decimal": RANDOM.normal(0, 30, (70, 99)).astype(np.float32),
+    }
+    (folder / "images").mkdir()
+    (folder / "stores").mkdir()
+    for name, pixels in images.items():
+        tifffile.imwrite(folder / "images" / f"{name}.tif", pixels, photometric="minisblack")
+        axes = "yx" if pixels.ndim == 2 else "zyx"
+        write_store(folder / "stores" / f"{name}.zarr", [pixels], axes, version="0.4" if name == "stack" else "0.5")
+    tifffile.imwrite(folder / "colours.tif", RANDOM.integers(0, 255, (64, 75, 3), np.uint8), photometric="rgb")
+    infer(folder, folder / "images", "whole")
+    return folder
+
+
+def whole(folder, name, out="whole"):
+    return tifffile.imread(folder / out / f"{name}_probability.tif").T
+
+
+@pytest.mark.parametrize("images", ["images", "stores"])
+def test_block_by_block_to_the_bit(folder, images):
+    """TIFFs where that is asked for, stores by themselves."""
+    infer(folder, folder / images, f"by-{images}", by_blocks="true" if images == "images" else "auto", block_size=None)
+    for name in ("gray", "stack", "decimal"):
+        assert probability(folder / f"by-{images}", name).tobytes() == whole(folder, name).tobytes()
+
+
+@pytest.mark.parametrize(("model", "channels"), [("colours.pt", None), ("model.pt", "luminance"), ("model.pt", [1])])
+def test_colours(folder, model, channels):
+    options = {"model": model, **({} if channels is None else {"channels": channels})}
+    name = f"{model}-{channels}"
+    infer(folder, folder / "colours.tif", f"{name}-whole", **options)
+    infer(folder, folder / "colours.tif", name, by_blocks="true", block_size=44, **options)
+    assert probability(folder / name, "colours").tobytes() == whole(folder, "colours", f"{name}-whole").tobytes()
+
+
+def test_volumes(folder):
+    options = {"model": "volumes.pt", "tile_size": [36, 36, 22], "spacing": [1, 1, 2]}
+    infer(folder, folder / "stores" / "stack.zarr", "volume", **options)
+    infer(folder, folder / "images" / "stack.tif", "volume-whole", **options)
+    assert probability(folder / "volume", "stack").tobytes() == whole(folder, "stack", "volume-whole").tobytes()
+
+
+def test_what_does_not_fit_goes_by_blocks_by_itself_and_the_others_do_not(folder, monkeypatch, caplog):
+    monkeypatch.setattr(one_image, "free_memory", lambda device: one_image.BYTES_PER_PIXEL * 100 * 100)
+    with caplog.at_level("INFO"):
+        infer(folder, folder / "images", "auto")
+    assert "gray.tif is segmented block by block: its 90 x 130 px need about" in caplog.text
+    names = {path.name for path in (folder / "auto").iterdir()}
+    assert names >= {"gray_segmentation.ome.zarr", "stack_segmentation.ome.zarr", "decimal_probability.tif"}
+    assert "gray_probability.tif" not in names
+    for name in ("gray", "stack"):
+        assert probability(folder / "auto", name).tobytes() == whole(folder, name).tobytes()
+
+
+def test_fewer_bits_in_memory_are_those_of_the_store(folder):
+    infer(folder, folder / "images" / "gray.tif", "bits-whole", probability_dtype="uint8")
+    infer(folder, folder / "stores" / "gray.zarr", "bits", probability_dtype="uint8")
+    stored = probability(folder / "bits", "gray")
+    assert stored.dtype == np.uint8
+    assert (stored.astype(np.float32) / np.float32(255)).tobytes() == whole(folder, "gray", "bits-whole").tobytes()
+
+
+def test_one_image_that_fails_costs_no_other(folder, tmp_path):
+    for name in ("a", "b"):
+        write_store(tmp_path / "in" / f"{name}.zarr", [RANDOM.integers(0, 99, (50, 50), np.uint8)], "yx")
+    write_store(tmp_path / "in" / "b.ome.zarr", [np.ones((5, 5), np.uint8)], "yx")
+    write_store(tmp_path / "in" / "c.zarr", [np.ones((4, 5, 5), np.uint8)], "cyx")
+    tifffile.imwrite(tmp_path / "in" / "d.tif", np.full((20, 20), np.nan, np.float32))
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - MONAI wraps errors; the cause is what counts
+        infer(folder, tmp_path / "in", tmp_path / "out")
+    said = str(own_cause(caught.value))
+    assert "d.tif (400 of its pixels are NaN" in said
+    assert "b.zarr: its results would have the same name as those of " in said
+    assert "c.zarr: it has 4 channels, " in said
+    assert 0 < probability(tmp_path / "out", "a").mean() < 1
+    assert 0 <= probability(tmp_path / "out", "b").mean() <= 1
+
+
+def test_nothing_readable_is_said(folder, tmp_path):
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        infer(folder, tmp_path, tmp_path / "out")
+    assert "holds no image; readable are" in str(own_cause(caught.value))
+
+
+def test_without_zarr_the_message_says_what_to_install(folder, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        infer(folder, folder / "stores", "no-zarr")
+    assert 'need zarr, not installed here: pip install -e ".[large]"' in str(own_cause(caught.value))

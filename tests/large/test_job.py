@@ -1,0 +1,297 @@
+"""A job that is refused, interrupted, resumed or short of something."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pydantic_zarr.v2
+import pytest
+import torch
+import zarr
+from filelock import FileLock
+from ome_zarr_models.v04.image import Image as Image04
+from ome_zarr_models.v05.image import Image as Image05
+
+from bundle.large import images as large_images
+from bundle.large import probability as probability_module
+from tests.crash.io_faults import arm, read_record
+from tests.data.test_stores import write_store
+from tests.large.images import content, large, probability, write_network
+
+Image04.model_rebuild(_types_namespace=vars(pydantic_zarr.v2))  # what pydantic-zarr 0.9 leaves to others
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("large")
+    write_network(folder / "model.pt")
+    pixels = np.random.default_rng(0).integers(0, 4000, (130, 100), np.uint16)
+    write_store(folder / "slide.zarr", [pixels], "yx", chunks=(40, 40))
+    segment(folder, folder / "whole")
+    return folder
+
+
+def segment(folder: Path, out: Path, **options) -> Path:
+    large(folder / "slide.zarr", out, folder / "model.pt", **{"block_size": 44, **options}).run()
+    return out / "slide_segmentation.ome.zarr"
+
+
+def test_the_result_is_complete_and_valid(folder):
+    store = folder / "whole" / "slide_segmentation.ome.zarr"
+    assert sorted(path.name for path in (folder / "whole").iterdir()) == ["slide_segmentation.ome.zarr"]
+    group = zarr.open_group(store, mode="r")
+    image = Image05.from_zarr(group)
+    (scales,) = image.ome_attributes.multiscales
+    assert [axis.name for axis in scales.axes] == ["y", "x"]
+    assert scales.axes[0].unit == "micrometer"
+    assert scales.datasets[0].coordinateTransformations[0].scale == [0.5, 0.5]
+    assert group["0"].chunks == (44, 44)
+    assert 0 < probability(folder / "whole", "slide").std() < 1
+    assert group.attrs["seamless_unet"]["complete"] is True
+
+
+def test_version_4_with_a_pyramid(folder, monkeypatch):
+    from bundle.large import result_store
+
+    monkeypatch.setattr(result_store, "_SMALLEST", 40)
+    options = {"ome_zarr": 0.4, "probability_dtype": "uint8", "block_size": 88}
+    store = segment(folder, folder / "old", **options)
+    group = zarr.open_group(store, mode="r")
+    image = Image04.from_zarr(group)
+    assert len(image.attributes.multiscales[0].datasets) == 3
+    assert [group[name].shape for name in "012"] == [(130, 100), (65, 50), (33, 25)]
+    full = np.asarray(group["0"][:])
+    np.testing.assert_array_equal(full, np.rint(probability(folder / "whole", "slide").T * np.float32(255)))
+    means = full.reshape(65, 2, 50, 2).astype(float).mean(axis=(1, 3))
+    assert np.abs(np.asarray(group["1"][:]) - means).max() <= 0.5
+    assert image.attributes.multiscales[0].datasets[1].coordinateTransformations[1].translation == [0.25, 0.25]
+
+
+@pytest.mark.parametrize("options", [{"block_size": 88}, {"block_size": None}, {"block_size": [132, 44]}])
+def test_the_size_of_blocks_changes_nothing(folder, tmp_path, options):
+    segment(folder, tmp_path, **options)
+    assert probability(tmp_path, "slide").tobytes() == probability(folder / "whole", "slide").tobytes()
+
+
+def stopped_after(monkeypatch, blocks: int, error: BaseException):
+    real = probability_module.ProbabilityBlocks.__call__
+    state = SimpleNamespace(left=blocks, computed=[])
+
+    def call(self, number):
+        if state.left == 0:
+            raise error
+        state.left -= 1
+        state.computed.append(number)
+        real(self, number)
+
+    monkeypatch.setattr(probability_module.ProbabilityBlocks, "__call__", call)
+    return state
+
+
+def test_a_job_goes_on_where_it_was_stopped(folder, tmp_path, monkeypatch):
+    state = stopped_after(monkeypatch, 4, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        segment(folder, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "slide_segmentation.job",
+        "slide_segmentation.ome.zarr",
+    ]
+    state.left = -1
+    segment(folder, tmp_path, tile_size=None, block_size=None)  # those that it was begun with
+    assert state.computed == list(range(9))
+    assert content(tmp_path) == content(folder / "whole")
+    segment(folder, tmp_path)
+    assert state.computed == list(range(9)), "it was complete"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tile_size": 128}, "tile_size was 84 x 84, is 128 x 128"),
+        ({"block_size": 132}, r"block_size was 44 x 44, is 100 x 130"),
+        ({"probability_dtype": "float16"}, "probability_dtype was float32, is float16"),
+        ({"ome_zarr": "0.4"}, "ome_zarr was 0.5, is 0.4"),
+        ({"missing": "fill"}, "missing was error, is fill"),
+        ({"threads": 2}, "threads was 1, is 2"),
+        ({"network": 1}, "network was [0-9a-f]{64}, is [0-9a-f]{64}"),
+        ({"image": (50, 50)}, r"image shape was \[130, 100\], is \[50, 50\]"),
+    ],
+)
+def test_other_settings_are_refused_with_what_differs(folder, tmp_path, monkeypatch, options, message):
+    stopped_after(monkeypatch, 1, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        segment(folder, tmp_path / "out")
+    before = content(tmp_path / "out")
+    image, model = folder / "slide.zarr", folder / "model.pt"
+    if options.pop("threads", None):
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    if options.pop("network", None):
+        model = write_network(tmp_path / "model.pt", channels=1)
+        torch.manual_seed(1)
+        from bundle.model import checkpoints
+        from bundle.networks import UNet
+
+        checkpoints.write(model, UNet(2, 1, 2, base_channels=3, depth=2).state_dict())
+    if shape := options.pop("image", None):
+        image = write_store(tmp_path / "slide.zarr", [np.ones(shape, np.uint16)], "yx")
+    if "tile_size" in options:
+        options["block_size"] = 88
+    with pytest.raises(RuntimeError, match=rf"was begun with other settings.*{message}.*or remove it to begin again"):
+        large(image, tmp_path / "out", model, **{"block_size": 44, **options}).run()
+    assert content(tmp_path / "out") == before
+
+
+def test_what_is_not_of_this_command_is_left_alone(folder, tmp_path):
+    there = tmp_path / "slide_segmentation.ome.zarr"
+    there.mkdir()
+    (there / "mine").write_text("x")
+    with pytest.raises(RuntimeError, match="is there and no result of this command: move it away"):
+        segment(folder, tmp_path)
+    assert (there / "mine").read_text() == "x"
+
+
+def test_two_processes_do_not_work_on_one_job(folder, tmp_path):
+    (tmp_path / "slide_segmentation.job").mkdir()
+    with FileLock(tmp_path / "slide_segmentation.job" / "lock"), pytest.raises(RuntimeError, match="another process"):
+        segment(folder, tmp_path)
+    segment(folder, tmp_path)
+
+
+def test_blocks_that_cannot_be_done_are_named_and_the_others_are_done(folder, tmp_path):
+    """Then a repeated command does these alone."""
+    pixels = np.asarray(zarr.open_group(folder / "slide.zarr", mode="r")["0"][:])
+    store = write_store(tmp_path / "slide.zarr", [pixels], "yx", chunks=(40, 40))
+    out = tmp_path / "out"
+    run = large(store, out, folder / "model.pt", block_size=44)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(large_images, "run_blocks", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):  # once gray values are known
+            run.run()
+    chunk = store / "0" / "c" / "3" / "2"  # of the last block, and of a neighbour's margin
+    kept = chunk.read_bytes()
+    chunk.write_bytes(b"nonsense")
+    with pytest.raises(
+        RuntimeError, match=r"2 of 9 blocks of the probability could not.*\(block 5: .* cannot be read.*; block 8: "
+    ):
+        run.run()
+    chunk.write_bytes(kept)
+    with pytest.MonkeyPatch.context() as patch:
+        state = stopped_after(patch, 9, KeyboardInterrupt())
+        run.run()
+    assert state.computed == [5, 8]
+    assert probability(out, "slide").tobytes() == probability(folder / "whole", "slide").tobytes()
+
+
+def test_a_full_disk_stops_the_job_in_one_sentence(folder, tmp_path, monkeypatch):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "chunk")
+    state = stopped_after(monkeypatch, 3, full)
+    with pytest.raises(
+        RuntimeError, match=r"stopped at block 3 of 9 of the probability: No space left on device \(chunk\)"
+    ):
+        segment(folder, tmp_path)
+    state.left = -1
+    segment(folder, tmp_path)
+    assert content(tmp_path) == content(folder / "whole")
+
+
+def test_a_store_that_goes_away_stops_the_job(folder, tmp_path, monkeypatch):
+    real = probability_module.ProbabilityBlocks.__call__
+
+    def call(self, number):
+        if number == 2:
+            (tmp_path / "slide_segmentation.ome.zarr").rename(tmp_path / "elsewhere")
+        real(self, number) if number < 2 else None
+
+    monkeypatch.setattr(probability_module.ProbabilityBlocks, "__call__", call)
+    with pytest.raises(RuntimeError, match=r"stopped at block 3 of 9 .* has gone"):
+        segment(folder, tmp_path)
+
+
+def test_too_little_room_is_said_before(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(large_images.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    for plan in (False, True):
+        with pytest.raises(RuntimeError, match=r"takes up to 0.0 GiB, 0.0 GiB are free .* --probability_dtype uint8"):
+            segment(folder, tmp_path, plan=plan)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_says_blocks_disk_and_time_and_makes_nothing(folder, tmp_path, capsys):
+    segment(folder, tmp_path, plan="true")
+    said = capsys.readouterr().out
+    assert "100 x 130 px in 9 blocks of 44 x 44 px, 9 tiles of 84 x 84 px; up to " in said
+    assert "GiB on the disk; about 0.0 minutes for the network" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tta": "d4"}, r"not possible with --tta d4: cut out parts that fit"),
+        ({"robust": True, "context_slices": 1}, "standardize#robust true and a network that sees neighbouring slices"),
+        ({"level": 4}, "it has no level 4"),
+    ],
+)
+def test_what_is_not_possible_is_refused(folder, tmp_path, options, message):
+    with pytest.raises(RuntimeError, match=message):
+        segment(folder, tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ome_zarr": "0.3"}, "ome_zarr must be 0.5 or 0.4, got '0.3'"),
+        ({"probability_dtype": "int8"}, "probability_dtype must be one of float32, float16, uint8, got 'int8'"),
+        ({"plan": "perhaps"}, "plan must be true or false"),
+        ({"block_size": 50}, "block_size must be a multiple of 44 px.*nearest is 44"),
+    ],
+)
+def test_options_out_of_range(folder, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        segment(folder, tmp_path, **options)
+
+
+def test_a_result_beside_its_image_is_refused(folder):
+    with pytest.raises(RuntimeError, match=r"output_dir is its own folder: .*segmentation would do"):
+        segment(folder, folder)
+
+
+def in_a_process(folder: Path, out: Path, kind: str | None, nth: int) -> int:
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            torch.set_num_threads(1)
+            arm([out], out.parent / "record", kind, nth)
+            segment(folder, out)
+            code = 0
+        except (RuntimeError, OSError) as error:
+            (out.parent / "said").write_text(str(error))
+            code = 3
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_killed_in_any_write_it_goes_on_to_the_same_bytes(folder, tmp_path):
+    """A sample of the accesses; make test-crash takes each."""
+    assert in_a_process(folder, tmp_path / "count", None, 0) == 0
+    accesses = len(read_record(tmp_path / "record"))
+    assert accesses > 150
+    for nth in range(5, accesses, accesses // 9):
+        out = tmp_path / str(nth)
+        assert in_a_process(folder, out, "kill", nth) == -signal.SIGKILL
+        segment(folder, out)
+        assert content(out) == content(folder / "whole"), nth
