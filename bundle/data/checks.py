@@ -6,7 +6,7 @@ import filecmp
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -16,7 +16,15 @@ from bundle.data.fingerprint import image_fingerprint, seen_images
 from bundle.data.item import Item
 from transforms.labels.instances import IGNORE
 
-__all__ = ["require_apart", "require_objects"]
+__all__ = [
+    "LabelSummary",
+    "require_apart",
+    "require_learnable",
+    "require_objects",
+    "summary_of",
+    "swapped_labels",
+    "warn_of_empty_validation",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -64,44 +72,96 @@ def require_apart(labelled: Sequence[Item], training: Sequence[Item], validation
             )  # fmt: skip
 
 
+class LabelSummary(NamedTuple):
+    """What counts of a label: whether anybody annotated it, whether it marks an object, the one object that is all of
+    it (0: none is), and whether an object of it looks like a background."""
+
+    annotated: bool
+    marks: bool
+    only: int
+    swapped: bool
+
+
+def summary_of(label: np.ndarray) -> LabelSummary:
+    """Of an instance map (x, y, ...): 0 background, 1, 2, ... objects, -1 not annotated."""
+    low, high = int(label.min()), int(label.max())
+    return LabelSummary(
+        annotated=high != IGNORE,
+        marks=high > 0,
+        only=low if 0 < low == high else 0,
+        swapped=label.ndim == 2 and _looks_swapped(label),
+    )
+
+
 def require_objects(labels: Sequence[Any], files: Sequence[str]) -> None:
     """Check that the labels that train mark something; say when they look inverted.
 
-    Swapped labels are recognised by their shape: in most of them, one object is nearly all of what is marked,
-    reaches all four sides and lies between at least three other regions. A web of membranes that shall be the object
-    looks so, too, and confluent cells of one value, so that this is but a warning.
-
     Args:
-        labels: instance maps (1, x, y, ...): 0 background, 1, 2, ... objects, -1 not annotated.
+        labels: instance maps (1, x, y, ...), see :func:`summary_of`.
         files: of each.
+
+    Raises:
+        ValueError: as :func:`require_learnable`.
+    """
+    summaries = [summary_of(np.asarray(label)[0]) for label in labels]
+    require_learnable(summaries, files, "training label")
+    if swapped := swapped_labels(summaries, files):
+        logger.warning(
+            "are objects and background swapped in the labels? In %d of %d one object reaches all four sides and "
+            "lies between others, as a background does; objects must be above 0, background 0: %s",
+            len(swapped), len(summaries), _some(swapped),
+        )  # fmt: skip
+
+
+def require_learnable(summaries: Sequence[LabelSummary], files: Sequence[str], kind: str = "label") -> None:
+    """Check that there is something to learn from labels.
 
     Raises:
         ValueError: when none of them has an object, or none anything else.
     """
-    maps = [np.asarray(label)[0] for label in labels]
-    if not maps:
+    if not summaries:
         return
-    of = f"{'none of the ' if len(maps) > 1 else 'not one of '}{len(maps)} training labels"
-    if all(bool((each == IGNORE).all()) for each in maps):
+    several = len(summaries) > 1
+    of = f"{'none of the' if several else 'not one of'} {len(summaries)} {kind}s"
+    if not any(each.annotated for each in summaries):
         raise ValueError(
             f"{of} has an annotated pixel, all are {IGNORE} (not annotated), as in {files[0]}: annotate some"
         )
-    if not any(bool((each > 0).any()) for each in maps):
+    if not any(each.marks for each in summaries):
         raise ValueError(
             f"{of} marks an object, all their pixels are 0 (background) or not annotated, as in {files[0]}: objects "
             "are 1, 2, 3, ..., or all of one value such as 255"
         )
-    if all(int(each.min()) > 0 and each.min() == each.max() for each in maps):
+    if all(each.only for each in summaries):
         raise ValueError(
-            f"{of} has background, all their pixels are {int(maps[0].flat[0])}, as in {files[0]}: background is 0"
+            f"{of} has background, all their pixels are {summaries[0].only}, as in {files[0]}: background is 0"
         )
-    swapped = [file for each, file in zip(maps, files, strict=True) if each.ndim == 2 and _looks_swapped(each)]
-    if 2 * len(swapped) > sum(bool((each > 0).any()) for each in maps):
+
+
+def swapped_labels(summaries: Sequence[LabelSummary], files: Sequence[str]) -> list[str]:
+    """The files of labels in which objects and background may be swapped; none unless most of them look so.
+
+    They are recognised by their shape: in most of them, one object is nearly all of what is marked,
+    reaches all four sides and lies between at least three other regions. A web of membranes that shall be the object
+    looks so, too, and confluent cells of one value, so that this is but a warning.
+    """
+    swapped = [file for each, file in zip(summaries, files, strict=True) if each.swapped]
+    return swapped if 2 * len(swapped) > sum(each.marks for each in summaries) else []
+
+
+def warn_of_empty_validation(validated: Sequence[Any]) -> None:
+    """Say it when no image for validation has an object: what is measured on them tells nothing of objects.
+
+    Args:
+        validated: transformed items with "annotation", an instance map.
+    """
+    labels = [item["annotation"] for item in validated if "annotation" in item]
+    if labels and not any(bool((np.asarray(label) > 0).any()) for label in labels):
         logger.warning(
-            "are objects and background swapped in the labels? In %d of %d one object reaches all four sides and "
-            "lies between others, as a background does; objects must be above 0, background 0: %s",
-            len(swapped), len(maps), _some(swapped),
-        )  # fmt: skip
+            "none of the %d validation images has an object, so they cannot choose the best network: name others by "
+            "--validation \"['name', ...]\"",
+            len(labels),
+        )
 
 
 def _looks_swapped(label: np.ndarray) -> bool:

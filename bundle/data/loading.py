@@ -188,7 +188,9 @@ class LoadSliced(MapTransform):
             first = key if first is None else first
             if item[key].shape[1:] != item[first].shape[1:]:
                 sizes = " and ".join(f"{k} {tuple(item[k].shape[1:])}" for k in (first, key))
-                raise ImageError(data[key], f"the sizes (x, y) of one item differ: {sizes} of {data[first]}")
+                turned = item[key].shape[:0:-1] == item[first].shape[1:]
+                hint = "; they fit when x and y are exchanged" if turned else ""
+                raise ImageError(data[key], f"the sizes (x, y) of one item differ: {sizes} of {data[first]}{hint}")
             if key != first:
                 require_same_axes(str(data[first]), item[first], str(data[key]), item[key])
         return item

@@ -13,7 +13,7 @@ from monai.bundle import ConfigExpression, ConfigParser
 __all__ = ["changed_config", "executed_config", "flat_config", "running_config", "running_parser"]
 
 # what a bundle runs, not what it runs with
-_SEQUENCES = ("initialize", "run", "finalize", "training", "evaluating", "inference")
+_SEQUENCES = ("initialize", "run", "finalize", "training", "evaluating", "inference", "checking")
 _DEFAULTS = Path(__file__).resolve().parents[2] / "configs" / "train.json"
 #: how it is measured and recorded, which configs/evaluate.json changes for every evaluation alike, and where
 _NOT_VARIED = {
@@ -42,7 +42,8 @@ def flat_config(config: Mapping[str, Any] | ConfigParser) -> Iterator[tuple[str,
 
     Text stays as it stands in the config, "@..." and "$..." unresolved; all else is JSON (``null``, ``true``, ``[]``).
     Left out are keys beginning with "_" other than "_target_", import statements, and the expressions that a run
-    executes: the lists initialize, run, finalize, training, evaluating and inference.
+    executes: the lists initialize, run, finalize, training, evaluating, inference and
+    checking.
 
     Raises:
         TypeError: see :func:`executed_config`.

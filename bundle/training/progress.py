@@ -10,6 +10,8 @@ from typing import Any
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 
+from bundle.training.pace import MEASURED, WARM_UP
+
 __all__ = ["Progress"]
 
 
@@ -21,16 +23,22 @@ class Progress:
     Args:
         evaluator: engine of the validation, whose key metric is shown; None for none.
         metrics: further ones of its metrics to be shown.
+        predict: say after the first steps how long the training takes.
     """
 
     def __init__(
-        self, evaluator: Engine | None = None, metrics: Sequence[str] = ("iou", "seg", "iou/mean", "seg/mean")
+        self,
+        evaluator: Engine | None = None,
+        metrics: Sequence[str] = ("iou", "seg", "iou/mean", "seg/mean"),
+        predict: bool = True,
     ) -> None:
         self.evaluator = evaluator
         self.metrics = tuple(metrics)
+        self.predict = predict
         self._bar: tqdm | None = None
         self._started = 0.0
         self._first = 0
+        self._warm = 0.0
 
     def attach(self, engine: Engine) -> None:
         if getattr(engine.state, "rank", 0) > 0:
@@ -56,6 +64,15 @@ class Progress:
     def _step(self, engine: Engine) -> None:
         if self._bar is not None:
             self._bar.update()
+        state: Any = engine.state
+        made = state.iteration - self._first
+        if made == WARM_UP:
+            self._warm = time.monotonic()
+        elif self.predict and made == WARM_UP + MEASURED:
+            pace = (time.monotonic() - self._warm) / MEASURED
+            left = state.max_epochs * state.epoch_length - self._first
+            validations = ", and the validations" if getattr(self.evaluator, "data_loader", None) else ""
+            tqdm.write(f"{left} steps of {pace:.3g} s take about {left * pace / 60:.1f} min{validations}")
 
     def _epoch(self, engine: Engine) -> None:
         state: Any = engine.state

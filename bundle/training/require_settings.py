@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from monai.bundle import ConfigParser
 
+from bundle.console import command_line
+from bundle.tracking.config import flat_config
+
 __all__ = ["require_settings"]
 
 
@@ -53,6 +56,7 @@ _SHARE = _Range(0, 1, whole=False)
 _ALLOWED = {
     "seed": _SEED,
     "split_seed": _SEED,
+    "minutes": _Range(whole=False, open=True, hint="20, say, or null to train for --max_epochs"),
     "max_epochs": _Range(1, unit=" (epochs)"),
     "samples_per_epoch": _Range(1, unit=" (steps)"),
     "val_interval": _Range(1, unit=" (epochs)"),
@@ -71,6 +75,8 @@ _ALLOWED = {
     "validate#dataloader#batch_size": _COUNT,
     "validate#dataloader#num_workers": _Range(0, unit=" (0: no worker processes)"),
 }
+#: entries that --minutes takes the place of, or that may go by the epochs of the config
+_TOLD_BY_LENGTH = ("length.max_epochs", "val_interval")
 #: a count of images, a share of them below 1, or their names
 _SELECTIONS = ("held_out", "validation")
 
@@ -98,6 +104,17 @@ def require_settings(parser: ConfigParser | None) -> None:
                 f"--{name} must be a number of images (0, 1, ...), a share of them below 1, or a list of their names, "
                 f"got {value!r}: {hint}"
             )
+
+    if _value(parser, "minutes") is not None:
+        _require_one_length(parser)
+
+
+def _require_one_length(parser: ConfigParser) -> None:
+    if "max_epochs" in command_line():
+        raise ValueError("--minutes and --max_epochs both say how long to train: give one of them")
+    bound = [name for name, text in flat_config(parser) if "@max_epochs" in text and name not in _TOLD_BY_LENGTH]
+    if bound:
+        raise ValueError(f"--minutes cannot be used with {bound[0]}, which counts by max_epochs: give --max_epochs")
 
 
 def _selects(value: float) -> bool:

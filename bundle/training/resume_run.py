@@ -89,6 +89,11 @@ def _require_same(state: RunState, trainer: Engine, content: Mapping[str, Any]) 
     changed = changed_settings(before, own)
     if "settings" in content:  # checkpoints of version 0.1 do not have them
         changed += changed_settings(content["settings"], state.settings)
+    if bool(content.get("length")) != bool(state.length):
+        given, kept = (
+            f"{each['minutes']:g}" if each else "not given" for each in (state.length, content.get("length"))
+        )
+        changed.append(f"minutes {given} instead of {kept}")
     if changed:
         raise ValueError(
             f"{state.last} belongs to a run with other settings ({', '.join(changed)}): repeat its command and add "

@@ -23,6 +23,7 @@ class RunState:
     """Network, optimizer, schedules and progress of a training; see :class:`bundle.training.SaveRun` for the arguments.
 
     Attributes:
+        length: minutes, and what they meant when the run began; empty where epochs were given.
         settings: path -> text of what fixes what is trained, see :mod:`bundle.training.resume_settings`.
         best_epoch: that of ``best.pt``; -1 before it is known.
         complete_epoch: after which the run was complete; -1 while it is not.
@@ -37,6 +38,7 @@ class RunState:
         evaluator: Workflow | None = None,
         must_match: Mapping[str, Any] | None = None,
         running: Mapping[str, Metric] | None = None,
+        length: Mapping[str, float] | None = None,
     ) -> None:
         self.run_dir = Path(run_dir)
         self.last, self.best = self.run_dir / "last.pt", self.run_dir / "best.pt"
@@ -45,6 +47,7 @@ class RunState:
         self.evaluator = evaluator
         self.must_match = {name: str(value) for name, value in (must_match or {}).items()}
         self.running = dict(running or {})
+        self.length = dict(length or {})
         self.settings: dict[str, str] = {}
         self.best_epoch = -1
         self.complete_epoch = -1
@@ -58,6 +61,7 @@ class RunState:
             **{name: thing.state_dict() for name, thing in self.states.items()},
             "must_match": self.must_match,
             **({"settings": self.settings} if self.settings else {}),
+            **({"length": self.length} if self.length else {}),
             "epoch": epochs,
             "iteration": trainer.state.iteration,
             "epoch_length": trainer.state.epoch_length,

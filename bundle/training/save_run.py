@@ -20,6 +20,7 @@ from bundle.tracking.config import running_config
 from bundle.training.leave_run import LeaveRun
 from bundle.training.resume_run import resume
 from bundle.training.resume_settings import training_settings
+from bundle.training.run_length import RunLength
 from bundle.training.run_state import RunState
 
 __all__ = ["SaveRun"]
@@ -56,6 +57,7 @@ class SaveRun:
         must_match: what must be the same for a run to resume: numbers and text such as seed and data fingerprint.
         interval: epochs between two writes of ``last.pt``; the first and the last epoch are always written.
         running: metrics of the trainer that add up over an epoch, by name; they continue in the middle of one.
+        length: of the run; where minutes gave it, the checkpoint holds what they meant on this machine.
 
     Raises:
         ValueError, FileNotFoundError: on resuming, as :func:`bundle.training.resume_run.resume`.
@@ -74,12 +76,15 @@ class SaveRun:
         interval: int = 1,
         running: Mapping[str, Metric] | None = None,
         publish: str = "if_none",
+        length: RunLength | None = None,
     ) -> None:
         if publish not in _PUBLISH:
             raise ValueError(f"publish must be one of {', '.join(_PUBLISH)}, got {publish!r}")
         if interval < 1:
             raise ValueError(f"interval must be at least 1 epoch, got {interval!r}")
-        self.state = RunState(run_dir, network, states, evaluator, must_match, running)
+        self.state = RunState(
+            run_dir, network, states, evaluator, must_match, running, {} if length is None else length.state
+        )
         self.model_file = model_file if publish != "never" else None
         self.replace = publish == "always"
         self.resume = resume

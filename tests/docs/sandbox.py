@@ -116,6 +116,8 @@ def with_tiny_size(words: Sequence[str]) -> list[str]:
         size |= {"max_epochs": 1, "samples_per_epoch": 2, "tile_size": 252}
     elif kind == "training":
         size |= {**TINY, "max_epochs": 1, "samples_per_epoch": 2}
+    elif kind == "checking":
+        size |= {name: TINY[name] for name in ("base_channels", "depth", "tile_size")}
     elif kind == "evaluating" and "--backend" in words:
         size |= {"backend": "eager"}  # another one takes seconds to prepare a network; inference does
     elif kind == "choosing":

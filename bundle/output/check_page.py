@@ -1,0 +1,209 @@
+"""The page of ``checking``: one HTML file with its pictures inside, which opens without a server."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from bundle import atomic
+from bundle.data.doctor import Finding, Sheet
+from bundle.data.doctor.edges import oriented
+from bundle.data.doctor.facts import common_um
+from bundle.data.doctor.unlike import oddness
+from bundle.data.item import Item
+from bundle.output.overlay import overlay, shown_channels
+
+__all__ = ["CheckPage", "write_page"]
+
+#: pictures of images at most, and pairs of pictures of each finding
+_MOST, _PAIRS = 48, 3
+#: longer side of a picture, px; small images are enlarged
+_SIDE = 420
+_QUALITY = 78
+_BARS = 32
+_WEIGHT = {"stop": 100.0, "warning": 10.0, "note": 0.0}
+
+
+@dataclass
+class CheckPage:
+    """What the page shows.
+
+    Attributes:
+        source: folder of the data.
+        facts: rows of the table.
+        findings: the worst first.
+        advice: option, value and reason.
+        sheets: of all images that could be read.
+    """
+
+    source: str
+    facts: Sequence[tuple[str, str]]
+    findings: Sequence[Finding]
+    advice: Sequence[tuple[str, str, str]]
+    sheets: Sequence[Sheet] = field(default_factory=list)
+
+    @property
+    def level(self) -> str:
+        """The worst: "stop", "warning" or "fine"."""
+        levels = {finding.level for finding in self.findings}
+        return next((level for level in ("stop", "warning") if level in levels), "fine")
+
+    @property
+    def verdict(self) -> str:
+        count = sum(finding.level == "warning" for finding in self.findings)
+        if self.level == "stop":
+            return "a training would be senseless"
+        return "ready to train" if not count else f"ready to train, after a look at {count} point{'s' * (count > 1)}"
+
+
+@dataclass
+class _Picture:
+    name: str
+    caption: str
+    level: str
+    uri: str
+
+
+def write_page(page: CheckPage, path: Path, read: Callable[[Item], Mapping[str, Any]]) -> None:
+    """Draw the pictures and write the file.
+
+    Args:
+        page: what to show.
+        path: of the file; its folder is made.
+        read: as for :func:`bundle.data.doctor.measure`; the images that are shown are read again.
+
+    Raises:
+        OSError: when it cannot be written.
+    """
+    environment = Environment(
+        loader=PackageLoader("bundle.output", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    shown = _worst_first(page)[:_MOST]
+    pictures = [_picture(sheet, page.findings, read) for sheet in shown]
+    html = environment.get_template("check_page.html").render(
+        page=page,
+        title=Path(page.source).name or page.source,
+        order="those of the findings first, then those most unlike the others"
+        if any(finding.images for finding in page.findings)
+        else "those most unlike the others first",
+        pictures=pictures,
+        pairs={finding.title: _pairs(finding, page.sheets, read) for finding in page.findings if finding.repair},
+        bars=_bars(page.sheets),
+        um=common_um(page.sheets),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.replacing(path) as part:
+        part.write_text(html, encoding="utf-8")
+
+
+def _worst_first(page: CheckPage) -> list[Sheet]:
+    """Images of the worst findings, then those that are most unlike the others."""
+    odd = np.max([np.abs(score) for score in oddness(page.sheets).values()], axis=0) if page.sheets else []
+    points = {sheet.name: float(score) / 100 for sheet, score in zip(page.sheets, odd, strict=True)}
+    for finding in page.findings:
+        for name in finding.images:
+            if name in points:
+                points[name] += _WEIGHT[finding.level] + 1
+    return sorted(page.sheets, key=lambda sheet: -points[sheet.name])
+
+
+def _picture(sheet: Sheet, findings: Sequence[Finding], read: Callable[[Item], Mapping[str, Any]]) -> _Picture:
+    about = [finding for finding in findings if sheet.name in finding.images]
+    told = f"{sheet.objects} object{'' if sheet.objects == 1 else 's'}"
+    if sheet.objects:
+        told += f", {np.median(sheet.diameters):.0f} px"
+    titles = list(dict.fromkeys(finding.title.rstrip("?") for finding in about))
+    level = next((finding.level for finding in about), "")
+    return _Picture(sheet.name, " · ".join([told, *titles]), level, _uri(*_planes(read(sheet.item))))
+
+
+def _pairs(
+    finding: Finding, sheets: Sequence[Sheet], read: Callable[[Item], Mapping[str, Any]]
+) -> list[tuple[str, str, str]]:
+    """Name, the label as it is, and as it would fit."""
+    found = []
+    by_name = {sheet.name: sheet for sheet in sheets}
+    for name in finding.images[:_PAIRS]:
+        image, label = _planes(read(by_name[name].item))
+        part = _part(label) if "shift" in finding.repair else (slice(None), slice(None))
+        both = (label, _repaired(label, finding.repair))
+        before, after = (_uri(image[:, *part], each[part], fill=0, width=2) for each in both)
+        found.append((name, before, after))
+    return found
+
+
+def _repaired(label: np.ndarray, repair: Mapping[str, Any]) -> np.ndarray:
+    if "turn" in repair:
+        return np.asarray(oriented(label)[repair["turn"]])
+    moved = np.zeros_like(label)
+    (x, y), (wide, high) = repair["shift"], label.shape
+    moved[max(0, x) : wide + min(0, x), max(0, y) : high + min(0, y)] = label[
+        max(0, -x) : wide + min(0, -x), max(0, -y) : high + min(0, -y)
+    ]
+    return moved
+
+
+def _part(label: np.ndarray) -> tuple[slice, slice]:
+    """The quarter with most of the objects, where a shift can be seen."""
+    half = [side // 2 for side in label.shape]
+    quarters = [
+        (slice(x, x + half[0]), slice(y, y + half[1]))
+        for x in (0, label.shape[0] - half[0])
+        for y in (0, label.shape[1] - half[1])
+    ]
+    return max(quarters, key=lambda quarter: int((label[quarter] > 0).sum()))
+
+
+def _planes(loaded: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Image (C, x, y) and label (x, y); of a volume the middle slice."""
+    image, label = np.asarray(loaded["image"]), np.asarray(loaded["label"])[0]
+    if label.ndim == 3:
+        image, label = (each[..., each.shape[-1] // 2] for each in (image, label))
+    return image, label
+
+
+def _uri(image: np.ndarray, label: np.ndarray, fill: float = 0.12, width: int = 1) -> str:
+    """The outlines on the image, as a picture within the page."""
+    factor = -(-max(label.shape) // _SIDE)
+    high, wide = (side // factor for side in label.shape)
+    small = image[:, : high * factor, : wide * factor]
+    small = small.reshape(len(image), high, factor, wide, factor).mean(axis=(2, 4), dtype=np.float32)
+    cells = label[factor // 2 :: factor, factor // 2 :: factor][:high, :wide]
+    zoom = max(1, _SIDE // max(cells.shape))
+    small = small.repeat(zoom, axis=1).repeat(zoom, axis=2)
+    cells = cells.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    # pictures have rows and columns
+    drawn = overlay(shown_channels(np.swapaxes(small, 1, 2)), cells.T, fill, width)
+    file = io.BytesIO()
+    Image.fromarray(drawn).save(file, "JPEG", quality=_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _bars(sheets: Sequence[Sheet]) -> dict[str, Any] | None:
+    """Diameters of all objects: heights of bars from 0 to 1, and px at the ends; None for fewer than two objects."""
+    found = np.concatenate([sheet.diameters for sheet in sheets if sheet.objects] or [np.zeros(0)])
+    if len(found) < 2:
+        return None
+    total = sum(sheet.objects for sheet in sheets)
+    top = float(np.quantile(found, 0.99)) * 1.05
+    counts, _ = np.histogram(np.minimum(found, top), bins=_BARS, range=(0, top))
+    quarter = np.quantile(found, [0.25, 0.5, 0.75])
+    return {
+        "heights": (counts / counts.max()).tolist(),
+        "top": top,
+        "quartiles": quarter.tolist(),
+        "count": len(found),
+        "cut": total - len(found),
+    }

@@ -1,0 +1,168 @@
+"""``checking``: what a labelled data set is like, what is wrong with it, and what follows for its training."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from bundle.console import own_cause
+from bundle.data import checks, doctor
+from bundle.data.dataset import TileDataset
+from bundle.data.doctor import Finding, Sheet
+from bundle.data.doctor.finding import counted, named, of_all
+from bundle.data.errors import image_error
+from bundle.data.item import Item
+from bundle.geometry import ValidGeometry
+from bundle.output.check_page import CheckPage, write_page
+from bundle.training.pace import MEASURED, WARM_UP, MeasurePace, Pace
+from bundle.training.plan import Advice, plan_of
+
+__all__ = ["check_data"]
+
+#: minutes that the table turns into steps
+_MINUTES = 20
+_WIDTH = 110
+
+
+def check_data(parser: ConfigParser, page: str | os.PathLike[str], timed: bool = True) -> None:
+    """Read all labelled images as the training of this config would, print the table, write the page.
+
+    Args:
+        parser: the config.
+        page: the HTML file to write.
+        timed: make some steps of the training, to tell how many this machine makes.
+
+    Raises:
+        ValueError: when a training would be senseless; with the reasons, after table and page are there.
+        ImageError, FileNotFoundError: as the reading of the datalist.
+    """
+    items: list[Item] = parser.get_parsed_content("labelled")
+    image = parser.get_parsed_content("image")
+    classes = parser.get_parsed_content("classes")
+    read = parser.get_parsed_content("plan#read")
+    sheets, findings = _measured(items, read)
+    parts, refused = _parts(parser, items)
+    findings += refused
+    if sheets:
+        findings += [*doctor.label_findings(sheets), *doctor.turned_labels(sheets), *doctor.shifted_labels(sheets)]
+        findings += doctor.twins(sheets, *([item["name"] for item in part] for part in parts))
+        findings += doctor.unlike_others(sheets)
+        findings += _without_objects(sheets, parser)
+    findings.sort(key=lambda finding: doctor.LEVELS.index(finding.level))
+    stops = [finding for finding in findings if finding.level == "stop"]
+    advice = [] if stops or not sheets else _advice(parser, sheets, parts[0], timed)
+    shown = CheckPage(
+        source=str(parser.get_parsed_content("dataset_dir")),
+        facts=doctor.facts(sheets, image.names, classes.of_pixels) if sheets else [],
+        findings=findings,
+        advice=[(each.option, str(each.value), each.why) for each in advice],
+        sheets=sheets,
+    )
+    print(_table(shown), flush=True)
+    write_page(shown, Path(page), read)
+    print(f"with pictures: {page}", flush=True)
+    if stops:
+        raise ValueError(f"{shown.source} cannot be trained on: " + " ".join(stop.text for stop in stops))
+
+
+def _measured(items: Sequence[Item], read: Any) -> tuple[list[Sheet], list[Finding]]:
+    """Every image that can be read, and what is wrong with the others."""
+    sheets, broken = [], []
+    for item in tqdm(items, desc="reading", unit="image", disable=None, leave=False):
+        try:
+            sheets.append(doctor.measure(item, read))
+        except Exception as error:
+            found = image_error(error)
+            if found is None:
+                raise
+            broken.append(found)
+    if not broken:
+        return sheets, []
+    told = named([f"{Path(each.path).name}: {each.reason}" for each in broken], 3)
+    text = f"{counted(len(broken), 'image')} or labels cannot be used: {told}."
+    return sheets, [Finding("stop", "Files that do not fit", text)]
+
+
+def _parts(parser: ConfigParser, items: Sequence[Item]) -> tuple[tuple[list[Item], list[Item]], list[Finding]]:
+    """What trains, and what is measured on; and why a training would refuse the split."""
+    try:
+        training, validation = (parser.get_parsed_content(f"{part}#items") for part in ("train", "validate"))
+        training_names = {item["name"] for item in training}
+        measured = [item for item in items if item["name"] not in training_names]
+        checks.require_apart(items, training, validation)
+    except Exception as error:
+        cause = own_cause(error)
+        if not isinstance(cause, ValueError):
+            raise
+        return (list(items), []), [Finding("stop", "No split", f"{str(cause).rstrip('.')}.")]
+    return (training, measured), []
+
+
+def _without_objects(sheets: Sequence[Sheet], parser: ConfigParser) -> list[Finding]:
+    """Validation images without a single object tell nothing of objects."""
+    try:
+        validation = {item["name"] for item in parser.get_parsed_content("validate#items")}
+    except Exception:
+        return []  # told already
+    chosen = [sheet for sheet in sheets if sheet.name in validation]
+    if not chosen or any(sheet.objects for sheet in chosen) or not any(sheet.objects for sheet in sheets):
+        return []
+    names = [sheet.name for sheet in chosen]
+    level = "warning" if parser.get_parsed_content("best_by") == "loss" else "stop"
+    text = (
+        f"No object is in {of_all(names, len(names)) if len(names) > 1 else 'the image'} for validation "
+        f"({named(names)}), which cannot choose the best network. Name others, --validation \"['name', ...]\"."
+    )
+    return [Finding(level, "Validation without objects", text, tuple(names))]
+
+
+def _advice(parser: ConfigParser, sheets: Sequence[Sheet], training: Sequence[Item], timed: bool) -> list[Advice]:
+    network = parser.get_parsed_content("network_def")
+    flat = all(len(sheet.size) == 2 for sheet in sheets)
+    names = {item["name"] for item in training}
+    advice = list(plan_of([sheet for sheet in sheets if sheet.name in names]).advice)
+    if not flat or not isinstance(network.geometry, ValidGeometry):
+        advice = [each for each in advice if each.option not in ("depth", "tile_size")]
+    if not timed:
+        return advice
+    pace = _pace(parser, training[:2])
+    steps = int(60 * _MINUTES / pace.step)
+    why = f"a step takes {pace.step:.2g} s here, so {_MINUTES} minutes are about {steps} steps, validations not counted"
+    return [*advice, Advice("minutes", _MINUTES, why)]
+
+
+def _pace(parser: ConfigParser, few: Sequence[Item]) -> Pace:
+    """Of steps on one or two images: the others need not be read for it."""
+    preprocessing = parser.get_parsed_content("train#preprocessing")
+    samples = TileDataset(list(few), preprocessing, samples_per_epoch=WARM_UP + MEASURED + 1)
+    names = ("network", "optimizer", "loss", "train#inferer", "device")
+    network, optimizer, loss, inferer, device = (parser.get_parsed_content(name) for name in names)
+    return MeasurePace(network, optimizer, loss, inferer, DataLoader(samples, batch_size=1), device)()
+
+
+def _table(page: CheckPage) -> str:
+    """The same as on the page, in plain text."""
+    lines = [f"{page.source}: {page.verdict}", ""]
+    lines += _rows(page.facts)
+    for finding in page.findings:
+        lines += ["", *textwrap.wrap(f"{finding.level}: {finding.title}. {finding.text}", _WIDTH)]
+    if page.advice:
+        lines += ["", "what follows for a training:"]
+        lines += _rows([(f"--{option} {value}", why) for option, value, why in page.advice])
+    return "\n".join([*lines, ""])
+
+
+def _rows(rows: Sequence[tuple[str, str]]) -> list[str]:
+    wide = max((len(name) for name, _ in rows), default=0) + 4
+    return [
+        line
+        for name, text in rows
+        for line in textwrap.wrap(text, _WIDTH, initial_indent=f"  {name}".ljust(wide), subsequent_indent=" " * wide)
+    ]

@@ -1,0 +1,231 @@
+"""Each finding, with a folder where it must appear and one where it must not."""
+
+import re
+import shutil
+from functools import partial
+
+import numpy as np
+import pytest
+import tifffile
+from monai.transforms import Compose
+
+from bundle.data import datalist, doctor
+from bundle.data.doctor.edges import REACH, oriented
+from bundle.data.doctor.turns import TURNS
+from bundle.data.loading import LoadSliced
+from bundle.data.synthetic import make_dataset
+from bundle.data.truth import LoadTruthd
+from transforms import LabelToClassedInstancesd
+
+SEVERAL, SIDE = 6, 224
+READ = Compose([LoadTruthd(["image", "label"]), LabelToClassedInstancesd("label")])
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """Synthetic images that are as they should be."""
+    return make_dataset(tmp_path_factory.mktemp("doctor") / "cells", count=SEVERAL, size=(SIDE, SIDE), seed=3)
+
+
+@pytest.fixture
+def folder(clean, tmp_path):
+    """A copy to spoil."""
+    return shutil.copytree(clean, tmp_path / "cells")
+
+
+def sheets_of(folder):
+    return [doctor.measure(item, READ) for item in datalist(folder, "folder")]
+
+
+@pytest.fixture(scope="module")
+def clean_sheets(clean):
+    return sheets_of(clean)
+
+
+def change(folder, kind, names, do):
+    for name in names:
+        file = folder / kind / f"{name:03d}.tif"
+        tifffile.imwrite(file, np.ascontiguousarray(do(tifffile.imread(file))))
+
+
+def titles(findings):
+    return [finding.title for finding in findings]
+
+
+def everything(sheets):
+    return [
+        *doctor.label_findings(sheets),
+        *doctor.turned_labels(sheets),
+        *doctor.shifted_labels(sheets),
+        *doctor.twins(sheets, (), ()),
+        *doctor.unlike_others(sheets),
+    ]
+
+
+def test_clean_images_have_no_finding(clean_sheets):
+    assert everything(clean_sheets) == []
+
+
+def test_what_is_measured_of_a_known_picture(tmp_path):
+    label = np.zeros((40, 60), np.uint8)
+    label[10:20, 5:15], label[10:20, 15:35], label[30:40, 40:50] = 1, 2, 7  # two touch; one is cut by the edge
+    image = np.arange(2400, dtype=np.uint16).reshape(40, 60)
+    for kind, array in (("image", image), ("label", label)):
+        (tmp_path / kind).mkdir()
+        tifffile.imwrite(tmp_path / kind / "a.tif", array, imagej=True, resolution=(2, 2), metadata={"unit": "um"})
+    (sheet,) = sheets_of(tmp_path)
+    assert (sheet.size, sheet.channels, sheet.pixel_type, sheet.pixel_um) == ((60, 40), 1, "uint16", (0.5, 0.5))
+    assert sheet.areas.tolist() == [100, 200, 100]
+    assert sheet.whole.tolist() == [True, True, False]
+    assert sheet.touching == 2
+    assert sheet.foreground == pytest.approx(400 / 2400)
+    np.testing.assert_allclose(sheet.diameters, 2 * np.sqrt(np.array([100, 200]) / np.pi))
+    rows = dict(doctor.facts([sheet]))
+    assert rows["touching another"] == "2 of 3 objects (67 %)"
+    assert rows["pixel size"] == "0.5 x 0.5 µm"
+    assert rows["diameter"] == "14 px in the middle, half of them 12 to 15 px; 6.81 µm, half of them 6.23 to 7.39 µm"
+
+
+@pytest.mark.parametrize("turn", range(1, 8))
+def test_turned_labels(folder, turn):
+    change(folder, "label", range(SEVERAL), lambda label: oriented(label.T)[_undoes(turn)].T)
+    (found,) = doctor.turned_labels(sheets_of(folder))
+    assert found.repair == {"turn": turn}
+    assert TURNS[turn] in found.text
+    assert "all 6 images" in found.text
+
+
+def _undoes(turn):
+    """The orientation after which ``turn`` gives the picture as it was."""
+    picture = np.arange(9).reshape(3, 3)
+    return next(n for n in range(8) if np.array_equal(oriented(oriented(picture)[n])[turn], picture))
+
+
+def test_one_turned_label_is_named(folder):
+    change(folder, "label", [5], lambda label: label.T)
+    (found,) = doctor.turned_labels(sheets_of(folder))
+    assert found.images == ("005",)
+    assert found.repair == {"turn": 4}
+
+
+def roll(array, x, y):
+    """Moved right by ``x`` and down by ``y``; what comes from nowhere is 0."""
+    moved = np.zeros_like(array)
+    moved[max(0, y) : SIDE + min(0, y), max(0, x) : SIDE + min(0, x)] = array[
+        max(0, -y) : SIDE + min(0, -y), max(0, -x) : SIDE + min(0, -x)
+    ]
+    return moved
+
+
+@pytest.mark.parametrize(("x", "y", "words"), [(6, 0, r"\d px left"), (-4, 8, r"\d px right and \d px up")])
+def test_shifted_labels(folder, x, y, words):
+    change(folder, "label", range(SEVERAL), partial(roll, x=x, y=y))
+    (found,) = doctor.shifted_labels(sheets_of(folder))
+    assert np.abs(np.add(found.repair["shift"], (x, y))).max() <= 1  # outlines are no finer
+    assert re.search(f"fit better when moved by about {words}", found.text)
+
+
+def test_one_shifted_label_is_named_and_one_pixel_is_none(folder):
+    change(folder, "label", [2], partial(roll, x=0, y=7))
+    (found,) = doctor.shifted_labels(sheets_of(folder))
+    assert found.images == ("002",)
+    change(folder, "label", [2], partial(roll, x=0, y=-6))
+    assert doctor.shifted_labels(sheets_of(folder)) == []
+
+
+def test_labels_beside_noise_are_no_shift(folder):
+    random = np.random.RandomState(0)
+    change(folder, "image", range(SEVERAL), lambda image: random.randint(0, 255, image.shape).astype(np.uint8))
+    sheets = sheets_of(folder)
+    assert doctor.turned_labels(sheets) == []
+    assert doctor.shifted_labels(sheets) == []
+
+
+def test_empty_labels(folder):
+    change(folder, "label", [1, 4], np.zeros_like)
+    (found,) = doctor.label_findings(sheets_of(folder))
+    assert (found.level, found.images) == ("note", ("001", "004"))
+    change(folder, "label", range(4), np.zeros_like)
+    found, *_ = doctor.label_findings(sheets_of(folder))
+    assert found.level == "warning"
+    change(folder, "label", range(SEVERAL), np.zeros_like)
+    (found,) = doctor.label_findings(sheets_of(folder))
+    assert (found.level, found.title) == ("stop", "Nothing to learn")
+
+
+def test_swapped_foreground(folder):
+    change(folder, "label", range(SEVERAL), lambda label: (label == 0).astype(np.uint8))
+    assert "Objects and background swapped?" in titles(doctor.label_findings(sheets_of(folder)))
+    change(folder, "label", range(SEVERAL), np.ones_like)
+    found = doctor.label_findings(sheets_of(folder))
+    assert found[0].level == "stop"
+    assert "has background, all their pixels are 1" in found[0].text
+
+
+def test_few_objects(clean_sheets):
+    assert "Few objects" in titles(doctor.label_findings(clean_sheets[:1]))
+
+
+def test_duplicates_in_another_gray_scale_and_orientation(folder, clean_sheets):
+    for kind, do in (("image", lambda image: 255 - image[::-1]), ("label", lambda label: label[::-1])):
+        array = tifffile.imread(folder / kind / "001.tif")
+        tifffile.imwrite(folder / kind / "copy.tif", np.ascontiguousarray(do(array)))
+    (found,) = doctor.twins(sheets_of(folder), (), ())
+    assert found.title == "Duplicates"
+    assert set(found.images) == {"001", "copy"}
+    assert doctor.twins(clean_sheets, (), ()) == []
+
+
+def test_near_duplicates_matter_where_they_train_and_measure(folder):
+    random = np.random.RandomState(0)
+    noisy = np.clip(tifffile.imread(folder / "image" / "001.tif") + random.normal(0, 12, (SIDE, SIDE)), 0, 255)
+    tifffile.imwrite(folder / "image" / "next.tif", noisy.astype(np.uint8))
+    shutil.copy(folder / "label" / "001.tif", folder / "label" / "next.tif")
+    sheets = sheets_of(folder)
+    (note,) = doctor.twins(sheets, {"001", "next"}, {"002"})
+    (warning,) = doctor.twins(sheets, {"001"}, {"next"})
+    assert (note.level, warning.level) == ("note", "warning")
+    assert warning.images == ("next", "001")
+
+
+@pytest.mark.parametrize(
+    ("do", "words"),
+    [
+        (lambda image: image // 6, "of less contrast"),
+        (lambda image: np.minimum(image.astype(np.uint16) // 2 + 128 * 4, 2000), "brighter"),
+        (lambda image: _blurred(image), "less sharp"),
+    ],
+)
+def test_an_image_unlike_the_others(folder, do, words):
+    change(folder, "image", [5], do)
+    (found,) = doctor.unlike_others(sheets_of(folder))
+    assert (found.level, found.images) == ("warning", ("005",))
+    assert words in found.text
+
+
+def _blurred(image):
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(image, 4)
+
+
+def test_an_image_of_another_magnification(folder):
+    for kind in ("image", "label"):
+        change(folder, kind, [5], lambda array: array[::4, ::4])
+    sheets = sheets_of(folder)
+    (found,) = doctor.unlike_others(sheets)
+    assert "with smaller objects" in found.text
+    assert dict(doctor.facts(sheets))["size"] == "224 x 224 px (5 images), 56 x 56 px (1 image)"
+
+
+def test_the_reach_is_what_the_maps_hold(clean_sheets):
+    assert clean_sheets[0].edges.moved.shape[1:] == (2 * REACH + 1, 2 * REACH + 1)
+
+
+def test_a_label_with_x_and_y_exchanged_says_so(folder):
+    for kind in ("image", "label"):
+        change(folder, kind, range(SEVERAL), lambda array: array[:, :100])
+    change(folder, "label", [3], lambda label: label.T)
+    with pytest.raises(Exception, match="they fit when x and y are exchanged") as caught:
+        LoadSliced(["image", "label"])(datalist(folder, "folder")[3])
+    assert "003.tif" in str(caught.value)

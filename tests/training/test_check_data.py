@@ -1,0 +1,180 @@
+"""What ``checking`` prints, writes and refuses, in the configs that a training has."""
+
+import dataclasses
+import re
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+
+from bundle.console import own_cause
+from bundle.data import datalist, doctor
+from bundle.data.doctor import Finding
+from bundle.output.check_page import CheckPage, write_page
+from bundle.training import check_data as checking
+from bundle.training.plan import plan_of, plan_of_data
+
+
+@pytest.fixture
+def check(workflow, tmp_path, capsys):
+    """Run it in this process; the table, the page, and the error's sentence where there is one."""
+
+    def run(timed=False, **options):
+        flow = workflow(**options)
+        error = ""
+        try:
+            checking.check_data(flow.parser, tmp_path / "check.html", timed=timed)
+        except Exception as raised:
+            error = str(own_cause(raised))
+        return capsys.readouterr().out, (tmp_path / "check.html").read_text(), error
+
+    return run
+
+
+@pytest.fixture
+def folder(cells, tmp_path):
+    return shutil.copytree(cells, tmp_path / "mydata")
+
+
+def empty(folder, names):
+    for name in names:
+        file = folder / "label" / f"{name:03d}.tif"
+        tifffile.imwrite(file, np.zeros_like(tifffile.imread(file)))
+
+
+def test_the_command(bundle_run, folder, tmp_path):
+    """As a person types it: table, page, exit status."""
+    page = str(tmp_path / "out" / "check.html")
+    options = {"dataset_dir": str(folder), "check_page": page, "base_channels": 2, "depth": 2, "tile_size": 60}
+    done = bundle_run("checking", "configs/train.json", **options)
+    assert done.returncode == 0, done.stderr
+    for words in ("ready to train", "size  ", "96 x 96 px", "touching another", "--depth 4", "--minutes 20", page):
+        assert words in done.stdout
+    html = (tmp_path / "out" / "check.html").read_text()
+    assert len(re.findall("data:image/jpeg;base64,", html)) == 5
+    assert not re.search(r'(src|href)="(?!data:)', html)
+    empty(folder, range(5))
+    done = bundle_run("checking", "configs/train.json", **options)
+    assert done.returncode == 1
+    assert "A training would be senseless" in (tmp_path / "out" / "check.html").read_text()
+    assert re.search(r"\nerror: .* cannot be trained on: None of the 5 labels marks an object", done.stderr)
+
+
+def test_steps_of_this_machine(check, monkeypatch):
+    monkeypatch.setattr(checking.MeasurePace, "__call__", lambda self: checking.Pace(0.5))
+    out, html, error = check(timed=True)
+    assert "a step takes 0.5 s here, so 20 minutes are about 2400 steps" in out
+    assert "about 2400 steps" in html
+    assert not error
+
+
+def test_one_image(check, folder):
+    for name in range(1, 5):
+        for kind in ("image", "label"):
+            (folder / kind / f"{name:03d}.tif").unlink()
+    out, html, error = check(dataset_dir=str(folder))
+    assert "validation 0.2 needs at least 2 items, got 1; 0 trains on all" in error
+    assert "stop: No split." in out
+    assert "No split" in html
+    _, _, error = check(dataset_dir=str(folder), validation=0)
+    assert not error
+
+
+def test_validation_without_objects(check, folder):
+    empty(folder, [2])
+    out, _, error = check(dataset_dir=str(folder), validation=["002"], best_by="seg")
+    assert "No object is in the image for validation (002), which cannot choose the best network" in error
+    out, _, error = check(dataset_dir=str(folder), validation=["002"])
+    assert "warning: Validation without objects" in out
+    assert not error
+    out, _, error = check(dataset_dir=str(folder), validation=["001"])
+    assert "Validation without objects" not in out
+
+
+def test_a_training_says_so_too(workflow, folder, caplog):
+    empty(folder, [2])
+    workflow(dataset_dir=str(folder), validation=["002"], max_epochs=1, samples_per_epoch=1).run()
+    assert "none of the 1 validation images has an object" in caplog.text
+
+
+def test_files_that_do_not_fit(check, folder):
+    file = folder / "label" / "003.tif"
+    tifffile.imwrite(file, tifffile.imread(file)[:90].T)
+    _, html, error = check(dataset_dir=str(folder))
+    assert re.search(r"1 image or labels cannot be used: 003\.tif: the sizes \(x, y\) of one item differ", error)
+    assert "Files that do not fit" in html
+
+
+def test_the_same_image_in_training_and_validation(check, folder):
+    for kind in ("image", "label"):
+        shutil.copy(folder / kind / "000.tif", folder / kind / "copy.tif")
+    _, _, error = check(dataset_dir=str(folder), validation=["copy"])
+    assert "validation has 1 of 1 images that training has too" in error
+
+
+@pytest.fixture(scope="module")
+def sheet(cells):
+    from tests.data.test_doctor import READ
+
+    return doctor.measure(datalist(cells, "folder")[0], READ), READ
+
+
+def test_a_page_of_a_thousand_images_is_small_and_has_the_worst_first(sheet, tmp_path):
+    one, read = sheet
+    sheets = [dataclasses.replace(one, item={**one.item, "name": f"i{number}"}) for number in range(1000)]
+    sheets[700] = dataclasses.replace(sheets[700], sharpness=9 * one.sharpness)
+    findings = [
+        Finding("warning", "Labels turned", "<b>text</b>", ("i900", "i901", "i902", "i903"), {"turn": 4}),
+        Finding("note", "Empty labels", "text", ("i500",)),
+    ]
+    reads = []
+    page = CheckPage("mydata", [("images", "1000")], findings, [], sheets)
+    write_page(page, tmp_path / "page.html", lambda item: reads.append(item["name"]) or read(item))
+    html = (tmp_path / "page.html").read_text()
+    assert reads[:7] == ["i900", "i901", "i902", "i903", "i500", "i700", "i0"]
+    assert "48 of 1000 images: those of the findings first" in html
+    assert html.count("data:image/jpeg") == 48 + 2 * 3
+    assert len(html) < 3e6
+    assert "&lt;b&gt;text" in html
+    assert "ready to train, after a look at 1 point" in html.lower()
+
+
+def plan_for(sheet, areas, side=512):
+    areas = np.asarray(areas)
+    return plan_of([dataclasses.replace(sheet, size=(side, side), areas=areas, whole=np.ones(len(areas), bool))])
+
+
+def area(diameter):
+    return np.pi * diameter**2 / 4
+
+
+def test_the_plan_goes_by_the_size_of_the_objects(sheet):
+    one, _ = sheet
+    small, middle, large, huge = (plan_for(one, [area(d)] * 9) for d in (10, 24, 120, 240))
+    assert [each.depth for each in (small, middle, large, huge)] == [4, 4, 4, 5]
+    assert [each.tile_size for each in (small, middle, large)] == [380, 380, 428]
+    assert [each.border_sigma for each in (small, middle, large)] == [1.5, 4.0, 5.0]
+    assert [each.ridge for each in (small, middle)] == [1, 2]
+    assert [each.min_size for each in (small, large)] == [39, 5600]
+    assert plan_for(one, [area(24)] * 9, side=96).tile_size == 284
+    beyond = plan_for(one, [area(500)], side=2000)
+    assert "scale the images down" in beyond.advice[0].why
+    for plan in (small, middle, large, huge):
+        from bundle.geometry import ValidGeometry
+
+        assert ValidGeometry(plan.depth).is_valid(plan.tile_size)
+    with pytest.raises(ValueError, match="nothing to plan for"):
+        plan_for(one, [])
+
+
+def test_a_training_takes_its_sizes_from_the_plan(workflow, cells):
+    from tests.data.test_doctor import READ
+
+    flow = workflow("planned.json", depth="$@plan.depth", tile_size="$@plan.tile_size")
+    plan = plan_of_data(flow.parser.get_parsed_content("train#items"), READ)
+    found = {
+        name: flow.parser.get_parsed_content(name)
+        for name in ("depth", "tile_size", "weight_map#sigma", "separate_touching#width")
+    }
+    assert list(found.values()) == [plan.depth, plan.tile_size, plan.border_sigma, plan.ridge]

@@ -1,0 +1,171 @@
+"""Minutes become epochs: the pure rule, what is measured, and that a run of minutes is the run of its epochs."""
+
+import itertools
+import json
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from ignite.engine import Events
+
+from bundle.console import own_cause
+from bundle.model import checkpoints
+from bundle.training import pace
+from bundle.training.pace import MEASURED, WARM_UP, MeasurePace, Pace, clock_of
+from bundle.training.run_length import epochs_within, seconds_of
+
+
+def longest(seconds, pace, steps, val_interval):
+    """Slow: the most epochs of which all, and their validations, fit."""
+    fits = [
+        n
+        for n in range(1, 400)
+        if pace.measuring + n * steps * pace.step + max(1, n // val_interval) * pace.validation <= seconds
+    ]
+    return max(fits, default=0)
+
+
+@given(st.floats(1, 300), st.floats(0.01, 1), st.floats(0, 20), st.integers(1, 100), st.integers(1, 12))
+def test_as_many_epochs_as_fit_and_the_last_one_is_validated(seconds, step, validation, steps, val_interval):
+    pace = Pace(step, validation, 0.5)
+    most = longest(seconds, pace, steps, val_interval)
+    if not most:
+        with pytest.raises(ValueError, match="is less than one epoch takes here"):
+            epochs_within(seconds, pace, steps, val_interval)
+        return
+    if most > 398:
+        return
+    epochs, interval = epochs_within(seconds, pace, steps, val_interval)
+    assert seconds_of(epochs, pace, steps, interval) <= seconds + 1e-9
+    if validation:
+        validations = max(1, most // val_interval)
+        assert epochs % interval == 0
+        assert epochs // interval == validations
+        assert most - validations < epochs <= most
+    else:
+        assert (epochs, interval) == (most, val_interval)
+
+
+def test_a_budget_below_one_epoch_names_the_nearest():
+    with pytest.raises(
+        ValueError, match=r"--minutes 0\.5 is less .*\(50 steps of 1 s and a validation of 8 s\): 0\.99"
+    ):
+        epochs_within(30, Pace(1.0, 8.0, 1.0), 50, 1)
+    assert epochs_within(60 * 0.99, Pace(1.0, 8.0, 1.0), 50, 1) == (1, 1)
+    with pytest.raises(ValueError, match=r"--samples_per_epoch 21$"):
+        epochs_within(30, Pace(1.0, 8.0, 1.0), 50, 1)
+
+
+def test_cpu_time_counts_where_one_thread_does_it_all(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    cpu = torch.device("cpu")
+    assert clock_of(cpu).__name__ == "process_time"
+    assert clock_of(cpu, workers=2).__name__ == clock_of(torch.device("cuda")).__name__ == "perf_counter"
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert clock_of(cpu).__name__ == "perf_counter"
+
+
+def test_measuring_times_twenty_steps_and_leaves_no_trace(monkeypatch):
+    network, batches = torch.nn.Conv2d(1, 1, 1), []
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.5, momentum=0.9)
+    ticks = itertools.count()
+    monkeypatch.setattr(pace, "clock_of", lambda *of: lambda: float(len(batches)) + 0.0 * next(ticks))
+
+    class Loader:
+        def __iter__(self):
+            for _ in range(4):
+                batches.append(0)
+                yield {"image": torch.rand(1, 1, 2, 2), "label": torch.rand(1, 1, 2, 2)}
+
+    before, state = {name: w.clone() for name, w in network.state_dict().items()}, torch.get_rng_state()
+    measure = MeasurePace(
+        network, optimizer, torch.nn.MSELoss(), lambda image, net: net(image), Loader(), validation=None
+    )
+    found = measure()
+    assert found == Pace(1.0, 0.0, WARM_UP + MEASURED + 1)
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(before[name], weight) for name, weight in network.state_dict().items())
+    assert optimizer.state_dict()["state"] == {}
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+@pytest.fixture
+def seconds(monkeypatch):
+    """A clock on which each look takes as long as the list says."""
+    per_look = [0.125]
+    now = itertools.accumulate(itertools.repeat(0.0), lambda total, _: total + per_look[0], initial=0.0)
+    monkeypatch.setattr(pace, "clock_of", lambda *of: lambda: next(now))
+    return per_look
+
+
+class Killed(BaseException):
+    """Stands for whatever ends a process in the middle of an epoch."""
+
+
+def files(folder):
+    """Both checkpoints without what is text, and what the length was."""
+    found = [checkpoints.read(folder / name) for name in ("last.pt", "best.pt")]
+    length = found[0].pop("length", None)
+    for text in ("must_match", "settings"):
+        found[0].pop(text)
+    return found, length
+
+
+def test_minutes_are_the_run_of_their_epochs_interrupted_or_not(workflow, tmp_path, seconds, capsys):
+    # a step: 0.125 s / 20; a validation: 0.125 s for its one image; measured in 5 looks at the clock: 0.625 s
+    options = {"minutes": 1.1 / 60, "val_interval": 1}
+    workflow(run_name="epochs", max_epochs=3, val_interval=1).run()
+    workflow(run_name="minutes", **options).run()
+    assert "3 epochs of 4 steps (0.00625 s each) and 3 validations (0.125 s each)" in capsys.readouterr().out
+
+    def die(engine):
+        raise Killed
+
+    broken = workflow(run_name="broken", **options)
+    broken.parser.get_parsed_content("train#trainer").add_event_handler(Events.ITERATION_COMPLETED(once=6), die)
+    with pytest.raises(Killed):
+        broken.run()
+    seconds[0] = 60.0  # the machine is busy now: measured again, not even one epoch would fit
+    resumed = workflow(run_name="broken", resume=True, **options)
+    resumed.run()
+
+    whole, length = files(tmp_path / "runs" / "minutes")
+    again, same = files(tmp_path / "runs" / "broken")
+    plain, nothing = files(tmp_path / "runs" / "epochs")
+    assert nothing is None
+    assert length == same
+    assert length["minutes"] == options["minutes"]
+    for other in (whole, again):
+        torch.testing.assert_close(other, plain, rtol=0, atol=0)
+    assert whole[0]["epoch"] == 3
+
+    with pytest.raises(RuntimeError) as caught:
+        workflow(run_name="broken", resume=True, max_epochs=3, val_interval=1).run()
+    assert "minutes not given instead of 0.0183333" in str(own_cause(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("overlays", "words", "told"),
+    [
+        ([], ["--max_epochs", "3"], "--minutes and --max_epochs both say how long to train"),
+        (
+            ["networks/dcn.json"],
+            [],
+            "--minutes cannot be used with auxiliary_loss.half_life, which counts by max_epochs",
+        ),
+    ],
+)
+def test_minutes_beside_epochs_are_refused(workflow, monkeypatch, overlays, words, told):
+    monkeypatch.setattr("sys.argv", ["monai.bundle", "run", "training", *words])
+    with pytest.raises(RuntimeError) as caught:
+        workflow(*overlays, minutes=5).run()
+    assert told in str(own_cause(caught.value))
+
+
+def test_the_config_hands_the_length_on():
+    from tests.conftest import ROOT
+
+    config = json.loads((ROOT / "configs" / "train.json").read_text())
+    assert config["train"]["trainer"]["max_epochs"] == "$@length.epochs"
+    assert config["minutes"] is None
