@@ -120,7 +120,7 @@ def test_model_zoo_layout():
     assert (ROOT / "docs" / "README.md").is_file()
     assert (ROOT / "LICENSE").read_text().lstrip().startswith("Apache License")
     parser = load_bundle_config(str(ROOT), "train.json")
-    assert parser["train#trainer#max_epochs"] == "@max_epochs"
+    assert parser["train#trainer#max_epochs"] == "$@length.epochs"
 
 
 def test_self_contained_configs_name_no_other_file():

@@ -155,7 +155,8 @@ def warn_of_empty_validation(validated: Sequence[Any]) -> None:
     Args:
         validated: transformed items with "annotation", an instance map.
     """
-    labels = [item["annotation"] for item in validated if "annotation" in item]
+    items = (validated[place] for place in range(len(validated)))  # an empty CacheDataset cannot be iterated
+    labels = [item["annotation"] for item in items if "annotation" in item]
     if labels and not any(bool((np.asarray(label) > 0).any()) for label in labels):
         logger.warning(
             "none of the %d validation images has an object, so they cannot choose the best network: name others by "

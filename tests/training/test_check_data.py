@@ -98,6 +98,11 @@ def test_a_training_says_so_too(workflow, folder, caplog):
     assert "none of the 1 validation images has an object" in caplog.text
 
 
+def test_a_training_without_validation_says_nothing(workflow, caplog):
+    workflow(validation=0, max_epochs=1, samples_per_epoch=1).run()
+    assert "has an object" not in caplog.text
+
+
 def test_files_that_do_not_fit(check, folder):
     file = folder / "label" / "003.tif"
     tifffile.imwrite(file, tifffile.imread(file)[:90].T)
