@@ -138,6 +138,7 @@ def adapted(
     if not model.classes.binary:
         parser["class_names"], parser["truth"] = list(model.classes.names), model.classes.kind
     parser["channels"] = None  # those of the network
+    parser["context_slices"] = model.context_slices
     parser["image"] = "$@pretrained_network.channels(@channels).or_luminance()"  # as inference
     parser["standardize"]["robust"] = robust_gray(model.card)
     for key, value in (options or {}).items():
@@ -156,7 +157,7 @@ def _of_classes(own: Path, like: TrainedNetwork, classes: Classes) -> TrainedNet
     own.parent.mkdir(parents=True, exist_ok=True)
     checkpoints.write(own, build(target, arguments, source).state_dict())
     card = {"network": {"_target_": target, **arguments}, "classes": list(classes.names), "truth": classes.kind}
-    write_card(own.with_suffix(".json"), {**card, "cells": vars(like.cell_options())}, of=own)
+    write_card(own.with_suffix(".json"), {**card, "cells": like.cell_options().told}, of=own)
     logger.info("starting with random weights: %s does not know the classes %s", like, ", ".join(classes.names))
     return TrainedNetwork(own)
 

@@ -35,6 +35,11 @@ class TrainTask(BundleTrainTask):
 
     def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
         require_values(request)
+        if self.bundle_config.config["network_def"].get("spatial_dims") == 3:
+            raise ValueError(
+                "the network takes volumes, and MONAI Label trains networks of slices: train it on the command line, "
+                "with configs/volumes.json"
+            )
         options = request.get("options") or {}
         if not isinstance(options, Mapping):
             raise ValueError(f"options must be entries of train.json by name, got {options!r}")

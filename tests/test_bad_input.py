@@ -89,7 +89,45 @@ def one_image_in_two_parts(data):
         write(data / "image" / f"00{number}.tif", np.rot90(seen.astype(np.float32) * 3 + number, number))
 
 
+def classed(data, change):
+    """Objects and, in class/, the class of each px; ``change`` gets the objects and the classes of one image."""
+    (data / "class").mkdir()
+    (data / "classes.json").write_text('["background", "nucleus", "debris"]')
+    for file in (data / "label").iterdir():
+        objects = tifffile.imread(file)
+        classes = (objects > 0).astype(np.uint8)
+        if file.name == "001.tif":
+            change(objects, classes)
+        write(data / "class" / file.name, classes)
+
+
+def class_without_a_name(data):
+    classed(data, lambda objects, classes: classes.__setitem__(objects > 0, 3))
+
+
+def class_beside_its_object(data):
+    classed(data, lambda objects, classes: classes.__setitem__(np.unravel_index(objects.argmin(), objects.shape), 2))
+
+
+def object_of_the_background(data):
+    classed(data, lambda objects, classes: classes.__setitem__(objects == objects.max(), 0))
+
+
+def object_of_two_classes(data):
+    classed(data, lambda objects, classes: classes.__setitem__(np.unravel_index(objects.argmax(), objects.shape), 2))
+
+
+def label_without_a_class(data):
+    classed(data, lambda objects, classes: None)
+    (data / "class" / "001.tif").unlink()
+
+
 SPOILED = {
+    class_without_a_name: ("class/001.tif", "values without a class: 3", "1 nucleus", "name more classes"),
+    class_beside_its_object: ("class/001.tif", "has 1 px of debris where", "label/001.tif has background"),
+    object_of_the_background: ("label/001.tif", "px of class background in the class map", "class/001.tif"),
+    object_of_two_classes: ("label/001.tif", "has two classes, nucleus and debris (1 px)", "class/001.tif"),
+    label_without_a_class: ("label/001.tif", "no class map and no table"),
     image_as_label: ("001.tif", "same file as its image"),
     one_image_in_two_parts: ("validation has 1 of 1 images that training has too", "image/00", ".tif is "),
     missing: ("spoiled", "is no folder"),
@@ -147,6 +185,7 @@ def test_a_label_of_one_class_is_warned_about(data, workflow):
         ({"seed": -1}, ("seed", "-1", "4294967295")),
         ({"held_out": 5}, ("held_out", "0 to 4 of 5 items")),
         ({"optimizer#lr": "nan"}, ("--optimizer#lr", "above 0", "'nan'")),
+        ({"context_slices": 1}, (".tif: it is a single image, without neighbours: set context_slices to 0",)),
         ({"channels": "gray"}, ("channels", "'gray'", "all, luminance")),
         ({"standardize#robust": "yes"}, ("robust", "'yes'", "True or False")),
         ({"samples_per_epoch": 0}, ("samples_per_epoch", "0")),

@@ -181,6 +181,12 @@ def test_a_network_goes_on_with_classes_in_its_own_order(trained, data, tmp_path
     assert TrainedNetwork(tmp_path / "model.pt").classes.names == NAMES
 
 
+def test_other_networks_train_on_classes(data, tmp_path, kind):
+    overlay = {"classes": "dcn", "instances+classes": "multilevel"}[kind]
+    workflow(tmp_path, data, f"networks/{overlay}.json", samples_per_epoch=1, run_name=overlay).run()
+    assert TrainedNetwork(tmp_path / "model.pt").definition()[1]["out_channels"] == 4
+
+
 def test_a_network_of_several_classes_is_exported(trained, tmp_path):
     exported = tmp_path / "model.ts"
     ckpt_export(

@@ -10,6 +10,7 @@ import tifffile
 import torch
 
 from bundle.console import own_cause
+from bundle.data.synthetic_classes import make_class_dataset
 from bundle.model import TrainedNetwork
 from bundle.networks import WindowCNN
 from bundle.networks.window_cnn import per_pixel
@@ -48,6 +49,16 @@ def test_a_step_is_a_balanced_batch_of_windows(workflow) -> None:
         assert (target[:, 1] == 1).all()
         expected = torch.nn.functional.cross_entropy(network(image)[:, :, 0, 0], target[:, 0, 0, 0].long())
         torch.testing.assert_close(loss(network(image), target), expected)
+
+
+def test_several_classes_share_a_batch(workflow, tmp_path) -> None:
+    data = make_class_dataset(tmp_path / "classes", count=2, size=(96, 100), truth="instances+classes")
+    parsed = workflow(OVERLAY, dataset_dir=str(data), **(SIZE | {"windows_a_step": 16})).parser.get_parsed_content
+    assert parsed("network_def").classify.out_channels == 4
+    target = torch.cat([parsed("train#trainer").prepare_batch(batch)[1] for batch in parsed("train#dataloader")])
+    assert set(target[:, 0].unique().tolist()) == {0, 1, 2, 3}
+    image = torch.zeros(len(target), parsed("image").count, 65, 65)
+    assert torch.isfinite(parsed("loss")(parsed("network_def")(image), target))
 
 
 def test_training_leaves_a_network_validated_and_described(trained) -> None:

@@ -26,7 +26,7 @@ from bundle.inference.probability import class_probability
 from bundle.inference.tile_cost import TileCost, free_memory, parse_bytes
 from bundle.inference.tta import averaged, require_tta, turned_plane
 
-__all__ = ["OverlapTileInferer"]
+__all__ = ["OverlapTileInferer", "said_of_thin"]
 
 logger = logging.getLogger(__name__)
 
@@ -238,7 +238,7 @@ class OverlapTileInferer(Inferer):
         if tile_size is None:
             tile_size = self.choose_tile(size, image.shape[1], network, image.device, image.shape[0])
         plan = geometry.plan(size, tile_size)
-        if not self._mentioned and (thin := _thin(size, geometry.margins(len(size)))):
+        if not self._mentioned and (thin := said_of_thin(size, geometry.margins(len(size)))):
             self._mentioned = True
             logger.warning(thin)
         output: torch.Tensor | None = None
@@ -283,7 +283,7 @@ def _inside(image: torch.Tensor, spans: Sequence[tuple[int, int]]) -> torch.Tens
     return image
 
 
-def _thin(size: tuple[int, ...], margins: tuple[int, ...]) -> str:
+def said_of_thin(size: tuple[int, ...], margins: tuple[int, ...]) -> str:
     """What to say of a volume that is thinner than what the network sees beside it; nothing of others."""
     thin = [str(axis) for axis, (n, margin) in enumerate(zip(size, margins, strict=True)) if n <= margin]
     if len(size) < 3 or not thin:

@@ -78,7 +78,8 @@ def with_legend(picture: np.ndarray, names: Sequence[str]) -> np.ndarray:
     wide = picture.shape[1]
     size = int(np.clip(wide / 40, 10, 48))
     font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
-    places, left, row = [], size // 2, 0
+    places: list[tuple[int, int]] = []
+    left, row = size // 2, 0
     for name in names[1:]:
         length = int(2 * size + font.getlength(name))
         if places and left + length > wide:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from functools import reduce
 
@@ -10,10 +11,13 @@ import torch
 
 from bundle.data.formats import spatial_shape
 from bundle.data.item import Item
+from bundle.inference.overlap_tile import said_of_thin
 from bundle.inference.tile_cost import TileCost, parse_bytes
 from bundle.networks.sized import SizedNetwork
 
 __all__ = ["plan_tile", "smallest_volume"]
+
+logger = logging.getLogger(__name__)
 
 #: counted activations -> what a training step really takes of them (scratch space of the convolutions)
 _HEADROOM = 1.3
@@ -23,7 +27,8 @@ def plan_tile(network: SizedNetwork, volume_size: Sequence[int], max_memory: flo
     """The input size of the training tile with the most labelled voxels for each floating point operation.
 
     Only the middle of a tile, what comes out, is labelled; its margin is computed for nothing. A larger tile wastes
-    less, and takes more memory; none is larger than what a whole volume needs.
+    less, and takes more memory; none is larger than what a whole volume needs. Where a volume is thinner than the
+    margin the log says so: what is beyond it is mirrored.
 
     Args:
         network: to train, as it is made: its sizes, the cost of a pass and the memory of a step are counted.
@@ -38,6 +43,8 @@ def plan_tile(network: SizedNetwork, volume_size: Sequence[int], max_memory: flo
     """
     bound = parse_bytes(max_memory)
     axes = network.geometry.axes(len(volume_size))
+    if thin := said_of_thin(tuple(volume_size), network.geometry.margins(len(volume_size))):
+        logger.warning("in training, %s", thin)
     sizes = [
         list(range(axis.smallest_input, axis.input_size(n) + 1, axis.step))
         for axis, n in zip(axes, volume_size, strict=True)

@@ -11,10 +11,11 @@ from bundle.training.plan_tile import _HEADROOM, plan_tile
 
 @pytest.mark.parametrize("flat_levels", [[0, 0, 0], [0, 0, 2]])
 @pytest.mark.parametrize("mebibytes", [4, 100])
-def test_no_tile_within_the_bound_labels_more_for_the_computing(flat_levels, mebibytes):
+def test_no_tile_within_the_bound_labels_more_for_the_computing(flat_levels, mebibytes, caplog):
     network = UNet(3, 1, 2, base_channels=2, depth=2, flat_levels=flat_levels)
     volume, bound = (12, 9, 4), mebibytes * 2**20
     tile = plan_tile(network, volume, bound)
+    assert caplog.text.count("in training, a volume of 12 x 9 x 4 voxels is thinner along axis 0 and 1") == 1
     axes = network.geometry.axes(3)
     cost = TileCost(network, network.geometry, 1, 3, training=True)
 
