@@ -53,7 +53,9 @@ def test_a_step_is_a_balanced_batch_of_windows(workflow) -> None:
 
 def test_several_classes_share_a_batch(workflow, tmp_path) -> None:
     data = make_class_dataset(tmp_path / "classes", count=2, size=(96, 100), truth="instances+classes")
-    parsed = workflow(OVERLAY, dataset_dir=str(data), **(SIZE | {"windows_a_step": 16})).parser.get_parsed_content
+    parsed = workflow(
+        OVERLAY, dataset_dir=str(data), **(SIZE | {"windows_a_step": 16, "tile_size": 160})
+    ).parser.get_parsed_content
     assert parsed("network_def").classify.out_channels == 4
     target = torch.cat([parsed("train#trainer").prepare_batch(batch)[1] for batch in parsed("train#dataloader")])
     assert set(target[:, 0].unique().tolist()) == {0, 1, 2, 3}
