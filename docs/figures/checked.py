@@ -32,7 +32,7 @@ def main() -> None:
         words = ["monai.bundle", "run", "checking", "--config_file", "configs/train.json"]
         options = ["--dataset_dir", str(data), "--check_page", str(page)]
         subprocess.run([sys.executable, "-m", *words, *options], cwd=ROOT, check=True)
-        page.write_text(page.read_text().replace(str(data), "mydata"))
+        page.write_text(page.read_text().replace(f'<p class="path">{data}</p>', ""))
         shot = Path(scratch) / "page.png"
         window = f"--window-size={SIZE[0]},{SIZE[1]}"
         browser = ["chromium", "--headless", "--no-sandbox", "--hide-scrollbars", window, f"--screenshot={shot}"]

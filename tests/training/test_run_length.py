@@ -2,16 +2,17 @@
 
 import itertools
 import json
+import re
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from ignite.engine import Events
+from ignite.engine import Engine, Events
 
 from bundle.console import own_cause
 from bundle.model import checkpoints
-from bundle.training import pace
+from bundle.training import Progress, pace
 from bundle.training.pace import MEASURED, WARM_UP, MeasurePace, Pace, clock_of
 from bundle.training.run_length import epochs_within, seconds_of
 
@@ -161,6 +162,14 @@ def test_minutes_beside_epochs_are_refused(workflow, monkeypatch, overlays, word
     with pytest.raises(RuntimeError) as caught:
         workflow(*overlays, minutes=5).run()
     assert told in str(own_cause(caught.value))
+
+
+@pytest.mark.parametrize(("predict", "times"), [(True, 1), (False, 0)])
+def test_a_training_says_after_its_first_steps_how_long_it_takes(predict, times, capsys):
+    trainer = Engine(lambda engine, batch: None)
+    Progress(predict=predict).attach(trainer)
+    trainer.run(range(15), max_epochs=3)
+    assert len(re.findall(r"^45 steps of \S+ s take about 0\.0 min$", capsys.readouterr().out, re.MULTILINE)) == times
 
 
 def test_the_config_hands_the_length_on():
