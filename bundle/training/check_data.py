@@ -128,8 +128,10 @@ def _advice(parser: ConfigParser, sheets: Sequence[Sheet], training: Sequence[It
     flat = all(len(sheet.size) == 2 for sheet in sheets)
     names = {item["name"] for item in training}
     advice = list(plan_of([sheet for sheet in sheets if sheet.name in names]).advice)
-    if not flat or not isinstance(network.geometry, ValidGeometry):
-        advice = [each for each in advice if each.option not in ("depth", "tile_size")]
+    left_out: tuple[str, ...] = () if flat and isinstance(network.geometry, ValidGeometry) else ("depth", "tile_size")
+    if parser.get_parsed_content("classes").of_pixels:  # whose regions touch, and shall
+        left_out += ("separate_touching#width",)
+    advice = [each for each in advice if each.option not in left_out]
     if not timed:
         return advice
     pace = _pace(parser, training[:2])
