@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import torch
 from torch import nn
 
 from bundle import atomic
-from bundle.atomic import require_writable
+from bundle.atomic import append_csv, require_writable
+from bundle.cells import CellOptions
 from bundle.console import true_or_false
 from bundle.data.channels import Channels
 from bundle.data.classes import Classes
@@ -28,6 +30,7 @@ from bundle.inference.probability import require_stored_type
 from bundle.large.executor import run_blocks
 from bundle.large.gray import GrayValues, StandardizedImage, measure
 from bundle.large.job import Job, machine
+from bundle.large.label_image import label_image
 from bundle.large.probability import ProbabilityBlocks
 from bundle.large.pyramid import build_pyramid
 from bundle.large.result_store import Layout, ResultStore
@@ -60,6 +63,8 @@ class LargeImages:
         probability_dtype: "float32", "float16" or "uint8".
         ome_zarr: version of the result, "0.5" or "0.4".
         plan: only say what would be done.
+        cells: how cells are read off the stored probability.
+        spacing: of volumes, µm, instead of what the image states.
 
     Raises:
         ValueError: for options that are not allowed.
@@ -84,6 +89,8 @@ class LargeImages:
         probability_dtype: str = "float32",
         ome_zarr: str | float = "0.5",
         plan: bool | str = False,
+        cells: CellOptions | None = None,
+        spacing: Sequence[float] | None = None,
     ) -> None:
         self.paths, self.output_dir = list(paths), Path(output_dir)
         self.trained, self.predictor, self.inferer = trained, predictor, inferer
@@ -91,6 +98,8 @@ class LargeImages:
         self.level, self.pixel_size, self.missing = level, pixel_size, missing
         self.block_size, self.dtype = block_size, probability_dtype
         self.version, self.plan_only = str(ome_zarr), true_or_false(plan, "plan")
+        self.cells, self.spacing = cells or CellOptions(), spacing
+        self._summary_begun = False
         require_stored_type(probability_dtype)
         if self.version not in ("0.4", "0.5"):
             raise ValueError(f"ome_zarr must be 0.5 or 0.4, got {ome_zarr!r}")
@@ -120,6 +129,7 @@ class LargeImages:
                 others()
                 return
             try:
+                self._summary_begun = True
                 others()
             except RuntimeError as error:
                 failed.append(str(error))
@@ -168,12 +178,36 @@ class LargeImages:
             if note is None:
                 self._require_disk(path, layout)
             store = job.open(fingerprint, layout)
-            if store.note["complete"]:
-                logger.info("%s is complete: nothing is left to do", job.path)
-            else:
+            if not store.note["probability"]:
                 self._probability(job, store, image, plan, slices)
-            job.complete(store)
+                store.note = {**store.note, "probability": True}
+            self._cells(job, store, image, plan, slices)
+            job.remove_interim()
+        self._summarise(store)
         logger.info("%s -> %s", path, job.path)
+
+    def _cells(self, job: Job, store: ResultStore, image: LazyImage, plan: BlockPlan, slices: int | None) -> None:
+        """Of the stored probability; again where they are to be read otherwise than before."""
+        axes = len(plan.plan.image_size)
+        options = replace(self.cells, spatial_dims=axes)
+        spacing = tuple(self.spacing) if self.spacing else image.spacing
+        wanted = {name: str(value) for name, value in {**vars(options), "spacing of sizes": spacing}.items()}
+        before = store.note["cells"]
+        if before is not None and before["options"] == wanted:
+            logger.info("%s is complete: nothing is left to do", job.path)
+            return
+        store.note = {**store.note, "cells": None}
+        table = job.path.with_name(f"{job.path.name.removesuffix('.ome.zarr')}_cells.csv")
+        layout = self._layout(image, plan, slices)
+        row = label_image(job, store, layout, plan, slices, options, spacing, table)
+        store.note = {**store.note, "cells": {"options": wanted, "summary": row}}
+        logger.info("%s: %s cells", job.path, row["cells"])
+
+    def _summarise(self, store: ResultStore) -> None:
+        """Add the row of an image to those of this run."""
+        row = store.note["cells"]["summary"]
+        append_csv(self.output_dir / "summary.csv", tuple(row), [tuple(row.values())], fresh=not self._summary_begun)
+        self._summary_begun = True
 
     def _probability(self, job: Job, store: ResultStore, image: LazyImage, plan: BlockPlan, slices: int | None) -> None:
         known = job.remembered("gray")

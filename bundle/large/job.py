@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from bundle.atomic import remove_leftovers, write_json
+from bundle.atomic import remove_leftovers, replacing, write_json
 from bundle.data.errors import ImageError
 from bundle.large.markers import Markers
 from bundle.large.result_store import Layout, ResultStore
@@ -103,7 +104,9 @@ class Job:
         if note is None:
             shutil.rmtree(self.folder / "stages", ignore_errors=True)  # of a store that was removed
             (self.folder / "gray.json").unlink(missing_ok=True)
-            return ResultStore.create(self.path, layout, {"fingerprint": dict(fingerprint), "complete": False})
+            return ResultStore.create(
+                self.path, layout, {"fingerprint": dict(fingerprint), "probability": False, "cells": None}
+            )
         begun = note["fingerprint"]
         names = sorted({*begun, *fingerprint}, key=[*begun, *fingerprint].index)
         other = [name for name in names if begun.get(name) != fingerprint.get(name)]
@@ -114,7 +117,8 @@ class Job:
                 f"{self.path} was begun with other settings, and what is there would not fit the rest ({told}): use "
                 "them again, choose another output_dir, or remove it to begin again",
             )
-        if not note["complete"]:
+        if note["cells"] is None:
+            remove_leftovers(self.path)
             for part in self.path.rglob("*.partial"):  # what zarr was writing when it was killed
                 part.unlink(missing_ok=True)
         return ResultStore(self.path)
@@ -130,8 +134,18 @@ class Job:
     def remember(self, name: str, content: Mapping[str, Any]) -> None:
         write_json(self.folder / f"{name}.json", dict(content))
 
-    def complete(self, store: ResultStore) -> None:
-        """Say that the result is whole, and remove what was for the time of the job only."""
-        if not store.note["complete"]:
-            store.note = {**store.note, "complete": True}
+    @contextmanager
+    def table(self, path: Path, head: Sequence[str]) -> Iterator[Callable[[Iterable[Sequence[Any]]], None]]:
+        """A CSV that appears whole, row after row."""
+        with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(head)
+
+            def write(rows: Iterable[Sequence[Any]]) -> None:
+                writer.writerows([f"{x:.6g}" if isinstance(x, float) else x for x in row] for row in rows)
+
+            yield write
+
+    def remove_interim(self) -> None:
+        """What was for the time of the job only."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,9 +55,10 @@ class Layout:
 
     @property
     def bytes(self) -> float:
-        """Of all that is written, at most; cells are large areas of one number, and need an eighth of their 32 bits."""
+        """Of all that is written, at most: areas of one number need an eighth of their 32 bits, of the cells and of
+        three stores while they are searched."""
         pixels = sum(math.prod(size) for size in self.sizes)
-        return pixels * (np.dtype(self.dtype).itemsize + 4 / 8)
+        return pixels * (np.dtype(self.dtype).itemsize + 4 * 4 / 8)
 
 
 class ResultStore:
@@ -95,6 +97,25 @@ class ResultStore:
         """The arrays of a pyramid, largest first; ``name`` is that of a label image."""
         group = self.group[f"labels/{name}"] if name else self.group
         return [group[str(number)] for number in range(len(list(group.array_keys())))]
+
+    def remove_labels(self) -> None:
+        shutil.rmtree(self.path / "labels", ignore_errors=True)
+
+    def add_labels(self, layout: Layout, name: str) -> list[Any]:
+        """The arrays of an empty label image; its group appears whole, or not at all."""
+        with replacing(self.path / "labels") as part:
+            group = _group(part, layout.version)
+            _describe(group, layout.version, {"labels": [name]})
+            image = group.create_group(name)
+            _write_levels(image, layout, "uint32", name, shift=False)
+            # ome-zarr-models 1.6 stumbles over an absent list of colours
+            colours = [{"label-value": 0, "rgba": [0, 0, 0, 0]}]
+            about: dict[str, Any] = {"source": {"image": "../../"}, "colors": colours}
+            if layout.version == "0.4":
+                about["version"] = "0.4"
+            _describe(image, layout.version, {"image-label": about})
+        self.group = require_zarr().open_group(self.path, mode="r+")
+        return self.levels(name)
 
     def require_there(self) -> None:
         """

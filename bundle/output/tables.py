@@ -10,7 +10,11 @@ import numpy as np
 
 from bundle.cells import cell_sizes
 
-__all__ = ["cell_table", "summary_row"]
+__all__ = ["CELLS_OF_PLANES", "CELLS_OF_VOLUMES", "cell_table", "image_row", "summary_row"]
+
+#: columns of the table of a large image: numbers of the cells, sizes and centres (px)
+CELLS_OF_PLANES = ("instance", "area_px", "x", "y")
+CELLS_OF_VOLUMES = ("instance", "voxels", "volume_um3", "x", "y", "z")
 
 
 def cell_table(
@@ -55,24 +59,37 @@ def summary_row(
         file, output: of the image, and how the names of its results begin.
         class_map: class of every pixel; None where there is but one kind.
     """
-    width, height, *slices = cells.shape
-    count = int(cells.max(initial=0))
-    foreground = int(np.count_nonzero(cells))
+    count, foreground = int(cells.max(initial=0)), int(np.count_nonzero(cells))
+    row = image_row(file, output, cells.shape, count, foreground, volume, spacing)
+    if class_map is not None and class_of is not None:
+        of_cells = np.bincount(class_of[1:], minlength=len(names))
+        of_pixels = np.bincount(class_map.ravel(), minlength=len(names)) / class_map.size
+        row |= {f"cells {name}": int(number) for name, number in zip(names[1:], of_cells[1:], strict=True)}
+        row |= {f"fraction {name}": f"{share:.6f}" for name, share in zip(names, of_pixels, strict=True)}
+    return row
+
+
+def image_row(
+    file: str,
+    output: str,
+    size: Sequence[int],
+    count: int,
+    foreground: int,
+    volume: bool = False,
+    spacing: Sequence[float] | None = None,
+) -> dict[str, Any]:
+    """What :func:`summary_row` has of every image: of ``count`` cells with ``foreground`` px in all."""
+    width, height, *slices = size
     row: dict[str, Any] = {
         "file": file,
         "width": width,
         "height": height,
         "slices": slices[0] if slices else 1,
         "cells": count,
-        "foreground_fraction": f"{foreground / cells.size:.6f}",
+        "foreground_fraction": f"{foreground / prod(size):.6f}",
         "mean_cell_area_px": f"{foreground / count:.2f}" if count else "",
         "output": output,
     }
     if volume:
         row["mean_cell_volume_um3"] = f"{foreground * prod(spacing) / count:.6g}" if count and spacing else ""
-    if class_map is not None and class_of is not None:
-        of_cells = np.bincount(class_of[1:], minlength=len(names))
-        of_pixels = np.bincount(class_map.ravel(), minlength=len(names)) / class_map.size
-        row |= {f"cells {name}": int(number) for name, number in zip(names[1:], of_cells[1:], strict=True)}
-        row |= {f"fraction {name}": f"{share:.6f}" for name, share in zip(names, of_pixels, strict=True)}
     return row

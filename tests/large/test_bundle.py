@@ -1,5 +1,7 @@
 """Large images through ``configs/inference.json``: the same bits as the same image in memory."""
 
+import csv
+
 import numpy as np
 import pytest
 import tifffile
@@ -7,16 +9,24 @@ from monai.bundle import ConfigWorkflow
 
 from bundle.console import own_cause
 from bundle.inference import one_image
+from bundle.large.probability import ProbabilityBlocks
 from tests.conftest import ROOT
 from tests.data.test_stores import write_store
-from tests.large.images import TILE, probability, write_network
+from tests.large.images import TILE, cells, probability, write_network
 
 RANDOM = np.random.default_rng(0)
 
 
 def infer(folder, images, out, model="model.pt", **options):
     fixed = {"dataset_dir": str(images), "output_dir": str(folder / out), "checkpoint": str(folder / model)}
-    fixed |= {"tile_size": TILE, "precision": "fp32", "bundle_root": str(ROOT), "device": "$torch.device('cpu')"}
+    fixed |= {
+        "tile_size": TILE,
+        "precision": "fp32",
+        "bundle_root": str(ROOT),
+        "cells#threshold": 0.9,
+        "cells#min_size": 3,
+        "device": "$torch.device('cpu')",
+    }
     flow = ConfigWorkflow(
         str(ROOT / "configs" / "inference.json"), workflow_type="infer", logging_file=False, **fixed | options
     )
@@ -53,9 +63,40 @@ def whole(folder, name, out="whole"):
 @pytest.mark.parametrize("images", ["images", "stores"])
 def test_block_by_block_to_the_bit(folder, images):
     """TIFFs where that is asked for, stores by themselves."""
-    infer(folder, folder / images, f"by-{images}", by_blocks="true" if images == "images" else "auto", block_size=None)
+    infer(folder, folder / images, f"by-{images}", by_blocks="true" if images == "images" else "auto", block_size=44)
     for name in ("gray", "stack", "decimal"):
         assert probability(folder / f"by-{images}", name).tobytes() == whole(folder, name).tobytes()
+        expected = tifffile.imread(folder / "whole" / f"{name}_cells.tif").T
+        np.testing.assert_array_equal(cells(folder / f"by-{images}", name), expected)
+        assert expected.max() > 3
+        with (folder / f"by-{images}" / f"{name}_segmentation_cells.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [int(row["instance"]) for row in rows] == list(range(1, expected.max() + 1))
+        assert [int(row["area_px"]) for row in rows] == np.bincount(expected.ravel())[1:].tolist()
+    told, of_whole = summary(folder / f"by-{images}"), summary(folder / "whole")
+    assert [row["cells"] for row in told] == [row["cells"] for row in of_whole]
+    assert [row["foreground_fraction"] for row in told] == [row["foreground_fraction"] for row in of_whole]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cells#low_threshold": 0.8, "cells#min_size": 3, "cells#close_gaps": 1},
+        {"cells#split_by": "distance", "cells#split_distance": 2, "cells#min_size": 0},
+    ],
+)
+def test_cells_read_otherwise_need_no_network_again(folder, options, tmp_path, monkeypatch):
+    infer(folder, folder / "images" / "gray.tif", tmp_path / "whole", **options)
+    infer(folder, folder / "stores" / "gray.zarr", tmp_path / "out")
+    monkeypatch.setattr(ProbabilityBlocks, "__call__", None)
+    infer(folder, folder / "stores" / "gray.zarr", tmp_path / "out", **options)
+    expected = tifffile.imread(tmp_path / "whole" / "gray_cells.tif").T
+    np.testing.assert_array_equal(cells(tmp_path / "out", "gray"), expected)
+
+
+def summary(out):
+    with (out / "summary.csv").open() as file:
+        return sorted(csv.DictReader(file), key=lambda row: row["file"])
 
 
 @pytest.mark.parametrize(("model", "channels"), [("colours.pt", None), ("model.pt", "luminance"), ("model.pt", [1])])
@@ -72,6 +113,14 @@ def test_volumes(folder):
     infer(folder, folder / "stores" / "stack.zarr", "volume", **options)
     infer(folder, folder / "images" / "stack.tif", "volume-whole", **options)
     assert probability(folder / "volume", "stack").tobytes() == whole(folder, "stack", "volume-whole").tobytes()
+    expected = tifffile.imread(folder / "volume-whole" / "stack_cells.tif").T
+    np.testing.assert_array_equal(cells(folder / "volume", "stack"), expected)
+    tables = [folder / "volume" / "stack_segmentation_cells.csv", folder / "volume-whole" / "stack_cells.csv"]
+    assert tables[0].read_text() == tables[1].read_text()
+    assert summary(folder / "volume")[0].items() - summary(folder / "volume-whole")[0].items() == {
+        ("file", "stack.zarr"),
+        ("output", "stack_segmentation"),
+    }
 
 
 def test_what_does_not_fit_goes_by_blocks_by_itself_and_the_others_do_not(folder, monkeypatch, caplog):

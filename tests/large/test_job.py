@@ -15,7 +15,11 @@ import torch
 import zarr
 from filelock import FileLock
 from ome_zarr_models.v04.image import Image as Image04
+from ome_zarr_models.v04.image_label import ImageLabel as ImageLabel04
+from ome_zarr_models.v04.labels import Labels as Labels04
 from ome_zarr_models.v05.image import Image as Image05
+from ome_zarr_models.v05.image_label import ImageLabel as ImageLabel05
+from ome_zarr_models.v05.labels import Labels as Labels05
 
 from bundle.large import images as large_images
 from bundle.large import probability as probability_module
@@ -23,7 +27,8 @@ from tests.crash.io_faults import arm, read_record
 from tests.data.test_stores import write_store
 from tests.large.images import content, large, probability, write_network
 
-Image04.model_rebuild(_types_namespace=vars(pydantic_zarr.v2))  # what pydantic-zarr 0.9 leaves to others
+for model in (Image04, ImageLabel04, Labels04):
+    model.model_rebuild(_types_namespace=vars(pydantic_zarr.v2))  # what pydantic-zarr 0.9 leaves to others
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,7 +56,11 @@ def segment(folder: Path, out: Path, **options) -> Path:
 
 def test_the_result_is_complete_and_valid(folder):
     store = folder / "whole" / "slide_segmentation.ome.zarr"
-    assert sorted(path.name for path in (folder / "whole").iterdir()) == ["slide_segmentation.ome.zarr"]
+    assert sorted(path.name for path in (folder / "whole").iterdir()) == [
+        "slide_segmentation.ome.zarr",
+        "slide_segmentation_cells.csv",
+        "summary.csv",
+    ]
     group = zarr.open_group(store, mode="r")
     image = Image05.from_zarr(group)
     (scales,) = image.ome_attributes.multiscales
@@ -60,7 +69,9 @@ def test_the_result_is_complete_and_valid(folder):
     assert scales.datasets[0].coordinateTransformations[0].scale == [0.5, 0.5]
     assert group["0"].chunks == (44, 44)
     assert 0 < probability(folder / "whole", "slide").std() < 1
-    assert group.attrs["seamless_unet"]["complete"] is True
+    assert group["labels/cells/0"].chunks == (44, 44)
+    Labels05.from_zarr(group["labels"])
+    ImageLabel05.from_zarr(group["labels/cells"])
 
 
 def test_version_4_with_a_pyramid(folder, monkeypatch):
@@ -71,6 +82,9 @@ def test_version_4_with_a_pyramid(folder, monkeypatch):
     store = segment(folder, folder / "old", **options)
     group = zarr.open_group(store, mode="r")
     image = Image04.from_zarr(group)
+    ImageLabel04.from_zarr(group["labels/cells"])
+    assert group["labels"].attrs["labels"] == ["cells"]
+    np.testing.assert_array_equal(group["labels/cells/1"][:], np.asarray(group["labels/cells/0"][:])[::2, ::2])
     assert len(image.attributes.multiscales[0].datasets) == 3
     assert [group[name].shape for name in "012"] == [(130, 100), (65, 50), (33, 25)]
     full = np.asarray(group["0"][:])
