@@ -27,7 +27,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 ROOT = Path(__file__).resolve().parent.parent
 
 #: a network of a few hundred weights on tiles of 60 px: what these tests prove does not depend on the size
+#: nothing to choose: fifty ways of reading cells would be tried after every tiny training
+READ_AS_BEFORE = {
+    "cells#threshold": 0.5,
+    "cells#low_threshold": "$None",
+    "cells#min_size": 20,
+    "cells#close_gaps": 1.0,
+    "cells#split_by": "$None",
+    "cells#split_distance": 10.0,
+}
 TINY = {
+    **READ_AS_BEFORE,
     "base_channels": 2,
     "depth": 2,
     "tile_size": 60,

@@ -137,15 +137,15 @@ def test_data_of_other_names_is_mapped_or_refused(trained, data, tmp_path, kind)
 
 
 def test_thresholds_are_chosen_for_each_class(trained, data, tmp_path, kind):
-    grid = {"threshold": [0.1, 0.3], "min_size": [0]}
-    options = {"run_id": "choosing", "evaluation_dir": str(tmp_path / "choice"), "grid": grid}
+    options = {"run_id": "choosing", "evaluation_dir": str(tmp_path / "choice"), "cells#threshold": "auto"}
     workflow(trained, data, "evaluate.json", "choose_cells.json", **options).run()
     chosen = json.loads((tmp_path / "choice" / "cells.json").read_text())
     rows = table(tmp_path / "choice" / "choice.csv")
     if kind == "classes":
         assert set(chosen["cells_of"]) == {row["class"] for row in rows} <= set(NAMES[1:])
-        assert len(rows) == 2 * len(chosen["cells_of"])
-        assert all(options["threshold"] in (0.1, 0.3) for options in chosen["cells_of"].values())
+        for name, options in chosen["cells_of"].items():
+            own = [row for row in rows if row["class"] == name]
+            assert float(own[0]["threshold"]) == options["threshold"]
         shutil.copytree(f"{data}/test/image", tmp_path / "in")
         places = {"checkpoint": str(trained / "model.pt"), "dataset_dir": str(tmp_path / "in")}
         files = [str(ROOT / "configs" / "inference.json"), str(tmp_path / "choice" / "cells.json")]
@@ -157,7 +157,7 @@ def test_thresholds_are_chosen_for_each_class(trained, data, tmp_path, kind):
             chosen["cells_of"].get(name, {"threshold": 0.5})["threshold"] for name in NAMES[1:]
         ]
     else:
-        assert chosen["cells#threshold"] in (0.1, 0.3)
+        assert chosen["cells#threshold"] == float(rows[0]["threshold"])
 
 
 def test_resuming_needs_the_same_classes(trained, data, tmp_path, kind):

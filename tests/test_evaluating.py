@@ -95,16 +95,16 @@ def test_choosing_writes_an_overlay_that_inference_takes(model, bundle_run, cell
         "evaluation_dir": str(tmp_path / "choice"),
         "checkpoint": str(model),
         "depth": 2,
-        "grid": {"threshold": [0.3, 0.55], "min_size": [7]},
+        "cells#min_size": 7,
+        "cells#split_by": "$None",
     }
     result = bundle_run("choosing", CHOICE, **options)
     assert result.returncode == 0, result.stderr
-    assert "best of 2 settings on part 'validation'" in result.stdout + result.stderr
+    assert "cells are read with threshold 0." in result.stdout + result.stderr
     rows = table(tmp_path / "choice" / "choice.csv")
-    assert {row["threshold"] for row in rows} == {"0.3", "0.55"}
+    assert {(row["min_size"], row["split_by"]) for row in rows} == {("7", "")}
     chosen = json.loads((tmp_path / "choice" / "cells.json").read_text())
-    expected = {"cells#min_size": 7, "cells#threshold": float(rows[0]["threshold"]), "cells#close_gaps": 1.0}
-    assert chosen == chosen | expected
+    assert chosen == chosen | {"cells#min_size": 7, "cells#threshold": float(rows[0]["threshold"])}
     assert bundle_run("choosing", CHOICE, **options, part="held_out", held_out=1).returncode != 0
 
     strict = tmp_path / "strict.json"

@@ -93,7 +93,8 @@ class CellOptions:
     @property
     def told(self) -> dict[str, Any]:
         """Every option by name, but ``spacing`` only where there is one."""
-        return {name: value for name, value in vars(self).items() if name != "spacing" or value is not None}
+        values = {one.name: getattr(self, one.name) for one in fields(CellOptions)}
+        return {name: value for name, value in values.items() if name != "spacing" or value is not None}
 
     @classmethod
     def of(cls, options: CellOptions | None = None, **changes: Any) -> CellOptions:

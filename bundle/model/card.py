@@ -130,7 +130,7 @@ def _trained_cells(card: Mapping[str, Any]) -> dict[str, Any]:
     known = translated("cells", trained) if isinstance(trained, dict) else {}
     return {
         name: known[name]
-        for name in vars(_UNTOLD)
+        for name in _UNTOLD.told
         if isinstance(known.get(name), str | float | int | None)
         and name in known
         and not str(known[name]).strip().startswith(("$", "@", "%"))

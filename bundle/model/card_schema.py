@@ -22,6 +22,7 @@ _ENTRIES: Mapping[str, tuple[type, ...]] = {
     "image": (dict,),
     "cells": (dict,),
     "cells_of": (dict,),
+    "cells_chosen": (dict,),
     "classes": (list,),
     "truth": (str,),
     "split": (dict,),
@@ -43,7 +44,7 @@ def require_card(card: Any, path: Path) -> dict[str, Any]:
 
     Raises:
         ValueError: naming the file and the entry: for an unknown name, another type, and what a config would run
-            (expressions, components) in "network", "cells", "cells_of" and "split"; for names of classes that are none.
+            (expressions, components) in "network", "cells...", and "split"; for names of classes that are none.
     """
     if not isinstance(card, dict):
         raise ValueError(f"{path} holds a {type(card).__name__} instead of names and values: remove it")
@@ -58,7 +59,7 @@ def require_card(card: Any, path: Path) -> dict[str, Any]:
         if not isinstance(network.get("_target_"), str):
             raise ValueError(f'"network" in {path} must be an object with a "_target_", got {network!r}')
         require_values({k: v for k, v in network.items() if k != "_target_"}, f'"network" in {path}')
-    for name in ("cells", "cells_of", "split"):
+    for name in ("cells", "cells_of", "cells_chosen", "split"):
         require_values(card.get(name, {}), f'"{name}" in {path}')
     if "classes" in card:
         try:

@@ -83,6 +83,7 @@ RENAMED = (
     Renamed("option", "crop#0", "crop_to_output"),
     Renamed("option", "rgb", "channels", "all instead of refuse"),
     Renamed("option", "load_image_and_label#rgb", "load_image_and_label#channels", "all instead of refuse"),
+    Renamed("option", "grid", "cells", "auto for what is to be chosen"),
     Renamed("option", "cells#outline", "cells#low_threshold"),
     Renamed("option", "cells#grow", "cells#close_gaps"),
     Renamed("option", "cells#seeds", "cells#split_by"),

@@ -1,7 +1,8 @@
 """Ignite handlers of a training run: seeding, checkpoints, progress, pictures."""
 
 from bundle.training.batch_norm import FreezeBatchNorm
-from bundle.training.cell_choice import ChooseCells
+from bundle.training.choose_at_end import ChooseAtEnd
+from bundle.training.choose_cells import ChooseCells
 from bundle.training.confusion import ConfusionMatrix
 from bundle.training.describe_run import DescribeRun
 from bundle.training.divergence import StopDiverged
@@ -14,6 +15,7 @@ from bundle.training.save_run import SaveRun
 from bundle.training.seeding import SeedEpoch
 
 __all__ = [
+    "ChooseAtEnd",
     "ChooseCells",
     "ConfusionMatrix",
     "DescribeRun",

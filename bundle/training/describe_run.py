@@ -23,6 +23,7 @@ from bundle.model.publish import is_published
 from bundle.tracking.config import executed_config, running_parser
 from bundle.tracking.mlflow_run import earlier_run_id
 from bundle.tracking.provenance import provenance
+from bundle.training.choose_cells import ChooseCells
 
 __all__ = ["DescribeRun"]
 
@@ -45,6 +46,7 @@ class DescribeRun:
         evaluator: the engine of the validation.
         model_file: where the network is published; None for nowhere.
         pretrained: the network that this one starts from; its images count as seen by this one.
+        choice: what has chosen how cells are read, when training is complete.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class DescribeRun:
         evaluator: Workflow | None = None,
         model_file: str | os.PathLike[str] | None = None,
         pretrained: TrainedNetwork | None = None,
+        choice: ChooseCells | None = None,
     ) -> None:
         self.run_dir = Path(run_dir)
         self.trained_on = trained_on
@@ -66,6 +69,7 @@ class DescribeRun:
         self.evaluator = evaluator
         self.model_file = model_file
         self.pretrained = pretrained
+        self.choice = choice
         self._card: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -120,7 +124,8 @@ class DescribeRun:
         state = self.evaluator.state if self.evaluator is not None else None
         if state is not None and state.best_metric_epoch != -1:
             result |= {"best_epoch": state.best_metric_epoch, state.key_metric_name: float(state.best_metric)}
-        card = {"mlflow_run_id": earlier_run_id(self.run_dir), "result": result, **self._card}
+        chosen = {} if self.choice is None else self.choice.in_card()
+        card = {"mlflow_run_id": earlier_run_id(self.run_dir), "result": result, **self._card, **chosen}
         write_card(self.run_dir / "card.json", card)
         if self.model_file is not None and is_published(self.run_dir, self.model_file):
             write_card(Path(self.model_file).with_suffix(".json"), card, of=self.model_file)

@@ -121,7 +121,7 @@ def with_tiny_size(words: Sequence[str]) -> list[str]:
     elif kind == "evaluating" and "--backend" in words:
         size |= {"backend": "eager"}  # another one takes seconds to prepare a network; inference does
     elif kind == "choosing":
-        size |= {"grid#threshold": [0.4, 0.6], "grid#min_size": [0, 20], "grid#low_threshold": [None]}
+        size |= {"cells#split_by": "$None", "cells#low_threshold": "$None"}
     elif kind == "bundle.studies":
         size["minutes"] = 0  # all runs are checked, none is started
     return [*words, *(word for key, value in size.items() for word in (f"--{key}", str(value)))]

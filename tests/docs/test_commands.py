@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from inspect import signature
@@ -12,7 +11,7 @@ import pytest
 
 from bundle.data.synthetic import TEST_COUNT, make_dataset
 from bundle.inference.uncertainty import dropout_passes
-from bundle.training import cell_choice
+from bundle.training import choose_cells
 from docs import hooks
 from tests.conftest import ROOT
 from tests.docs import checks, rules
@@ -184,8 +183,7 @@ def test_parts_that_the_pages_name_exist():
 
 def test_defaults_that_the_pages_tell():
     """Those of the reference are the configs' own (docs/hooks.py)."""
-    train, choice = hooks.read("train"), json.loads((ROOT / "configs/choose_cells.json").read_text())
-    assert choice["choose_by"] == "seg"
+    train = hooks.read("train")
     gpu, cpu = re.findall(r"\d+", train["base_channels"])
     tile_gpu, tile_cpu = re.findall(r"\d+", train["tile_size"])
     drawn = signature(make_dataset).parameters
@@ -195,7 +193,7 @@ def test_defaults_that_the_pages_tell():
         "docs/get_started.md": f"{gpu} channels instead of {cpu}, tiles of {tile_gpu} px instead of {tile_cpu} px",
         "docs/README.md": f"{drawn['count'].default} labelled images of {height} x {width} px and {TEST_COUNT} for",
         "docs/how_it_works.md": f"warm-up to {rate}, then a cosine",
-        "docs/evaluate.md": f"within {cell_choice._EQUAL} of the best SEG",
+        "docs/evaluate.md": f"fewer than {choose_cells._ENOUGH} annotated cells",
         "docs/annotate.md": f"{signature(dropout_passes).parameters['passes'].default} passes with dropout",
     }.items():
         assert sentence in " ".join(PAGES[page].split()), sentence

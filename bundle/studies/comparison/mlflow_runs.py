@@ -69,7 +69,7 @@ class Run:
     @property
     def chooses(self) -> bool:
         """Whether it tried settings of the cells, and is neither a training nor an evaluation."""
-        return f"{CONFIG}choose_by" in self.params
+        return not {"chooses", f"{CONFIG}choose_by"}.isdisjoint(self.params)
 
     @property
     def parent_id(self) -> str | None:

@@ -13,7 +13,7 @@ def test_the_docs_sequence(workflow, tmp_path):
     """Training, choosing, evaluating before and after: short names, the experiment's metric first."""
     workflow(run_name="honest", held_out=1, validation=1, max_epochs=1, best_by="seg").run()
     options = {"held_out": 1, "validation": 1, "best_by": "seg", "checkpoint": str(tmp_path / "runs/honest/best.pt")}
-    choice = {"evaluation_dir": str(tmp_path / "choice"), "grid": {"threshold": [0.3, 0.6], "min_size": [0, 50]}}
+    choice = {"evaluation_dir": str(tmp_path / "choice"), "cells#threshold": "auto"}
     workflow("evaluate.json", "choose_cells.json", run_id="choosing", **options, **choice).run()
     for name, overlays in (("before", ()), ("after", (str(tmp_path / "choice" / "cells.json"),))):
         evaluation = {"run_id": "evaluating", "evaluation_dir": str(tmp_path / name), "part": "held_out"}

@@ -1,0 +1,51 @@
+"""The last step of a training: the cells of its best network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ignite.engine import Engine, Events
+from monai.engines import Workflow
+from torch import nn
+
+from bundle.model import checkpoints
+from bundle.training.choose_cells import ChooseCells
+
+__all__ = ["ChooseAtEnd"]
+
+
+class ChooseAtEnd:
+    """Ignite handler for the trainer: when training completes, chooses how the cells of ``best.pt`` are read.
+
+    Attach it before what publishes and describes the network. A resumed run that was complete chooses the same again.
+
+    Args:
+        run_dir: folder of the run, with ``best.pt``.
+        network: the network in training; it keeps its weights.
+        evaluator: runs over the images to choose on, with ``choice`` among its handlers.
+        choice: chooses.
+    """
+
+    def __init__(
+        self, run_dir: str | os.PathLike[str], network: nn.Module, evaluator: Workflow, choice: ChooseCells
+    ) -> None:
+        self.best = Path(run_dir) / "best.pt"
+        self.network = network
+        self.evaluator = evaluator
+        self.choice = choice
+
+    def attach(self, engine: Engine) -> None:
+        if self.choice.auto and getattr(engine.state, "rank", 0) == 0:
+            engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, trainer: Engine) -> None:
+        network = getattr(self.network, "module", self.network)
+        newest = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        training = network.training
+        try:
+            checkpoints.load_weights(network, checkpoints.network_weights(checkpoints.read(self.best)), self.best)
+            self.evaluator.run()
+        finally:
+            network.load_state_dict(newest)
+            network.train(training)
