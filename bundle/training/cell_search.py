@@ -14,7 +14,7 @@ from bundle.geometry import relative_spacing
 from bundle.metrics.ctc import jaccard_indices
 from bundle.metrics.objects import detections
 
-__all__ = ["Annotated", "Fit", "search_options", "typical_size"]
+__all__ = ["Annotated", "Fit", "search_options", "smallest_cell", "typical_size"]
 
 #: with fewer images, two settings are compared, for the best of many on a few images is worse on others
 _FEW = 5
@@ -97,13 +97,18 @@ def typical_size(truths: Iterable[NDArray[Any]]) -> float:
     return float(np.median(whole or every)) if every else 0.0
 
 
+def smallest_cell(size: float) -> int:
+    """Px below which something is no cell, where cells have a median of ``size`` px."""
+    return int(size * _USUAL_SIZE)
+
+
 def search_options(images: Sequence[Annotated], start: CellOptions, free: Iterable[str]) -> list[Fit]:
     """Options by the size of the annotated cells, and what is clearly better on several images.
 
-    Cells are split by the probability at 0.75 of their median radius, unless they fit better without or as at the start,
-    and those of less than a tenth of their median size are removed. From five images on, other thresholds, distances, sizes and gaps are
-    tried one after another, and what is clearly better is kept: the thresholds first and the splitting first, for
-    either may make the other unnecessary.
+    Cells are split by the probability at 0.75 of their median radius, unless they fit better without or as at the
+    start, and those of less than a tenth of their median size are removed. From five images on, other thresholds,
+    distances, sizes and gaps are tried one after another, and what is clearly better is kept: the thresholds first and
+    the splitting first, for either may make the other unnecessary.
 
     Args:
         images: annotated images.
@@ -149,7 +154,7 @@ class _Search:
 
     def by_size(self, start: CellOptions) -> list[CellOptions]:
         """With and without splitting, distance and smallest size as the cells are large."""
-        usual = {"min_size": int(self.size * _USUAL_SIZE), "split_distance": self._distances(start)[_USUAL_DISTANCE]}
+        usual = {"min_size": smallest_cell(self.size), "split_distance": self._distances(start)[_USUAL_DISTANCE]}
         kinds = ("probability", None) if "split_by" in self.free else (start.split_by,)
         changes = [{**usual, "split_by": kind} for kind in kinds]
         return [CellOptions.of(start, **{n: v for n, v in each.items() if n in self.free}) for each in changes]

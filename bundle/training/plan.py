@@ -15,6 +15,7 @@ import numpy as np
 from bundle.data.doctor import Sheet, measure, quartiles
 from bundle.data.item import Item
 from bundle.geometry import ValidGeometry
+from bundle.training.cell_search import smallest_cell
 
 __all__ = ["Advice", "Plan", "plan_of", "plan_of_data"]
 
@@ -28,8 +29,6 @@ _USUAL_OUTPUT, _OBJECTS_ACROSS = 196, 2
 _PAPER_SIGMA, _LEAST_SIGMA, _SIGMA_PART = 5.0, 1.5, 1 / 6
 #: px of the ridge between touching objects, and the diameter below which it is half of that
 _RIDGE, _NARROW = 2, 12
-#: part of the smallest objects that counts as one
-_SMALLEST, _HALF = 0.01, 0.5
 
 
 @dataclass(frozen=True)
@@ -119,9 +118,9 @@ def _depth_and_tile(large: float, side: int) -> tuple[Advice, Advice]:
 
 def _min_size(sheets: Sequence[Sheet]) -> Advice:
     areas = np.concatenate([sheet.areas[sheet.whole] if sheet.whole.any() else sheet.areas for sheet in sheets])
-    smallest = float(np.quantile(areas, _SMALLEST))
-    least = _two_digits(_HALF * smallest)
-    return Advice("cells#min_size", least, f"half of the smallest objects, which have {smallest:.0f} px; less is dirt")
+    middle = float(np.median(areas))
+    why = f"a tenth of the median object of {middle:.0f} px, as a training takes it; less is dirt"
+    return Advice("cells#min_size", smallest_cell(middle), why)
 
 
 def _border(middle: float) -> Advice:
@@ -136,12 +135,3 @@ def _ridge(middle: float) -> Advice:
     if middle < _NARROW:
         return Advice("separate_touching#width", _RIDGE // 2, f"2 px would take much of objects of {middle:.0f} px")
     return Advice("separate_touching#width", _RIDGE, "touching objects stay apart in the labels, and keep their size")
-
-
-def _two_digits(value: float) -> int:
-    """
-    >>> _two_digits(1234.5), _two_digits(37.9)
-    (1200, 37)
-    """
-    unit: int = 10 ** max(0, len(str(int(value))) - 2)
-    return int(value) // unit * unit

@@ -161,7 +161,7 @@ def test_the_plan_goes_by_the_size_of_the_objects(sheet):
     assert [each.tile_size for each in (small, middle, large)] == [380, 380, 428]
     assert [each.border_sigma for each in (small, middle, large)] == [1.5, 4.0, 5.0]
     assert [each.ridge for each in (small, middle)] == [1, 2]
-    assert [each.min_size for each in (small, large)] == [39, 5600]
+    assert [each.min_size for each in (small, large)] == [7, 1130]
     assert plan_for(one, [area(24)] * 9, side=96).tile_size == 284
     beyond = plan_for(one, [area(500)], side=2000)
     assert "scale the images down" in beyond.advice[0].why
