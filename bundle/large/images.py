@@ -40,6 +40,9 @@ __all__ = ["LargeImages"]
 
 logger = logging.getLogger(__name__)
 
+#: px along an axis for which the cheapest tile is looked for: beyond, the choice takes long and the edges say little
+_ENOUGH = 16384
+
 
 class LargeImages:
     """Segments images that are larger than memory, as ``configs/inference.json`` segments the others.
@@ -234,7 +237,8 @@ class LargeImages:
         size = image.size[:axes]
         tile: Any = self.inferer.tile_size or (begun and _numbers(begun["tile_size"]))
         if tile is None:
-            tile = self.inferer.choose_tile(size, self.channels.count or 1, self.predictor, self.device)
+            some = tuple(min(n, _ENOUGH) for n in size)
+            tile = self.inferer.choose_tile(some, self.channels.count or 1, self.predictor, self.device)
         plan = (self.inferer.geometry or geometry_of(self.predictor)).plan(size, tile)
         return BlockPlan(plan, self.block_size or (_numbers(begun["block_size"]) if begun else None))
 
