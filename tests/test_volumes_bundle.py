@@ -94,6 +94,20 @@ def test_inference_is_one_pass_over_each_whole_volume(trained, bundle_run):
         assert float(of_all["mean_cell_volume_um3"]) == pytest.approx((cells > 0).sum() / len(rows) * 0.25, rel=1e-4)
 
 
+def test_a_volume_need_not_state_its_spacing(trained, bundle_run):
+    folder, places = trained
+    (folder / "plain").mkdir()
+    stack = tifffile.imread(folder / "set" / "test" / "image" / "003.tif")[:7, :25]
+    tifffile.imwrite(folder / "plain" / "a.tif", stack, photometric="minisblack")
+    options = {"dataset_dir": str(folder / "plain"), "checkpoint": places["model_file"], "cells#threshold": 0.05}
+    result = bundle_run("run", "configs/inference.json", output_dir=str(folder / "plain_out"), **options)
+    assert result.returncode == 0, result.stderr
+    cells = tifffile.imread(folder / "plain_out" / "a_cells.tif")
+    rows = list(csv.DictReader((folder / "plain_out" / "a_cells.csv").read_text().splitlines()))
+    assert [int(row["voxels"]) for row in rows] == np.bincount(cells.ravel())[1:].tolist() != []
+    assert {row["volume_um3"] for row in rows} == {""}
+
+
 def test_export_keeps_the_sizes_of_every_axis(trained):
     folder, places = trained
     exported, model = str(folder / "model.ts"), places["model_file"]

@@ -17,7 +17,7 @@ __all__ = ["VOXEL_SPACING", "require_spacing", "spacing_of", "stated_spacing", "
 
 logger = logging.getLogger(__name__)
 
-#: in the meta data of a volume: its spacing (x, y, z), µm, or None where nobody states it
+#: in the meta data of a volume: its spacing (x, y, z), µm, or NaN where nobody states it
 VOXEL_SPACING = "voxel_spacing"
 #: how far relative spacings may be apart and still count as one
 _ALIKE = 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ __all__ = ["VoxelSpacingd"]
 
 
 class VoxelSpacingd(MapTransform):
-    """Note the spacing of volumes (x, y, z), µm, in their meta data; None where nobody states it.
+    """Note the spacing of volumes (x, y, z), µm, in their meta data; NaN where nobody states it.
 
     A volume whose voxels have another shape or size than those of the training is mentioned in the log.
 
@@ -40,5 +41,5 @@ class VoxelSpacingd(MapTransform):
             path = str(image.meta.get("filename_or_obj", ""))
             found = self.spacing or stated_spacing(path)
             warn_of_other_spacing(path, found, self.trained)
-            image.meta[VOXEL_SPACING] = found
+            image.meta[VOXEL_SPACING] = tuple(found or (math.nan,) * 3)  # a batch holds no None
         return dict(data)

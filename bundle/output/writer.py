@@ -144,7 +144,8 @@ class SegmentationWriter(Transform):
             "class_of": class_of,
             "volume": VOXEL_SPACING in meta,
         }
-        details |= {"spacing": meta.get(VOXEL_SPACING)}
+        spacing = np.asarray(meta.get(VOXEL_SPACING, np.nan), float).ravel()
+        details |= {"spacing": spacing.tolist() if np.isfinite(spacing).all() else None}
         if class_of is not None or VOXEL_SPACING in meta:
             table = base.with_name(f"{base.name}_cells.csv")
             written["cell_table"] = str(write_csv(table, *cell_table(cells[0], **details), digits=6))

@@ -7,6 +7,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from bundle.cells.auto import AUTO
 from bundle.model.renamed import translated
 from bundle.studies.trial import Trial, recorded_trials
 from bundle.tracking.config import flat_config
@@ -82,7 +83,9 @@ def _differing(earlier: Mapping[str, Any], now: Mapping[str, str]) -> dict[str, 
         names = {**earlier, **now}
     else:  # of version 0.1: references and modules of its configs are others today
         earlier = _of_version_0_1(earlier)
-        names = {name: value for name, value in now.items() if name in earlier and not value.startswith(("@", "$"))}
+        # how cells are read was no choice then: the network is the same, and its card says it
+        told = {name: value for name, value in now.items() if value != AUTO and not value.startswith(("@", "$"))}
+        names = {name: value for name, value in told.items() if name in earlier}
         if now.get("channels") == "null":  # of an evaluation: those of the training, which is compared as well
             names.pop("channels", None)
     both = {name: (earlier.get(name, "absent"), now.get(name, "absent")) for name in names}

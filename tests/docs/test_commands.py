@@ -37,7 +37,7 @@ ELSEWHERE = {
     **dict.fromkeys(("sheet.png", "contrasts.csv", "rule.md"), "a study"),
     "output/annotation_loop": "hours of annotation in simulation, with all that stands in it:",
     **dict.fromkeys(("results.csv", "summary.md", "curve.png", "rounds"), "the same"),
-    **dict.fromkeys(("transforms.py", "bundle.py", "01_RES/maskTTT.tif"), "an example"),
+    **dict.fromkeys(("image/a.tif", "label/a.tif", "transforms.py", "bundle.py", "01_RES/maskTTT.tif"), "an example"),
 }
 FOUND = [snippet for page, text in PAGES.items() for snippet in blocks(page, text)]
 MENTIONED = [snippet for page, text in PAGES.items() for snippet in mentioned(page, text)]

@@ -304,8 +304,9 @@ def test_killed_in_any_write_it_goes_on_to_the_same_bytes(folder, tmp_path):
     assert in_a_process(folder, tmp_path / "count", None, 0) == 0
     accesses = len(read_record(tmp_path / "record"))
     assert accesses > 150
-    for nth in range(5, accesses, accesses // 9):
+    # their number varies by a few, for zarr writes in threads
+    for nth in range(5, accesses * 9 // 10, accesses // 9):
         out = tmp_path / str(nth)
-        assert in_a_process(folder, out, "kill", nth) == -signal.SIGKILL
+        assert in_a_process(folder, out, "kill", nth) == -signal.SIGKILL, (nth, accesses)
         segment(folder, out)
         assert content(out) == content(folder / "whole"), nth
