@@ -102,7 +102,7 @@ def test_parallel_requests_while_a_training_runs(server, gray, tmp_path):
                 call.result()
 
     wave(0)
-    assert server.post("/train/cells", {"max_epochs": 2}).json()["status"] == "SUBMITTED"
+    assert server.post("/train/cells", {"max_epochs": 2}).json()["status"] in ("SUBMITTED", "RUNNING")
     assert server.post("/scoring/epistemic", {"passes": 2}).status_code == 200
     waves, statuses = 0, {"SUBMITTED"}
     while statuses & {"SUBMITTED", "RUNNING"}:
