@@ -245,7 +245,10 @@ def test_pixels_that_nobody_annotated_count_for_nothing(server, started_with, tr
 
 def test_every_training_is_a_run_of_one_experiment(server):
     # in the background, as viewers ask for it
-    assert server.post("/train/cells", {"max_epochs": 1, "tracking": "mlflow"}).json()["status"] in ("SUBMITTED", "RUNNING")
+    assert server.post("/train/cells", {"max_epochs": 1, "tracking": "mlflow"}).json()["status"] in (
+        "SUBMITTED",
+        "RUNNING",
+    )
     server.wait_for(lambda: server.get("/train/").json()["status"] not in ("SUBMITTED", "RUNNING"))
     assert server.get("/train/").json()["status"] == "DONE"
     client = mlflow.MlflowClient(f"sqlite:///{server.bundle / 'runs' / 'mlflow.db'}")
