@@ -10,6 +10,7 @@ from monai.engines import Workflow
 from torch import nn
 
 from bundle.model import checkpoints
+from bundle.model.card import read_card, write_card
 from bundle.training.choose_cells import ChooseCells
 
 __all__ = ["ChooseAtEnd"]
@@ -17,6 +18,8 @@ __all__ = ["ChooseAtEnd"]
 
 class ChooseAtEnd:
     """Ignite handler for the trainer: when training completes, chooses how the cells of ``best.pt`` are read.
+
+    The choice goes into the card.
 
     Attach it before what publishes and describes the network. A resumed run that was complete chooses the same again.
 
@@ -46,6 +49,8 @@ class ChooseAtEnd:
         try:
             checkpoints.load_weights(network, checkpoints.network_weights(checkpoints.read(self.best)), self.best)
             self.evaluator.run()
+            # before the network is published: nobody must get it with the cells of its beginning
+            write_card(self.best.with_name("card.json"), {**read_card(self.best), **self.choice.in_card()})
         finally:
             network.load_state_dict(newest)
             network.train(training)

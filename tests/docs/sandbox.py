@@ -170,7 +170,7 @@ def make_data(folder: Path) -> None:
     stack = np.stack([membranes(seed) for seed in range(14)])
     noise = np.random.RandomState(0).normal(0, 20, stack.shape)
     save(folder / "data/isbi2012/train-labels.tif", 255 * stack.astype(np.uint8))
-    for name in ("train-volume", "test-volume"):
+    for name in ("train-volume", "test-volume", "raw-30"):
         save(folder / f"data/isbi2012/{name}.tif", (60 + 100 * stack + noise).clip(0, 255).astype(np.uint8))
     classes = np.array([0, 32, 159, 191, 223, 255], np.uint8)[np.random.RandomState(1).randint(6, size=(20, 12, 12))]
     save(folder / "data/vnc/raw.tif", (255 - classes).repeat(8, 1).repeat(8, 2))

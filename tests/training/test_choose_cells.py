@@ -3,15 +3,17 @@
 import csv
 import json
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 
 from bundle.cells import AutoCellOptions, CellOptions
-from bundle.model import TrainedNetwork
-from bundle.training import ChooseCells, choose_cells
+from bundle.model import TrainedNetwork, checkpoints
+from bundle.model.card import write_card
+from bundle.training import ChooseAtEnd, ChooseCells, choose_cells
 from bundle.training.cell_search import search_options
 from bundle.training.choose_cells import images_to_choose_on
 from tests.training.test_cell_search import PAIRS, discs
@@ -87,6 +89,22 @@ def test_nothing_annotated(tmp_path, caplog):
         assert choose(tmp_path, [empty], validating=1).in_card() == {}
     assert "no image has an annotated cell" in caplog.text
     assert not list(tmp_path.iterdir())
+
+
+def test_the_card_has_the_choice_before_anything_is_published(tmp_path):
+    network = torch.nn.Conv2d(1, 2, 1)
+    checkpoints.write(tmp_path / "best.pt", network.state_dict())
+    write_card(tmp_path / "card.json", {"cells": AUTO.told})
+    choice = ChooseCells(tmp_path, AUTO, validating=1)
+    evaluator = SimpleNamespace(run=lambda: choice.chosen.update({None: CellOptions(threshold=0.7)}))
+    trainer = Engine(lambda *_: None)
+    ChooseAtEnd(tmp_path, network, evaluator, choice).attach(trainer)
+    published = []
+    trainer.add_event_handler(
+        Events.COMPLETED, lambda: published.append(TrainedNetwork(tmp_path / "best.pt").cell_options().threshold)
+    )
+    trainer.run([0])
+    assert published == [0.7]
 
 
 def test_nothing_is_chosen_on_held_out_images(tmp_path):
