@@ -132,7 +132,7 @@ def adapted(
     parser["pretrained"] = "@model_file"  # what it has seen stays in the record
     parser["publish"] = "always"  # MONAI Label looks for what it has trained in that file alone
     parser["experiment_name"] = experiment_name
-    parser["cells"]["start"] = model.cell_options().told
+    parser["cells"].update(model.cell_options().told)  # a choice could change between two inferences
     parser["cells_of"] = model.cells_of
     parser["classes#root"] = None
     if not model.classes.binary:

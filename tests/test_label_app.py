@@ -112,8 +112,7 @@ def entries(folder):
 def test_what_the_network_was_trained_with_goes_on(tmp_path, model):
     write_card(model.with_suffix(".json"), {"config": {"cells": {"threshold": 0.8, "min_size": 300}}}, of=model)
     folder = prepare(tmp_path / "app", model=model)
-    cells = entries(folder)["cells"]  # chosen anew when there is enough to choose on
-    assert (cells["threshold"], cells["start"]["threshold"], cells["start"]["min_size"]) == ("auto", 0.8, 300)
+    assert (entries(folder)["cells"]["threshold"], entries(folder)["cells"]["min_size"]) == (0.8, 300)
     assert entries(folder)["image"].endswith("or_luminance()")
     assert entries(folder)["publish"] == "always"  # MONAI Label looks nowhere else for what it has trained
     assert TrainedNetwork(folder / "models" / "model.pt").card["config"]["cells"]["min_size"] == 300
@@ -126,7 +125,7 @@ def test_what_describes_another_network_does_not_come_along(tmp_path, model):
         prepare(tmp_path / "app", model=model)
     folder = prepare(tmp_path / "app", model=model, trust_weights=True)
     assert not (folder / "models" / "model.json").exists()
-    assert entries(folder)["cells"]["start"]["threshold"] == 0.5
+    assert entries(folder)["cells"]["threshold"] == 0.5
     assert entries(folder)["base_channels"] == 4
 
 

@@ -296,6 +296,6 @@ def test_the_folder_of_a_label_app_is_renewed_with_its_model(python_m: Any, tmp_
     assert (folder / "models/model.pt").read_bytes() == model
     config = json.loads((folder / "configs/train.json").read_text())
     assert (config["base_channels"], config["depth"]) == (4, 2)  # as its card says
-    assert (config["cells"]["start"]["threshold"], config["cells"]["start"]["min_size"]) == (0.45, 12)
+    assert (config["cells"]["threshold"], config["cells"]["min_size"]) == (0.45, 12)
     segment(folder / "models/model.pt", LEGACY / "new", tmp_path / "out", tile_size=60)
     require_as_before(tmp_path / "out", "unet")
