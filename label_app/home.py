@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from monailabel.utils.async_tasks.task import AsyncTask
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from bundle.data.formats import natural_key
+from bundle.output.templates import html_templates
 
 __all__ = ["SHOWN", "put_first", "render"]
 
@@ -46,13 +46,7 @@ def render(app: Any, address: str) -> str:
     images = [_image(store, name) for name in sorted(store.list_images(), key=natural_key)]
     images.sort(key=lambda image: bool(image["label"]))
     waiting = [image["name"] for image in images if not image["label"]]
-    environment = Environment(
-        loader=PackageLoader("label_app", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = html_templates("label_app")
     return environment.get_template("home.html").render(
         address=address,
         images=images[:SHOWN],

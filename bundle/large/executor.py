@@ -50,8 +50,8 @@ def run_blocks(
         except OSError as error:
             short = shortage(error)
             raise RuntimeError(
-                f"stopped at block {number} of {count} of the {stage}: {short or error}. What is done is kept: when "
-                "there is room, or the store is back, the same command goes on"
+                f"stopped at block {number} of {count} of the {stage}: {short or error}. The finished blocks are kept. "
+                "Make room, or connect the drive again, and repeat the command"
             ) from error
         if reason is not None:
             logger.error("block %d of the %s is left out: %s", number, stage, reason)

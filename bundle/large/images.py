@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +26,7 @@ from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.precision import resolve_precision
 from bundle.inference.probability import require_stored_type
 from bundle.large.executor import run_blocks
+from bundle.large.forecast import require_disk, sizes_text, tell_plan
 from bundle.large.gray import GrayValues, StandardizedImage, measure
 from bundle.large.job import Job, machine
 from bundle.large.label_image import label_image
@@ -174,12 +173,14 @@ class LargeImages:
         plan = self._plan(image, axes, None if note is None else note["fingerprint"])
         layout = self._layout(image, plan, slices)
         if self.plan_only:
-            self._tell(image, plan, slices, layout)
+            run = self.inferer.runner(self.predictor, self.device)
+            tell_plan(image, plan, slices, layout, run, self._one_tile(plan))
+            require_disk(path, layout, self.output_dir)
             return
         fingerprint = self._fingerprint(image, plan)
         with job.alone():
             if note is None:
-                self._require_disk(path, layout)
+                require_disk(path, layout, self.output_dir)
             store = job.open(fingerprint, layout)
             if not store.note["probability"]:
                 self._probability(job, store, image, plan, slices)
@@ -242,6 +243,9 @@ class LargeImages:
         plan = (self.inferer.geometry or geometry_of(self.predictor)).plan(size, tile)
         return BlockPlan(plan, self.block_size or (_numbers(begun["block_size"]) if begun else None))
 
+    def _one_tile(self, plan: BlockPlan) -> torch.Tensor:
+        return torch.zeros((1, self.channels.count or 1, *plan.plan.tile_size), device=self.device)
+
     def _layout(self, image: LazyImage, plan: BlockPlan, slices: int | None) -> Layout:
         chunks = plan.chunk_sizes if slices is None else (*plan.chunk_sizes, 1)
         return Layout(image.size, image.slice_axis, image.spacing, chunks, self.dtype, self.version)
@@ -252,8 +256,8 @@ class LargeImages:
             **{f"image {key}": str(value) for key, value in image.pixels.identity().items()},
             "network": atomic.sha256(self.trained.path),
             "channels": str(self.channels.select),
-            "tile_size": _text(plan.plan.tile_size),
-            "block_size": _text(plan.sizes),
+            "tile_size": sizes_text(plan.plan.tile_size),
+            "block_size": sizes_text(plan.sizes),
             "probability_dtype": self.dtype,
             "ome_zarr": self.version,
             "missing": self.missing,
@@ -262,42 +266,6 @@ class LargeImages:
             **machine(self.device),
         }
 
-    def _require_disk(self, path: str, layout: Layout) -> None:
-        free = shutil.disk_usage(self.output_dir).free
-        if layout.bytes > free:
-            smaller = (
-                "" if self.dtype == "uint8" else ", or store the probability in fewer bits: --probability_dtype uint8"
-            )
-            raise ImageError(
-                path,
-                f"its result takes up to {layout.bytes / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free in "
-                f"{self.output_dir}: choose another output_dir{smaller}",
-            )
-
-    def _tell(self, image: LazyImage, plan: BlockPlan, slices: int | None, layout: Layout) -> None:
-        """Print what a job would be."""
-        tiles = len(plan.plan) * (slices or 1)
-        tile = torch.zeros((1, self.channels.count or 1, *plan.plan.tile_size), device=self.device)
-        run = self.inferer.runner(self.predictor, self.device)
-        run(tile)  # the first one prepares
-        start = time.perf_counter()
-        run(tile).cpu()
-        seconds = (time.perf_counter() - start) * tiles
-        print(
-            f"{image.path}: {' x '.join(map(str, image.size))} px in {len(plan) * (slices or 1)} blocks of "
-            f"{_text(plan.sizes)} px, {tiles} tiles of {_text(plan.plan.tile_size)} px; up to "
-            f"{layout.bytes / 2**30:.3g} GiB on the disk; about {_duration(seconds)} for the network"
-        )
-        self._require_disk(image.path, layout)
-
-
-def _text(sizes: Sequence[int]) -> str:
-    return " x ".join(map(str, sizes))
-
 
 def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(" x ")]
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds > 7200 else f"{seconds / 60:.1f} minutes"

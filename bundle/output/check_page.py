@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from bundle import atomic
@@ -20,6 +19,7 @@ from bundle.data.doctor.facts import common_um
 from bundle.data.doctor.unlike import oddness
 from bundle.data.item import Item
 from bundle.output.overlay import overlay, shown_channels
+from bundle.output.templates import html_templates
 
 __all__ = ["CheckPage", "write_page"]
 
@@ -83,13 +83,7 @@ def write_page(page: CheckPage, path: Path, read: Callable[[Item], Mapping[str, 
     Raises:
         OSError: when it cannot be written.
     """
-    environment = Environment(
-        loader=PackageLoader("bundle.output", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = html_templates("bundle.output")
     shown = _worst_first(page)[:_MOST]
     pictures = [_picture(sheet, page.findings, read) for sheet in shown]
     html = environment.get_template("check_page.html").render(

@@ -19,9 +19,8 @@ __all__ = ["ChooseAtEnd"]
 class ChooseAtEnd:
     """Ignite handler for the trainer: when training completes, chooses how the cells of ``best.pt`` are read.
 
-    The choice goes into the card.
-
-    Attach it before what publishes and describes the network. A resumed run that was complete chooses the same again.
+    The choice goes into the card. Attach it before what publishes and describes the network. A resumed run that was
+    complete chooses the same again.
 
     Args:
         run_dir: folder of the run, with ``best.pt``.

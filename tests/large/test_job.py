@@ -21,6 +21,7 @@ from ome_zarr_models.v05.image import Image as Image05
 from ome_zarr_models.v05.image_label import ImageLabel as ImageLabel05
 from ome_zarr_models.v05.labels import Labels as Labels05
 
+from bundle.large import forecast
 from bundle.large import images as large_images
 from bundle.large import probability as probability_module
 from tests.crash.io_faults import arm, read_record
@@ -235,7 +236,7 @@ def test_a_store_that_goes_away_stops_the_job(folder, tmp_path, monkeypatch):
 
 
 def test_too_little_room_is_said_before(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(large_images.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    monkeypatch.setattr(forecast.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     for plan in (False, True):
         with pytest.raises(RuntimeError, match=r"takes up to 0.0 GiB, 0.0 GiB are free .* --probability_dtype uint8"):
             segment(folder, tmp_path, plan=plan)

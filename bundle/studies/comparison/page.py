@@ -8,11 +8,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bundle import atomic
 from bundle.metrics.selection import lower_is_better
+from bundle.output.templates import html_templates
 from bundle.studies.comparison.learning_curves import style
 from bundle.studies.comparison.mlflow_runs import Run
 from bundle.studies.comparison.run_settings import COMMIT, FINGERPRINT
@@ -68,13 +68,7 @@ class Page:
 
 def render(page: Page) -> str:
     """The page as HTML; names, values and notes are escaped."""
-    environment = Environment(
-        loader=PackageLoader("bundle.studies.comparison", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = html_templates("bundle.studies.comparison")
     environment.filters |= {
         "value": _value,
         "short": _short,

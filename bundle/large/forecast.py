@@ -1,0 +1,69 @@
+"""What a job would be: its blocks, its time, and whether the disk holds its result."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from bundle.data.errors import ImageError
+from bundle.data.stores import LazyImage
+from bundle.geometry import BlockPlan
+from bundle.large.result_store import Layout
+
+__all__ = ["require_disk", "sizes_text", "tell_plan"]
+
+
+def sizes_text(sizes: Sequence[int]) -> str:
+    """
+    >>> sizes_text((388, 384))
+    '388 x 384'
+    """
+    return " x ".join(map(str, sizes))
+
+
+def require_disk(path: str, layout: Layout, output_dir: Path) -> None:
+    """Check that a result has room.
+
+    Raises:
+        ImageError: with what it takes and what is free.
+    """
+    free = shutil.disk_usage(output_dir).free
+    if layout.bytes > free:
+        fewer = ", or store the probability in fewer bits: --probability_dtype uint8"
+        raise ImageError(
+            path,
+            f"its result takes up to {layout.bytes / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free in {output_dir}: "
+            f"choose another output_dir{'' if layout.dtype == 'uint8' else fewer}",
+        )
+
+
+def tell_plan(
+    image: LazyImage,
+    plan: BlockPlan,
+    slices: int | None,
+    layout: Layout,
+    run: Callable[[torch.Tensor], torch.Tensor],
+    tile: torch.Tensor,
+) -> None:
+    """Print blocks, disk and time.
+
+    Args:
+        image, plan, slices, layout: of the job.
+        run: the network; it is timed.
+        tile: one, of any content.
+    """
+    tiles = len(plan.plan) * (slices or 1)
+    run(tile)  # the first one prepares
+    start = time.perf_counter()
+    run(tile).cpu()
+    seconds = (time.perf_counter() - start) * tiles
+    duration = f"{seconds / 3600:.1f} hours" if seconds > 7200 else f"{seconds / 60:.1f} minutes"
+    print(
+        f"{image.path}: {sizes_text(image.size)} px in {len(plan) * (slices or 1)} blocks of {sizes_text(plan.sizes)} "
+        f"px, {tiles} tiles of {sizes_text(plan.plan.tile_size)} px; up to {layout.bytes / 2**30:.3g} GiB on the disk; "
+        f"about {duration} for the network"
+    )
