@@ -81,13 +81,16 @@ class RandElasticGrid(RandWarp):
         on_fold: str = "redraw",
         max_redraws: int = 20,
         spacing: Sequence[float] | None = None,
+        scale_range: Sequence[float] | float = 0.0,
     ) -> None:
         if not sigma >= 0:
             raise ValueError(f"sigma must be at least 0 px (0 switches the deformation off), got {sigma}")
         if interpolation not in INTERPOLATIONS:
             raise ValueError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got {interpolation!r}")
         per_axis(grid_size, len(grid_size) if isinstance(grid_size, Sequence) else 1, "grid_size", 2)
-        super().__init__(prob, spatial_size, rotate_range, 0.0, 0.0, shift, flip, mode, on_fold, max_redraws, spacing)
+        super().__init__(
+            prob, spatial_size, rotate_range, scale_range, 0.0, shift, flip, mode, on_fold, max_redraws, spacing
+        )
         self.sigma = sigma
         self.grid_size = grid_size
         self.interpolation = interpolation
@@ -139,6 +142,7 @@ class RandElasticGridd(RandWarpd):
         max_redraws: int = 20,
         allow_missing_keys: bool = False,
         spacing: Sequence[float] | None = None,
+        scale_range: Sequence[float] | float = 0.0,
     ) -> None:
         warp = RandElasticGrid(
             prob,
@@ -152,5 +156,6 @@ class RandElasticGridd(RandWarpd):
             on_fold=on_fold,
             max_redraws=max_redraws,
             spacing=spacing,
+            scale_range=scale_range,
         )
         super().__init__(keys, warp, mode, allow_missing_keys)

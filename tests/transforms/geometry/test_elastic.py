@@ -152,8 +152,8 @@ def test_flips_mirror_the_named_axes_exactly_and_half_of_the_time(form, position
 def test_scale_magnifies_and_shear_shears():
     image = np.zeros((1, 61, 61), np.float32)
     image[0, 25:36, 25:36] = 1
-    larger = RandElasticField(alpha=0, scale_range=(1, 1))(image)
-    assert larger.sum() == pytest.approx(4 * image.sum(), rel=0.03)
+    for form in (RandElasticField(alpha=0, scale_range=(1, 1)), RandElasticGrid(sigma=0, scale_range=(1, 1))):
+        assert form(image).sum() == pytest.approx(4 * image.sum(), rel=0.03)
     sheared = RandElasticField(alpha=0, shear_range=(0.5, 0.5))(image)[0]
     y, x = (grid - 30 for grid in np.mgrid[:61, :61])
     assert np.sum(x * y * sheared) / np.sum(x * x * sheared) == pytest.approx(-0.5, rel=0.05)
