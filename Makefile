@@ -39,7 +39,7 @@ quickstart: install
 	$(BUNDLE) training --config_file configs/train.json --run_name $(QUICK) --publish never
 	$(BUNDLE) --config_file configs/inference.json --checkpoint runs/$(QUICK)/best.pt
 	@echo
-	@$(BIN)/python -m bundle.metrics.ctc --truth data/synthetic/test/label --result output
+	@$(BIN)/python -m bundle.metrics --truth data/synthetic/test/label --result output
 	@echo "Look at output/ (cells outlined on images the network has never seen) and runs/*/pictures;"
 	@echo "make mlflow opens the page with curves, parameters and pictures of every run."
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from bundle.cells import probability_to_instances
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.metrics.ctc import main
+from bundle.metrics.__main__ import main
 from bundle.model import TrainedNetwork, checkpoints
 from bundle.networks import UNet
 from tests.data.ctc_set import boxes, save

@@ -1,29 +1,16 @@
-"""SEG, the segmentation measure of the Cell Tracking Challenge.
-
-``python -m bundle.metrics.ctc --truth mydata/label --result output`` measures what inference left in ``output``;
-with the challenge's own folders, ``--truth DATA/01_GT/SEG --result DATA/01_RES``, it goes by the challenge's names.
-"""
+"""SEG, the segmentation measure of the Cell Tracking Challenge."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
-from pathlib import Path
 
 import numpy as np
-import tifffile
 from numpy.typing import ArrayLike, NDArray
 
-from bundle.data.ctc_names import RESULT, SEGMENTATION, frames_in
-from bundle.data.formats import TIFF, extension, natural_key, one_line, stem
 from bundle.metrics.contingency import contingency
-from transforms.labels.instances import LabelToInstances
 
-__all__ = ["jaccard_indices", "seg"]
-
-_FRAME = "frame "
+__all__ = ["jaccard_indices", "mean_of_objects", "seg"]
 
 
 def jaccard_indices(truth: ArrayLike, result: ArrayLike) -> NDArray[np.float64]:
@@ -74,89 +61,16 @@ def seg(truth_frames: Iterable[ArrayLike], result_frames: Iterable[ArrayLike]) -
             pooled.append(jaccard_indices(truth, result))
         except ValueError as error:
             raise ValueError(f"frame at position {position}: {error}") from error
-    return _mean(pooled)
+    return mean_of_objects(pooled)
 
 
-def _mean(pooled: Sequence[NDArray[np.float64]]) -> float:
+def mean_of_objects(pooled: Sequence[NDArray[np.float64]]) -> float:
+    """Mean over the objects of all frames.
+
+    Raises:
+        ValueError: without any object.
+    """
     values = np.concatenate(pooled) if pooled else np.empty(0)
     if values.size == 0:
         raise ValueError("truth_frames hold no object: SEG is a mean over the reference objects")
     return float(values.mean())
-
-
-def _pairs(truth: Path, result: Path, names: Sequence[str] | None) -> dict[str, tuple[Path, Path]]:
-    """The files of both folders by name, or by frame where the truth has the challenge's names.
-
-    Raises:
-        ValueError: for files that are missing, or two of one frame.
-    """
-    references = frames_in(truth, SEGMENTATION)
-    if references:
-        masks = frames_in(result, RESULT)
-        wanted = [_frame(name, references) for name in names] if names else list(references)
-        missing = [f"{result / RESULT}{_digits(references[n])}.tif" for n in wanted if n not in masks]
-        files = {f"{_FRAME}{n}": (references[n], masks[n]) for n in wanted if n in masks}
-    else:
-        files_there = sorted(truth.iterdir(), key=natural_key) if truth.is_dir() else []
-        there = {stem(path): path for path in files_there if extension(path) in TIFF}
-        stems = names or list(there)
-        files = {name: (there.get(name, truth / f"{name}.tif"), result / f"{name}_cells.tif") for name in stems}
-        missing = [str(path) for pair in files.values() for path in pair if not path.is_file()]
-    if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise ValueError(f"missing {', '.join(missing[:5])}{more}")
-    if not files:
-        raise ValueError(f"no .tif in {truth}")
-    return files
-
-
-def _frame(name: str, references: dict[int, Path]) -> int:
-    if not name.isdecimal() or int(name) not in references:
-        raise ValueError(f"names must be frames with truth, {', '.join(map(_digits, references.values()))}; got {name}")
-    return int(name)
-
-
-def _digits(reference: Path) -> str:
-    return reference.stem[len(SEGMENTATION) :]
-
-
-def _read(path: Path) -> np.ndarray:
-    try:
-        return tifffile.imread(path)
-    except Exception as error:  # tifffile has many; whatever it is, this file cannot be used
-        raise ValueError(f"{path} cannot be read ({one_line(error)})") from error
-
-
-def _instances(truth: np.ndarray, name: str) -> np.ndarray:
-    """Numbered cells; a mask of one number is split into its components, as in training."""
-    numbered = name.startswith(_FRAME) or not truth.any()
-    return truth if numbered else np.asarray(LabelToInstances()(truth[None]))[0]
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print SEG of the label maps in one folder, and of what was found in another."""
-    parser = argparse.ArgumentParser(prog="python -m bundle.metrics.ctc", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--truth", type=Path, required=True, help="folder of <name>.tif, or of man_segTTT.tif")
-    parser.add_argument(
-        "--result", type=Path, required=True, help="folder of <name>_cells.tif, as inference writes, or of maskTTT.tif"
-    )
-    parser.add_argument("--names", nargs="+", help="only these images, or frames; default: all of --truth")
-    options = parser.parse_args(arguments)
-    pooled, found = [], 0
-    try:
-        for name, (truth, result) in _pairs(options.truth, options.result, options.names).items():
-            cells = _read(result)
-            try:
-                reference = _instances(_read(truth), name)
-                pooled.append(jaccard_indices(reference, cells))
-            except ValueError as error:
-                raise ValueError(f"{name}, {truth} and {result}: {error}") from error
-            found += int(np.count_nonzero(np.unique(cells)))
-        value = _mean(pooled)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    print(f"SEG {value:.4f} over {sum(map(len, pooled))} cells in {len(pooled)} images; {found} cells found")
-
-
-if __name__ == "__main__":
-    main()

@@ -95,7 +95,7 @@ def test_what_a_sentence_mentions_exists(page, sandbox, monkeypatch):
         ("docs/README.md", "results --tta d4", "results --averaging d4", "option --averaging is called --tta now"),
         (
             "docs/evaluate.md",
-            "bundle.metrics.ctc --truth",
+            "bundle.metrics --truth",
             "bundle.metrics.ct --truth",
             "No module named bundle.metrics.ct",
         ),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bundle.metrics.ctc import jaccard_indices, main, seg
+from bundle.metrics.ctc import jaccard_indices, seg
 
 maps = hnp.arrays(np.uint8, (5, 6), elements=st.integers(0, 4))
 
@@ -163,92 +163,3 @@ def test_values_that_are_no_labels(wrong, message):
 def test_less_than_minus_one_is_not_even_truth():
     with pytest.raises(ValueError, match="truth must hold whole numbers of at least -1, got -2"):
         jaccard_indices([[1, -2]], [[1, 0]])
-
-
-def write(path, array, dtype=np.uint16):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tifffile.imwrite(path, np.array(array, dtype), photometric="minisblack")
-
-
-def run(tmp_path, *more):
-    main(["--truth", str(tmp_path / "truth"), "--result", str(tmp_path / "out"), *more])
-
-
-def test_the_command(tmp_path, capsys):
-    write(tmp_path / "truth/a.tif", [[1, 1, 0, 2]])
-    write(tmp_path / "out/a_cells.tif", [[7, 0, 0, 8]])
-    run(tmp_path)
-    assert capsys.readouterr().out == "SEG 0.5000 over 2 cells in 1 images; 2 cells found\n"
-    with pytest.raises(SystemExit, match=r"missing .*b\.tif"):
-        run(tmp_path, "--names", "b")
-
-
-@pytest.fixture
-def challenge(tmp_path):
-    """Frames 0 and 2 with truth, masks of 0 to 2, one of them with four digits."""
-    for frame, cells in ((0, [[1, 1, 0, 2]]), (2, [[5, 5, 0, 0]])):
-        write(tmp_path / f"truth/man_seg{frame:03d}.tif", cells)
-    for name, cells in (("mask000", [[7, 0, 0, 8]]), ("mask001", [[1, 1, 1, 1]]), ("mask0002", [[3, 3, 3, 0]])):
-        write(tmp_path / f"out/{name}.tif", cells)
-    return tmp_path
-
-
-def test_the_command_knows_the_names_of_the_challenge(challenge, capsys):
-    run(challenge)
-    assert capsys.readouterr().out == "SEG 0.5556 over 3 cells in 2 images; 3 cells found\n"
-    run(challenge, "--names", "002")
-    assert capsys.readouterr().out == "SEG 0.6667 over 1 cells in 1 images; 1 cells found\n"
-    with pytest.raises(SystemExit, match="names must be frames with truth, 000, 002; got 001"):
-        run(challenge, "--names", "001")
-
-
-def test_masks_that_are_missing_or_there_twice(challenge):
-    write(challenge / "out/mask002.tif", [[1]])
-    with pytest.raises(SystemExit, match=r"mask0002\.tif and mask002\.tif are both frame 2"):
-        run(challenge)
-    for name in ("mask002", "mask0002", "mask000"):
-        (challenge / f"out/{name}.tif").unlink()
-    with pytest.raises(SystemExit, match=r"error: missing .*out.mask000\.tif, .*out.mask002\.tif$"):
-        run(challenge)
-    write(challenge / "truth/man_seg_003_001.tif", [[1]])
-    with pytest.raises(SystemExit, match=r"man_seg_003_001\.tif is one slice of a 3D segmentation"):
-        run(challenge)
-
-
-@pytest.mark.parametrize(
-    ("array", "dtype", "message"),
-    [
-        ([[0.5, 0, 0, 0]], np.float32, r"result must hold whole numbers of at least 0, got 0\.5"),
-        ([[np.nan, 0, 0, 0]], np.float32, "result must hold whole numbers of at least 0, got nan"),
-        ([[1, 0, 0]], np.uint16, r"result has shape \(1, 3\), truth \(1, 4\)"),
-    ],
-)
-def test_a_frame_that_cannot_be_measured_is_named(challenge, array, dtype, message):
-    write(challenge / "out/mask0002.tif", array, dtype)
-    with pytest.raises(SystemExit, match=rf"error: frame 2, .*man_seg002\.tif and .*mask0002\.tif: {message}"):
-        run(challenge)
-
-
-def test_a_file_that_is_no_image_is_named(challenge):
-    (challenge / "out/mask000.tif").write_bytes(b"no tiff")
-    with pytest.raises(SystemExit, match=r"mask000\.tif cannot be read"):
-        run(challenge)
-
-
-def test_nothing_to_measure(tmp_path):
-    (tmp_path / "truth").mkdir()
-    with pytest.raises(SystemExit, match=r"no \.tif in .*truth"):
-        run(tmp_path)
-
-
-@pytest.mark.parametrize("suffix", [".tif", ".TIF", ".tiff"])
-def test_the_command_tells_cells_of_a_mask_apart_and_finds_every_tiff(suffix, tmp_path, capsys):
-    cells = np.zeros((20, 30), np.uint8)
-    cells[2:10, 2:10], cells[12:18, 15:28] = 1, 2
-    (tmp_path / "truth").mkdir()
-    (tmp_path / "found").mkdir()
-    tifffile.imwrite(tmp_path / f"truth/a{suffix}", np.where(cells > 0, 255, 0).astype(np.uint8))
-    tifffile.imwrite(tmp_path / "truth/._b.tif", cells)  # of another system, no image
-    tifffile.imwrite(tmp_path / "found/a_cells.tif", cells)
-    main(["--truth", str(tmp_path / "truth"), "--result", str(tmp_path / "found")])
-    assert capsys.readouterr().out == "SEG 1.0000 over 2 cells in 1 images; 2 cells found\n"
