@@ -4,11 +4,12 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help install quickstart test quick lint format docs bench sbom mlflow report figures label label-check label-install test-label test-crash clean
+.PHONY: help install quickstart test test-nightly quick lint format docs bench sbom mlflow report figures label label-check label-install test-label test-crash clean
 
 help:
 	@echo "make quickstart   install, train on synthetic cells (4 minutes on two cores), segment new images"
 	@echo "make test         install and run the tests"
+	@echo "make test-nightly the tests that take longest, beside make test"
 	@echo "make quick        lint, and the tests of what changed: under two minutes"
 	@echo "make lint         style, types, spelling, what may import what, and the pages of the site"
 	@echo "make docs         build the documentation site, site/index.html"
@@ -54,9 +55,13 @@ test: install
 	$(PYTEST) $(ALONE:%=--ignore=%)
 	$(PYTEST) $(ALONE)
 
+# what takes longest: every command of the pages, studies, twenty kills, several processes
+test-nightly: install
+	$(PYTEST) -m "nightly or pages"
+
 # of the branch, committed or not: see tests/quick.py
 quick: lint
-	@paths=$$($(BIN)/python tests/quick.py); test -z "$$paths" || { set -x; $(PYTEST) -m "not slow" $$paths; }
+	@paths=$$($(BIN)/python tests/quick.py); test -z "$$paths" || { set -x; $(PYTEST) -m "not slow and not nightly" $$paths; }
 
 lint: install
 	$(BIN)/ruff check .

@@ -272,6 +272,7 @@ def test_the_curves_show_every_seed_and_the_means():
     assert sorted(axes.collections[1].get_offsets()[:, 1]) == pytest.approx([0.1, 0.3, 0.3, 0.5, 0.6])
 
 
+@pytest.mark.nightly
 def test_the_command_trains_measures_and_goes_on(film_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

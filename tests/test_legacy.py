@@ -259,6 +259,7 @@ def test_a_store_makes_its_report(python_m: Any, tmp_path: Path) -> None:
     assert "data:image/jpeg;base64," in page
 
 
+@pytest.mark.nightly
 def test_a_study_goes_on_without_training_anything_again(python_m: Any, tmp_path: Path) -> None:
     """One evaluation is missing: it is made, with the network that was trained then, and gives the same values."""
     unpack("study.tar.xz", tmp_path)

@@ -305,7 +305,7 @@ def nnunet_python() -> str | None:
     return python if done.returncode == 0 else None
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_nnunet_runs(stack, tmp_path):
     python = nnunet_python()
     if python is None:

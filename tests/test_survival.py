@@ -44,6 +44,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> Bench:
     return made
 
 
+@pytest.mark.nightly
 def test_killed_at_20_random_moments(bench: Bench) -> None:
     began = time.monotonic()
     assert bench.run("timed") == 0

@@ -20,6 +20,7 @@ from tests.docs.sandbox import CommandFailed, Sandbox
 from tests.warm import warm
 
 PAGES = pages()
+pytestmark = pytest.mark.pages
 #: a file or a folder
 FILE = re.compile(r"[\w.*/-]+\.(json|py|md|toml|txt|pt|csv|tif|png|html|db)|[\w.*-][\w.*/-]*/[\w.*/-]*")
 #: made by what is not run here
@@ -57,7 +58,12 @@ def run_or_check(snippet: Snippet, sandbox: Sandbox) -> str:
     return "checked" if snippet.language == "bash" and checks.check(snippet.text, sandbox) else "marked"
 
 
-@pytest.mark.parametrize("snippet", FOUND, ids=str)
+def _of_page(snippet: Snippet) -> object:
+    first = snippet.page in ("README.md", "docs/get_started.md", "docs/your_images.md")
+    return pytest.param(snippet, marks=() if first else pytest.mark.nightly)
+
+
+@pytest.mark.parametrize("snippet", map(_of_page, FOUND), ids=str)
 def test_it_does_what_it_says(snippet, sandbox, monkeypatch):
     monkeypatch.chdir(sandbox.folder)
     before = sandbox.seconds

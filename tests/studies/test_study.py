@@ -12,7 +12,7 @@ from bundle.studies.__main__ import main
 from bundle.studies.summary import read_values
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_study_from_end_to_end(study_file, cells, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     runs = tmp_path / "runs"

@@ -22,7 +22,8 @@ def longest(seconds, pace, steps, val_interval):
     fits = [
         n
         for n in range(1, 400)
-        if pace.measuring + n * steps * pace.step + max(1, n // val_interval) * pace.validation <= seconds
+        # in the order of the code: a sum that is equal to the time but for rounding fits in both or in neither
+        if n * (steps * pace.step) + max(1, n // val_interval) * pace.validation <= seconds - pace.measuring
     ]
     return max(fits, default=0)
 
