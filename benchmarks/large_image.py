@@ -22,7 +22,7 @@ from scipy import ndimage
 from bundle.model import checkpoints
 from bundle.networks import UNet
 
-__all__ = ["main"]
+__all__ = ["main", "small_network"]
 
 _RUN = """
 import sys, time
@@ -38,7 +38,7 @@ print(next(int(line.split()[1]) * 1024 for line in status if line.startswith("Vm
 """
 
 
-def _network() -> UNet:
+def small_network() -> UNet:
     """Width 4 and depth 4; bright pixels are cells: what comes out needs no training."""
     network = UNet(2, 1, 2, base_channels=4)
     for parameter in network.parameters():
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         block = np.clip(127 + 60 * block / block.std(), 0, 255).astype(np.uint8)
         repeats = -(-options.side // len(block))
         tifffile.imwrite(images / "blobs.tif", np.tile(block, (repeats, repeats))[: options.side, : options.side])
-        checkpoints.write(model, _network().state_dict())
+        checkpoints.write(model, small_network().state_dict())
         began = time.time()
         command = [sys.executable, "-c", _RUN, *map(str, (images, out, model, options.max_memory))]
         done = subprocess.run(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True, check=True)

@@ -68,6 +68,8 @@ def cells_of_each_class(probability: np.ndarray, options: Sequence[CellOptions])
 def likeliest_classes(cells: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """The class of the highest mean probability in each cell, the background's apart.
 
+    Sums are of whole multiples of 2^-24, so that no order of adding matters: cells found block by block get the same.
+
     Args:
         cells: HW[D] whole numbers, 0 background, 1..N cells.
         probability: KHW[D], channel 0 the background.
@@ -76,7 +78,8 @@ def likeliest_classes(cells: np.ndarray, probability: np.ndarray) -> np.ndarray:
         int64 (N + 1,), 0 at 0.
     """
     numbers = np.arange(1, int(cells.max(initial=0)) + 1)
-    sums = np.array([ndi.sum_labels(channel, cells, numbers) for channel in probability[1:]]).reshape(-1, len(numbers))
+    parts = (np.rint(channel * np.float64(2**24)) for channel in probability[1:])
+    sums = np.array([ndi.sum_labels(channel, cells, numbers) for channel in parts]).reshape(-1, len(numbers))
     return np.concatenate([[0], 1 + sums.argmax(axis=0)]).astype(np.int64)
 
 

@@ -20,7 +20,7 @@ from bundle.data.formats import spatial_shape
 from bundle.data.item import Item
 from bundle.data.readers import read_image
 
-__all__ = ["CONTEXT", "FindContextd", "StackContext", "StackContextd", "neighbours", "own_channels"]
+__all__ = ["CONTEXT", "FindContextd", "StackContext", "StackContextd", "neighbours", "own_channels", "said_of_no_stack"]
 
 #: in a MetaTensor's ``meta``: the number of neighbouring slices on each side that are among its channels
 CONTEXT = "context_slices"
@@ -113,6 +113,14 @@ def own_channels(image: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
     return image[around * channels : (around + 1) * channels]
 
 
+def said_of_no_stack(context_slices: int) -> str:
+    """What to say of an image without neighbours."""
+    return (
+        f"it is a single image, and the network was trained with {context_slices} neighbouring slices on each side: "
+        "put the sections into one stack, in order"
+    )
+
+
 def _place(item: Item, stack: str | os.PathLike[str] | None) -> tuple[str, int]:
     """The file of an item's neighbours, and its own place there."""
     if stack is None:
@@ -167,11 +175,7 @@ class StackContext(Transform):
             return img
         if img.ndim != 4:
             file = img.meta.get("filename_or_obj", "the image") if isinstance(img, MetaTensor) else "the image"
-            raise ImageError(
-                str(file),
-                f"it is a single image, and the network was trained with {self.context_slices} neighbouring slices on "
-                "each side: put the sections into one stack, in order",
-            )
+            raise ImageError(str(file), said_of_no_stack(self.context_slices))
         count = img.shape[-1]
         order = torch.tensor([neighbours(index, count, self.context_slices) for index in range(count)]).T
         shown = torch.cat([img[..., slices] for slices in order])

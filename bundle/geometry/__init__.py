@@ -16,6 +16,7 @@ from bundle.geometry.mirror import mirror_indices
 from bundle.geometry.networks import geometry_of, per_axis
 from bundle.geometry.spacing import flat_levels, isotropic_plane, isotropic_planes, relative_spacing
 from bundle.geometry.tiles import Tile, TilePlan
+from bundle.geometry.turns import Turn
 
 __all__ = [
     "AxesGeometry",
@@ -26,6 +27,7 @@ __all__ = [
     "PaddedGeometry",
     "Tile",
     "TilePlan",
+    "Turn",
     "ValidGeometry",
     "WindowGeometry",
     "flat_levels",

@@ -51,3 +51,16 @@ class TilePlan:
     def __iter__(self) -> Iterator[Tile]:
         for spans in product(*self.spans):
             yield Tile(*(tuple(span[i] for span in spans) for i in range(3)))
+
+    def over(self, region: tuple[tuple[int, int], ...]) -> Iterator[Tile]:
+        """The tiles that contribute to a region, (start, stop) along every axis, and what each does."""
+        along = [
+            [
+                (read, (max(a, start), min(b, stop)), (first + max(0, start - a), first + min(b, stop) - a))
+                for read, (a, b), (first, _) in spans
+                if a < stop and b > start
+            ]
+            for spans, (start, stop) in zip(self.spans, region, strict=True)
+        ]
+        for spans in product(*along):
+            yield Tile(*(tuple(span[i] for span in spans) for i in range(3)))

@@ -18,13 +18,13 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type
 from tqdm import tqdm
 
-from bundle.geometry import Geometry, Tile, TilePlan, geometry_of, mirror_indices
+from bundle.geometry import Geometry, Tile, TilePlan, Turn, geometry_of, mirror_indices
 from bundle.inference.backends import BackendNetwork
 from bundle.inference.cheapest_tile import cheapest_tile
 from bundle.inference.precision import autocast, resolve_precision
 from bundle.inference.probability import class_probability
 from bundle.inference.tile_cost import TileCost, free_memory, parse_bytes
-from bundle.inference.tta import averaged, require_tta, turned_plane
+from bundle.inference.tta import averaged, members, require_tta, turned_plane
 
 __all__ = ["OverlapTileInferer", "said_of_thin"]
 
@@ -132,13 +132,9 @@ class OverlapTileInferer(Inferer):
         run = self.runner(network, image.device, *args, **kwargs)
 
         def segment(images: torch.Tensor) -> torch.Tensor:
-            plane = (
-                (0, 1)
-                if self.tta == "none" or images.dim() < 4
-                else turned_plane(geometry, images.dim() - 2, self.spacing)
-            )
+            plane = self._plane(geometry, images.dim() - 2)
             whole = averaged(images, lambda turned: self._tiles(turned, network, run, geometry), self.tta, plane)
-            return whole if self.tta == "none" else self._read(whole)
+            return whole if self.tta == "none" else self.read(whole)
 
         if axes is not None and spatial == axes + 1 and self.stack_axis is not None:
             axis = range(2, image.dim())[self.stack_axis]
@@ -165,7 +161,7 @@ class OverlapTileInferer(Inferer):
             with autocast(precision, tile.device):
                 logits = network(tile, *args, **kwargs)
             logits = logits if logits.dtype == torch.float64 else logits.float()
-            return self._read(logits) if self.tta == "none" else logits
+            return self.read(logits) if self.tta == "none" else logits
 
         return run
 
@@ -215,7 +211,17 @@ class OverlapTileInferer(Inferer):
             f"tile, {smallest}, needs {memory(smallest) / 2**20:.0f} MiB{reason}"
         )
 
-    def _read(self, logits: torch.Tensor) -> torch.Tensor:
+    def turns(self, geometry: Geometry, plan: TilePlan) -> list[tuple[Turn, TilePlan]]:
+        """How an image is turned each time, and the tiles of the turned one, given those of the image itself."""
+        plane = self._plane(geometry, len(plan.image_size))
+        turns = members(self.tta, plane)
+        return [(turn, geometry.plan(turn.size(plan.image_size), plan.tile_size)) for turn in turns]
+
+    def _plane(self, geometry: Geometry, axes: int) -> tuple[int, int]:
+        return (0, 1) if self.tta == "none" or axes < 2 else turned_plane(geometry, axes, self.spacing)
+
+    def read(self, logits: torch.Tensor) -> torch.Tensor:
+        """What ``probability_of`` says of logits, BNHW[D]."""
         return logits if self.probability_of is None else class_probability(logits, self.probability_of)
 
     def _cost(self, network: Callable[..., Any], geometry: Geometry, channels: int, axes: int, device: Any) -> TileCost:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from bundle.geometry import Geometry, isotropic_planes
+from bundle.geometry import Geometry, Turn, isotropic_planes
 
-__all__ = ["TTA", "averaged", "require_tta", "turned_plane"]
+__all__ = ["TTA", "averaged", "members", "require_tta", "turned", "turned_back", "turned_plane"]
 
 #: (quarter turns, mirrored) of the members of the dihedral group, the identity first
 _DIHEDRAL = [(turns, mirrored) for mirrored in (False, True) for turns in range(4)]
@@ -62,20 +62,30 @@ def averaged(
     Raises:
         ValueError: for an image with too few axes to turn.
     """
-    members = TTA[name]
-    if len(members) > 1 and image.dim() < 4:
+    turns = members(name, plane)
+    if len(turns) > 1 and image.dim() < 4:
         raise ValueError(f"tta {name!r} rotates two axes, the image has {image.dim() - 2}")
-    across, along = (axis + 2 for axis in plane)
-
-    def member(turns: int, mirrored: bool) -> torch.Tensor:
-        back = turned(predict(turned(image.flip(across) if mirrored else image, turns)), -turns)
-        return back.flip(across) if mirrored else back
-
-    def turned(one: torch.Tensor, turns: int) -> torch.Tensor:
-        return torch.rot90(one, turns, dims=(across, along)) if turns else one  # no copy where nothing turns
-
-    first, *others = members
-    total = member(*first)
+    first, *others = turns
+    total = turned_back(predict(turned(image, first)), first)
     for other in others:
-        total.add_(member(*other))
-    return total / len(members) if others else total
+        total.add_(turned_back(predict(turned(image, other)), other))
+    return total / len(turns) if others else total
+
+
+def members(name: str, plane: tuple[int, int] = (0, 1)) -> list[Turn]:
+    """How the image is turned each time, the untouched one first."""
+    return [Turn(quarters, mirrored, plane) for quarters, mirrored in TTA[name]]
+
+
+def turned(image: torch.Tensor, turn: Turn) -> torch.Tensor:
+    """BCHW[D]; without a copy where nothing turns."""
+    across, along = (axis + 2 for axis in turn.plane)
+    mirrored = image.flip(across) if turn.mirrored else image
+    return torch.rot90(mirrored, turn.quarters, dims=(across, along)) if turn.quarters else mirrored
+
+
+def turned_back(image: torch.Tensor, turn: Turn) -> torch.Tensor:
+    """What :func:`turned` gave as it was before."""
+    across, along = (axis + 2 for axis in turn.plane)
+    back = torch.rot90(image, -turn.quarters, dims=(across, along)) if turn.quarters else image
+    return back.flip(across) if turn.mirrored else back

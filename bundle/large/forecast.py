@@ -48,6 +48,7 @@ def tell_plan(
     layout: Layout,
     run: Callable[[torch.Tensor], torch.Tensor],
     tile: torch.Tensor,
+    turns: int = 1,
 ) -> None:
     """Print blocks, disk and time.
 
@@ -55,12 +56,13 @@ def tell_plan(
         image, plan, slices, layout: of the job.
         run: the network; it is timed.
         tile: one, of any content.
+        turns: how often the image is segmented, each time turned.
     """
     tiles = len(plan.plan) * (slices or 1)
     run(tile)  # the first one prepares
     start = time.perf_counter()
     run(tile).cpu()
-    seconds = (time.perf_counter() - start) * tiles
+    seconds = (time.perf_counter() - start) * tiles * turns
     duration = f"{seconds / 3600:.1f} hours" if seconds > 7200 else f"{seconds / 60:.1f} minutes"
     print(
         f"{image.path}: {sizes_text(image.size)} px in {len(plan) * (slices or 1)} blocks of {sizes_text(plan.sizes)} "

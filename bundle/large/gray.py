@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,12 +12,17 @@ import torch
 from tqdm import tqdm
 
 from bundle.data.channels import Channels, are_equal
+from bundle.data.context import neighbours
 from bundle.data.stores import LazyImage
 from bundle.geometry import mirror_indices
+from bundle.large.quantiles import Quantiles
 from transforms.intensity.moments import Moments
 from transforms.intensity.standardize import standardized
 
 __all__ = ["GrayValues", "StandardizedImage", "measure"]
+
+#: values between which a channel of a slice is clipped before
+Edges = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -25,49 +32,76 @@ class GrayValues:
     Attributes:
         moments: of each slice (one of an image that is none, or of a volume) those of each selected channel.
         equal: whether red, green and blue are equal in every pixel, and count as one channel.
+        edges: likewise those of ``robust`` standardisation; None: not asked for.
     """
 
     moments: list[list[Moments]]
     equal: bool
+    edges: list[list[Edges]] | None = None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> GrayValues:
-        return cls([[Moments(**one) for one in each] for each in content["moments"]], content["equal"])
+        edges = content["edges"]
+        return cls(
+            [[Moments(**one) for one in each] for each in content["moments"]],
+            content["equal"],
+            None if edges is None else [[one and (one[0], one[1]) for one in each] for each in edges],
+        )
 
 
-def measure(image: LazyImage, channels: Channels, by_slice: bool) -> GrayValues:
-    """Read an image once, part by part.
+def measure(image: LazyImage, channels: Channels, by_slice: bool, robust: bool = False) -> GrayValues:
+    """Read an image once, part by part; three times with ``robust``.
 
     Args:
         image: to be read.
         channels: that are selected of it.
         by_slice: each slice is standardised by itself; otherwise all of the image together.
+        robust: clip as :class:`transforms.Standardize` does.
 
     Raises:
         ImageError: for parts that are missing or damaged, pixels that are not finite, and channels that do not fit.
     """
-    count = image.stated.count
-    may_be_gray = channels.may_be_gray(count)
+    may_be_gray = channels.may_be_gray(image.stated.count)
     equal = may_be_gray
     slices = image.size[2] if by_slice and len(image.size) > 2 else 1
-    kept: list[list[list[Moments]]] = [[[] for _ in range(slices)] for _ in range(1 + may_be_gray)]
     regions = list(image.regions())
-    for spans in tqdm(regions, desc="gray values", unit="part", disable=None if len(regions) > 1 else True):
-        pixels = torch.from_numpy(image.read(spans))
-        equal = equal and are_equal(pixels)
-        for way, totals in enumerate(kept):
-            picked = channels.pick(pixels, equal=way == 1).numpy()
-            first = spans[2][0] if slices > 1 else 0
-            for place in range(picked.shape[3] if slices > 1 else 1):
-                of_slice = picked[..., place] if slices > 1 else picked
-                found = [Moments.of(channel) for channel in of_slice]
-                before = totals[first + place] or [Moments()] * len(found)
-                totals[first + place] = [a + b for a, b in zip(before, found, strict=True)]
+
+    def each(what: str, ways: range, collect: Callable[[tuple[int, int, int], np.ndarray], None]) -> None:
+        """Give ``collect`` the pixels of (whether colours count as one channel, slice, channel), part by part."""
+        nonlocal equal
+        for spans in tqdm(regions, desc=what, unit="part", disable=None if len(regions) > 1 else True):
+            pixels = torch.from_numpy(image.read(spans))
+            equal = equal and are_equal(pixels)
+            for way in ways:
+                picked = channels.pick(pixels, equal=way == 1).numpy()
+                first = spans[2][0] if slices > 1 else 0
+                for place in range(picked.shape[3] if slices > 1 else 1):
+                    for channel, values in enumerate(picked[..., place] if slices > 1 else picked):
+                        collect((way, first + place, channel), values)
+
+    ways = range(1 + may_be_gray)  # whether it is gray is known at the end of the first pass
+    edges: dict[tuple[int, int, int], Edges] = {}
+    if robust:
+        counted: defaultdict[tuple[int, int, int], Quantiles] = defaultdict(Quantiles)
+        each("gray values, 1 of 3", ways, lambda key, values: counted[key].count(values))
+        ways = range(int(equal), int(equal) + 1)
+        each("gray values, 2 of 3", ways, lambda key, values: counted[key].refine(values))
+        edges = {key: found.edges() for key, found in counted.items() if key[0] == int(equal)}
+    moments: defaultdict[tuple[int, int, int], Moments] = defaultdict(Moments)
+
+    def add(key: tuple[int, int, int], values: np.ndarray) -> None:
+        clip = edges.get(key)
+        moments[key] += Moments.of(values if clip is None else values.clip(np.float32(clip[0]), np.float32(clip[1])))
+
+    each("gray values, 3 of 3" if robust else "gray values", ways, add)
     channels.require(image.path, image.stated, equal)
-    return GrayValues(kept[1 if equal else 0], equal)
+    count = sum(key[:2] == (int(equal), 0) for key in moments)
+    keys = [[(int(equal), place, channel) for channel in range(count)] for place in range(slices)]
+    clipped = [[edges[key] for key in of_slice] for of_slice in keys] if robust else None
+    return GrayValues([[moments[key] for key in of_slice] for of_slice in keys], equal, clipped)
 
 
 class StandardizedImage:
@@ -77,12 +111,14 @@ class StandardizedImage:
         image: to be read.
         channels: that are selected of it.
         gray: as :func:`measure` found them.
+        context_slices: neighbours that a slice is shown with, on each side, as further channels.
     """
 
-    def __init__(self, image: LazyImage, channels: Channels, gray: GrayValues) -> None:
+    def __init__(self, image: LazyImage, channels: Channels, gray: GrayValues, context_slices: int = 0) -> None:
         self.image = image
         self.channels = channels
         self.gray = gray
+        self.context_slices = context_slices
 
     def window(self, spans: tuple[tuple[int, int], ...], index: int | None = None) -> torch.Tensor:
         """The pixels between (start, stop) along every axis; positions beyond the image are mirrored.
@@ -94,12 +130,23 @@ class StandardizedImage:
         Returns:
             1CHW[D] fp32.
         """
+        if index is None:
+            return self._one(spans, None)
+        shown = neighbours(index, self.image.size[2], self.context_slices)
+        return torch.cat([self._one(spans, each) for each in shown], dim=1)
+
+    def _one(self, spans: tuple[tuple[int, int], ...], index: int | None) -> torch.Tensor:
         size = self.image.size[: len(spans)]
         places = [mirror_indices(start, stop, n) for (start, stop), n in zip(spans, size, strict=True)]
         inner = tuple((min(along), max(along) + 1) for along in places)
         pixels = self.image.read(inner if index is None else (*inner, (index, index + 1)))
         picked = self.channels.pick(torch.from_numpy(pixels if index is None else pixels[..., 0]), self.gray.equal)
         moments = self.gray.moments[index or 0]
+        if self.gray.edges is not None:
+            clips = self.gray.edges[index or 0]
+            picked = torch.stack(
+                [each.clamp(*clip) if clip else each for each, clip in zip(picked, clips, strict=True)]
+            )
         ready = torch.stack(
             [standardized(each[..., None], [one])[..., 0] for each, one in zip(picked, moments, strict=True)]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,14 +15,14 @@ from torch import nn
 
 from bundle import atomic
 from bundle.atomic import append_csv, require_writable
-from bundle.cells import CellOptions
+from bundle.cells import CellOptions, FindClassesd
 from bundle.console import true_or_false
 from bundle.data.channels import Channels
-from bundle.data.classes import Classes
+from bundle.data.context import said_of_no_stack
 from bundle.data.errors import ImageError
 from bundle.data.formats import stem
 from bundle.data.stores import LazyImage, is_store, open_lazily, store_name
-from bundle.geometry import BlockPlan, geometry_of
+from bundle.geometry import BlockPlan, Geometry, TilePlan, Turn, geometry_of
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.precision import resolve_precision
 from bundle.inference.probability import require_stored_type
@@ -29,7 +30,7 @@ from bundle.large.executor import run_blocks
 from bundle.large.forecast import require_disk, sizes_text, tell_plan
 from bundle.large.gray import GrayValues, StandardizedImage, measure
 from bundle.large.job import Job, machine
-from bundle.large.label_image import label_image
+from bundle.large.label_image import KindsOfCells, label_image, label_type
 from bundle.large.probability import ProbabilityBlocks
 from bundle.large.pyramid import build_pyramid
 from bundle.large.result_store import Layout, ResultStore
@@ -54,12 +55,12 @@ class LargeImages:
         output_dir: gets ``NAME_segmentation.ome.zarr`` of each.
         trained: the network's file.
         predictor: the network in its backend, on ``device``.
-        inferer: with tile size, precision and bound of memory; without test-time augmentation.
+        inferer: with tile size, precision, bound of memory and test-time augmentation.
         channels: that the network takes.
         device: where it runs.
-        classes: of the network: one kind of cell.
-        robust: of the standardisation: not possible here.
-        context_slices: neighbours that a slice is shown with: not possible here.
+        find_classes: of a network of several classes, how they are read; None: there is one kind of cell.
+        robust: of the standardisation.
+        context_slices: neighbours on each side that a slice is shown with.
         level, pixel_size, missing: see :func:`bundle.data.stores.open_lazily`.
         block_size: px, see :class:`bundle.geometry.BlockPlan`.
         probability_dtype: "float32", "float16" or "uint8".
@@ -81,7 +82,7 @@ class LargeImages:
         inferer: OverlapTileInferer,
         channels: Channels,
         device: torch.device | str = "cpu",
-        classes: Classes | None = None,
+        find_classes: FindClassesd | None = None,
         robust: bool = False,
         context_slices: int = 0,
         level: int | None = None,
@@ -105,16 +106,8 @@ class LargeImages:
         require_stored_type(probability_dtype)
         if self.version not in ("0.4", "0.5"):
             raise ValueError(f"ome_zarr must be 0.5 or 0.4, got {ome_zarr!r}")
-        self._unable = [
-            what
-            for what, there in {
-                "a network of several classes": classes is not None and not classes.binary,
-                "a network that was trained with standardize#robust true": robust,
-                "a network that sees neighbouring slices (context_slices)": context_slices > 0,
-                f"--tta {inferer.tta}": inferer.tta != "none",
-            }.items()
-            if there
-        ]
+        self.robust, self.context_slices = robust, context_slices
+        self.find_classes = find_classes or FindClassesd()
 
     def run(self, others: Callable[[], object] | None = None) -> None:
         """Segment all images, those that are small enough first.
@@ -151,17 +144,14 @@ class LargeImages:
             raise RuntimeError("; ".join(failed))
 
     def _segment(self, path: str, name: str) -> None:
-        if self._unable:
-            raise ImageError(
-                path,
-                f"images larger than memory are not possible with {' and '.join(self._unable)}: cut out parts that fit",
-            )
         trained = self.trained.card.get("image", {}).get("spacing")
         image = open_lazily(path, self.level, self.pixel_size, self.missing, trained)
         axes = getattr(self.predictor, "spatial_dims", None) or 2
         if len(image.size) < axes:
             raise ImageError(path, f"it has {len(image.size)} axes, the network works on volumes")
         slices = image.size[2] if len(image.size) > axes else None
+        if self.context_slices and slices is None:
+            raise ImageError(path, said_of_no_stack(self.context_slices))
         if self.output_dir.resolve() == Path(path).resolve().parent:
             raise ImageError(path, f"output_dir is its own folder: {self.output_dir / 'segmentation'} would do, say")
         with torch.no_grad():
@@ -174,7 +164,7 @@ class LargeImages:
         layout = self._layout(image, plan, slices)
         if self.plan_only:
             run = self.inferer.runner(self.predictor, self.device)
-            tell_plan(image, plan, slices, layout, run, self._one_tile(plan))
+            tell_plan(image, plan, slices, layout, run, self._one_tile(plan), len(self._turns(plan)))
             require_disk(path, layout, self.output_dir)
             return
         fingerprint = self._fingerprint(image, plan)
@@ -192,10 +182,9 @@ class LargeImages:
 
     def _cells(self, job: Job, store: ResultStore, image: LazyImage, plan: BlockPlan, slices: int | None) -> None:
         """Of the stored probability; again where they are to be read otherwise than before."""
-        axes = len(plan.plan.image_size)
-        options = replace(self.cells, spatial_dims=axes)
         spacing = tuple(self.spacing) if self.spacing else image.spacing
-        wanted = {name: str(value) for name, value in {**vars(options), "spacing of sizes": spacing}.items()}
+        kinds = self._kinds(len(plan.plan.image_size))
+        wanted = {**kinds.told(), "spacing of sizes": str(spacing)}
         before = store.note["cells"]
         if before is not None and before["options"] == wanted:
             logger.info("%s is complete: nothing is left to do", job.path)
@@ -203,7 +192,7 @@ class LargeImages:
         store.note = {**store.note, "cells": None}
         table = job.path.with_name(f"{job.path.name.removesuffix('.ome.zarr')}_cells.csv")
         layout = self._layout(image, plan, slices)
-        row = label_image(job, store, layout, plan, slices, options, spacing, table)
+        row = label_image(job, store, layout, plan, slices, kinds, spacing, table)
         store.note = {**store.note, "cells": {"options": wanted, "summary": row}}
         logger.info("%s: %s cells", job.path, row["cells"])
 
@@ -215,13 +204,15 @@ class LargeImages:
 
     def _probability(self, job: Job, store: ResultStore, image: LazyImage, plan: BlockPlan, slices: int | None) -> None:
         known = job.remembered("gray")
-        gray = measure(image, self.channels, slices is not None) if known is None else GrayValues.from_json(known)
+        by_slice = slices is not None
+        gray = GrayValues.from_json(known) if known else measure(image, self.channels, by_slice, self.robust)
         if known is None:
             job.remember("gray", gray.as_json())
         levels = store.levels()
-        source = StandardizedImage(image, self.channels, gray)
+        source = StandardizedImage(image, self.channels, gray, self.context_slices)
         run = self.inferer.runner(self.predictor, self.device)
-        blocks = ProbabilityBlocks(source, plan, slices, run, self.device, levels[0], self.dtype)
+        turned = self._turns(plan), self.inferer.read, self._layout(image, plan, slices).class_axis
+        blocks = ProbabilityBlocks(source, plan, slices, run, self.device, levels[0], self.dtype, *turned)
 
         def require_there() -> None:
             store.require_there()
@@ -239,16 +230,37 @@ class LargeImages:
         tile: Any = self.inferer.tile_size or (begun and _numbers(begun["tile_size"]))
         if tile is None:
             some = tuple(min(n, _ENOUGH) for n in size)
-            tile = self.inferer.choose_tile(some, self.channels.count or 1, self.predictor, self.device)
-        plan = (self.inferer.geometry or geometry_of(self.predictor)).plan(size, tile)
+            tile = self.inferer.choose_tile(some, self._shown, self.predictor, self.device, images=0)
+        plan = self._geometry.plan(size, tile)
         return BlockPlan(plan, self.block_size or (_numbers(begun["block_size"]) if begun else None))
 
+    @property
+    def _geometry(self) -> Geometry:
+        return self.inferer.geometry or geometry_of(self.predictor)
+
+    @property
+    def _shown(self) -> int:
+        """Channels that the network sees."""
+        return (self.channels.count or 1) * (2 * self.context_slices + 1)
+
     def _one_tile(self, plan: BlockPlan) -> torch.Tensor:
-        return torch.zeros((1, self.channels.count or 1, *plan.plan.tile_size), device=self.device)
+        return torch.zeros((1, self._shown, *plan.plan.tile_size), device=self.device)
+
+    def _turns(self, plan: BlockPlan) -> list[tuple[Turn, TilePlan]]:
+        return self.inferer.turns(self._geometry, plan.plan)
+
+    def _kinds(self, axes: int) -> KindsOfCells:
+        options, classes = replace(self.cells, spatial_dims=axes), self.find_classes
+        each = classes.options if classes.names and classes.of_pixels else ()
+        return KindsOfCells(options, tuple(classes.names or ()), tuple(replace(one, spatial_dims=axes) for one in each))
 
     def _layout(self, image: LazyImage, plan: BlockPlan, slices: int | None) -> Layout:
         chunks = plan.chunk_sizes if slices is None else (*plan.chunk_sizes, 1)
-        return Layout(image.size, image.slice_axis, image.spacing, chunks, self.dtype, self.version)
+        kinds = self._kinds(len(plan.plan.image_size))
+        labels = label_type(math.prod(image.size), kinds)
+        return Layout(
+            image.size, image.slice_axis, image.spacing, chunks, self.dtype, self.version, kinds.names, labels
+        )
 
     def _fingerprint(self, image: LazyImage, plan: BlockPlan) -> dict[str, str]:
         """What decides about every bit of the result."""
@@ -256,6 +268,10 @@ class LargeImages:
             **{f"image {key}": str(value) for key, value in image.pixels.identity().items()},
             "network": atomic.sha256(self.trained.path),
             "channels": str(self.channels.select),
+            "standardize": "robust" if self.robust else "mean and deviation",
+            "context_slices": str(self.context_slices),
+            "classes": ", ".join(self.find_classes.names or ("cell",)),
+            "tta": self.inferer.tta,
             "tile_size": sizes_text(plan.plan.tile_size),
             "block_size": sizes_text(plan.sizes),
             "probability_dtype": self.dtype,

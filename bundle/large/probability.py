@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import product
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
-from bundle.geometry import BlockPlan
+from bundle.geometry import BlockPlan, TilePlan, Turn
 from bundle.inference.probability import as_stored
+from bundle.inference.tta import turned, turned_back
+from bundle.large.cells.grid import Plane
 from bundle.large.gray import StandardizedImage
-from bundle.large.result_store import Spans, spans_to_region
 
-__all__ = ["ProbabilityBlocks", "remove_chunks"]
+__all__ = ["ProbabilityBlocks"]
 
 
 class ProbabilityBlocks:
@@ -25,10 +24,14 @@ class ProbabilityBlocks:
         image: in windows.
         plan: of the image, or of each of its slices.
         slices: how many there are where each is an image of its own; None: the plan is that of the whole image.
-        run: maps a tile, 1CHW[D], to the probability of "cell", 11HW[D].
+        run: maps a tile, 1CHW[D], to the probability of "cell", 11HW[D], or of each class, 1NHW[D]; with several
+            ``turns`` to logits.
         device: on which it runs.
         array: of the result.
         dtype: of :func:`bundle.inference.probability.as_stored`.
+        turns: see :meth:`bundle.inference.OverlapTileInferer.turns`; None: the image is not turned.
+        read: maps the mean of the turned logits to probabilities.
+        class_axis: of the array; None: there is none.
 
     Raises:
         ValueError: when blocks share a chunk of ``array``.
@@ -43,11 +46,16 @@ class ProbabilityBlocks:
         device: torch.device,
         array: Any,
         dtype: str,
+        turns: Sequence[tuple[Turn, TilePlan]] | None = None,
+        read: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        class_axis: int | None = None,
     ) -> None:
-        plan.require_own_chunks(tuple(reversed(array.chunks))[: len(plan.plan.image_size)])
+        chunks = [n for axis, n in enumerate(array.chunks) if axis != class_axis]
+        plan.require_own_chunks(tuple(reversed(chunks))[: len(plan.plan.image_size)])
         self.image, self.plan, self.slices = image, plan, slices
         self.run, self.device = run, device
-        self.array, self.dtype = array, dtype
+        self.target, self.dtype = partial(Plane, array, classes=class_axis), dtype
+        self.turns, self.read = turns or [(Turn(), plan.plan)], read
 
     def __len__(self) -> int:
         return len(self.plan) * (self.slices or 1)
@@ -60,43 +68,46 @@ class ProbabilityBlocks:
             ValueError: when the output of the network does not fit its geometry.
         """
         index, within = divmod(number, len(self.plan))
-        block = self.plan[within]
+        region = self.plan[within].output
         place = None if self.slices is None else index
-        window = self.image.window(block.input, place).to(self.device)
-        found = np.empty([stop - start for start, stop in block.output], np.float32)
-        for tile in block.tiles:
+        # in the order of bundle.inference.tta.averaged
+        first, *others = self.turns
+        found = self._turned(*first, region, place)
+        for other in others:
+            found.add_(self._turned(*other, region, place))
+        found = found / len(self.turns) if others else found
+        found = found if self.read is None or not others else self.read(found)
+        target = self.target(place)
+        content = as_stored(found[0].float().cpu().numpy(), self.dtype)
+        target.write(region, content[0] if target.classes is None else content)
+
+    def _turned(
+        self, turn: Turn, plan: TilePlan, region: tuple[tuple[int, int], ...], place: int | None
+    ) -> torch.Tensor:
+        """What the network makes of a region when the whole image is turned, turned back: 1NHW[D]."""
+        size = self.plan.plan.image_size
+        there = turn.there(region, size)
+        tiles = list(plan.over(there))
+        along = zip(*(tile.input for tile in tiles), strict=True)
+        read = tuple((min(a for a, _ in spans), max(b for _, b in spans)) for spans in along)
+        window = turned(self.image.window(turn.back(read, size), place).to(self.device), turn)
+        found: torch.Tensor | None = None
+        for tile in tiles:
             piece = window
-            for axis, ((start, stop), (first, _)) in enumerate(zip(tile.input, block.input, strict=True), start=2):
+            for axis, ((start, stop), (first, _)) in enumerate(zip(tile.input, read, strict=True), start=2):
                 piece = piece.narrow(axis, start - first, stop - start)
-            probability = self.run(piece.contiguous())[0, 0]
+            output = self.run(piece.contiguous())
             crop = tuple(slice(*span) for span in tile.crop)
-            inside = zip(tile.output, block.output, strict=True)
-            there = tuple(slice(start - first, stop - first) for (start, stop), (first, _) in inside)
-            if any(n < part.stop for n, part in zip(probability.shape, crop, strict=True)):
+            if any(n < part.stop for n, part in zip(output.shape[2:], crop, strict=True)):
                 raise ValueError(
-                    f"the network returned {tuple(probability.shape)} px for a tile of {self.plan.plan.tile_size}, of "
-                    f"which {crop} are needed: is that another network's geometry?"
+                    f"the network returned {tuple(output.shape[2:])} px for a tile of {plan.tile_size}, of which "
+                    f"{crop} are needed: is that another network's geometry?"
                 )
-            found[there] = probability[crop].float().cpu().numpy()
-        spans = block.output if place is None else (*block.output, (index, index + 1))
-        stored = as_stored(found, self.dtype)
-        remove_chunks(self.array, spans)
-        self.array[spans_to_region(spans)] = (stored if place is None else stored[..., None]).T
-
-
-def remove_chunks(array: Any, spans: Spans) -> None:
-    """Delete the chunks of a region of an array on the disk: what a killed process left of them is not to be taken."""
-    folder = _folder(array)
-    for key in _keys(array, spans):
-        (folder / key).unlink(missing_ok=True)
-
-
-def _folder(array: Any) -> Path:
-    folder: Path = array.store.root / array.path
-    return folder
-
-
-def _keys(array: Any, spans: Spans) -> Iterator[str]:
-    region = spans_to_region(spans)
-    along = [range(part.start // n, -(-part.stop // n)) for part, n in zip(region, array.chunks, strict=True)]
-    return (array.metadata.encode_chunk_key(place) for place in product(*along))
+            if found is None:
+                found = output.new_empty((*output.shape[:2], *(stop - start for start, stop in there)))
+            inside = zip(tile.output, there, strict=True)
+            found[:, :, *(slice(start - first, stop - first) for (start, stop), (first, _) in inside)] = output[
+                :, :, *crop
+            ]
+        assert found is not None  # a region has at least one tile
+        return turned_back(found, turn)

@@ -13,6 +13,7 @@ import numpy as np
 
 from bundle.atomic import replacing
 from bundle.data.stores.ome_zarr import require_zarr
+from bundle.output.class_pictures import class_colours
 
 __all__ = ["NOTE", "Layout", "ResultStore", "spans_to_region"]
 
@@ -35,6 +36,8 @@ class Layout:
         chunks: px of a chunk along these axes.
         dtype: of the probability: "float32", "float16" or "uint8".
         version: of OME-Zarr, "0.4" or "0.5".
+        classes: names of the classes whose probabilities are stored, the background's first; empty: that of "cell".
+        label_type: of the numbers of cells.
     """
 
     size: tuple[int, ...]
@@ -43,6 +46,13 @@ class Layout:
     chunks: tuple[int, ...]
     dtype: str
     version: str
+    classes: tuple[str, ...] = ()
+    label_type: str = "uint32"
+
+    @property
+    def class_axis(self) -> int | None:
+        """Where the classes of a stored probability are: behind time, before space."""
+        return int(self.slice_axis == "t") if self.classes else None
 
     @property
     def sizes(self) -> list[tuple[int, ...]]:
@@ -55,10 +65,11 @@ class Layout:
 
     @property
     def bytes(self) -> float:
-        """Of all that is written, at most: areas of one number need an eighth of their 32 bits, of the cells and of
-        three stores while they are searched."""
+        """Of all that is written, at most: areas of one number need an eighth of their bits, of the cells and of
+        three to five stores while they are searched."""
         pixels = sum(math.prod(size) for size in self.sizes)
-        return pixels * (np.dtype(self.dtype).itemsize + 4 * 4 / 8)
+        labels = np.dtype(self.label_type).itemsize / 8 * (6 if self.classes else 4)
+        return pixels * (np.dtype(self.dtype).itemsize * max(1, len(self.classes)) + labels)
 
 
 class ResultStore:
@@ -78,11 +89,16 @@ class ResultStore:
         with replacing(path) as part:
             group = _group(part, layout.version)
             group.attrs[NOTE] = dict(note)
-            _write_levels(group, layout, layout.dtype, "probability", shift=True)
+            _write_levels(group, layout, layout.dtype, "probability", shift=True, classes=len(layout.classes))
             top = np.iinfo(layout.dtype).max if layout.dtype == "uint8" else 1.0
             window = {"start": 0, "end": top, "min": 0, "max": top}
-            channel = {"label": "probability of cell", "color": "FFFFFF", "window": window, "active": True}
-            _describe(group, layout.version, {"omero": {"channels": [channel]}})
+            colours = [f"{r:02X}{g:02X}{b:02X}" for r, g, b in class_colours(len(layout.classes)).astype(int)]
+            channels = [
+                {"label": f"probability of {name}", "color": colour, "window": window, "active": bool(number)}
+                for number, (name, colour) in enumerate(zip(layout.classes, colours, strict=True))
+            ]
+            one = {"label": "probability of cell", "color": "FFFFFF", "window": window, "active": True}
+            _describe(group, layout.version, {"omero": {"channels": channels or [one]}})
         return cls(path)
 
     @property
@@ -101,21 +117,21 @@ class ResultStore:
     def remove_labels(self) -> None:
         shutil.rmtree(self.path / "labels", ignore_errors=True)
 
-    def add_labels(self, layout: Layout, name: str) -> list[Any]:
-        """The arrays of an empty label image; its group appears whole, or not at all."""
+    def add_labels(self, layout: Layout, types: Mapping[str, str]) -> None:
+        """Empty label images, name -> type of their numbers; their group appears whole, or not at all."""
         with replacing(self.path / "labels") as part:
             group = _group(part, layout.version)
-            _describe(group, layout.version, {"labels": [name]})
-            image = group.create_group(name)
-            _write_levels(image, layout, "uint32", name, shift=False)
-            # ome-zarr-models 1.6 stumbles over an absent list of colours
-            colours = [{"label-value": 0, "rgba": [0, 0, 0, 0]}]
-            about: dict[str, Any] = {"source": {"image": "../../"}, "colors": colours}
-            if layout.version == "0.4":
-                about["version"] = "0.4"
-            _describe(image, layout.version, {"image-label": about})
+            _describe(group, layout.version, {"labels": list(types)})
+            for name, dtype in types.items():
+                image = group.create_group(name)
+                _write_levels(image, layout, dtype, name, shift=False)
+                # ome-zarr-models 1.6 stumbles over an absent list of colours
+                colours = [{"label-value": 0, "rgba": [0, 0, 0, 0]}]
+                about: dict[str, Any] = {"source": {"image": "../../"}, "colors": colours}
+                if layout.version == "0.4":
+                    about["version"] = "0.4"
+                _describe(image, layout.version, {"image-label": about})
         self.group = require_zarr().open_group(self.path, mode="r+")
-        return self.levels(name)
 
     def require_there(self) -> None:
         """
@@ -143,19 +159,27 @@ def _describe(group: Any, version: str, content: Mapping[str, Any]) -> None:
         group.attrs["ome"] = {"version": version, **group.attrs.get("ome", {}), **content}
 
 
-def _write_levels(group: Any, layout: Layout, dtype: str, name: str, shift: bool) -> None:
+def _write_levels(group: Any, layout: Layout, dtype: str, name: str, shift: bool, classes: int = 0) -> None:
     """The arrays of a pyramid, empty, and their description.
 
     Args:
         shift: a pixel of a smaller level is the mean of several, and lies in their middle.
+        classes: how many there are on an axis of their own; 0: there is none.
     """
     axes = [*layout.slice_axis, "y", "x"]
     um = layout.spacing is not None
     spacing = list(reversed(layout.spacing or (1.0,) * len(layout.size)))
+    place = (layout.class_axis or 0) if classes else None
+    if place is not None:
+        axes.insert(place, "c")
+        spacing.insert(place, 1.0)
     datasets = []
     for number, size in enumerate(layout.sizes):
-        shape = tuple(reversed(size))
-        chunks = tuple(min(a, b) for a, b in zip(reversed(layout.chunks), shape, strict=True))
+        shape, chunks = list(reversed(size)), list(reversed(layout.chunks))
+        if place is not None:
+            shape.insert(place, classes)
+            chunks.insert(place, 1)
+        chunks = [min(a, b) for a, b in zip(chunks, shape, strict=True)]
         named: Any = {"dimension_names": axes} if layout.version != "0.4" else {}
         if layout.version == "0.4":
             named["chunk_key_encoding"] = {"name": "v2", "separator": "/"}
@@ -170,7 +194,7 @@ def _write_levels(group: Any, layout: Layout, dtype: str, name: str, shift: bool
             moved = [a * (b - 1) / 2 for a, b in zip(spacing, factors, strict=True)]
             steps.append({"type": "translation", "translation": moved})
         datasets.append({"path": str(number), "coordinateTransformations": steps})
-    kinds = {"t": {"type": "time"}}
+    kinds = {"t": {"type": "time"}, "c": {"type": "channel"}}
     space: dict[str, Any] = {"type": "space", **({"unit": "micrometer"} if um else {})}
     multiscale: dict[str, Any] = {
         "name": name,

@@ -10,7 +10,7 @@ import numpy as np
 
 from bundle.cells import cell_sizes
 
-__all__ = ["CELLS_OF_PLANES", "CELLS_OF_VOLUMES", "cell_table", "image_row", "summary_row"]
+__all__ = ["CELLS_OF_PLANES", "CELLS_OF_VOLUMES", "cell_table", "classes_row", "image_row", "summary_row"]
 
 #: columns of the table of a large image: numbers of the cells, sizes and centres (px)
 CELLS_OF_PLANES = ("instance", "area_px", "x", "y")
@@ -62,11 +62,15 @@ def summary_row(
     count, foreground = int(cells.max(initial=0)), int(np.count_nonzero(cells))
     row = image_row(file, output, cells.shape, count, foreground, volume, spacing)
     if class_map is not None and class_of is not None:
-        of_cells = np.bincount(class_of[1:], minlength=len(names))
         of_pixels = np.bincount(class_map.ravel(), minlength=len(names)) / class_map.size
-        row |= {f"cells {name}": int(number) for name, number in zip(names[1:], of_cells[1:], strict=True)}
-        row |= {f"fraction {name}": f"{share:.6f}" for name, share in zip(names, of_pixels, strict=True)}
+        row |= classes_row(names, np.bincount(class_of[1:], minlength=len(names)), of_pixels)
     return row
+
+
+def classes_row(names: Sequence[str], of_cells: np.ndarray, of_pixels: np.ndarray) -> dict[str, Any]:
+    """What :func:`summary_row` has of classes: number of cells, and share of the pixels, of each."""
+    row: dict[str, Any] = {f"cells {name}": int(n) for name, n in zip(names[1:], of_cells[1:], strict=True)}
+    return row | {f"fraction {name}": f"{share:.6f}" for name, share in zip(names, of_pixels, strict=True)}
 
 
 def image_row(

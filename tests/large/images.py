@@ -19,9 +19,9 @@ from bundle.networks import UNet
 TILE = 84
 
 
-def write_network(path: Path, channels: int = 1, spatial_dims: int = 2) -> Path:
+def write_network(path: Path, channels: int = 1, spatial_dims: int = 2, classes: int = 2) -> Path:
     torch.manual_seed(0)
-    network = UNet(spatial_dims, channels, 2, base_channels=3, depth=2 if spatial_dims == 2 else 1)
+    network = UNet(spatial_dims, channels, classes, base_channels=3, depth=2 if spatial_dims == 2 else 1)
     last = [layer for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.Conv3d))][-1]
     with torch.no_grad():  # of noise, half of the pixels are cell, more or less surely
         side = network.geometry.input_size(40)

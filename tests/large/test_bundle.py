@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from monai.bundle import ConfigWorkflow
 
 from bundle.console import own_cause
@@ -40,6 +41,7 @@ def folder(tmp_path_factory):
     write_network(folder / "model.pt")
     write_network(folder / "colours.pt", channels=3)
     write_network(folder / "volumes.pt", spatial_dims=3)
+    write_network(folder / "classes.pt", classes=3)
     images = {
         "gray": RANDOM.integers(0, 60000, (130, 90), np.uint16),
         "stack": RANDOM.integers(0, 255, (3, 60, 101), np.uint8),
@@ -121,6 +123,28 @@ def test_volumes(folder):
         ("file", "stack.zarr"),
         ("output", "stack_segmentation"),
     }
+
+
+@pytest.mark.parametrize("image", ["gray", "stack"])
+def test_several_classes_turned_images_and_clipped_gray_values(folder, image):
+    options = {"model": "classes.pt", "tta": "d4", "tile_size": [84, 88], "standardize#robust": True}
+    options |= {"cells#threshold": 0.75}
+    infer(folder, folder / "images" / f"{image}.tif", f"{image}-classes-whole", **options)
+    infer(folder, folder / "stores" / f"{image}.zarr", f"{image}-classes", **options)
+    group = zarr.open_group(folder / f"{image}-classes" / f"{image}_segmentation.ome.zarr", mode="r")
+    for name, place in (("probability", "0"), ("cells", "labels/cells/0"), ("classes", "labels/classes/0")):
+        expected = tifffile.imread(folder / f"{image}-classes-whole" / f"{image}_{name}.tif")
+        found = np.asarray(group[place][:])
+        assert found.astype(expected.dtype).tobytes() == expected.tobytes(), name
+    rows = []
+    for table in (f"{image}-classes/{image}_segmentation_cells.csv", f"{image}-classes-whole/{image}_cells.csv"):
+        with (folder / table).open() as file:
+            rows.append([(row["instance"], row["class"], row["area_px"]) for row in csv.DictReader(file)])
+    assert rows[0] == rows[1]
+    assert len(rows[0]) > 3
+    told, of_whole = (summary(folder / name)[0] for name in (f"{image}-classes", f"{image}-classes-whole"))
+    assert told.keys() == of_whole.keys()
+    assert {key for key in told if told[key] != of_whole[key]} == {"file", "output"}
 
 
 def test_what_does_not_fit_goes_by_blocks_by_itself_and_the_others_do_not(folder, monkeypatch, caplog):

@@ -1,5 +1,10 @@
 """Cells block by block, against those of the whole map."""
 
+import errno
+import os
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +14,10 @@ from scipy import ndimage as ndi
 from bundle.cells import CellOptions, probability_to_instances
 from bundle.inference.probability import as_read, as_stored
 from bundle.large.cells import find_cells
-from bundle.large.cells.grid import Plane
+from bundle.large.cells.disk_table import DiskTable
+from bundle.large.cells.grid import Grid, Plane
+from bundle.large.cells.numbered import Numbered
+from bundle.large.cells.tables import CellFacts, numbers_in_order
 
 
 def plane(shape, dtype="uint32"):
@@ -18,24 +26,30 @@ def plane(shape, dtype="uint32"):
 
 
 def by_blocks(probability, options, block, dtype="float32"):
-    stored = as_stored(probability.astype(np.float32), dtype)
-    source = plane(stored.shape, dtype)
-    everything = tuple((0, n) for n in stored.shape)
-    source.write(everything, stored)
-    stores = tuple(plane(stored.shape) for _ in range(3))
-    found = find_cells(source, options, block, stores)
-    return found.read(everything), found.tables, as_read(stored)
+    """Cells, their facts (number, px, centre, no class), and the map off which they were read."""
+    read = as_read(as_stored(probability.astype(np.float32), dtype))
+    grid = Grid(read.shape, block)
+    stores = tuple(plane(read.shape) for _ in range(3))
+    with tempfile.TemporaryDirectory() as folder:
+        found = find_cells(
+            grid, lambda spans: read[tuple(slice(*span) for span in spans)], options, stores, Path(folder)
+        )
+        facts = CellFacts(Path(folder), found.count, read.ndim)
+        for spans in grid:
+            facts.add(spans, found.read(spans))
+        everything = found.read(tuple((0, n) for n in read.shape))
+        return everything.whole(), list(facts.rows()), read
 
 
 def require_same(probability, options, block, dtype="float32"):
-    found, tables, stored = by_blocks(probability, options, block, dtype)
+    found, facts, stored = by_blocks(probability, options, block, dtype)
     expected = probability_to_instances(stored, options)
     np.testing.assert_array_equal(found, expected)
-    assert tables.count == expected.max()
-    np.testing.assert_array_equal(tables.sizes, np.bincount(expected.ravel())[1:])
-    numbers = range(1, tables.count + 1)
-    centres = ndi.center_of_mass(np.ones(expected.shape), expected, numbers) if tables.count else []
-    np.testing.assert_allclose(tables.centres, np.array(list(centres)).reshape(-1, expected.ndim))
+    numbers = list(range(1, expected.max() + 1))
+    assert [fact[0] for fact in facts] == numbers
+    assert [fact[1] for fact in facts] == np.bincount(expected.ravel())[1:].tolist()
+    centres = ndi.center_of_mass(np.ones(expected.shape), expected, numbers) if numbers else []
+    assert [fact[2].tolist() for fact in facts] == [pytest.approx(centre) for centre in centres]
     return expected
 
 
@@ -154,3 +168,36 @@ def test_a_group_that_is_too_large_is_named_with_its_size(monkeypatch):
     ):
         by_blocks(one_cell_over_all(), CellOptions(split_by="distance"), (16, 16))
     require_same(one_cell_over_all(), CellOptions(min_size=9, close_gaps=2), (16, 16))
+
+
+def test_tables_hold_no_memory_and_say_when_the_disk_is_full(tmp_path, monkeypatch):
+    table = DiskTable(tmp_path, 10, 2)
+    table.add(np.array([3, 3, 9]), np.array([[1, 2], [1, 2], [5, 6]]))
+    table.raise_to(np.array([3, 9, 9]), np.array([[0, 9], [6, 0], [7, 1]]))
+    table.put(np.array([0]), np.array([4, -4]))
+    assert table.take(np.array([[3, 9], [0, 1]])).tolist() == [[[2, 9], [7, 6]], [[4, -4], [0, 0]]]
+    assert table.slab(8, 99).tolist() == [[0, 0], [7, 6]]
+    assert os.listdir(tmp_path) == []  # a process that is killed leaves nothing
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        DiskTable(tmp_path, 10)
+
+
+def test_numbers_that_32_bits_do_not_hold(tmp_path):
+    """And cells in the order of their first pixel, whatever they are called."""
+    calls = np.array([0, 5, 2, 7])
+    image = np.array([[0, 3, 3], [1, 0, 3], [1, 2, 2]])
+    grid = Grid((3, 3), (2, 2))
+
+    def read(spans):
+        return Numbered(image[tuple(slice(*span) for span in spans)].astype(np.int32), calls)
+
+    final, count = numbers_in_order(grid, read, 7, tmp_path)
+    assert count == 3
+    assert final.slab(0, 8)[:, 0].tolist() == [0, 0, 3, 0, 0, 2, 0, 1]
+    far = read(((0, 3), (0, 3))).called(calls + 2**33 * (calls > 0))
+    assert far.whole().max() == 2**33 + 7

@@ -140,6 +140,8 @@ def test_a_job_goes_on_where_it_was_stopped(folder, tmp_path, monkeypatch):
         ({"probability_dtype": "float16"}, "probability_dtype was float32, is float16"),
         ({"ome_zarr": "0.4"}, "ome_zarr was 0.5, is 0.4"),
         ({"missing": "fill"}, "missing was error, is fill"),
+        ({"tta": "d4"}, "tta was none, is d4"),
+        ({"robust": True}, "standardize was mean and deviation, is robust"),
         ({"threads": 2}, "threads was 1, is 2"),
         ({"network": 1}, "network was [0-9a-f]{64}, is [0-9a-f]{64}"),
         ({"image": (50, 50)}, r"image shape was \[130, 100\], is \[50, 50\]"),
@@ -254,8 +256,7 @@ def test_a_plan_says_blocks_disk_and_time_and_makes_nothing(folder, tmp_path, ca
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tta": "d4"}, r"not possible with --tta d4: cut out parts that fit"),
-        ({"robust": True, "context_slices": 1}, "standardize#robust true and a network that sees neighbouring slices"),
+        ({"context_slices": 1}, "it is a single image, and the network was trained with 1 neighbouring slices"),
         ({"level": 4}, "it has no level 4"),
     ],
 )

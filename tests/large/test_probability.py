@@ -1,5 +1,6 @@
 """Probabilities block by block are to the bit those of the whole image in memory, with the same tiles."""
 
+import json
 import random
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bundle.data.channels import Channels
+from bundle.data.context import StackContext
 from bundle.data.stated_channels import StatedChannels
 from bundle.data.stores import LazyImage
 from bundle.geometry import BlockPlan, ValidGeometry
@@ -46,14 +48,14 @@ def lazy(array: np.ndarray) -> LazyImage:
     return LazyImage("a.zarr", Stored(stored), StatedChannels(len(array)))
 
 
-def by_blocks(source, size, geometry, tile, tiles, run, folder, slices=None, seed=0, dtype="float32"):
+def by_blocks(source, size, geometry, tile, tiles, run, folder, slices=None, seed=0, dtype="float32", **turned):
     plan = geometry.plan(size, tile)
     blocks = BlockPlan(plan, [n * step for n, step in zip(tiles, BlockPlan(plan).steps, strict=True)])
     shape = tuple(reversed(size)) if slices is None else (slices, *reversed(size))
     chunks = tuple(reversed(blocks.chunk_sizes)) if slices is None else (1, *reversed(blocks.chunk_sizes))
     array = zarr.create_array(folder / "a.zarr", shape=shape, chunks=chunks, dtype=dtype, overwrite=True)
     array[:] = 77
-    work = ProbabilityBlocks(source, blocks, slices, run, torch.device("cpu"), array, dtype)
+    work = ProbabilityBlocks(source, blocks, slices, run, torch.device("cpu"), array, dtype, **turned)
     numbers = list(range(len(work)))
     random.Random(seed).shuffle(numbers)
     for number in numbers:
@@ -143,6 +145,70 @@ def test_a_volume(folder):
     found = by_blocks(source, (30, 21, 17), network.geometry, (24, 22, 22), (1, 2, 1), run, folder)
     expected = inferer(Standardize(3)(pixels)[None], network)[0, 0].numpy()
     assert found.tobytes() == expected.tobytes()
+
+
+@settings(max_examples=12)
+@given(size=sizes, extra=counts, tiles=counts, seed=st.integers(0, 99), tta=st.sampled_from(["d4", "paper7"]))
+def test_turned_images_give_the_same_bits(folder, unet, size, extra, tiles, seed, tta):
+    """Their tiles begin at other corners than the blocks do."""
+    tile = tuple(unet.geometry.input_size(4) + 4 * k for k in extra)
+    pixels = np.random.default_rng(seed).normal(100, 20, (1, *size)).astype(np.float32)
+    image, channels = lazy(pixels), Channels("all", 1)
+    inferer = OverlapTileInferer(tile, probability_of=1, tta=tta)
+    run = inferer.runner(unet, torch.device("cpu"))
+    source = StandardizedImage(image, channels, measure(image, channels, by_slice=False))
+    turns = inferer.turns(unet.geometry, unet.geometry.plan(size, tile))
+    assert len(turns) == (8 if tta == "d4" else 7)
+    options = {"turns": turns, "read": inferer.read, "seed": seed}
+    found = by_blocks(source, size, unet.geometry, tile, tiles, run, folder, **options)
+    expected = inferer(Standardize()(pixels)[None], unet)[0, 0].numpy()
+    assert found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("robust", [False, True])
+@pytest.mark.parametrize("tta", ["none", "d4"])
+def test_neighbouring_slices(folder, tta, robust):
+    pixels = np.random.default_rng(1).normal(0, 9, (1, 41, 37, 4)).astype(np.float32)
+    pixels[0, 3, 5] = [900, -900, 1e6, 0]  # hot pixels
+    torch.manual_seed(0)
+    network = UNet(2, 5, 2, base_channels=3, depth=2).eval()
+    image, channels = lazy(pixels), Channels("all", 1)
+    inferer = OverlapTileInferer(60, probability_of=1, stack_axis=-1, tta=tta)
+    gray = GrayValues.from_json(json.loads(json.dumps(measure(image, channels, True, robust).as_json())))
+    source = StandardizedImage(image, channels, gray, context_slices=2)
+    turns = inferer.turns(network.geometry, network.geometry.plan((41, 37), 60))
+    run = inferer.runner(network, torch.device("cpu"))
+    options = {"slices": 4, "turns": turns, "read": inferer.read}
+    found = by_blocks(source, (41, 37), network.geometry, 60, (1, 1), run, folder, **options)
+    shown = StackContext(2)(Standardize(robust=robust)(pixels))
+    expected = inferer(shown[None], network)[0, 0].numpy()
+    assert found.tobytes() == expected.tobytes()
+
+
+@settings(max_examples=60)
+@given(
+    size=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    seed=st.integers(0, 10**6),
+    kind=st.sampled_from(["bytes", "words", "normal", "few", "tiny"]),
+    slices=st.sampled_from([None, 1, 3]),
+)
+def test_robust_gray_values_are_exact(size, seed, kind, slices):
+    random = np.random.default_rng(seed)
+    shape = (2, *size, *([slices] if slices else []))
+    pixels = {
+        "bytes": lambda: random.integers(0, 256, shape),
+        "words": lambda: random.integers(0, 2**16, shape),
+        "normal": lambda: random.normal(0, 1, shape) * 10.0 ** random.integers(-30, 30),
+        "few": lambda: random.integers(-1, 2, shape) * -0.0,
+        "tiny": lambda: random.normal(0, 1, shape) * 1e-42,
+    }[kind]().astype(np.float32)
+    image, channels = lazy(pixels), Channels("all", 2)
+    source = StandardizedImage(image, channels, measure(image, channels, True, robust=True))
+    expected = Standardize(robust=True)(pixels).numpy()
+    window = tuple((0, n) for n in size)
+    for index in range(slices or 1):
+        found = source.window(window, index if slices and slices > 1 else None)[0].numpy()
+        assert found.tobytes() == np.ascontiguousarray(expected.reshape(2, *size, -1)[..., index]).tobytes()
 
 
 def test_another_networks_geometry_is_refused(folder):

@@ -14,7 +14,10 @@ from monai.utils import TransformBackends, convert_to_numpy, convert_to_tensor
 
 from transforms.intensity.moments import Moments
 
-__all__ = ["Standardize", "Standardized", "standardized"]
+__all__ = ["EDGES", "Standardize", "Standardized", "standardized"]
+
+#: quantiles at which ``robust`` clips
+EDGES = (0.001, 0.999)
 
 
 def standardized(image: torch.Tensor, moments: Sequence[Moments]) -> torch.Tensor:
@@ -70,7 +73,7 @@ class Standardize(Transform):
     def _channel(self, image: torch.Tensor) -> torch.Tensor:
         axes = tuple(range(self.spatial_dims + 1))
         if self.robust:
-            low, high = np.quantile(convert_to_numpy(image), [0.001, 0.999], axis=axes, keepdims=True)
+            low, high = np.quantile(convert_to_numpy(image), list(EDGES), axis=axes, keepdims=True)
             low, high = (np.where(low < high, edge, far) for edge, far in ((low, -np.inf), (high, np.inf)))
             image = image.clamp(
                 *(torch.as_tensor(edge, dtype=image.dtype, device=image.device) for edge in (low, high))

@@ -11,6 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from bundle.large.cells.grid import Grid, Plane, Spans, inside
+from bundle.large.cells.numbered import Numbered
 
 __all__ = ["Components"]
 
@@ -19,16 +20,17 @@ class Components:
     """The components of a mask.
 
     In each block the fragments of components are labelled and stored; where two fragments are neighbours across a face,
-    an edge or a corner of blocks, they are one component.
+    an edge or a corner of blocks, they are one component. Its number is that of its first fragment; only fragments at
+    faces are in memory.
 
     Args:
         grid: blocks of the image.
         mask: gives that of a region.
         connectivity: neighbours, 1 .. the number of axes.
-        store: uint32, for the fragments; overwritten.
+        store: for the fragments, numbered in each block from 1; overwritten.
 
     Attributes:
-        count: of components.
+        highest: number of a fragment.
     """
 
     def __init__(self, grid: Grid, mask: Callable[[Spans], np.ndarray], connectivity: int, store: Plane) -> None:
@@ -40,28 +42,34 @@ class Components:
             store.write(spans, fragments.astype(np.uint32))
             offsets.append(offsets[-1] + count)
         self._offsets = np.array(offsets, np.int64)
+        self.highest = offsets[-1]
+        #: fragments that are joined to others, in order, and the first fragment of the component of each
+        self._joined = self._first = np.zeros(0, np.int64)
         pairs = [each for spans in grid for each in self._across(spans)]
-        joined = np.unique(np.concatenate(pairs), axis=0) if pairs else np.zeros((0, 2), np.int64)
-        total = offsets[-1]
-        graph = coo_array((np.ones(len(joined), bool), (joined[:, 0] - 1, joined[:, 1] - 1)), shape=(total, total))
-        found: tuple[int, np.ndarray] = (0, np.zeros(0, np.int64))
-        if total:
-            found = connected_components(graph, directed=False)
-        self.count, of_fragment = found
-        #: fragment -> component, 0 of what is in none
-        self._table = np.concatenate([[0], of_fragment.astype(np.int64) + 1])
+        if pairs:
+            self._joined, ends = np.unique(np.concatenate(pairs), return_inverse=True)
+            ends, total = ends.reshape(-1, 2), len(self._joined)
+            graph = coo_array((np.ones(len(ends), bool), tuple(ends.T)), shape=(total, total))
+            count, of_fragment = connected_components(graph, directed=False)
+            first = np.full(count, self.highest + 1, np.int64)
+            np.minimum.at(first, of_fragment, self._joined)
+            self._first = first[of_fragment]
 
-    def read(self, spans: Spans) -> np.ndarray:
-        """The component of every pixel of a region, int64, 0 outside the mask."""
-        return np.asarray(self._table[self._fragments(spans)])
-
-    def _fragments(self, spans: Spans) -> np.ndarray:
-        """Numbers of fragments in the whole image."""
-        found = np.zeros([b - a for a, b in spans], np.int64)
+    def read(self, spans: Spans) -> Numbered:
+        """The component of every px of a region, 0 outside the mask."""
+        places = np.zeros([b - a for a, b in spans], np.int32)
+        numbers = [np.zeros(1, np.int64)]
+        before = 0
         for number, part in self.grid.over(spans):
-            local = self.store.read(part).astype(np.int64)
-            found[inside(part, spans)] = np.where(local > 0, local + self._offsets[number], 0)
-        return found
+            fragments = self.store.read(part).astype(np.int32)
+            places[inside(part, spans)] = np.where(fragments > 0, fragments + before, 0)
+            low, high = self._offsets[number : number + 2] + 1
+            own = np.arange(low, high)
+            here = slice(*np.searchsorted(self._joined, (low, high)))
+            own[self._joined[here] - low] = self._first[here]
+            numbers.append(own)
+            before += len(own)
+        return Numbered(places, np.concatenate(numbers))
 
     def _across(self, spans: Spans) -> list[np.ndarray]:
         """Pairs of fragments, one of this block and one of a block behind it, that are neighbours."""
@@ -72,7 +80,7 @@ class Components:
             if stop == n:
                 continue
             slab = tuple((stop - 1, stop + 1) if i == axis else span for i, span in enumerate(around))
-            fragments = self._fragments(slab)
+            fragments = self.read(slab).whole()
             before, behind = fragments.take(0, axis), fragments.take(1, axis)
             for step in product((-1, 0, 1), repeat=axes - 1):
                 if not self.structure[tuple(1 + each for each in (*step[:axis], 1, *step[axis:]))]:

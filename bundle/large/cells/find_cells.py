@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
+from pathlib import Path
 
 import numpy as np
 
 from bundle.cells import CellOptions
 from bundle.cells.regions import close_gaps
-from bundle.inference.probability import as_read
 from bundle.large.cells.grid import Grid, Plane, Spans, inside
-from bundle.large.cells.tables import CellTables, measure_cells
+from bundle.large.cells.numbered import Numbered, compact
+from bundle.large.cells.tables import numbers_in_order
 from bundle.large.cells.whole import components_filled
 from bundle.large.cells.zones import cells_of_zones
 
@@ -24,63 +26,69 @@ MOST_PIXELS = 10**8
 
 @dataclass(frozen=True)
 class FoundCells:
-    """What was found: tables of the cells; and the numbers of a region."""
+    """How many were found, 1 .. N in the order of their first pixel; and the numbers of a region."""
 
-    tables: CellTables
-    read: Callable[[Spans], np.ndarray]
+    count: int
+    read: Callable[[Spans], Numbered]
 
 
 def find_cells(
-    source: Plane, options: CellOptions, block: tuple[int, ...], stores: tuple[Plane, Plane, Plane]
+    grid: Grid,
+    probability: Callable[[Spans], np.ndarray],
+    options: CellOptions,
+    stores: tuple[Plane, Plane, Plane],
+    folder: Path,
 ) -> FoundCells:
     """The cells of a stored probability, as ``probability_to_instances`` finds them in the whole map.
 
     Args:
-        source: the probability as it is stored, one image.
+        grid: blocks of the image.
+        probability: fp32, of a region.
         options: how cells are read.
-        block: px of the blocks.
-        stores: uint32, of the size of the image; overwritten.
+        stores: of the size of the image, for as many numbers as it has px; overwritten.
+        folder: for tables.
 
     Returns:
-        the cells; they are read from ``stores``.
+        the cells; they are read from ``stores`` and ``probability``.
 
     Raises:
         RuntimeError: for a group of touching cells that is too large to be split or extended.
+        ValueError: for a probability that is none.
     """
-    grid = Grid(source.size, block)
     axes = len(grid.size)
     if options.connectivity > axes:
         raise ValueError(f"connectivity must be 1 .. {axes} for images of {axes} axes, got {options.connectivity}")
 
-    def probability(spans: Spans) -> np.ndarray:
-        found = as_read(source.read(spans))
+    def checked(spans: Spans) -> np.ndarray:
+        found = probability(spans)
         if not ((found >= 0) & (found <= 1)).all():
             raise ValueError("probability holds NaN or values outside 0 .. 1: the network's weights are damaged")
         return found
 
     if options.split_by is None and options.low_threshold is None:
-        read, highest = components_filled(grid, probability, options, (stores[0], stores[1]))
+        read, highest = components_filled(grid, checked, options, (stores[0], stores[1]), folder)
+        closed = stores[2]
     else:
-        highest = cells_of_zones(grid, probability, options, (stores[0], stores[1]), stores[2], MOST_PIXELS)
-
-        def read(spans: Spans) -> np.ndarray:
-            return stores[2].read(spans).astype(np.int64)
-
+        highest = cells_of_zones(grid, checked, options, (stores[0], stores[1]), stores[2], MOST_PIXELS, folder)
+        read, closed = partial(_read, stores[2]), stores[0]
     if options.close_gaps > 0:
         # the smallest halo in which a px sees all that decides about it, see close_gaps
         halo = 2 * ceil(options.close_gaps) + 1
-        closed = stores[0] if options.split_by is not None or options.low_threshold is not None else stores[2]
         for spans in grid:
             around = grid.wider(spans, halo)
-            numbers, small = np.unique(read(around), return_inverse=True)  # as int32, in the same order
-            with_none = small + (numbers[0] > 0)
-            cells = close_gaps(with_none.reshape([b - a for a, b in around]).astype(np.int32), options.close_gaps)
-            table = numbers if numbers[0] == 0 else np.concatenate([[0], numbers])
-            closed.write(spans, table[cells[inside(spans, around)]].astype(np.uint32))
+            found = read(around)
+            numbers, places = np.unique(found.numbers, return_inverse=True)  # one place for each number
+            cells = close_gaps(places.astype(np.int32)[found.places], options.close_gaps)
+            closed.write(spans, numbers[cells[inside(spans, around)]].astype(closed.array.dtype))
+        read = partial(_read, closed)
+    final, count = numbers_in_order(grid, read, highest, folder)
 
-        def read_closed(spans: Spans) -> np.ndarray:
-            return closed.read(spans).astype(np.int64)
+    def called(spans: Spans) -> Numbered:
+        found = read(spans)
+        return found.called(final.take(found.numbers)[:, 0])
 
-        read = read_closed
-    tables = measure_cells(grid, read, highest)
-    return FoundCells(tables, lambda spans: tables.final[read(spans)])
+    return FoundCells(count, called)
+
+
+def _read(store: Plane, spans: Spans) -> Numbered:
+    return compact(store.read(spans))

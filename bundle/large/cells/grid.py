@@ -18,29 +18,40 @@ Spans = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Plane:
-    """An array on the disk as one image, (x, y[, z]); of a stack of slices, one slice of it.
+    """An array on the disk as one image, ([classes, ]x, y[, z]); of a stack of slices, one slice of it.
 
     Attributes:
         array: stored in reverse order of axes.
         index: of the slice; None: the whole array.
+        classes: the stored axis of classes, counted from the first; None: there is none.
     """
 
     array: Any
     index: int | None = None
+    classes: int | None = None
 
     @property
     def size(self) -> tuple[int, ...]:
-        return tuple(reversed(self.array.shape))[: None if self.index is None else 2]
+        sides = [n for axis, n in enumerate(self.array.shape) if axis != self.classes]
+        return tuple(reversed(sides))[: None if self.index is None else 2]
 
     def read(self, spans: Spans) -> np.ndarray:
-        found = np.asarray(self.array[self._region(spans)]).T
+        found = np.asarray(self.array[self.region(spans)])
+        if self.classes is not None:
+            found = np.moveaxis(found, self.classes, -1)
+        found = found.T
         return found if self.index is None else found[..., 0]
 
     def write(self, spans: Spans, content: np.ndarray) -> None:
-        self.array[self._region(spans)] = (content if self.index is None else content[..., None]).T
+        stored = (content if self.index is None else content[..., None]).T
+        self.array[self.region(spans)] = stored if self.classes is None else np.moveaxis(stored, -1, self.classes)
 
-    def _region(self, spans: Spans) -> tuple[slice, ...]:
-        return spans_to_region(spans if self.index is None else (*spans, (self.index, self.index + 1)))
+    def region(self, spans: Spans) -> tuple[slice, ...]:
+        """Of the array as it is stored."""
+        found = list(spans_to_region(spans if self.index is None else (*spans, (self.index, self.index + 1))))
+        if self.classes is not None:
+            found.insert(self.classes, slice(0, self.array.shape[self.classes]))
+        return tuple(found)
 
 
 @dataclass(frozen=True)

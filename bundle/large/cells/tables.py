@@ -2,56 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from math import prod
+from pathlib import Path
 
 import numpy as np
 
+from bundle.large.cells.disk_table import DiskTable
 from bundle.large.cells.grid import Grid, Spans
+from bundle.large.cells.numbered import Numbered
 
-__all__ = ["CellTables", "measure_cells"]
+__all__ = ["CellFacts", "numbers_in_order"]
 
-
-class CellTables:
-    """Numbers of cells in any order, and how they are called in the end.
-
-    Attributes:
-        final: number -> 1 .. N in the order of their first pixel; 0 of numbers that no pixel has.
-        count: N.
-        sizes: px of each cell, at its final number less 1.
-        centres: (N, axes) mean position, px.
-    """
-
-    def __init__(self, first: np.ndarray, sizes: np.ndarray, sums: np.ndarray) -> None:
-        there = np.flatnonzero(sizes[1:] > 0) + 1
-        order = there[np.argsort(first[there])]
-        self.final = np.zeros(len(sizes), np.int64)
-        self.final[order] = np.arange(1, len(order) + 1)
-        self.count = len(order)
-        self.sizes = sizes[order]
-        self.centres = sums[order] / np.maximum(sizes[order], 1)[:, None]
+#: rows of a table at a time
+_ROWS = 2**18
+#: parts of a probability that count; sums of them are whole numbers, the same in any order
+PARTS = 2**24
 
 
-def measure_cells(grid: Grid, read: Callable[[Spans], np.ndarray], highest: int) -> CellTables:
-    """One pass over the blocks.
+def numbers_in_order(
+    grid: Grid, read: Callable[[Spans], Numbered], highest: int, folder: Path
+) -> tuple[DiskTable, int]:
+    """Number of a cell -> 1 .. N in the order of their first pixel; 0 of numbers that no pixel has.
 
     Args:
         read: numbers of cells, 0 .. ``highest``, of a region.
+        folder: for tables.
+
+    Returns:
+        the table, and N.
     """
-    axes = len(grid.size)
-    first = np.full(highest + 1, np.prod(grid.size, dtype=np.int64), np.int64)
-    sizes, sums = np.zeros(highest + 1, np.int64), np.zeros((highest + 1, axes), np.float64)
+    pixels = prod(grid.size)
+    left = DiskTable(folder, highest + 1)  # px from the first one to the end of the image
     for spans in grid:
-        cells = read(spans)
-        numbers, place, inverse = np.unique(cells, return_index=True, return_inverse=True)
-        inverse = inverse.reshape(cells.shape)
-        # the order of pixels in a block is theirs in the image
-        at = np.unravel_index(place, cells.shape)
+        found = read(spans)
+        first = found.first()
+        there = np.flatnonzero(first >= 0)
+        at = np.unravel_index(first[there], found.places.shape)
         where = tuple(along + a for along, (a, _) in zip(at, spans, strict=True))
-        first[numbers] = np.minimum(first[numbers], np.ravel_multi_index(where, grid.size))
-        sizes[numbers] += np.bincount(inverse.ravel(), minlength=len(numbers))
+        left.raise_to(found.numbers[there], pixels - np.ravel_multi_index(where, grid.size))
+    final = DiskTable(folder, highest + 1)
+    count = 0
+    across = prod(grid.size[1:])
+    # the cells that begin in one row of blocks at a time
+    for start in range(0, grid.size[0], grid.block[0]):
+        most, least = pixels - start * across, pixels - (start + grid.block[0]) * across
+        numbers, places = [], []
+        for row in range(1, highest + 1, _ROWS):
+            some = left.slab(row, min(row + _ROWS, highest + 1))[:, 0]
+            here = np.flatnonzero((some > max(0, least)) & (some <= most))
+            numbers.append(here + row)
+            places.append(some[here])
+        if numbers:
+            order = np.argsort(-np.concatenate(places))
+            final.put(np.concatenate(numbers)[order], np.arange(count + 1, count + 1 + len(order)))
+            count += len(order)
+    return final, count
+
+
+class CellFacts:
+    """Sizes, centres and probabilities of the cells of an image, gathered block by block.
+
+    Args:
+        folder: for the table.
+        count: of cells; they are numbered from 1.
+        axes: of the image.
+        classes: whose probabilities are added; 0: none.
+    """
+
+    def __init__(self, folder: Path, count: int, axes: int, classes: int = 0) -> None:
+        self.count, self.axes, self.classes = count, axes, classes
+        self._table = DiskTable(folder, count + 1, 1 + axes + classes)
+
+    def add(self, spans: Spans, cells: Numbered, probability: np.ndarray | None = None) -> None:
+        """The cells of a block.
+
+        Args:
+            probability: of each class but the background's, (classes, x, y[, z]).
+        """
+        sums = [cells.counts()]
         for axis, (a, b) in enumerate(spans):
-            along = np.arange(a, b).reshape([-1 if i == axis else 1 for i in range(axes)])
-            weights = np.broadcast_to(along, cells.shape).ravel()
-            sums[numbers, axis] += np.bincount(inverse.ravel(), weights=weights, minlength=len(numbers))
-    sizes[0] = 0
-    return CellTables(first, sizes, sums)
+            sums.append(cells.sums(np.arange(a, b).reshape([-1 if i == axis else 1 for i in range(len(spans))])))
+        sums += [cells.sums(np.rint(one * np.float64(PARTS))) for one in ([] if probability is None else probability)]
+        self._table.add(cells.numbers, np.stack(sums, axis=1))
+
+    def rows(self) -> Iterator[tuple[int, int, np.ndarray, int]]:
+        """Number, px, centre (px) and, of ``classes``, the likeliest from 1 on, cell by cell."""
+        for start in range(1, self.count + 1, _ROWS):
+            some = self._table.slab(start, min(start + _ROWS, self.count + 1))
+            sizes, sums, classes = np.split(some, [1, 1 + self.axes], axis=1)
+            centres = sums / np.maximum(sizes, 1)
+            likeliest = 1 + classes.argmax(axis=1) if self.classes else np.zeros(len(some), int)
+            yield from zip(
+                range(start, start + len(some)), sizes[:, 0].tolist(), centres, likeliest.tolist(), strict=True
+            )

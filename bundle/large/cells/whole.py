@@ -3,78 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from bundle.cells import CellOptions
 from bundle.large.cells.components import Components
+from bundle.large.cells.disk_table import DiskTable
 from bundle.large.cells.grid import Grid, Plane, Spans, inside
+from bundle.large.cells.numbered import Numbered
 
-__all__ = ["components_filled"]
+__all__ = ["components_filled", "edge_numbers"]
 
 
 def components_filled(
-    grid: Grid, probability: Callable[[Spans], np.ndarray], options: CellOptions, stores: tuple[Plane, Plane]
-) -> tuple[Callable[[Spans], np.ndarray], int]:
+    grid: Grid,
+    probability: Callable[[Spans], np.ndarray],
+    options: CellOptions,
+    stores: tuple[Plane, Plane],
+    folder: Path,
+) -> tuple[Callable[[Spans], Numbered], int]:
     """Threshold, components, holes filled and small ones dropped, as ``probability_to_instances`` has these.
 
     Args:
         grid: blocks of the image.
         probability: of a region.
         options: of which ``split_by`` and ``low_threshold`` are None.
-        stores: uint32, overwritten.
+        stores: overwritten.
+        folder: for tables.
 
     Returns:
         what gives the numbers of cells in a region, and the highest of them; some may not occur.
     """
     axes = len(grid.size)
     cells = Components(grid, lambda spans: probability(spans) > options.threshold, options.connectivity, stores[0])
-    owner = np.zeros(1, np.int64)
-    gaps = None
+    filled: Callable[[Spans], Numbered] = cells.read
     if options.fill_holes:
         dual = axes if options.connectivity == 1 else 1
         gaps = Components(grid, lambda spans: ~(probability(spans) > options.threshold), dual, stores[1])
-        owner = _owners(grid, cells, gaps)
+        filled = _with_holes(grid, cells, gaps, folder)
+    if options.min_size <= 1:
+        return filled, cells.highest
+    sizes = DiskTable(folder, cells.highest + 1)
+    for spans in grid:
+        found = filled(spans)
+        sizes.add(found.numbers, found.counts())
 
-    def filled(spans: Spans) -> np.ndarray:
-        found = cells.read(spans)
-        return found if gaps is None else found + owner[gaps.read(spans)]
+    def large_ones(spans: Spans) -> Numbered:
+        found = filled(spans)
+        return found.called(np.where(sizes.take(found.numbers)[:, 0] < options.min_size, 0, found.numbers))
 
-    keep = np.arange(cells.count + 1)
-    if options.min_size > 1:
-        sizes = np.zeros(cells.count + 1, np.int64)
-        for spans in grid:
-            numbers, counts = np.unique(filled(spans), return_counts=True)
-            sizes[numbers] += counts
-        keep[sizes < options.min_size] = 0
-    return lambda spans: keep[filled(spans)], cells.count
+    return large_ones, cells.highest
 
 
-def _owners(grid: Grid, cells: Components, gaps: Components) -> np.ndarray:
-    """The cell of every gap that touches one cell only, and not the edge of the image; 0 of the others."""
+def _with_holes(grid: Grid, cells: Components, gaps: Components, folder: Path) -> Callable[[Spans], Numbered]:
+    """Gives a gap that touches one cell only, and not the edge of the image, to that cell."""
     axes = len(grid.size)
-    least, most = np.full(gaps.count + 1, cells.count + 1, np.int64), np.zeros(gaps.count + 1, np.int64)
-    outside = np.zeros(gaps.count + 1, bool)
+    top = cells.highest + 1
+    # of every gap: the greatest and (as what is left to the top) the least cell that it touches; whether it is outside
+    known = DiskTable(folder, gaps.highest + 1, 3)
     for spans in grid:
         window = tuple((a, min(b + 1, n)) for (a, b), n in zip(spans, grid.size, strict=True))
         owners, part = cells.read(window), gaps.read(window)
+        # a px is in a gap or in a cell: the places of both in one image, those of gaps below 0
+        both = np.where(part.places > 0, -part.places, owners.places)
         for axis in range(axes):
-            low = tuple(slice(None, -1) if i == axis else slice(None) for i in range(axes))
-            high = tuple(slice(1, None) if i == axis else slice(None) for i in range(axes))
-            for gap, cell in ((part[low], owners[high]), (part[high], owners[low])):
-                touching = (gap > 0) & (cell > 0)
-                np.minimum.at(least, gap[touching], cell[touching])
-                np.maximum.at(most, gap[touching], cell[touching])
-        outside[edge_numbers(grid, spans, part[inside(spans, window)])] = True
-    owner = np.where((least == most) & ~outside, most, 0)
-    owner[0] = 0
-    return np.asarray(owner)
+            low = both[tuple(slice(None, -1) if i == axis else slice(None) for i in range(axes))]
+            high = both[tuple(slice(1, None) if i == axis else slice(None) for i in range(axes))]
+            touching = (low < 0) != (high < 0)
+            ends = np.stack([low[touching], high[touching]])
+            gap, cell = part.numbers[-ends.min(axis=0)], owners.numbers[ends.max(axis=0)]
+            known.raise_to(gap, np.stack([cell, top - cell, 0 * cell], axis=1))
+        outside = edge_numbers(grid, spans, part, window)
+        known.raise_to(outside, np.broadcast_to([0, 0, 1], (len(outside), 3)))
+
+    def filled(spans: Spans) -> Numbered:
+        found, part = cells.read(spans), gaps.read(spans)
+        most, least, outside = known.take(part.numbers).T
+        owner = np.where((top - least == most) & (outside == 0), most, 0)
+        places = np.where(part.places > 0, part.places + len(found.numbers) - 1, found.places)
+        return Numbered(places.astype(np.int32), np.concatenate([found.numbers, owner[1:]]))
+
+    return filled
 
 
-def edge_numbers(grid: Grid, spans: Spans, numbers: np.ndarray) -> np.ndarray:
-    """Of the numbers in a block, those that reach the edge of the image."""
-    found = [np.zeros(0, np.int64)]
+def edge_numbers(grid: Grid, spans: Spans, found: Numbered, of: Spans) -> np.ndarray:
+    """Of the numbers in a block, those that reach the edge of the image.
+
+    Args:
+        found: of the region ``of``, which holds the block.
+    """
+    places = found.places[inside(spans, of)]
+    there = [np.zeros(0, np.int64)]
     for axis, ((a, b), n) in enumerate(zip(spans, grid.size, strict=True)):
-        found += [np.unique(numbers.take(0, axis))] if a == 0 else []
-        found += [np.unique(numbers.take(-1, axis))] if b == n else []
-    return np.unique(np.concatenate(found))
+        there += [np.unique(places.take(0, axis))] if a == 0 else []
+        there += [np.unique(places.take(-1, axis))] if b == n else []
+    return np.unique(found.numbers[np.unique(np.concatenate(there))])

@@ -7,16 +7,17 @@ of a zone, in its own box with a px around it where the image goes on, are those
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from math import prod
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage as ndi
 
 from bundle.cells import CellOptions, probability_to_instances
 from bundle.large.cells.components import Components
+from bundle.large.cells.disk_table import DiskTable
 from bundle.large.cells.grid import Grid, Plane, Spans, inside
 from bundle.large.cells.whole import edge_numbers
 
@@ -30,6 +31,7 @@ def cells_of_zones(
     stores: tuple[Plane, Plane],
     target: Plane,
     most_pixels: int,
+    folder: Path,
 ) -> int:
     """All of ``probability_to_instances`` but closing gaps and the order of numbers, zone by zone.
 
@@ -37,9 +39,10 @@ def cells_of_zones(
         grid: blocks of the image.
         probability: of a region.
         options: how cells are read.
-        stores: uint32, overwritten.
-        target: uint32, gets the numbers of the cells.
+        stores: overwritten.
+        target: overwritten, gets the numbers of the cells.
         most_pixels: of the box of a zone.
+        folder: for tables.
 
     Returns:
         the highest number.
@@ -50,38 +53,45 @@ def cells_of_zones(
     axes = len(grid.size)
     dual = axes if options.connectivity == 1 else 1
     background = Components(grid, lambda spans: ~(probability(spans) > options.foreground), dual, stores[0])
-    outside = np.zeros(background.count + 1, bool)
+    outside = DiskTable(folder, background.highest + 1)
     for spans in grid:
-        outside[edge_numbers(grid, spans, background.read(spans))] = True
-    outside[0] = False
-    zones = Components(grid, lambda spans: ~outside[background.read(spans)], axes, stores[1])
-    low, high = _boxes(grid, zones)
+        outside.put(edge_numbers(grid, spans, background.read(spans), spans), np.ones(1))
+    outside.put(np.zeros(1, np.int64), np.zeros(1))
+
+    def is_zone(spans: Spans) -> np.ndarray:
+        found = background.read(spans)
+        return np.asarray((outside.take(found.numbers)[:, 0] == 0)[found.places])
+
+    zones = Components(grid, is_zone, axes, stores[1])
+    boxes = _Boxes(grid, zones, folder)
     options = replace(options, close_gaps=0.0, spatial_dims=None)
 
-    def cells_of(spans: Spans, wanted: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def cells_of(spans: Spans, wanted: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cells of some zones in a region, and where these zones are."""
         around = grid.wider(spans)
-        here = wanted(zones.read(around))
+        found = zones.read(around)
+        here = np.isin(found.numbers, wanted)[found.places]
         cells = probability_to_instances(np.where(here, probability(around), np.float32(0)), options)
         return cells[inside(spans, around)], here[inside(spans, around)]
 
     highest = 0
-    over_blocks = np.zeros(zones.count + 1, bool)
+    over_blocks: set[int] = set()
     for spans in grid:
-        numbers = np.unique(zones.read(spans))
+        numbers = np.unique(zones.read(spans).numbers)[1:]
+        low, high = boxes.of(numbers)
         start, stop = np.array(spans).T
-        within = ((low[numbers] >= start) & (high[numbers] <= stop)).all(axis=1)
-        over_blocks[numbers[~within & (numbers > 0)]] = True
-        alone = numbers[within & (numbers > 0)]
-        cells, _ = cells_of(spans, partial(np.isin, test_elements=alone))
-        target.write(spans, np.where(cells > 0, cells + highest, 0).astype(np.uint32))
+        within = ((low >= start) & (high <= stop)).all(axis=1)
+        over_blocks.update(numbers[~within].tolist())
+        cells, _ = cells_of(spans, numbers[within])
+        target.write(spans, np.where(cells > 0, cells.astype(np.int64) + highest, 0).astype(target.array.dtype))
         highest += int(cells.max(initial=0))
-    for number in np.flatnonzero(over_blocks):
-        spans = tuple((int(a), int(b)) for a, b in zip(low[number], high[number], strict=True))
+    for number in sorted(over_blocks):
+        low, high = boxes.of(np.array([number]))
+        spans = tuple((int(a), int(b)) for a, b in zip(low[0], high[0], strict=True))
         _require_bounded(spans, most_pixels)
-        cells, here = cells_of(spans, partial(np.equal, number))
-        before = target.read(spans)
-        target.write(spans, np.where(here, np.where(cells > 0, cells + highest, 0), before).astype(np.uint32))
+        cells, here = cells_of(spans, [number])
+        found = np.where(cells > 0, cells.astype(np.int64) + highest, 0).astype(target.array.dtype)
+        target.write(spans, np.where(here, found, target.read(spans)))
         highest += int(cells.max(initial=0))
     return highest
 
@@ -97,15 +107,23 @@ def _require_bounded(spans: Spans, most_pixels: int) -> None:
         )
 
 
-def _boxes(grid: Grid, zones: Components) -> tuple[np.ndarray, np.ndarray]:
-    """First and last px (plus 1) of every zone along every axis, (count + 1, axes)."""
-    axes = len(grid.size)
-    low, high = np.full((zones.count + 1, axes), max(grid.size)), np.zeros((zones.count + 1, axes), np.int64)
-    for spans in grid:
-        found = zones.read(spans)
-        numbers, inverse = np.unique(found, return_inverse=True)
-        start = np.array([a for a, _ in spans])
-        for number, box in zip(numbers, ndi.find_objects(inverse.reshape(found.shape) + 1), strict=True):
-            low[number] = np.minimum(low[number], start + [side.start for side in box])
-            high[number] = np.maximum(high[number], start + [side.stop for side in box])
-    return low, high
+class _Boxes:
+    """First px and the one behind the last of every zone along every axis."""
+
+    def __init__(self, grid: Grid, zones: Components, folder: Path) -> None:
+        self._far = max(grid.size)
+        # the least values as what is left to the greatest
+        self._table = DiskTable(folder, zones.highest + 1, 2 * len(grid.size))
+        for spans in grid:
+            found = zones.read(spans)
+            start = np.array([a for a, _ in spans])
+            there = [(at, box) for at, box in enumerate(ndi.find_objects(found.places), 1) if box is not None]
+            if there:
+                low, high = ([[getattr(side, end) for side in box] for _, box in there] for end in ("start", "stop"))
+                numbers = found.numbers[[at for at, _ in there]]
+                self._table.raise_to(numbers, np.hstack([self._far - (start + low), start + high]))
+
+    def of(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n, axes) each."""
+        low, high = np.split(self._table.take(numbers), 2, axis=1)
+        return self._far - low, high

@@ -1,0 +1,120 @@
+"""Memory and speed of an image that is segmented block by block, for several sizes, beside the same image in memory.
+
+``python -m benchmarks.large_memory --sides 4096 8192 16384 --in_memory 4096`` makes OME-Zarr images of blobs and a
+network of width 4 that finds them, segments them by configs/inference.json in processes of their own, and prints for
+each the resident memory that a watcher saw (interpreter included, sampled every 0.1 s) and the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import zarr
+from scipy import ndimage
+
+from benchmarks.large_image import small_network
+from bundle.model import checkpoints
+
+__all__ = ["main"]
+
+_PERIOD = 1000
+_CHUNK = 1024
+_RUN = """
+import sys, json
+from monai.bundle import ConfigWorkflow
+flow = ConfigWorkflow("configs/inference.json", workflow_type="infer", logging_file=False, **json.loads(sys.argv[1]))
+flow.initialize()
+flow.run()
+"""
+
+
+def write_blobs(path: Path, side: int) -> None:
+    """An OME-Zarr 0.5 of blobs that repeat every 1000 px, uint8, in chunks of 1024 px."""
+    block = ndimage.gaussian_filter(np.random.RandomState(0).randn(_PERIOD, _PERIOD), 6, mode="wrap")
+    block = np.clip(127 + 60 * block / block.std(), 0, 255).astype(np.uint8)
+    group = zarr.open_group(path, mode="w")
+    scale = [{"type": "scale", "scale": [1.0, 1.0]}]
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    scales: Any = [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": scales}
+    array: Any = group.create_array("0", shape=(side, side), chunks=(_CHUNK, _CHUNK), dtype="uint8")
+    for y in range(0, side, _CHUNK):
+        for x in range(0, side, _CHUNK):
+            rows, columns = (np.arange(a, min(a + _CHUNK, side)) % _PERIOD for a in (y, x))
+            array[y : y + _CHUNK, x : x + _CHUNK] = block[np.ix_(rows, columns)]
+
+
+def watched(options: dict[str, Any]) -> tuple[list[tuple[float, int]], float]:
+    """Run an inference; (seconds, bytes of resident memory) of its process every 0.1 s, and the seconds it took."""
+    began = time.monotonic()
+    process = subprocess.Popen([sys.executable, "-c", _RUN, json.dumps(options)], cwd=Path(__file__).parent.parent)
+    seen: list[tuple[float, int]] = []
+    while process.poll() is None:
+        try:
+            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        except OSError:
+            break
+        kib = next((int(line.split()[1]) for line in lines if line.startswith("VmRSS")), 0)
+        seen.append((time.monotonic() - began, kib * 1024))
+        time.sleep(0.1)
+    if process.wait():
+        raise RuntimeError(f"the inference ended with {process.returncode}")
+    return seen, time.monotonic() - began
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a line for each size."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.large_memory", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--sides", type=int, nargs="+", default=[4096, 8192], help="px, block by block")
+    parser.add_argument("--in_memory", type=int, nargs="*", default=[], help="px, as a whole")
+    parser.add_argument("--tile_size", type=int, default=508, help="px")
+    parser.add_argument("--option", nargs="*", default=[], help="of configs/inference.json, as cells#min_size=20")
+    parser.add_argument("--curve", help="JSON file for all that the watcher saw")
+    parser.add_argument("--folder", help="for images and results; default: one that is removed")
+    options = parser.parse_args(arguments)
+    curves = {}
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        model = Path(folder, "model.pt")
+        checkpoints.write(model, small_network().state_dict())
+        given = {key: json.loads(value) for key, _, value in (each.partition("=") for each in options.option)}
+        ways = [(side, False) for side in options.in_memory] + [(side, True) for side in options.sides]
+        for side, by_blocks in ways:
+            image, out = Path(folder, f"{side}.zarr"), Path(folder, "out")
+            write_blobs(image, side)
+            if not by_blocks:
+                pixels: Any = zarr.open_group(image, mode="r")["0"]
+                tifffile.imwrite(Path(folder, "whole.tif"), np.asarray(pixels[:]))
+            source = str(image if by_blocks else Path(folder, "whole.tif"))
+            fixed = {"dataset_dir": source, "output_dir": str(out), "checkpoint": str(model), "precision": "fp32"}
+            more = {"tile_size": options.tile_size, "device": "$torch.device('cpu')", "by_blocks": "auto"}
+            seen, seconds = watched(fixed | more | given)
+            curves[f"{side} {'by blocks' if by_blocks else 'in memory'}"] = seen
+            with (out / "summary.csv").open() as file:
+                cells = file.read().splitlines()[1].split(",")[4]
+            print(
+                f"{side} x {side} px {'by blocks' if by_blocks else 'in memory'}: peak "
+                f"{max(each for _, each in seen) / 2**30:.3f} GiB, {seconds:.0f} s, "
+                f"{side**2 / seconds / 1e6:.2f} million px/s, {cells} cells",
+                flush=True,
+            )
+            shutil.rmtree(out)
+            shutil.rmtree(image)
+    if options.curve:
+        Path(options.curve).write_text(json.dumps(curves))
+
+
+if __name__ == "__main__":
+    main()

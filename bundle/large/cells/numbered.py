@@ -1,0 +1,71 @@
+"""Numbers of cells in a region, in little memory whatever the numbers are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bundle.cells.strips import strips
+
+__all__ = ["Numbered", "compact"]
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """An image of numbers as places in a table.
+
+    Attributes:
+        places: int32, of every px; 0 where there is no cell.
+        numbers: int64, the number at each place, that of the first 0; several places may have the same.
+    """
+
+    places: np.ndarray
+    numbers: np.ndarray
+
+    def whole(self) -> np.ndarray:
+        """The number of every px, int64."""
+        return np.asarray(self.numbers[self.places])
+
+    def called(self, numbers: np.ndarray) -> Numbered:
+        """The same with other numbers at the places."""
+        return replace(self, numbers=numbers)
+
+    def counts(self) -> np.ndarray:
+        """px at each place."""
+        found = np.zeros(len(self.numbers), np.int64)
+        for rows, _ in strips(self.places.shape):
+            found += np.bincount(self.places[rows].ravel(), minlength=len(found))
+        return found
+
+    def first(self) -> np.ndarray:
+        """The first px of each place in row-major order, -1 of those without any."""
+        found = np.full(len(self.numbers), -1, np.int64)
+        across = self.places[0].size
+        for rows, _ in reversed(list(strips(self.places.shape))):
+            # of several values for one place the last one stays: that of the first px
+            backwards = np.arange(rows.stop * across - 1, rows.start * across - 1, -1)
+            found[self.places[rows].ravel()[::-1]] = backwards
+        return found
+
+    def sums(self, weights: np.ndarray) -> np.ndarray:
+        """The sum of weights at each place, int64; of whole numbers below 2^53 it is exact.
+
+        Args:
+            weights: broadcast to the px.
+        """
+        found = np.zeros(len(self.numbers), np.int64)
+        weights = np.broadcast_to(weights, self.places.shape)
+        for rows, _ in strips(self.places.shape):
+            some = np.bincount(self.places[rows].ravel(), weights[rows].ravel(), minlength=len(found))
+            found += some.astype(np.int64)
+        return found
+
+
+def compact(numbers: np.ndarray) -> Numbered:
+    """Of an image of whole numbers."""
+    there, places = np.unique(numbers, return_inverse=True)
+    none = np.zeros(0 if there[0] == 0 else 1, np.int64)
+    return Numbered(
+        (places.reshape(numbers.shape) + len(none)).astype(np.int32), np.concatenate([none, there.astype(np.int64)])
+    )
