@@ -26,6 +26,7 @@ NAMES = (
     "training_step",
     "tracking",
     "startup",
+    "cluster",
     "metrics",
 )
 #: those that also run on a GPU

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from benchmarks import (
     bounded,
     ceiling,
+    cluster,
+    cluster_model,
     efficiency,
     elastic,
     inference,
@@ -22,6 +25,7 @@ from benchmarks.timing import CheckError, Options, Table
 from bundle.geometry import ValidGeometry
 from bundle.inference.backends import BACKENDS
 from bundle.inference.overlap_tile import OverlapTileInferer
+from bundle.large.executor import Serial, run_blocks
 
 ONCE = Options(repeats=1, base_channels=2)
 
@@ -177,3 +181,42 @@ def test_bounded_counts_tiles_and_measures_all_cases_but_the_last(monkeypatch):
 )
 def test_what_is_measured_in_its_own_process_covers_the_image(module, arguments):
     assert module.prepared(**arguments)().shape[-2:] == (40, 40)
+
+
+def test_cluster_compares_the_same_blocks(monkeypatch):
+    class Bare(Serial):
+        def __init__(self, task):
+            super().__init__(1)
+            self.task = task
+
+        def run(self, count, name):
+            assert run_blocks(cluster._again(self.task, name), Serial(1)) == 0
+
+    monkeypatch.setattr(cluster, "Cluster", lambda *_: Serial(1))
+    monkeypatch.setattr(cluster, "_Bare", Bare)
+    monkeypatch.setattr(cluster, "_passes", lambda folder, width: [["tile", str(width)]])
+    side_by_side, empty, passes = cluster.run(ONCE, side=800, width=2, empty=20)
+    assert side_by_side.title.startswith("4 blocks of 768 x 768 px")
+    assert first_column(side_by_side) == ["two bare processes", "two workers"]
+    assert [target.bound for target in side_by_side.targets] == [0.95]
+    assert [row[:2] for row in empty.rows] == [["in this process", "1,000,000"], ["two workers", "1,000,000"]]
+    assert passes.rows == [["tile", "2"]]
+
+
+def test_a_modelled_cluster_is_as_fast_as_its_slowest_part():
+    job = cluster_model.Job("", blocks=600, seconds=10, reads=50, writes=30, weights=200, before=0, after=0)
+
+    def seconds(workers, schedule=0.0, store=1e12, link=1e12):
+        return cluster_model.probability(job, cluster_model.Costs(schedule, store, link), workers)
+
+    assert seconds(1)[0] == pytest.approx(600 * 10)
+    assert seconds(7)[0] == pytest.approx(-(-600 // 7) * 10)
+    one = replace(job, blocks=1)
+    assert cluster_model.probability(one, cluster_model.Costs(0, 1e12, 10), 2)[0] == pytest.approx(20 + 5 + 10 + 3)
+    ended, scheduler, store = seconds(600, schedule=1)
+    assert ended == pytest.approx(600 + 10)
+    assert scheduler == pytest.approx(600 / ended)
+    assert store == pytest.approx(0, abs=1e-6)
+    ended, _, store = seconds(60, store=10)
+    assert ended == pytest.approx(600 * 8, rel=0.02)
+    assert store == pytest.approx(1, rel=0.02)

@@ -194,13 +194,7 @@ class OverlapTileInferer(Inferer):
             # fp32 logits of all images; averaging holds the sum, the turned ones and those turned back
             maps = images * (3 if self.tta != "none" else 1 if self.probability_of is None else 0)
             whole = 4 * maps * cost.out_channels * torch.Size(image_size).numel()
-            counted = cost.memory(tile)
-            if not isinstance(network, BackendNetwork):
-                return _HEADROOM * counted + whole
-            turned = (
-                self.tta != "none" and len({tile[axis] for axis in turned_plane(geometry, len(tile), self.spacing)}) > 1
-            )
-            return network.peak_memory(counted, shapes=2 if turned else 1) + whole
+            return self.tile_memory(tile, channels, network, device) + whole
 
         tile, smallest = cheapest_tile(cost, image_size, memory, sorted({min(enough, bound), bound}))
         if tile is not None:
@@ -210,6 +204,21 @@ class OverlapTileInferer(Inferer):
             f"max_memory {bound / 2**20:.0f} MiB is not enough for an image of {tuple(image_size)} px: the smallest "
             f"tile, {smallest}, needs {memory(smallest) / 2**20:.0f} MiB{reason}"
         )
+
+    def tile_memory(
+        self, tile: Sequence[int], channels: int, network: Callable[..., Any], device: torch.device | str = "cpu"
+    ) -> float:
+        """Bytes that one tile takes, about; see :meth:`choose_tile` for the arguments."""
+        geometry = self.geometry or geometry_of(network)
+        counted = self._cost(network, geometry, channels, len(tile), device).memory(tile)
+        if not isinstance(network, BackendNetwork):
+            return _HEADROOM * counted
+        turned = self.tta != "none" and len({tile[axis] for axis in self._plane(geometry, len(tile))}) > 1
+        return network.peak_memory(counted, shapes=2 if turned else 1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was counted: another process counts by itself."""
+        return {**self.__dict__, "_costs": {}}
 
     def turns(self, geometry: Geometry, plan: TilePlan) -> list[tuple[Turn, TilePlan]]:
         """How an image is turned each time, and the tiles of the turned one, given those of the image itself."""

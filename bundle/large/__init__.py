@@ -4,7 +4,8 @@ An image is read in windows, each block of whole tiles is written as soon as it 
 on the disk, so that a job that was killed goes on.
 """
 
+from bundle.large.cluster import executor_of
 from bundle.large.images import LargeImages
 from bundle.large.sorted_images import SortedImages
 
-__all__ = ["LargeImages", "SortedImages"]
+__all__ = ["LargeImages", "SortedImages", "executor_of"]

@@ -67,5 +67,5 @@ def tell_plan(
     print(
         f"{image.path}: {sizes_text(image.size)} px in {len(plan) * (slices or 1)} blocks of {sizes_text(plan.sizes)} "
         f"px, {tiles} tiles of {sizes_text(plan.plan.tile_size)} px; up to {layout.bytes / 2**30:.3g} GiB on the disk; "
-        f"about {duration} for the network"
+        f"about {duration} for the network, of one worker"
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,17 @@ from tqdm import tqdm
 
 from bundle.data.channels import Channels, are_equal
 from bundle.data.context import neighbours
+from bundle.data.errors import ImageError, UnreadableImageError
 from bundle.data.stores import LazyImage
 from bundle.geometry import mirror_indices
 from bundle.large.quantiles import Quantiles
 from transforms.intensity.moments import Moments
 from transforms.intensity.standardize import standardized
 
-__all__ = ["GrayValues", "StandardizedImage", "measure"]
+__all__ = ["GrayValues", "StandardizedImage", "measure", "require_unchanged"]
+
+#: parts of an image that are looked at when a job goes on
+_CHECKED = 32
 
 #: values between which a channel of a slice is clipped before
 Edges = tuple[float, float] | None
@@ -33,11 +38,13 @@ class GrayValues:
         moments: of each slice (one of an image that is none, or of a volume) those of each selected channel.
         equal: whether red, green and blue are equal in every pixel, and count as one channel.
         edges: likewise those of ``robust`` standardisation; None: not asked for.
+        checksums: CRC-32 of the pixels of each part, by which :func:`require_unchanged` knows the image again.
     """
 
     moments: list[list[Moments]]
     equal: bool
     edges: list[list[Edges]] | None = None
+    checksums: list[int] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -49,6 +56,7 @@ class GrayValues:
             [[Moments(**one) for one in each] for each in content["moments"]],
             content["equal"],
             None if edges is None else [[one and (one[0], one[1]) for one in each] for each in edges],
+            content["checksums"],
         )
 
 
@@ -69,12 +77,16 @@ def measure(image: LazyImage, channels: Channels, by_slice: bool, robust: bool =
     slices = image.size[2] if by_slice and len(image.size) > 2 else 1
     regions = list(image.regions())
 
+    checksums: list[int] = []
+
     def each(what: str, ways: range, collect: Callable[[tuple[int, int, int], np.ndarray], None]) -> None:
         """Give ``collect`` the pixels of (whether colours count as one channel, slice, channel), part by part."""
         nonlocal equal
         for spans in tqdm(regions, desc=what, unit="part", disable=None if len(regions) > 1 else True):
             pixels = torch.from_numpy(image.read(spans))
             equal = equal and are_equal(pixels)
+            if len(checksums) < len(regions):
+                checksums.append(_checksum(pixels))
             for way in ways:
                 picked = channels.pick(pixels, equal=way == 1).numpy()
                 first = spans[2][0] if slices > 1 else 0
@@ -101,7 +113,33 @@ def measure(image: LazyImage, channels: Channels, by_slice: bool, robust: bool =
     count = sum(key[:2] == (int(equal), 0) for key in moments)
     keys = [[(int(equal), place, channel) for channel in range(count)] for place in range(slices)]
     clipped = [[edges[key] for key in of_slice] for of_slice in keys] if robust else None
-    return GrayValues([[moments[key] for key in of_slice] for of_slice in keys], equal, clipped)
+    return GrayValues([[moments[key] for key in of_slice] for of_slice in keys], equal, clipped, checksums)
+
+
+def require_unchanged(image: LazyImage, gray: GrayValues) -> None:
+    """Check some parts of an image, all of a small one, against what :func:`measure` found when a job was begun.
+
+    A part that cannot be read is no error here: its blocks say so, and are done when it is whole again.
+
+    Raises:
+        ImageError: naming a part whose pixels have changed.
+    """
+    regions = list(image.regions())
+    for place in sorted({int(at) for at in np.linspace(0, len(regions) - 1, _CHECKED)}):
+        try:
+            pixels = torch.from_numpy(image.read(regions[place]))
+        except UnreadableImageError:
+            continue
+        if len(regions) != len(gray.checksums) or _checksum(pixels) != gray.checksums[place]:
+            raise ImageError(
+                image.path,
+                f"its part {image.told(regions[place])} has other pixels, or other chunks, than when the job began: "
+                "use that image again, choose another output_dir, or remove the result to begin again",
+            )
+
+
+def _checksum(pixels: torch.Tensor) -> int:
+    return zlib.crc32(pixels.numpy().tobytes())
 
 
 class StandardizedImage:

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,9 @@ from bundle.geometry import BlockPlan, Geometry, TilePlan, Turn, geometry_of
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.precision import resolve_precision
 from bundle.inference.probability import require_stored_type
-from bundle.large.executor import run_blocks
+from bundle.large.executor import Executor, Serial, Task, run_blocks, torch_threads
 from bundle.large.forecast import require_disk, sizes_text, tell_plan
-from bundle.large.gray import GrayValues, StandardizedImage, measure
+from bundle.large.gray import GrayValues, StandardizedImage, measure, require_unchanged
 from bundle.large.job import Job, machine
 from bundle.large.label_image import KindsOfCells, label_image, label_type
 from bundle.large.probability import ProbabilityBlocks
@@ -42,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 #: px along an axis for which the cheapest tile is looked for: beyond, the choice takes long and the edges say little
 _ENOUGH = 16384
+#: bytes of a process with torch and MONAI that does nothing yet
+_PROCESS = 600 * 2**20
 
 
 class LargeImages:
@@ -68,6 +71,7 @@ class LargeImages:
         plan: only say what would be done.
         cells: how cells are read off the stored probability.
         spacing: of volumes, µm, instead of what the image states.
+        executor: where blocks are computed; None: one after the other in this process.
 
     Raises:
         ValueError: for options that are not allowed.
@@ -94,8 +98,11 @@ class LargeImages:
         plan: bool | str = False,
         cells: CellOptions | None = None,
         spacing: Sequence[float] | None = None,
+        executor: Executor | None = None,
     ) -> None:
-        self.paths, self.output_dir = list(paths), Path(output_dir)
+        # absolute: workers may be elsewhere
+        self.paths, self.output_dir = [os.path.abspath(path) for path in paths], Path(output_dir).absolute()
+        self.executor = executor or Serial()
         self.trained, self.predictor, self.inferer = trained, predictor, inferer
         self.channels, self.device = channels, torch.device(device)
         self.level, self.pixel_size, self.missing = level, pixel_size, missing
@@ -129,17 +136,18 @@ class LargeImages:
             except RuntimeError as error:
                 failed.append(str(error))
         names: dict[str, str] = {}
-        for path in self.paths:
-            try:
-                name = store_name(Path(path)) if is_store(Path(path)) else stem(path)
-                if names.setdefault(name, path) != path:
-                    raise ImageError(
-                        path, f"its results would have the same name as those of {names[name]}: rename one"
-                    )
-                self._segment(path, name)
-            except (ImageError, RuntimeError) as error:
-                logger.error("%s", error)
-                failed.append(str(error) if isinstance(error, ImageError) else f"{path}: {error}")
+        with closing(self.executor):
+            for path in self.paths:
+                try:
+                    name = store_name(Path(path)) if is_store(Path(path)) else stem(path)
+                    if names.setdefault(name, path) != path:
+                        raise ImageError(
+                            path, f"its results would have the same name as those of {names[name]}: rename one"
+                        )
+                    self._segment(path, name)
+                except (ImageError, RuntimeError) as error:
+                    logger.error("%s", error)
+                    failed.append(str(error) if isinstance(error, ImageError) else f"{path}: {error}")
         if failed:
             raise RuntimeError("; ".join(failed))
 
@@ -164,7 +172,8 @@ class LargeImages:
         layout = self._layout(image, plan, slices)
         if self.plan_only:
             run = self.inferer.runner(self.predictor, self.device)
-            tell_plan(image, plan, slices, layout, run, self._one_tile(plan), len(self._turns(plan)))
+            with torch_threads(self.executor.threads):
+                tell_plan(image, plan, slices, layout, run, self._one_tile(plan), len(self._turns(plan)))
             require_disk(path, layout, self.output_dir)
             return
         fingerprint = self._fingerprint(image, plan)
@@ -208,6 +217,8 @@ class LargeImages:
         gray = GrayValues.from_json(known) if known else measure(image, self.channels, by_slice, self.robust)
         if known is None:
             job.remember("gray", gray.as_json())
+        else:
+            require_unchanged(image, gray)
         levels = store.levels()
         source = StandardizedImage(image, self.channels, gray, self.context_slices)
         run = self.inferer.runner(self.predictor, self.device)
@@ -219,7 +230,12 @@ class LargeImages:
             if not Path(image.path).exists():
                 raise FileNotFoundError(f"{image.path} has gone")
 
-        before = run_blocks("probability", len(blocks), blocks, job.markers("probability"), require_there)
+        task = Task(
+            *("probability", len(blocks), blocks, job.markers("probability"), require_there),
+            memory=self._memory(image, plan),
+            made_by=tuple(machine(self.device, self.executor.threads).items()),
+        )
+        before = run_blocks(task, self.executor)
         if before:
             logger.info("%s: %d of %d blocks had been done before", job.path, before, len(blocks))
         build_pyramid(levels, job.markers("pyramid"), mean=True)
@@ -242,6 +258,14 @@ class LargeImages:
     def _shown(self) -> int:
         """Channels that the network sees."""
         return (self.channels.count or 1) * (2 * self.context_slices + 1)
+
+    def _memory(self, image: LazyImage, plan: BlockPlan) -> float:
+        """Bytes that a process takes that computes blocks, about: Python, network, a tile, and a block's pixels."""
+        weights: int = sum(tensor.nbytes for tensor in self.predictor.state_dict().values())
+        tile = self.inferer.tile_memory(plan.plan.tile_size, self._shown, self.predictor, self.device)
+        pixels = math.prod(stop - start for start, stop in plan[0].input)
+        outputs = len(self.find_classes.names or ("cell",))
+        return _PROCESS + 2 * weights + tile + pixels * (image.stated.count + 3 * self._shown + 3 * outputs) * 4
 
     def _one_tile(self, plan: BlockPlan) -> torch.Tensor:
         return torch.zeros((1, self._shown, *plan.plan.tile_size), device=self.device)
@@ -279,7 +303,7 @@ class LargeImages:
             "missing": self.missing,
             "precision": resolve_precision(self.inferer.precision, self.device, self.predictor),
             "backend": str(getattr(self.predictor, "backend", "eager")),
-            **machine(self.device),
+            **machine(self.device, self.executor.threads),
         }
 
 

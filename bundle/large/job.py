@@ -25,12 +25,12 @@ __all__ = ["Job", "machine"]
 _PACKAGES = ("seamless-unet", "torch", "numpy", "zarr")
 
 
-def machine(device: torch.device) -> dict[str, str]:
-    """What of machine and packages decides about the last bits of a result."""
+def machine(device: torch.device, threads: int) -> dict[str, str]:
+    """What of machine and packages decides about the last bits of a result, and how many threads of torch do."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     return {
         "device": f"{device.type} {name}",
-        "threads": str(torch.get_num_threads()),
+        "threads": str(threads),
         **{f"package {name}": _version(name) for name in _PACKAGES},
     }
 

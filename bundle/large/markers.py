@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+
 __all__ = ["Markers"]
 
 #: markers of a folder: file systems are slow with more
@@ -14,9 +16,13 @@ _FOLDER = 1000
 class Markers:
     """The done markers of the blocks of one stage.
 
-    The protocol of a block is: :meth:`begin` removes its marker and says that it is in flight; its chunks are deleted
-    and written; :meth:`finish` says that they are all there. A process that is killed in between leaves a block without
-    a marker, and that block is computed again.
+    The protocol of a block is: :meth:`begin` says that it is in flight; its chunks are written, each whole or not at
+    all; :meth:`finish` says that they are all there. A process that is killed in between leaves a block without a
+    done marker, and that block is computed again.
+
+    Two processes may do one block at a time: a worker goes on for a while when its coordinator was killed, and dask
+    gives a block away when it hears nothing of its worker. Both write the same bytes, and nobody ever takes a chunk or
+    a done marker away, so that neither can undo what the other has done.
 
     Args:
         folder: of the job's markers.
@@ -29,8 +35,16 @@ class Markers:
     def is_done(self, number: int) -> bool:
         return self._path("done", number).exists()
 
+    def done(self, count: int) -> np.ndarray:
+        """Which of the blocks 0 .. ``count`` - 1 are done, (count,) bool; far faster than to ask for each."""
+        found = np.zeros(count, bool)
+        folder = self.folder / "done"
+        for part in folder.iterdir() if folder.is_dir() else ():
+            numbers = [int(name) for name in os.listdir(part)]
+            found[[number for number in numbers if number < count]] = True
+        return found
+
     def begin(self, number: int) -> None:
-        self._path("done", number).unlink(missing_ok=True)
         flight = self._path("in_flight", number)
         flight.parent.mkdir(parents=True, exist_ok=True)
         flight.touch()
@@ -38,7 +52,11 @@ class Markers:
     def finish(self, number: int) -> None:
         done = self._path("done", number)
         done.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(self._path("in_flight", number), done)
+        try:
+            os.replace(self._path("in_flight", number), done)
+        except FileNotFoundError:
+            if not done.exists():  # another process that did the same block was first
+                raise
 
     def _path(self, kind: str, number: int) -> Path:
         return self.folder / kind / str(number // _FOLDER) / str(number)

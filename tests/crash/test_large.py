@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from bundle.large import cluster
+from bundle.large.markers import Markers
 from tests.crash.io_faults import KINDS, read_record
+from tests.large import killing
 from tests.large.images import content
+from tests.large.test_cluster import clustered
 from tests.large.test_job import folder, in_a_process, one_thread, segment  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.crash
@@ -25,3 +32,67 @@ def test_each_access(folder: Path, tmp_path: Path, kind: str) -> None:  # noqa: 
         assert code in ((-signal.SIGKILL,) if kind == "kill" else (0, 3)), (nth, operation, path)
         segment(folder, out)
         assert content(out) == content(folder / "whole"), (nth, operation, path)
+
+
+@pytest.mark.parametrize("whom", ["worker", "coordinator", "both"])
+def test_kills_of_a_cluster(folder: Path, tmp_path: Path, whom: str) -> None:  # noqa: F811
+    """At every access of a block: marker in flight, each step of writing its chunk, marker done."""
+    cases = [(block, access) for block in range(9) for access in range(1, 8)]
+    for block, access in cases[::EVERY]:
+        out = tmp_path / f"{block}-{access}" / "out"
+        killing.write_plan(out, {block: {"access": access, "whom": whom}})
+        code = killing.in_a_process(partial(clustered, folder, out), out.parent / "said")
+        struck = len(read_record(out.parent / "record")) == access
+        assert struck or access > 5, (block, access)
+        begun = killing.blocks_done(out)
+        if whom == "worker":
+            assert code == 0, (out.parent / "said").read_text()
+            assert len(begun) == 9 + struck, (block, access)
+        else:
+            assert code == (-signal.SIGKILL if struck else 0)
+            if struck:
+                done = Markers(out / "slide_segmentation.job" / "stages", "probability").done(9)
+                assert len(begun) - done.sum() <= 2, "only what the two workers had in flight"
+            segment(folder, out)
+        assert content(out) == content(folder / "whole"), (block, access)
+
+
+@pytest.mark.parametrize("how", [{"access": 1, "whom": "worker"}, {"hunger": True}])
+def test_a_poison_block(
+    folder: Path,  # noqa: F811
+    tmp_path: Path,
+    how: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each worker that takes it dies, by a kill or for want of memory; the others are done, and then it alone."""
+    monkeypatch.setattr(cluster, "free_memory", lambda device: 2 * 2**30)
+    out = tmp_path / "out"
+    killing.write_plan(out, {4: {"always": True, **how}})
+    assert killing.in_a_process(partial(clustered, folder, out), tmp_path / "said") == 3
+    assert "1 of 9 blocks of the probability could not be done (block 4: each worker" in (tmp_path / "said").read_text()
+    assert sorted(killing.blocks_done(out)) == sorted([*range(9), 4, 4])
+    (tmp_path / "plan.json").unlink()
+    (tmp_path / "blocks").unlink()
+    assert killing.in_a_process(partial(clustered, folder, out), tmp_path / "said") == 0
+    assert killing.blocks_done(out) == [4]
+    assert content(out) == content(folder / "whole")
+
+
+def test_a_scheduler_that_is_already_there(folder: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Its workers join late and leave; a second job finds them as they were."""
+
+    def run() -> None:
+        import distributed
+
+        with (
+            distributed.LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as there,
+            closing(cluster.Cluster(there.scheduler_address)) as executor,
+        ):
+            threading.Timer(5, there.scale, [2]).start()
+            for name in ("first", "second"):
+                segment(folder, tmp_path / name, executor=executor)
+                there.scale(1)
+
+    assert killing.in_a_process(run, tmp_path / "said") == 0, (tmp_path / "said").read_text()
+    for name in ("first", "second"):
+        assert content(tmp_path / name) == content(folder / "whole")

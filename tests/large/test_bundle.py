@@ -26,6 +26,7 @@ def infer(folder, images, out, model="model.pt", **options):
         "bundle_root": str(ROOT),
         "cells#threshold": 0.9,
         "cells#min_size": 3,
+        "cluster": "serial",
         "device": "$torch.device('cpu')",
     }
     flow = ConfigWorkflow(

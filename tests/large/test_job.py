@@ -171,6 +171,23 @@ def test_other_settings_are_refused_with_what_differs(folder, tmp_path, monkeypa
     assert content(tmp_path / "out") == before
 
 
+def test_other_pixels_are_noticed_and_a_copy_is_the_same_image(folder, tmp_path, monkeypatch):
+    pixels = np.asarray(zarr.open_group(folder / "slide.zarr", mode="r")["0"][:])
+    store, out = write_store(tmp_path / "slide.zarr", [pixels], "yx", chunks=(40, 40)), tmp_path / "out"
+    state = stopped_after(monkeypatch, 1, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        large(store, out, folder / "model.pt", block_size=44).run()
+    state.left = -1
+    array = zarr.open_group(store, mode="r+")["0"]
+    array[70, 90] += 1
+    with pytest.raises(RuntimeError, match=r"slide.zarr: its part x 80 to 99, y 0 to 129 has other pixels, or"):
+        large(store, out, folder / "model.pt", block_size=44).run()
+    array[70, 90] -= 1
+    large(store, out, folder / "model.pt", block_size=44).run()
+    assert state.computed == list(range(9))
+    assert content(out) == content(folder / "whole")
+
+
 def test_what_is_not_of_this_command_is_left_alone(folder, tmp_path):
     there = tmp_path / "slide_segmentation.ome.zarr"
     there.mkdir()

@@ -110,7 +110,7 @@ class LazyImage:
             raise
         except Exception as error:  # each codec has its own; whatever it is, this part cannot be used
             raise UnreadableImageError(
-                self.path, f"its part {self._told(spans)} cannot be read ({one_line(error)})"
+                self.path, f"its part {self.told(spans)} cannot be read ({one_line(error)})"
             ) from error
         channels = [axis for axis, letter in enumerate(axes) if letter in "CS"]
         order = [axes.index(letter) for letter in wanted]
@@ -119,7 +119,7 @@ class LazyImage:
         sides = found.shape[len(rest) + len(channels) :]
         found = found.reshape(-1, *sides)[: self.stated.count].astype(np.float32)  # without opacity
         if not bool(np.isfinite(found).all()):
-            raise ImageError(self.path, f"pixels are NaN or infinite in its part {self._told(spans)}")
+            raise ImageError(self.path, f"pixels are NaN or infinite in its part {self.told(spans)}")
         return found if self.black is None else np.float32(self.black) - found
 
     def _slices(self) -> list[str]:
@@ -128,7 +128,8 @@ class LazyImage:
         return [letter for letter, n in pairs if letter not in "XYCS" and n > 1]
 
     @staticmethod
-    def _told(spans: Sequence[tuple[int, int]]) -> str:
+    def told(spans: Sequence[tuple[int, int]]) -> str:
+        """A region for a message."""
         return ", ".join(f"{letter} {a} to {b - 1}" for letter, (a, b) in zip("xyz", spans, strict=False))
 
     def regions(self) -> Iterator[tuple[tuple[int, int], ...]]:

@@ -57,6 +57,11 @@ class TiffPixels:
         size = Path(self.path).stat().st_size
         return {"level": self.level, "shape": list(self.shape), "dtype": str(self.dtype), "bytes": size}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the open file: another process opens it by itself."""
+        opened = ("_file", "_series", "_offset", "_array")
+        return {name: value for name, value in self.__dict__.items() if name not in opened}
+
     @cached_property
     def _file(self) -> tifffile.TiffFile:
         return open_tiff(self.path)

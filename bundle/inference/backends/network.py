@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import nn
@@ -110,6 +111,10 @@ class BackendNetwork(nn.Module):
             tile = tile.as_subclass(torch.Tensor).detach().contiguous()
             tile = tile.clone() if tile.is_inference() else tile
             return self._predict(tile, precision)(tile)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is prepared: another process prepares it by itself."""
+        return {**self.__dict__, "_prepared": {}, "_seen": []}
 
     def _precision(self, tile: torch.Tensor) -> str:
         kind, runtime = tile.device.type, self._runtime
