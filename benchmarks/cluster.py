@@ -31,7 +31,7 @@ from bundle.large.cluster import Cluster
 from bundle.large.executor import Executor, Serial, Task, run_blocks, torch_threads
 from bundle.large.gray import StandardizedImage, measure
 from bundle.large.job import Job
-from bundle.large.label_image import label_image
+from bundle.large.label_image import KindsOfCells, label_image
 from bundle.large.markers import Markers
 from bundle.large.probability import ProbabilityBlocks
 from bundle.large.pyramid import build_pyramid
@@ -171,7 +171,8 @@ def _passes(folder: Path, width: int, side: int = 4096) -> list[list[str]]:
     million, rows = side**2 / 1e6, []
 
     def cells(name: str, **options: Any) -> dict[str, Any]:
-        found = label_image(job, store, layout, plan, None, CellOptions(**options), None, folder / f"{name}.csv")
+        kinds = KindsOfCells(CellOptions(**options))
+        found = label_image(job, store, layout, plan, None, kinds, None, folder / f"{name}.csv")
         rows.append([f"cells in {million:.0f} million px, {name}", f"{found['cells']:,}"])
         return found
 
