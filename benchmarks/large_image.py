@@ -38,9 +38,9 @@ print(next(int(line.split()[1]) * 1024 for line in status if line.startswith("Vm
 """
 
 
-def small_network() -> UNet:
-    """Width 4 and depth 4; bright pixels are cells: what comes out needs no training."""
-    network = UNet(2, 1, 2, base_channels=4)
+def small_network(depth: int = 4) -> UNet:
+    """Of width 4; bright pixels are cells: what comes out needs no training."""
+    network = UNet(2, 1, 2, base_channels=4, depth=depth)
     for parameter in network.parameters():
         parameter.data.mul_(0.01)
     first, last = network.down[0], network.merge[-1]

@@ -81,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sides", type=int, nargs="+", default=[4096, 8192], help="px, block by block")
     parser.add_argument("--in_memory", type=int, nargs="*", default=[], help="px, as a whole")
     parser.add_argument("--tile_size", type=int, default=508, help="px")
+    parser.add_argument("--depth", type=int, default=4, help="of the network: 1 takes a tenth of the time")
     parser.add_argument("--option", nargs="*", default=[], help="of configs/inference.json, as cells#min_size=20")
     parser.add_argument("--curve", help="JSON file for all that the watcher saw")
     parser.add_argument("--folder", help="for images and results; default: one that is removed")
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     curves = {}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         model = Path(folder, "model.pt")
-        checkpoints.write(model, small_network().state_dict())
+        checkpoints.write(model, small_network(options.depth).state_dict())
         given = {key: json.loads(value) for key, _, value in (each.partition("=") for each in options.option)}
         ways = [(side, False) for side in options.in_memory] + [(side, True) for side in options.sides]
         for side, by_blocks in ways:

@@ -20,6 +20,8 @@ from bundle.data.loading import LoadSlice
 from bundle.data.ranges import is_range
 from bundle.data.same_image import BETWEEN, Likeness, Sketch, most_alike, sketch_of
 from bundle.data.stated_channels import are_colours, stated_channels
+from bundle.data.stores.window import window_digest
+from bundle.data.windows import file_of, window_of
 
 __all__ = [
     "IMAGES_BY",
@@ -59,7 +61,7 @@ def fingerprint(items: Iterable[Item]) -> str:
         files = {key: item[key] for key in FILES if key in item}
         for path in files.values():
             if path not in contents:
-                contents[path] = _content(Path(path))
+                contents[path] = _content(path)
         hashes = [[key, contents[path]] for key, path in files.items()]
         rows.append(json.dumps([item.get("name"), part_of(item), hashes]))
     return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:16]
@@ -150,7 +152,7 @@ def seen_images(items: Iterable[Item], known: Mapping[str, str]) -> list[Seen]:
 
 def _sketches(item: Item, by_slice: bool) -> tuple[Sketch, ...]:
     """One for each channel (and slice) that is not of a single value; of colours, that of their luminance."""
-    status = os.stat(item["image"])
+    status = os.stat(file_of(item["image"]))
     return _remember(item["image"], part_of(item), by_slice, status.st_mtime_ns, status.st_size)
 
 
@@ -176,13 +178,16 @@ def _pixels(path: str, index: Part) -> str:
     try:
         array = _channels(path, index).squeeze()
     except ImageError:
-        return hashlib.sha256(f"{_content(Path(path))} {index}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{_content(path)} {index}".encode()).hexdigest()[:16]
     digest = hashlib.sha256(json.dumps(array.shape).encode())
     digest.update(array.astype("<f4").tobytes())
     return digest.hexdigest()[:16]
 
 
-def _content(path: Path) -> str:
+def _content(name: str | os.PathLike[str]) -> str:
+    if (window := window_of(name)) is not None:
+        return window_digest(window)
+    path = Path(name)
     digest = sha256(path)
     if path.suffix.lower() == ".mhd":
         # the header of a MetaImage; the pixels are in the file it names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ from bundle.data.classes import CLASS_DIR
 from bundle.data.errors import ImageError
 from bundle.data.formats import EXTENSIONS, FOREIGN, PLANAR, extension, natural_key, spatial_shape, stem
 from bundle.data.item import Item
+from bundle.data.stores.ome_zarr import store_name, stores_in
+from bundle.data.stores.window import open_whole
+from bundle.data.windows import Window, window_of
 
 __all__ = ["datalist", "images", "pages"]
 
@@ -29,8 +32,9 @@ def datalist(
 
     Extensions may differ: ``image/a.png`` and ``label/a.nii.gz`` belong together. Files of other kinds and hidden
     ones are passed over; images of kinds that are not read are named in the log. Order: by name, ``t9`` before ``t10``.
-    Where there is a folder ``class``, what it has of the same name, a class map or a table of instances and classes
-    (CSV), goes with the label.
+    A label ``slide [x=12000,y=8000,w=2048,h=2048].tif`` is that of this part of the image ``slide``, a store or a TIFF,
+    which is read alone; there may be several. Where there is a folder ``class``, what it has of the same name, a class
+    map or a table of instances and classes (CSV), goes with the label.
 
     Args:
         root: folder of the data set.
@@ -49,8 +53,9 @@ def datalist(
             label or class map with another number of slices than its image; for a class map and a table of one name.
     """
     root = Path(root)
-    pictures = _by_stem(root / image_dir)
     labels = _by_stem(root / label_dir) if need_label or (root / label_dir).is_dir() else {}
+    stores = {store_name(store): store for store in stores_in(root / image_dir)} if labels else {}
+    pictures = _with_windows(_by_stem(root / image_dir, with_stores=bool(stores)), stores, labels)
     if need_label:
         _refuse_lonely(pictures.keys() - labels.keys(), "images", "label", root / label_dir)
     _refuse_lonely(labels.keys() - pictures.keys(), "labels", "image", root / image_dir)
@@ -63,8 +68,19 @@ def datalist(
         for file in (truth[key] for key in ("label", "class_map") if slices and key in truth):
             if len(parts) != (count := _slice_count(Path(file))):
                 raise ImageError(file, f"it has {count} slices, its image {picture} has {len(parts)}")
-        items += [{**part, **truth} for part in parts]
+        named: Any = {"name": name} if window_of(picture) else {}
+        items += [{**part, **named, **truth} for part in parts]
     return _unique(items)
+
+
+def _with_windows(pictures: dict[str, Path], stores: Mapping[str, Path], labels: Iterable[str]) -> dict[str, Path]:
+    """Images by name; where labels are of parts of a large one, these parts instead of it."""
+    slides = {**pictures, **stores}
+    parts = {name: window for name in labels if (window := window_of(name)) is not None and window.file in slides}
+    whole = {name: file for name, file in slides.items() if name not in {window.file for window in parts.values()}}
+    for name in whole.keys() & stores.keys() & set(labels):
+        whole[name] = Path(Window(name, 0, 0, *open_whole(str(stores[name])).size).within(stores[name]))
+    return whole | {name: Path(window.within(slides[window.file])) for name, window in parts.items()}
 
 
 def _class_files(folder: Path) -> dict[str, Item]:
@@ -157,10 +173,10 @@ def _files(folder: Path, read_by_others: Sequence[str] = ()) -> list[Path]:
     return files
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """Readable files of a folder in natural order, by name without extension."""
+def _by_stem(folder: Path, with_stores: bool = False) -> dict[str, Path]:
+    """Readable files of a folder in natural order, by name without extension; beside stores there may be none."""
     found: dict[str, Path] = {}
-    for file in _files(folder):
+    for file in _files(folder, (".zarr",)) if not with_stores or any(_readable(folder)) else ():
         earlier = found.setdefault(stem(file), file)
         if earlier is not file:
             raise ValueError(

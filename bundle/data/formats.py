@@ -14,9 +14,11 @@ import tifffile
 
 from bundle.data.errors import ImageError, UnreadableImageError
 from bundle.data.plausible import meta_image_bytes, packed_bits, require_plausible, require_plausible_series
+from bundle.data.windows import window_of
 
 __all__ = [
     "EXTENSIONS",
+    "black_value",
     "extension",
     "has_opacity",
     "itk_header",
@@ -86,6 +88,8 @@ def spatial_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
         ImageError: for a TIFF whose pages differ in size, or complex numbers.
     """
     require_file(path)
+    if (window := window_of(path)) is not None:
+        return window.width, window.height
     if extension(path) not in TIFF:
         shape = stated_shape(path)[0][:3]
         return shape[:2] if shape[2:] == (1,) else shape
@@ -162,6 +166,10 @@ def require_file(path: str | os.PathLike[str]) -> None:
     Raises:
         UnreadableImageError: when there is not.
     """
+    if (window := window_of(path)) is not None:
+        if not Path(window.file).exists():
+            raise UnreadableImageError(window.file, "it does not exist")
+        return
     if not Path(path).is_file():
         raise UnreadableImageError(path, "it does not exist" if not Path(path).exists() else "it is not a file")
     if Path(path).stat().st_size == 0:
@@ -201,6 +209,14 @@ def tiff_axes(series: tifffile.TiffPageSeries) -> tuple[list[int], list[int], li
     if len(groups["x"]) != 1 or len(groups["y"]) != 1:
         raise ValueError(f"its axes {series.axes} are no image")
     return groups["x"], groups["y"], groups["slice"], groups["channel"]
+
+
+def black_value(series: tifffile.TiffPageSeries) -> int | None:
+    """The value of black where a TIFF stores white as 0."""
+    page = series.keyframe
+    if page.photometric != tifffile.PHOTOMETRIC.MINISWHITE or series.dtype.kind not in "bu":
+        return None
+    return int(2 ** int(page.bitspersample) - 1)
 
 
 def has_opacity(series: tifffile.TiffPageSeries) -> bool:

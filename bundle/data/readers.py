@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader
 from monai.transforms import LoadImage
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
@@ -27,6 +26,7 @@ from bundle.data.formats import (
     NIFTI,
     PLANAR,
     TIFF,
+    black_value,
     extension,
     has_opacity,
     itk_header,
@@ -40,6 +40,8 @@ from bundle.data.formats import (
 from bundle.data.gray import WHITE_IS_ZERO
 from bundle.data.pixel_size import stated_size
 from bundle.data.plausible import meta_image_bytes, require_deflated, require_room, require_segments
+from bundle.data.stores.window import read_window
+from bundle.data.windows import window_of
 
 __all__ = ["TiffReader", "read_image"]
 
@@ -105,18 +107,12 @@ class TiffReader(ImageReader):
         }
 
 
-def black_value(series: tifffile.TiffPageSeries) -> int | None:
-    page = series.keyframe
-    if page.photometric != tifffile.PHOTOMETRIC.MINISWHITE or series.dtype.kind not in "bu":
-        return None
-    return int(2 ** int(page.bitspersample) - 1)
-
-
 def read_image(path: str, dtype: np.dtype, keep: bool = False) -> MetaTensor:
     """Read a file as a channel-first MetaTensor.
 
     Args:
-        path: a file with one of the extensions in :data:`bundle.data.formats.EXTENSIONS`.
+        path: a file with one of the extensions in :data:`bundle.data.formats.EXTENSIONS`, or the name of a part of a
+            large image (:mod:`bundle.data.windows`).
         dtype: of the result; float64 holds every label number exactly.
         keep: remember the decoded file, so that the next slice of the same stack costs nothing. Its result is
             shared: do not write into it.
@@ -129,6 +125,8 @@ def read_image(path: str, dtype: np.dtype, keep: bool = False) -> MetaTensor:
         ImageError: for a TIFF whose pages differ in size.
     """
     require_file(path)
+    if (window := window_of(path)) is not None:
+        return read_window(window, dtype)
     if not keep:
         return _decode(path, dtype)
     status = os.stat(path)

@@ -7,5 +7,6 @@ on the disk, so that a job that was killed goes on.
 from bundle.large.cluster import executor_of
 from bundle.large.images import LargeImages
 from bundle.large.sorted_images import SortedImages
+from bundle.large.whole_gray import WholeGrayd
 
-__all__ = ["LargeImages", "SortedImages", "executor_of"]
+__all__ = ["LargeImages", "SortedImages", "WholeGrayd", "executor_of"]

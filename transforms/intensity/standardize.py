@@ -14,7 +14,11 @@ from monai.utils import TransformBackends, convert_to_numpy, convert_to_tensor
 
 from transforms.intensity.moments import Moments
 
-__all__ = ["EDGES", "Standardize", "Standardized", "standardized"]
+__all__ = ["EDGES", "WHOLE", "Standardize", "Standardized", "standardized"]
+
+#: in a MetaTensor's ``meta``: Moments of each channel of the whole image that it is a part of, and between which gray
+#: values each is clipped before (None: none is)
+WHOLE = "whole_gray"
 
 #: quantiles at which ``robust`` clips
 EDGES = (0.001, 0.999)
@@ -47,6 +51,8 @@ class Standardize(Transform):
         robust: clip each slice of a channel at its 0.1 % and 99.9 % quantiles before, so that a hot pixel does not make
             all others nearly one value. Where these are equal, nothing is clipped.
 
+    A part of a large image, whose ``meta`` has the gray values of the whole one, is standardised by these.
+
     Shape:
         input: CHW[...] of any numeric dtype. output: the same shape, fp32.
     """
@@ -67,8 +73,21 @@ class Standardize(Transform):
             raise ValueError(
                 f"img must have a channel and at least {self.spatial_dims} spatial axes, got shape {tuple(image.shape)}"
             )
+        if isinstance(image, MetaTensor) and WHOLE in image.meta:
+            return self._part(image, *image.meta.pop(WHOLE))
         channels = [self._channel(channel) for channel in image.split(1)]
         return channels[0] if len(channels) == 1 else torch.cat(channels)
+
+    @staticmethod
+    def _part(
+        image: torch.Tensor, moments: Sequence[Moments], edges: Sequence[tuple[float, float] | None] | None
+    ) -> Any:
+        """As the whole image would be."""
+        clips = edges or [None] * len(moments)
+        clipped = [each.clamp(*clip) if clip else each for each, clip in zip(image.split(1), clips, strict=True)]
+        return torch.cat(
+            [standardized(each[..., None], [one])[..., 0] for each, one in zip(clipped, moments, strict=True)]
+        )
 
     def _channel(self, image: torch.Tensor) -> torch.Tensor:
         axes = tuple(range(self.spatial_dims + 1))

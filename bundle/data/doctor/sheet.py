@@ -17,6 +17,8 @@ from bundle.data.item import Item
 from bundle.data.pixel_size import pixel_size
 from bundle.data.same_image import Sketch, sketch_of
 from bundle.data.spacing import stated_spacing
+from bundle.data.stores.window import open_whole
+from bundle.data.windows import window_of
 from transforms.labels.instances import IGNORE
 
 __all__ = ["Sheet", "measure"]
@@ -150,6 +152,8 @@ def _add(found: set[int], one: np.ndarray, other: np.ndarray) -> None:
 @lru_cache(maxsize=4096)  # the slices of a stack ask for the same file
 def _pixel_type(path: str) -> str:
     kind = extension(path)
+    if (window := window_of(path)) is not None:
+        return str(open_whole(window.file).pixels.dtype)
     if kind in TIFF:
         with open_tiff(path) as file:
             return str(file.series[0].dtype)

@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
+from bundle.data.channel_names import StatedChannels
 from bundle.data.errors import ImageError, UnreadableImageError
 from bundle.data.formats import one_line
-from bundle.data.stated_channels import StatedChannels
 
 __all__ = ["LazyImage", "Pixels"]
 

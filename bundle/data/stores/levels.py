@@ -8,9 +8,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from bundle.data.channel_names import channels_of_tiff
 from bundle.data.errors import ImageError
-from bundle.data.formats import TIFF, extension
-from bundle.data.stated_channels import stated_channels
+from bundle.data.formats import TIFF, extension, open_tiff
 from bundle.data.stores.lazy_image import LazyImage
 from bundle.data.stores.ome_zarr import is_store, store_levels
 from bundle.data.stores.tiff import tiff_levels
@@ -69,7 +69,8 @@ def _levels(path: Path, missing: str) -> list[LazyImage]:
             path, "only OME-Zarr and TIFF can be read part by part: convert it, for instance to a tiled TIFF"
         )
     parts, size, _, black = tiff_levels(path)
-    stated = stated_channels(path)
+    with open_tiff(path) as file:
+        stated = channels_of_tiff(file)
     whole = parts[0].shape[parts[0].axes.index("X")]
     images = []
     for part in parts:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from bundle.data.channel_names import COLOURS, StatedChannels
 from bundle.data.errors import ImageError, UnreadableImageError
 from bundle.data.formats import one_line
-from bundle.data.stated_channels import COLOURS, StatedChannels
 
 __all__ = ["ZarrPixels", "is_store", "require_zarr", "store_levels", "store_name", "stores_in"]
 

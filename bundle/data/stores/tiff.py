@@ -12,10 +12,9 @@ import numpy as np
 import tifffile
 
 from bundle.data.errors import ImageError, UnreadableImageError
-from bundle.data.formats import has_opacity, one_line, open_tiff, tiff_series
+from bundle.data.formats import black_value, has_opacity, one_line, open_tiff, tiff_series
 from bundle.data.pixel_size import PixelSize, stated_size
 from bundle.data.plausible import require_segments
-from bundle.data.readers import black_value
 from bundle.data.stores.ome_zarr import require_zarr
 
 __all__ = ["TiffPixels", "tiff_levels"]
