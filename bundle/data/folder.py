@@ -53,9 +53,10 @@ def datalist(
             label or class map with another number of slices than its image; for a class map and a table of one name.
     """
     root = Path(root)
+    stores = {store_name(store): store for store in stores_in(root / image_dir)} if need_label else {}
+    pictures = _by_stem(root / image_dir, with_stores=bool(stores))
     labels = _by_stem(root / label_dir) if need_label or (root / label_dir).is_dir() else {}
-    stores = {store_name(store): store for store in stores_in(root / image_dir)} if labels else {}
-    pictures = _with_windows(_by_stem(root / image_dir, with_stores=bool(stores)), stores, labels)
+    pictures = _with_windows(pictures, stores, labels)
     if need_label:
         _refuse_lonely(pictures.keys() - labels.keys(), "images", "label", root / label_dir)
     _refuse_lonely(labels.keys() - pictures.keys(), "labels", "image", root / image_dir)

@@ -11,8 +11,9 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from bundle.data.errors import ImageError
-from bundle.data.formats import spatial_shape
+from bundle.data.formats import META_IMAGE, NIFTI, extension, spatial_shape
 from bundle.data.stated_channels import stated_channels
+from bundle.data.stores import advice_to_convert
 from bundle.inference.tile_cost import free_memory
 
 __all__ = ["BYTES_PER_PIXEL", "ReleaseImage", "RequireMemoryd"]
@@ -53,10 +54,12 @@ class RequireMemoryd(MapTransform):
             needed, free = bytes_per_pixel * math.prod(size), free_memory("cpu")
             if needed > free:
                 side = int((free / bytes_per_pixel / math.prod(size[2:])) ** 0.5)
+                volume = extension(data[key]) in (*NIFTI, *META_IMAGE)
+                other = f", or convert it {advice_to_convert(data[key])}" if volume else ""
                 raise ImageError(
                     data[key],
                     f"its {' x '.join(map(str, size))} px need about {needed / 2**30:.1f} GiB of memory, "
-                    f"{free / 2**30:.1f} GiB are free: cut it into parts of at most {side} x {side} px",
+                    f"{free / 2**30:.1f} GiB are free: cut it into parts of at most {side} x {side} px{other}",
                 )
         return dict(data)
 

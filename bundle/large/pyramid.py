@@ -50,4 +50,4 @@ def halved(stored: np.ndarray, mean: bool) -> np.ndarray:
     even = np.pad(stored.astype(np.float32), widths, mode="edge")
     parts = even.reshape(*even.shape[:-2], even.shape[-2] // 2, 2, even.shape[-1] // 2, 2)
     means = parts.mean(axis=(-3, -1))
-    return np.asarray((np.rint(means) if stored.dtype.kind == "u" else means).astype(stored.dtype))
+    return np.asarray((np.rint(means) if stored.dtype.kind in "iu" else means).astype(stored.dtype))

@@ -15,7 +15,7 @@ from bundle.atomic import replacing
 from bundle.data.stores.ome_zarr import require_zarr
 from bundle.output.class_pictures import class_colours
 
-__all__ = ["NOTE", "Layout", "ResultStore", "spans_to_region"]
+__all__ = ["NOTE", "Layout", "ResultStore", "new_group", "spans_to_region", "write_levels"]
 
 #: in the attributes of a result: what made it
 NOTE = "seamless_unet"
@@ -87,9 +87,9 @@ class ResultStore:
     def create(cls, path: Path, layout: Layout, note: Mapping[str, Any]) -> ResultStore:
         """A store without pixels; it appears whole, or not at all."""
         with replacing(path) as part:
-            group = _group(part, layout.version)
+            group = new_group(part, layout.version)
             group.attrs[NOTE] = dict(note)
-            _write_levels(group, layout, layout.dtype, "probability", shift=True, classes=len(layout.classes))
+            write_levels(group, layout, layout.dtype, "probability", shift=True, classes=len(layout.classes))
             top = np.iinfo(layout.dtype).max if layout.dtype == "uint8" else 1.0
             window = {"start": 0, "end": top, "min": 0, "max": top}
             colours = [f"{r:02X}{g:02X}{b:02X}" for r, g, b in class_colours(len(layout.classes)).astype(int)]
@@ -120,11 +120,11 @@ class ResultStore:
     def add_labels(self, layout: Layout, types: Mapping[str, str]) -> None:
         """Empty label images, name -> type of their numbers; their group appears whole, or not at all."""
         with replacing(self.path / "labels") as part:
-            group = _group(part, layout.version)
+            group = new_group(part, layout.version)
             _describe(group, layout.version, {"labels": list(types)})
             for name, dtype in types.items():
                 image = group.create_group(name)
-                _write_levels(image, layout, dtype, name, shift=False)
+                write_levels(image, layout, dtype, name, shift=False)
                 # ome-zarr-models 1.6 stumbles over an absent list of colours
                 colours = [{"label-value": 0, "rgba": [0, 0, 0, 0]}]
                 about: dict[str, Any] = {"source": {"image": "../../"}, "colors": colours}
@@ -147,7 +147,8 @@ def spans_to_region(spans: Spans) -> tuple[slice, ...]:
     return tuple(slice(*span) for span in reversed(spans))
 
 
-def _group(path: Path, version: str) -> Any:
+def new_group(path: Path, version: str) -> Any:
+    """An empty store of a version of OME-Zarr."""
     return require_zarr().open_group(path, mode="w", zarr_format=2 if version == "0.4" else 3)
 
 
@@ -159,7 +160,7 @@ def _describe(group: Any, version: str, content: Mapping[str, Any]) -> None:
         group.attrs["ome"] = {"version": version, **group.attrs.get("ome", {}), **content}
 
 
-def _write_levels(group: Any, layout: Layout, dtype: str, name: str, shift: bool, classes: int = 0) -> None:
+def write_levels(group: Any, layout: Layout, dtype: str, name: str, shift: bool, classes: int = 0) -> None:
     """The arrays of a pyramid, empty, and their description.
 
     Args:

@@ -81,7 +81,7 @@ class Standardize(Transform):
     @staticmethod
     def _part(
         image: torch.Tensor, moments: Sequence[Moments], edges: Sequence[tuple[float, float] | None] | None
-    ) -> Any:
+    ) -> torch.Tensor:
         """As the whole image would be."""
         clips = edges or [None] * len(moments)
         clipped = [each.clamp(*clip) if clip else each for each, clip in zip(image.split(1), clips, strict=True)]

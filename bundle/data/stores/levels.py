@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from bundle.data.channel_names import channels_of_tiff
 from bundle.data.errors import ImageError
-from bundle.data.formats import TIFF, extension, open_tiff
+from bundle.data.formats import META_IMAGE, NIFTI, TIFF, extension, open_tiff
 from bundle.data.stores.lazy_image import LazyImage
 from bundle.data.stores.ome_zarr import is_store, store_levels
 from bundle.data.stores.tiff import tiff_levels
 
-__all__ = ["open_lazily"]
+__all__ = ["advice_to_convert", "open_lazily"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,15 @@ def open_lazily(
     return images[number]
 
 
+def advice_to_convert(path: str | os.PathLike[str]) -> str:
+    """How a file becomes one that is read part by part."""
+    kind = extension(path)
+    if kind not in (*NIFTI, *META_IMAGE):
+        return "for instance to a tiled TIFF"
+    store = str(path)[: -len(kind)] + ".ome.zarr"
+    return f"once: python -m bundle.large.convert {shlex.quote(str(path))} {shlex.quote(store)}"
+
+
 def _levels(path: Path, missing: str) -> list[LazyImage]:
     if path.is_dir() and is_store(path):
         stored, spacings, stated = store_levels(path, missing)
@@ -66,7 +76,7 @@ def _levels(path: Path, missing: str) -> list[LazyImage]:
         ]
     if extension(path) not in TIFF:
         raise ImageError(
-            path, "only OME-Zarr and TIFF can be read part by part: convert it, for instance to a tiled TIFF"
+            path, f"only OME-Zarr and TIFF can be read part by part: convert it, {advice_to_convert(path)}"
         )
     parts, size, _, black = tiff_levels(path)
     with open_tiff(path) as file:

@@ -64,8 +64,10 @@ class Numbered:
 
 def compact(numbers: np.ndarray) -> Numbered:
     """Of an image of whole numbers."""
-    there, places = np.unique(numbers, return_inverse=True)
+    flat = numbers.ravel()
+    # a cell is a few runs along each row: far fewer to sort than px
+    starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
+    there, places = np.unique(flat[starts], return_inverse=True)
     none = np.zeros(0 if there[0] == 0 else 1, np.int64)
-    return Numbered(
-        (places.reshape(numbers.shape) + len(none)).astype(np.int32), np.concatenate([none, there.astype(np.int64)])
-    )
+    of_px = np.repeat((places + len(none)).astype(np.int32), np.diff(starts, append=flat.size))
+    return Numbered(of_px.reshape(numbers.shape), np.concatenate([none, there.astype(np.int64)]))
