@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help install quickstart test test-nightly quick lint format docs bench sbom mlflow report figures label label-check label-install test-label test-crash clean
+.PHONY: help install quickstart test test-nightly quick lint format docs bench sbom mlflow report figures label label-check label-install test-label packages test-packages zoo test-crash clean
 
 help:
 	@echo "make quickstart   install, train on synthetic cells (4 minutes on two cores), segment new images"
@@ -19,6 +19,9 @@ help:
 	@echo "make sbom         a list of all installed packages, sbom.json"
 	@echo "make label        start MONAI Label on http://127.0.0.1:8000 over the images of STUDIES=DIR"
 	@echo "make test-label   install MONAI Label beside it all, and ask its real server everything"
+	@echo "make packages     a package of bioimage.io for each network in models/, packages/NAME.zip"
+	@echo "make test-packages  try them in two versions of bioimageio.core, in environments of their own"
+	@echo "make zoo          stage the bundle for MONAI's model zoo and the Hugging Face hub, and verify it"
 	@echo "make test-crash   a fault in every access to a file, full disks, signals; takes long"
 	@echo "make figures      draw the pictures of docs/images again"
 
@@ -141,6 +144,33 @@ label: label-check
 test-label: install label-install
 	LABEL_PYTHON=$(abspath $(LABEL_BIN)/python) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/label
 
+# what a package says of its network stands in configs/packages/; without that file name yourself in PACKAGE_OPTIONS
+packages: install
+	@for model in $(MODELS); do \
+		about=configs/packages/$$(basename $$model .pt).json; test -e $$about && about=",'$$about'" || about=""; \
+		$(BUNDLE) packaging --config_file "['configs/inference.json','configs/package.json'$$about]" \
+			--checkpoint $$model $(PACKAGE_OPTIONS) || exit 1; \
+	done
+
+# not what a training has published here
+MODELS ?= $(filter-out models/model.pt,$(wildcard models/*.pt))
+
+# bioimageio.core pins others' versions, and two of its versions are in use: an environment for each
+PACKAGES_VENV ?= .venv-packages
+EM_DATA       ?= data/isbi2012
+
+$(PACKAGES_VENV)-%/.installed: constraints-packages.txt
+	$(PYTHON) -m venv $(PACKAGES_VENV)-$*
+	$(PACKAGES_VENV)-$*/bin/python -m pip install -q -c constraints-packages.txt torch onnxruntime bioimageio.core==$*
+	@touch $@
+
+# the tests run in .venv, the programs in theirs; prints the Rand errors where EM_DATA has the ISBI 2012 stack
+test-packages: install $(PACKAGES_VENV)-0.9.6/.installed $(PACKAGES_VENV)-0.11.0/.installed
+	PACKAGES_VENV="$(PACKAGES_VENV)" EM_DATA="$(EM_DATA)" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rPs --show-capture=stdout tests/packages
+
+zoo: install
+	$(BIN)/python -m bundle.inference.packages.zoo --to zoo/seamless_unet
+
 # CRASH_EVERY=10 takes each tenth access; says how many there were
 test-crash: install
 	CRASH_EVERY=$(CRASH_EVERY) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -rP --show-capture=stdout -m crash tests/crash
@@ -148,4 +178,4 @@ test-crash: install
 CRASH_EVERY ?= 1
 
 clean:
-	rm -rf $(VENV) $(LABEL_VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(LABEL_VENV) $(PACKAGES_VENV)-* .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info

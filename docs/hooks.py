@@ -15,7 +15,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 #: the configs whose entries are described one by one; all others are overlays, whose changes are listed
 CONFIGS = ("train", "inference", "evaluate")
-FOLDERS = {"": "Overlays", "experiments": "Experiments", "networks": "Networks", "ablation": "Ablations"}
+FOLDERS = {
+    "": "Overlays",
+    "experiments": "Experiments",
+    "networks": "Networks",
+    "ablation": "Ablations",
+    "packages": "Packages",
+}
 PLACE = "<!-- the reference is written here -->"
 
 

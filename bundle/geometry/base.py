@@ -99,6 +99,11 @@ class AxisGeometry(Geometry):
         """Input minus output size on each side: the context a tile needs around what it predicts."""
 
     @property
+    def halo(self) -> int:
+        """The margin, rounded up to the step: what a block that begins on the pooling grid needs around it."""
+        return -(-self.margin // self.step) * self.step
+
+    @property
     @abstractmethod
     def smallest_input(self) -> int:
         """The smallest input from which at least one output pixel remains."""

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
 
-__all__ = ["BACKENDS", "Predict", "Runtime", "fold", "folds"]
+__all__ = ["BACKENDS", "Predict", "Runtime", "fold", "folds", "onnx_model"]
 
 Predict = Callable[[torch.Tensor], torch.Tensor]
 
@@ -85,7 +86,7 @@ def _onnxruntime(network: nn.Module, tile: torch.Tensor, precision: str) -> Pred
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.enable_mem_pattern = False  # as fast without, at three quarters of the memory
-    session = onnxruntime.InferenceSession(_onnx(network, tile), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(onnx_model(network, tile), options, providers=["CPUExecutionProvider"])
     (name,) = (node.name for node in session.get_inputs())
 
     def predict(tile: torch.Tensor) -> torch.Tensor:
@@ -102,7 +103,7 @@ def _openvino(network: nn.Module, tile: torch.Tensor, precision: str) -> Predict
         # left to itself it takes bf16 wherever the processor has it
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
     }
-    compiled = core.compile_model(core.read_model(model=_onnx(network, tile)), "CPU", options)
+    compiled = core.compile_model(core.read_model(model=onnx_model(network, tile)), "CPU", options)
 
     def predict(tile: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(compiled(tile.numpy())[0])  # a copy: its own memory is written anew for each tile
@@ -121,17 +122,26 @@ def _import_openvino() -> ModuleType:
     return sys.modules["openvino"]
 
 
-def _onnx(network: nn.Module, tile: torch.Tensor) -> bytes:
-    """The network for tiles of this shape as an ONNX model, in fp32: precision is for those who read it."""
-    with torch.autocast("cpu", enabled=False), _quiet():
-        exported = torch.onnx.export(_quietly_exported(fold(network), tile), dynamo=True, verbose=False)
+def onnx_model(network: nn.Module, tile: torch.Tensor, dynamic_shapes: Any = None) -> bytes:
+    """The network as an ONNX model, in fp32: precision is for those who read it.
+
+    Args:
+        network: in evaluation mode.
+        tile: what it is traced with.
+        dynamic_shapes: as of ``torch.export.export``; None: for tiles of this shape alone.
+    """
+    with torch.autocast("cpu", enabled=False), torch.no_grad(), _quiet():
+        program = _quietly_exported(fold(network), tile, dynamic_shapes)
+        exported = torch.onnx.export(program, dynamo=True, verbose=False)
     assert exported is not None  # it is with dynamo
     return bytes(exported.model_proto.SerializeToString())
 
 
-def _quietly_exported(network: nn.Module, tile: torch.Tensor) -> torch.export.ExportedProgram:
+def _quietly_exported(
+    network: nn.Module, tile: torch.Tensor, dynamic_shapes: Any = None
+) -> torch.export.ExportedProgram:
     with _quiet():
-        return torch.export.export(network, (tile,))
+        return torch.export.export(network, (tile,), dynamic_shapes=dynamic_shapes)
 
 
 @contextmanager

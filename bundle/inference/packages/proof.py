@@ -1,0 +1,102 @@
+"""Whether what is about to be packaged gives what this bundle gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import torch
+from torch import nn
+
+from bundle.geometry import mirror_indices
+from bundle.inference.overlap_tile import OverlapTileInferer
+
+__all__ = ["TOLERANCE", "blockwise", "require_equal", "require_onnx_at_other_sizes"]
+
+#: of a probability
+TOLERANCE = 1e-5
+
+Predict = Callable[[torch.Tensor], torch.Tensor]
+
+
+def blockwise(predict: Predict, image: torch.Tensor, halo: tuple[int, int], inner: tuple[int, int]) -> torch.Tensor:
+    """What a program of bioimage.io makes of an image: blocks with a halo, which it crops from each output.
+
+    Args:
+        predict: BCHW to BNHW.
+        image: BCHW, mirrored beyond its edges where blocks reach there.
+        halo: px around a block.
+        inner: px that a block contributes, less than the image; the last block moves back to the image's end.
+    """
+    rows, columns = image.shape[2:]
+    for axis, (n, around) in enumerate(zip((rows, columns), halo, strict=True), start=2):
+        image = image.index_select(axis, torch.tensor(mirror_indices(-around, n + around, n)))
+    starts = ([min(at, n - side) for at in range(0, n, side)] for n, side in zip((rows, columns), inner, strict=True))
+    output: torch.Tensor | None = None
+    for top, left in product(*starts):
+        block = image[:, :, top : top + inner[0] + 2 * halo[0], left : left + inner[1] + 2 * halo[1]]
+        found = predict(block)[:, :, halo[0] : halo[0] + inner[0], halo[1] : halo[1] + inner[1]]
+        output = found.new_full((*found.shape[:2], rows, columns), torch.nan) if output is None else output
+        output[:, :, top : top + inner[0], left : left + inner[1]] = found
+    assert output is not None
+    return output
+
+
+@torch.no_grad()
+def require_equal(predict: Predict, network: nn.Module, image: torch.Tensor, what: str) -> torch.Tensor:
+    """Check that blocks with a halo give what :class:`OverlapTileInferer` gives.
+
+    Args:
+        predict: what is packaged.
+        network: what it was made from.
+        image: BCHW, standardized; sides are multiples of the steps.
+        what: how messages call it.
+
+    Returns:
+        what the inferer gives, BNHW.
+
+    Raises:
+        RuntimeError: for a difference above :data:`TOLERANCE`.
+    """
+    axes: Any = network.geometry.axes(2)  # type: ignore[operator, union-attr]
+    halo = tuple(axis.halo for axis in axes)
+    inner = tuple(
+        max(axis.step, n // 3 // axis.step * axis.step) for axis, n in zip(axes, image.shape[2:], strict=True)
+    )
+    ours: torch.Tensor = OverlapTileInferer(probability_of="all")(image, network)
+    _require(blockwise(predict, image, halo, inner), ours, f"{what}, in blocks of {inner} px with a halo of {halo} px")
+    return ours
+
+
+def require_onnx_at_other_sizes(onnx: bytes, predict: Predict, image: torch.Tensor, smallest: tuple[int, int]) -> None:
+    """Check an ONNX model at three sizes and two sizes of the batch.
+
+    Args:
+        onnx: the model.
+        predict: what it was made from.
+        image: BCHW, larger than ``smallest`` along both axes.
+        smallest: px that a program may hand over.
+
+    Raises:
+        RuntimeError: for a difference above :data:`TOLERANCE`.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    rows, columns = image.shape[2:]
+    for batch, height, width in ((1, *smallest), (1, rows, smallest[1]), (2, smallest[0], columns)):
+        tile = image[:, :, :height, :width].repeat(batch, 1, 1, 1)
+        found = torch.from_numpy(session.run(None, {name: tile.numpy()})[0])
+        with torch.no_grad():
+            _require(found, predict(tile), f"ONNX at {tuple(tile.shape)}")
+
+
+def _require(found: torch.Tensor, expected: torch.Tensor, what: str) -> None:
+    difference = float((found - expected).abs().max()) if found.shape == expected.shape else torch.inf
+    if not difference <= TOLERANCE:  # NaN, too
+        raise RuntimeError(
+            f"the package is not written: {what}, differs by {difference:.2g} from the network (at most "
+            f"{TOLERANCE:g} is allowed); this is a mistake of this bundle, please report it"
+        )
