@@ -7,14 +7,15 @@
 import sys
 
 import numpy as np
-from bioimageio.core import Sample, Tensor, create_prediction_pipeline
-from bioimageio.spec import load_model_description
 
 #: block = smallest + 10 steps, what bioimageio.core takes by itself
 STEPS = 10
 
 
 def main(package: str, images: str, out: str, *ways: str) -> None:
+    from bioimageio.core import Sample, Tensor, create_prediction_pipeline  # pytest imports this file, and lacks it
+    from bioimageio.spec import load_model_description
+
     pipeline = create_prediction_pipeline(load_model_description(package), weights_format="torchscript")
     found = {}
     for way in ways:

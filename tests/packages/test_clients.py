@@ -14,9 +14,8 @@ import pytest
 import tifffile
 import torch
 
-from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.packages import Package
-from bundle.inference.packages.proof import TOLERANCE, blockwise
+from bundle.inference.packages.proof import TOLERANCE, blockwise, inferred
 from bundle.metrics.engine import METRICS
 from bundle.model import TrainedNetwork
 from tests.conftest import ROOT
@@ -69,7 +68,7 @@ def _run(*words: object) -> str:
 
 
 def ours(network: torch.nn.Module, images: np.ndarray) -> np.ndarray:
-    return OverlapTileInferer(probability_of="all")(torch.from_numpy(images), network).numpy()
+    return inferred(network, torch.from_numpy(images)).numpy()
 
 
 @pytest.mark.parametrize("version", CLIENTS)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tifffile
 import torch
-import yaml  # type: ignore[import-untyped]
+import yaml
 from PIL import Image
 
 from bundle import atomic, networks
@@ -27,7 +27,7 @@ from bundle.inference.packages.description import FORMATS, documentation, rdf
 from bundle.inference.packages.proof import require_equal, require_onnx_at_other_sizes
 from bundle.inference.packages.sources import BUILDER, architecture
 from bundle.inference.packages.weights import archive, onnx_weights, state_dict, torchscript
-from bundle.inference.packages.wrapper import PackagedNetwork
+from bundle.inference.packages.wrapper import PackagedNetwork, rows_and_columns
 from bundle.model import TrainedNetwork
 from bundle.model.architecture import PACKAGE
 from bundle.model.card import robust_gray
@@ -101,7 +101,7 @@ class Package:
         target, arguments, _ = self.trained.definition()
         kind = getattr(networks, target.removeprefix(PACKAGE))
         network: Any = self.trained.load().eval()
-        axes = network.geometry.axes(2)
+        axes = rows_and_columns(network)
         raw = self._image(axes)
         image = Standardize()(raw)[None].as_subclass(torch.Tensor)
 
@@ -131,7 +131,7 @@ class Package:
             files["card.json"] = json.dumps(card, indent=4).encode()
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         code = {"source": "architecture.py", "sha256": sums["architecture.py"]}
-        entries = {
+        entries: dict[str, Mapping[str, Any]] = {
             "pytorch_state_dict": {"architecture": {**code, "callable": BUILDER, "kwargs": arguments}},
             "onnx": {"opset_version": opset},
         }
@@ -154,8 +154,8 @@ class Package:
         if self.sample is None:
             drawn = [draw_cells(size, seed=number)[0] for number in range(channels.count or 1)]
             return torch.from_numpy(np.stack(drawn).astype(np.float32))
-        loaded = LoadSliced("image", channels=channels)({"image": str(self.sample)})["image"].as_tensor()
-        image = (loaded if loaded.dim() == 3 else loaded[..., 0]).float()
+        loaded: torch.Tensor = LoadSliced("image", channels=channels)({"image": str(self.sample)})["image"].as_tensor()
+        image = (loaded if loaded.dim() == 3 else loaded[..., 0]).float().transpose(1, 2)  # rows first
         if any(n < least for n, least in zip(image.shape[1:], size, strict=True)):
             raise ValueError(
                 f"sample {self.sample} has {' x '.join(map(str, image.shape[1:]))} px: give an image of at least "

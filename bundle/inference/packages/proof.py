@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from typing import Any
 
 import torch
-from torch import nn
 
 from bundle.geometry import mirror_indices
 from bundle.inference.overlap_tile import OverlapTileInferer
+from bundle.inference.packages.wrapper import rows_and_columns
+from bundle.networks.sized import SizedNetwork
 
-__all__ = ["TOLERANCE", "blockwise", "require_equal", "require_onnx_at_other_sizes"]
+__all__ = ["TOLERANCE", "blockwise", "inferred", "require_equal", "require_onnx_at_other_sizes"]
 
 #: of a probability
 TOLERANCE = 1e-5
@@ -20,7 +20,7 @@ TOLERANCE = 1e-5
 Predict = Callable[[torch.Tensor], torch.Tensor]
 
 
-def blockwise(predict: Predict, image: torch.Tensor, halo: tuple[int, int], inner: tuple[int, int]) -> torch.Tensor:
+def blockwise(predict: Predict, image: torch.Tensor, halo: tuple[int, ...], inner: tuple[int, ...]) -> torch.Tensor:
     """What a program of bioimage.io makes of an image: blocks with a halo, which it crops from each output.
 
     Args:
@@ -43,8 +43,14 @@ def blockwise(predict: Predict, image: torch.Tensor, halo: tuple[int, int], inne
     return output
 
 
+def inferred(network: SizedNetwork, image: torch.Tensor) -> torch.Tensor:
+    """What this bundle makes of a standardized image, BCHW with rows first: the probability of each class, BNHW."""
+    whole: torch.Tensor = OverlapTileInferer(probability_of="all")(image.transpose(2, 3), network)
+    return whole.transpose(2, 3)
+
+
 @torch.no_grad()
-def require_equal(predict: Predict, network: nn.Module, image: torch.Tensor, what: str) -> torch.Tensor:
+def require_equal(predict: Predict, network: SizedNetwork, image: torch.Tensor, what: str) -> torch.Tensor:
     """Check that blocks with a halo give what :class:`OverlapTileInferer` gives.
 
     Args:
@@ -59,12 +65,12 @@ def require_equal(predict: Predict, network: nn.Module, image: torch.Tensor, wha
     Raises:
         RuntimeError: for a difference above :data:`TOLERANCE`.
     """
-    axes: Any = network.geometry.axes(2)  # type: ignore[operator, union-attr]
+    axes = rows_and_columns(network)
     halo = tuple(axis.halo for axis in axes)
     inner = tuple(
         max(axis.step, n // 3 // axis.step * axis.step) for axis, n in zip(axes, image.shape[2:], strict=True)
     )
-    ours: torch.Tensor = OverlapTileInferer(probability_of="all")(image, network)
+    ours = inferred(network, image)
     _require(blockwise(predict, image, halo, inner), ours, f"{what}, in blocks of {inner} px with a halo of {halo} px")
     return ours
 

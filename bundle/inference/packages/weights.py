@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 
 from bundle.inference.backends.runtimes import onnx_model
-from bundle.inference.packages.wrapper import PackagedNetwork
+from bundle.inference.packages.wrapper import PackagedNetwork, rows_and_columns
 
 __all__ = ["archive", "onnx_weights", "state_dict", "torchscript"]
 
@@ -54,7 +54,7 @@ def onnx_weights(network: PackagedNetwork, image: torch.Tensor) -> tuple[bytes, 
     import onnx
 
     batch, sides = torch.export.Dim("batch", min=1), ("rows", "columns")
-    axes = network.network.geometry.axes(2)
+    axes = rows_and_columns(network.network)
     shapes = {
         number: axis.step * torch.export.Dim(side, min=(2 * axis.halo) // axis.step + 1)
         for number, (axis, side) in enumerate(zip(axes, sides, strict=True), start=2)

@@ -6,9 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bundle.geometry import AxisGeometry
 from bundle.networks.sized import SizedNetwork
 
-__all__ = ["PackagedNetwork"]
+__all__ = ["PackagedNetwork", "rows_and_columns"]
+
+
+def rows_and_columns(network: SizedNetwork) -> tuple[AxisGeometry, ...]:
+    """Sizes along height and width: other programs have rows first, MONAI reads images with columns (x) first."""
+    return network.geometry.axes(2)[::-1]
 
 
 class PackagedNetwork(nn.Module):
@@ -23,14 +29,14 @@ class PackagedNetwork(nn.Module):
         network: of two spatial axes.
 
     Shape:
-        input: BCHW, standardized; H and W larger than margin + step.
+        input: BCHW, rows first, standardized; H and W larger than margin + step.
         output: BNHW, the softmax over the classes.
     """
 
     def __init__(self, network: SizedNetwork) -> None:
         super().__init__()
         self.network = network
-        axes = network.geometry.axes(2)
+        axes = rows_and_columns(network)
         # numbers, which TorchScript keeps
         self.margins = [axis.margin for axis in axes]
         self.steps = [axis.step for axis in axes]
@@ -40,7 +46,8 @@ class PackagedNetwork(nn.Module):
         rows, columns = image.shape[2], image.shape[3]
         below, right = self._after(rows, 0), self._after(columns, 1)
         mirrored = F.pad(image, [self.margins[1], right, self.margins[0], below], mode="reflect")
-        return torch.softmax(self.network(mirrored), dim=1)[:, :, :rows, :columns]
+        logits = self.network(mirrored.transpose(2, 3)).transpose(2, 3)
+        return torch.softmax(logits, dim=1)[:, :, :rows, :columns]
 
     def _after(self, n: int, axis: int) -> int:
         """How far ``n`` px are mirrored behind: by the margin, and on to a valid size (``input_size``)."""

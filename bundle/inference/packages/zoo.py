@@ -12,8 +12,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from bundle import atomic
 from bundle.model import TrainedNetwork
@@ -57,7 +58,7 @@ def hub_card(trained: TrainedNetwork) -> str:
     """
     held_out = trained.card.get("result", {}).get("held_out", {})
     results = next((values for values in held_out.values() if isinstance(values, dict)), {})
-    front = {
+    front: dict[str, Any] = {
         "license": "other",
         "license_name": "code-apache-2.0-weights-as-their-data",
         "license_link": "docs/data_license.txt",
