@@ -26,6 +26,14 @@ CHANGES = {
     "no_border": {"weight_map.w0": "0.0"},
     "no_balance": {"weight_map.balance": "false"},
     "no_dropout": {"network_def.dropout": "0.0"},
+    "no_gray_values": {"augment.1": None},
+    "no_shift": {"elastic.shift": "none"},
+    "precompute": {
+        "elastic.keys.2": "weight",
+        "elastic.mode.2": "nearest",
+        "train.preprocessing.transforms": "$[@find_training_context, *@load, @separate_touching, @weight_map, "
+        "*@augment, @instances_to_class, *@crop]",
+    },
     "networks/unet_same": {
         "padding": "same",
         "elastic.spatial_size": "$@network_def.geometry.input_size(@tile_size)",
@@ -147,3 +155,49 @@ def test_ablations_add_up(ablated):
     assert parsed("elastic").warp.spatial_size == 104
     assert parsed("elastic").warp.alpha == 7.7
     assert parsed("weight_map").weight_map.w0 == 0
+
+
+def test_a_map_that_was_made_before_is_that_of_the_image_moved_with_the_label(ablated):
+    """The gray values say which pixel of the film each pixel of a tile was: its weight must be that pixel's, too."""
+    flow = ablated("precompute", "no_gray_values")
+    parsed = flow.parser.get_parsed_content
+    place = np.arange(64 * 72, dtype=np.float32).reshape(64, 72)
+    whole = Compose([*parsed("load"), parsed("separate_touching"), parsed("weight_map")])(parsed("train#items")[0])
+    elastic = parsed("elastic").set_random_state(0)
+    tile = elastic({**whole, "image": place.T[None]})
+    at = np.asarray(tile["image"])[0].astype(int)
+    for key in ("label", "weight"):
+        np.testing.assert_array_equal(np.asarray(tile[key])[0], np.asarray(whole[key])[0].T[at // 72, at % 72])
+    assert len(np.unique(at)) > 1000
+    # one made after the deformation has other weights where cells were stretched
+    again = parsed("weight_map")(dict(tile))["weight"]
+    assert np.abs(np.asarray(again) - np.asarray(tile["weight"])).max() > 0.01
+    # the validation is measured with the same maps as ever, and on labels without a ridge
+    (one, other) = (
+        ablated(*names).parser.get_parsed_content("validate#preprocessing") for names in ((), ("precompute",))
+    )
+    for key in ("label", "weight", "annotation"):
+        np.testing.assert_array_equal(*(np.asarray(each(parsed("train#items")[0])[key]) for each in (one, other)))
+
+
+def test_without_shift_the_tile_is_the_middle(ablated):
+    centres = {tuple(centre_of(ablated("no_shift"), seed)) for seed in range(4)}
+    assert centres == {(31.5, 35.5)}
+    assert len({tuple(centre_of(ablated(), seed)) for seed in range(4)}) > 1
+
+
+def centre_of(flow: ConfigWorkflow, seed: int) -> np.ndarray:
+    warp = flow.parser.get_parsed_content("elastic").warp
+    warp.set_random_state(seed).randomize((64, 72))
+    return np.asarray(warp.sampling.centre)
+
+
+def test_without_gray_values_a_tile_has_those_of_its_image(ablated):
+    for names, same in ((("no_gray_values",), True), ((), False)):
+        flow = ablated(*names)
+        images = [
+            Compose(flow.parser.get_parsed_content("load"))(item)
+            for item in flow.parser.get_parsed_content("train#items")
+        ]
+        known = {value for image in images for value in image["image"].unique().tolist()}
+        assert ({*np.unique(sample(flow)["image"]).tolist()} <= known) == same

@@ -11,7 +11,7 @@ from ignite.engine import Events
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.uncertainty import dropout_passes
 from bundle.model import TrainedNetwork, checkpoints
-from bundle.networks import DCN, FCN, MultiLevel, UNet, WindowCNN
+from bundle.networks import DCN, FCN, FPN, MultiLevel, UNet, WindowCNN
 from bundle.tracking.provenance import provenance
 from tests.conftest import TINY
 from tests.inference.test_overlap_tile import one_pass
@@ -24,6 +24,7 @@ NETWORKS = {
     "unet_same": lambda: UNet(2, 1, 2, base_channels=4, depth=3, padding="same"),
     "dcn": lambda: DCN(2, 1, 2, base_channels=4, norm="batch"),
     "fcn8s": lambda: FCN(2, 1, 2, stride=8, base_channels=2),
+    "fpn": lambda: FPN(2, 1, 2, base_channels=4),
     "multilevel": lambda: MultiLevel(2, 1, 2, base_channels=4),
     "window_cnn": lambda: WindowCNN(1, 2, window=65, base_channels=4),
 }

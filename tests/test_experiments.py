@@ -52,6 +52,20 @@ def sections(root):
         tifffile.imwrite(root / name / "vnc.tif", array, photometric="minisblack")
 
 
+def coloured(root):
+    """115 sections, in which cells have colours of their own; the surroundings of the region are noise."""
+    for number in range(115):
+        random = np.random.RandomState(number)
+        cells = np.roll(boxes(*CORNERS, side=15, size=SIZE), number % 20, axis=0)
+        gray = (100 * (cells > 0) + random.randint(0, 20, SIZE)).astype(np.uint8)
+        label = np.array([(0, 0, 0), (200, 30, 0), (0, 90, 255), (250, 250, 0)], np.uint8)[cells]
+        for name, section in {"image": gray, "label": label}.items():
+            around = random.randint(0, 255, (SIZE[0] + 30, SIZE[1] + 30, *section.shape[2:])).astype(np.uint8)
+            around[10 : 10 + SIZE[0], 20 : 20 + SIZE[1]] = section
+            (root / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(around).save(root / name / f"{number}.png")
+
+
 EXPERIMENTS = {
     "em": (stack, 5),
     "dcn_kernels": (stack, 5),
@@ -59,7 +73,10 @@ EXPERIMENTS = {
     "phc_u373": (film, 2),
     "nuclei": (colours, 2),
     "vnc": (sections, 2),
+    "takaya_b": (coloured, 10),
 }
+#: of which the files are smaller than an experiment expects
+OPTIONS = {"takaya_b": {"roi": f"20,10,{SIZE[1]},{SIZE[0]}"}}
 
 
 def test_every_experiment_is_tested():
@@ -70,7 +87,13 @@ def test_every_experiment_is_tested():
 def test_it_trains_and_keeps_what_is_held_out(name, workflow, tmp_path):
     write, held_out = EXPERIMENTS[name]
     write(tmp_path / "data")
-    flow = workflow(f"experiments/{name}.json", dataset_dir=str(tmp_path / "data"), max_epochs=1, run_name=name)
+    flow = workflow(
+        f"experiments/{name}.json",
+        dataset_dir=str(tmp_path / "data"),
+        max_epochs=1,
+        run_name=name,
+        **OPTIONS.get(name, {}),
+    )
     parsed = flow.parser.get_parsed_content
     every = {item["name"] for item in parsed("labelled")}
     used = {item["name"] for part in ("train", "validate") for item in parsed(f"{part}#items")}
@@ -116,3 +139,21 @@ def test_the_folds_of_a_film_are_blocks(workflow, tmp_path):
         assert {item["name"] for item in parts["validation"]}.isdisjoint(unseen[-1])
         shutil.rmtree(tmp_path / "runs", ignore_errors=True)
     assert unseen == [["01-000", "01-001"], ["01-002", "01-003"], ["01-004", "01-005"]]
+
+
+def test_sections_in_colour_are_split_by_their_place_and_cut(workflow, tmp_path):
+    """As Takaya et al. split their data: the first 100, of which 10 validate, the next 10, and the rest unused."""
+    coloured(tmp_path / "data")
+    options = {"dataset_dir": str(tmp_path / "data"), **OPTIONS["takaya_b"]}
+    flow = workflow("networks/dcn.json", "experiments/dcn_kernels.json", "experiments/takaya_b.json", **options)
+    parsed = flow.parser.get_parsed_content
+    named = {part: [item["name"] for item in parsed(f"{part}#items")] for part in ("train", "validate")}
+    assert named == {"train": [str(k) for k in range(90)], "validate": [str(k) for k in range(90, 100)]}
+    evaluated = workflow("experiments/takaya_b.json", "evaluate.json", checkpoint=None, **options)
+    held_out = evaluated.parser.get_parsed_content("parts")["held_out"]
+    assert [item["name"] for item in held_out] == [str(k) for k in range(100, 110)]
+    image, label = (np.asarray(parsed("load_image_and_label")(held_out[3])[key][0]).T for key in ("image", "label"))
+    cells = np.roll(boxes(*CORNERS, side=15, size=SIZE), 103 % 20, axis=0) > 0
+    np.testing.assert_array_equal(label, cells)
+    assert (image[cells] >= 100).all()
+    assert (image[~cells] < 20).all()

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bundle.data import isbi2012
 from bundle.data.classes import CLASS_DIR
 from bundle.data.errors import ImageError
 from bundle.data.formats import EXTENSIONS, FOREIGN, PLANAR, extension, natural_key, spatial_shape, stem
@@ -102,7 +103,7 @@ def images(path: str | os.PathLike[str], slices: bool = True, stores: bool = Fal
     """Images to segment: one file, the files in a folder, or those in its folder ``image``.
 
     Args:
-        path: file or folder.
+        path: file or folder; of one of ISBI 2012 the labels are passed over.
         slices: see :func:`datalist`.
         stores: somebody else reads the Zarr stores of the folder, so that they are not named as unreadable.
 
@@ -120,6 +121,7 @@ def images(path: str | os.PathLike[str], slices: bool = True, stores: bool = Fal
         return pages(path) if slices else _whole(path)
     here = path.is_dir() and any(_readable(path))
     files = _files(path if here or not (path / "image").is_dir() else path / "image", (".zarr",) if stores else ())
+    files = [file for file in files if not isbi2012.holds_labels(file)]
     return [part for file in files for part in (pages(file) if slices else _whole(file))]
 
 

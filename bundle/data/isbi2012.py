@@ -13,7 +13,7 @@ from bundle.data.errors import ImageError
 from bundle.data.formats import spatial_shape
 from bundle.data.item import Item
 
-__all__ = ["datalist", "recognises", "test_images"]
+__all__ = ["datalist", "holds_labels", "recognises", "test_images", "test_stack"]
 
 IMAGES, LABELS, TEST = "train-volume.tif", "train-labels.tif", "test-volume.tif"
 
@@ -55,8 +55,23 @@ def test_images(root: str | os.PathLike[str]) -> list[Item]:
     return _slices(_require(root, TEST), "test")
 
 
-# pytest would collect it wherever it is imported
-test_images.__test__ = False  # type: ignore[attr-defined]
+def test_stack(path: str | os.PathLike[str]) -> str:
+    """The file of the test slices: a stack itself, or ``test-volume.tif`` of a folder.
+
+    Raises:
+        FileNotFoundError: when it is missing.
+    """
+    return str(path) if Path(path).is_file() else str(_require(path, TEST))
+
+
+# pytest would collect them wherever they are imported
+for _function in (test_images, test_stack):
+    _function.__test__ = False  # type: ignore[attr-defined]
+
+
+def holds_labels(file: Path) -> bool:
+    """Whether a file is the labels of this data set, which are no image to segment."""
+    return file.name == LABELS and recognises(file.parent)
 
 
 def _require(root: str | os.PathLike[str], name: str) -> Path:

@@ -20,7 +20,9 @@ from bundle.data.errors import ImageError, UnreadableImageError
 from bundle.data.formats import PLANAR, extension
 from bundle.data.gray import as_shown, warn_of_extremes
 from bundle.data.item import Part, part_of
+from bundle.data.label_colours import COLOURS_ARE, cells_of_colours, require_colours
 from bundle.data.readers import read_image
+from bundle.data.roi import Roi
 from transforms.labels.instances import IGNORE
 
 __all__ = ["ImageError", "LoadSlice", "LoadSliced", "UnreadableImageError"]
@@ -42,9 +44,12 @@ class LoadSlice(Transform):
         channels: those of an image, and what they must be; or just what to select, "all", "luminance" or a list of
             numbers. Opacity is no channel.
         spatial_dims: axes the network takes, 2 or 3; None takes what comes.
+        roi: the rectangle that is used, see :class:`bundle.data.roi.Roi`; None: all of it.
+        label_colours: what a label in colour says: "foreground": all that is not black is cell; "cells": each connected
+            region of one colour is a cell of its own; None: such a label is refused.
 
     Raises:
-        ValueError: for other ``channels`` or ``spatial_dims``.
+        ValueError: for other ``channels``, ``spatial_dims``, ``roi`` or ``label_colours``.
     """
 
     backend = [TransformBackends.TORCH]  # noqa: RUF012 - MONAI's convention
@@ -54,12 +59,16 @@ class LoadSlice(Transform):
         label: bool = False,
         channels: Channels | str | Sequence[int] = "all",
         spatial_dims: int | None = 2,
+        roi: str | Sequence[int] | None = None,
+        label_colours: str | None = None,
     ) -> None:
         if spatial_dims not in (None, 2, 3):
             raise ValueError(f"spatial_dims must be 2, 3 or None, got {spatial_dims!r}")
         self.label = label
         self.channels = Channels.of(channels)
         self.spatial_dims = spatial_dims
+        self.roi = Roi.of(roi)
+        self.label_colours = require_colours(label_colours)
 
     def __call__(self, path: str, index: Part = None) -> MetaTensor:
         """Read.
@@ -81,6 +90,7 @@ class LoadSlice(Transform):
         path = str(path)
         stored = _of_one_time(path, read_image(path, _LABEL if self.label else _IMAGE, keep=index is not None))
         array = self._spatial(path, stored if index is None else _take(path, stored, index))
+        array = array if self.roi is None else self.roi.cut(path, cast(MetaTensor, array))
         array = cast(MetaTensor, self._channels(path, array))
         if self.label and extension(path) in _LOSSY:
             _refuse_lossy(path, array)
@@ -111,8 +121,14 @@ class LoadSlice(Transform):
             array = array[:3]
         if not self.label:
             return self.channels.take(path, cast(MetaTensor, array))
+        if self.label_colours is not None:
+            return cells_of_colours(array, self.label_colours)
         if array.shape[0] > 1 and not are_equal(array):
-            raise ImageError(path, "it is a colour picture, a label map has one channel of cell numbers")
+            raise ImageError(
+                path,
+                "it is a colour picture, a label map has one channel of cell numbers: say what its colours mean by "
+                f"--label_colours {' or '.join(COLOURS_ARE)}, or name a class for each by --class_names",
+            )
         return array[:1]
 
     def _integers(self, path: str, array: torch.Tensor) -> torch.Tensor:
@@ -153,7 +169,7 @@ class LoadSliced(MapTransform):
     Args:
         keys: of the paths.
         label_keys: those of them that are label maps.
-        channels, spatial_dims: see :class:`LoadSlice`.
+        channels, spatial_dims, roi, label_colours: see :class:`LoadSlice`.
         allow_missing_keys: for items without a label.
 
     Raises:
@@ -170,11 +186,13 @@ class LoadSliced(MapTransform):
         channels: Channels | str | Sequence[int] = "all",
         spatial_dims: int | None = 2,
         allow_missing_keys: bool = False,
+        roi: str | Sequence[int] | None = None,
+        label_colours: str | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.label_keys = (label_keys,) if isinstance(label_keys, str) else tuple(label_keys)  # type: ignore[arg-type]
-        self.load_image = LoadSlice(False, channels, spatial_dims)
-        self.load_label = LoadSlice(True, spatial_dims=spatial_dims)
+        self.load_image = LoadSlice(False, channels, spatial_dims, roi)
+        self.load_label = LoadSlice(True, spatial_dims=spatial_dims, roi=roi, label_colours=label_colours)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)

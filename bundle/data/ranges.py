@@ -1,4 +1,4 @@
-"""Ranges of the slices of a volume, named as "stack:12-13", as items of their own: one stack can train and validate."""
+"""Ranges of slices, named as "stack:12-13"; those of a volume become items: one stack can train and validate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bundle.data.item import Item
 
 __all__ = ["cut_ranges", "is_range", "range_hint"]
 
-_RANGE = re.compile(r"(.+):(\d+)(?:-(\d+))?")
+_RANGE = re.compile(r"(.*):(\d+)(?:-(\d+))?")
 
 
 def cut_ranges(items: Sequence[Item], names: Sequence[str], option: str) -> tuple[list[Item], list[str]]:
@@ -19,6 +19,8 @@ def cut_ranges(items: Sequence[Item], names: Sequence[str], option: str) -> tupl
     Args:
         items: datalist; those of whole volumes, or of ranges cut earlier, can be cut.
         names: of items; "NAME:12-13" or "NAME:12" are slices of a volume along its last axis, from 0, both ends taken.
+            Where the slices of a stack are items already, they are these; ":12-13" are items by their place in the
+            list, from 0.
         option: that the names were given by, for messages.
 
     Returns:
@@ -35,6 +37,15 @@ def cut_ranges(items: Sequence[Item], names: Sequence[str], option: str) -> tupl
             renamed.append(name)
             continue
         volume, first, last = asked[1], int(asked[2]), int(asked[3] or asked[2])
+        if listed := _names_in_order(items, volume):
+            missing = [place for place in range(first, max(last, first) + 1) if place not in listed]
+            if missing or last < first:
+                raise ValueError(
+                    f"{option} names {name!r}: what can be chosen lies from {min(listed)} to {max(listed)}"
+                    + (f", without {missing[0]}" if missing and missing[0] < max(listed) else "")
+                )
+            renamed += [listed[place] for place in range(first, last + 1)]
+            continue
         free = [i for i, item in enumerate(made) if "slice" not in item and item["name"] not in renamed]
         pieces = {i: _span(made[i]) for i in free if _volume(made[i]) == volume}
         place = next((i for i, (start, stop) in pieces.items() if start <= first <= last < stop), None)
@@ -51,6 +62,15 @@ def cut_ranges(items: Sequence[Item], names: Sequence[str], option: str) -> tupl
     if len(set(renamed)) < len(renamed):
         raise ValueError(f"{option} names one item twice: {', '.join(map(str, names))}")
     return made, renamed
+
+
+def _names_in_order(items: Sequence[Item], stack: str) -> dict[int, str]:
+    """Slice -> name of the items that are slices of a stack; with no name of one, place -> name of all items."""
+    if not stack:
+        return {place: item["name"] for place, item in enumerate(items)}
+    return {
+        item["slice"]: item["name"] for item in items if item["name"].rpartition("-")[0] == stack and "slice" in item
+    }
 
 
 def is_range(name: str) -> bool:

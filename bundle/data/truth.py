@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from bundle.data.classes import CLASS_DIR, Classes
 from bundle.data.errors import ImageError
 from bundle.data.formats import one_line
 from bundle.data.item import part_of
+from bundle.data.label_colours import packed
 from bundle.data.loading import LoadSlice, LoadSliced
 from transforms.labels.classes import class_components
 
@@ -29,18 +30,17 @@ class LoadValues(LoadSlice):
     """Read the values of a label as they stand in its file; colours as :mod:`bundle.data.class_values` has them.
 
     Args:
-        spatial_dims: see :class:`bundle.data.loading.LoadSlice`.
+        spatial_dims, roi: see :class:`bundle.data.loading.LoadSlice`.
     """
 
-    def __init__(self, spatial_dims: int | None = 2) -> None:
-        super().__init__(label=True, spatial_dims=spatial_dims)
+    def __init__(self, spatial_dims: int | None = 2, roi: str | Sequence[int] | None = None) -> None:
+        super().__init__(label=True, spatial_dims=spatial_dims, roi=roi)
 
     def _channels(self, path: str, array: torch.Tensor) -> torch.Tensor:
         opaque = array[:3] if array.shape[0] == 4 else array
         if opaque.shape[0] != 3 or bool((opaque[0] == opaque[1]).all() and (opaque[0] == opaque[2]).all()):
             return super()._channels(path, array)
-        parts = opaque.new_tensor([1 << 16, 1 << 8, 1]).reshape(3, *[1] * (opaque.ndim - 1))
-        return COLOUR + (opaque * parts).sum(0, keepdim=True)
+        return COLOUR + packed(opaque)
 
 
 class LoadTruthd(LoadSliced):
@@ -57,6 +57,7 @@ class LoadTruthd(LoadSliced):
         options: see there.
 
     Raises:
+        ValueError: for ``label_colours`` with classes of pixels.
         ImageError: as there; for a label without classes where it should have some, values that no class has, and a
             class map of another size than its label.
     """
@@ -64,8 +65,10 @@ class LoadTruthd(LoadSliced):
     def __init__(self, *keys: Any, classes: Classes | None = None, **options: Any) -> None:
         super().__init__(*keys, **options)
         self.classes = classes or Classes()
-        self.load_values = LoadValues(self.load_label.spatial_dims)
+        self.load_values = LoadValues(self.load_label.spatial_dims, self.load_label.roi)
         if self.classes.of_pixels:
+            if self.load_label.label_colours is not None:
+                raise ValueError("label_colours is for cells without classes; with class_names, name each colour there")
             self.load_label = self.load_values
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

@@ -123,6 +123,13 @@ class ChallengeMetric(CumulativeIterationMetric):
         """(N,) the value of every image seen by any process; NaN where an image has none."""
         return torch.tensor([self._value(row) for row in self._gathered().numpy()], dtype=torch.float64)
 
+    def curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """(T,) thresholds and the measure of all images together at each, of those that take the best of several."""
+        measure = isbi2012.MEASURES.get(self.name)
+        if measure is None:
+            return None
+        return measure.thresholds, np.asarray(measure.curve_of(self._gathered().sum(dim=0).numpy()), np.float64)
+
     def aggregate(self, reduction: str | None = None) -> torch.Tensor:
         """The metric, a scalar; with reduction "none" (N, 1)."""
         reduction = reduction or self.reduction
@@ -144,6 +151,8 @@ class ChallengeMetric(CumulativeIterationMetric):
 class MetricHandler(IgniteMetricHandler):
     """:class:`ChallengeMetric` for the engines; the values of single images go to ``engine.state.metric_details``.
 
+    Of a measure over thresholds, :meth:`ChallengeMetric.curve` goes to ``engine.state.metric_curves``.
+
     Args:
         name, reduction: see :class:`ChallengeMetric`.
         output_transform: (y_pred, y) from the engine's output, as :func:`monai.handlers.from_engine` makes it.
@@ -157,4 +166,7 @@ class MetricHandler(IgniteMetricHandler):
         value = super().compute()
         if self._engine is not None:
             self._engine.state.metric_details[self._name] = self.metric.per_image()  # type: ignore[attr-defined]
+            if (curve := self.metric.curve()) is not None:
+                curves = getattr(self._engine.state, "metric_curves", {})
+                self._engine.state.metric_curves = {**curves, self._name: curve}  # type: ignore[attr-defined]
         return value

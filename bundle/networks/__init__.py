@@ -2,8 +2,9 @@
 
 from bundle.networks.dcn import DCN
 from bundle.networks.fcn import FCN
+from bundle.networks.fpn import FPN
 from bundle.networks.multilevel import MultiLevel
 from bundle.networks.unet import UNet
 from bundle.networks.window_cnn import WindowCNN
 
-__all__ = ["DCN", "FCN", "MultiLevel", "UNet", "WindowCNN"]
+__all__ = ["DCN", "FCN", "FPN", "MultiLevel", "UNet", "WindowCNN"]

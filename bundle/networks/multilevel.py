@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from bundle.networks.arguments import sequence_of
 from bundle.networks.padded import PaddedNetwork, convolutions
 
-__all__ = ["MultiLevel"]
+__all__ = ["TRUNK", "MultiLevel"]
 
 #: convolutions of each level of VGG-16, and its channels in multiples of the first one's
-_TRUNK = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))
+TRUNK = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))
 
 
 class MultiLevel(PaddedNetwork):
@@ -66,7 +66,7 @@ class MultiLevel(PaddedNetwork):
         dropout: float = 0.5,
         norm: str | None = None,
     ) -> None:
-        given, known = sequence_of(levels), range(len(_TRUNK))
+        given, known = sequence_of(levels), range(len(TRUNK))
         whole = [level for level in given if isinstance(level, int) and not isinstance(level, bool)]
         allowed = sorted({min(max(level, known[0]), known[-1]) for level in whole})
         if not given or allowed != given:
@@ -76,7 +76,7 @@ class MultiLevel(PaddedNetwork):
         self.trunk = nn.ModuleList()
         self.scores = nn.ModuleDict()
         before = in_channels
-        for level, (count, factor) in enumerate(_TRUNK[: levels[-1] + 1]):
+        for level, (count, factor) in enumerate(TRUNK[: levels[-1] + 1]):
             width = factor * base_channels
             self.trunk.append(convolutions(spatial_dims, before, width, count, norm))
             before = width

@@ -33,6 +33,8 @@ _NEIGHBOUR_PX = 12
 # more, the first three as cyan, magenta and yellow, white where all are
 _TWO = np.array([(1, 0, 1), (0, 1, 0)], dtype=np.float32)
 _THREE = np.array([(0, 1, 1), (1, 0, 1), (1, 1, 0)], dtype=np.float32) / 2
+# of outlines that a person has drawn
+_TRUTH = (255, 225, 0)
 # the longer side of an overlay, px: what is larger is scaled down by a whole number
 _LARGEST_PX = 4096
 # rows that are drawn at a time: the memory of a picture is that of a strip
@@ -134,6 +136,7 @@ def overlay(
     width: int | None = None,
     colours: bool = True,
     of_cells: np.ndarray | None = None,
+    truth: np.ndarray | None = None,
 ) -> np.ndarray:
     """The cells' outlines in colour on the image, their inside faintly tinted.
 
@@ -148,6 +151,7 @@ def overlay(
             1000 px.
         colours: how channels are shown, see :func:`stretch`.
         of_cells: colour of each cell at its number, (N+1)x3, 0 .. 255; None takes :func:`cell_colours`.
+        truth: HW integers as ``instances``, the cells that a person annotated: outlined in yellow, above all else.
 
     Returns:
         HW3 uint8; at most 4096 px high and wide.
@@ -156,22 +160,41 @@ def overlay(
         ValueError: when the sizes differ, or the image has another number of axes.
     """
     image, instances = np.asarray(image), np.asarray(instances)
-    if image.shape[:2] != instances.shape:
-        raise ValueError(f"instances must have the size of the image, {image.shape[:2]}, got {instances.shape}")
+    for name, labels in {"instances": instances, **({} if truth is None else {"truth": np.asarray(truth)})}.items():
+        if image.shape[:2] != labels.shape:
+            raise ValueError(f"{name} must have the size of the image, {image.shape[:2]}, got {labels.shape}")
     width = width or 1 + min(max(instances.shape), _LARGEST_PX) // 1000
-    image, instances = _reduced(image, instances, -(-max(instances.shape, default=1) // _LARGEST_PX))
+    factor = -(-max(instances.shape, default=1) // _LARGEST_PX)
+    true = None if truth is None else np.maximum(_every(np.asarray(truth), factor), 0)
+    image, instances = _reduced(image, instances, factor)
     instances = np.maximum(instances, 0, dtype=np.int32, casting="same_kind")
     contrast, of_cells = _contrast(image), (cell_colours(instances) if of_cells is None else of_cells) / 255
     drawn = np.empty((*instances.shape, 3), np.uint8)
     for rows, around in _strips(len(instances), halo=width):
-        inside = instances[around].copy()
-        for _ in range(width):
-            inside[find_boundaries(inside, mode="inner")] = 0
-        inside = inside[rows.start - around.start :][: rows.stop - rows.start]
+        strip = slice(rows.start - around.start, rows.stop - around.start)
         cells = instances[rows]
-        opacity = np.where(cells == 0, 0, np.where(inside > 0, fill, 1))[..., None]
+        opacity = np.where(cells == 0, 0, np.where(_outlines(instances[around], width)[strip], 1, fill))[..., None]
         drawn[rows] = _bytes(_stretched(image[rows], *contrast, colours) * (1 - opacity) + of_cells[cells] * opacity)
+        if true is not None:
+            drawn[rows][_outlines(true[around], width)[strip]] = _TRUTH
     return drawn
+
+
+def _outlines(cells: np.ndarray, width: int) -> np.ndarray:
+    """Mask of the outermost ``width`` px of each cell."""
+    inside = cells.copy()
+    for _ in range(width):
+        inside[find_boundaries(inside, mode="inner")] = 0
+    return np.asarray((cells > 0) & (inside == 0))
+
+
+def _every(cells: np.ndarray, factor: int) -> np.ndarray:
+    """Every ``factor``-th pixel, from the middle of the first."""
+    if factor <= 1:
+        return cells
+    high, wide = (n // factor for n in cells.shape)
+    middle = slice(factor // 2, None, factor)
+    return cells[middle, middle][:high, :wide]
 
 
 def _reduced(image: np.ndarray, instances: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
@@ -183,8 +206,7 @@ def _reduced(image: np.ndarray, instances: np.ndarray, factor: int) -> tuple[np.
     for row in range(high):
         rows = image[row * factor : (row + 1) * factor, : wide * factor].astype(np.float32)
         small[row] = rows.reshape(factor, wide, factor, *image.shape[2:]).mean(axis=(0, 2))
-    middle = slice(factor // 2, None, factor)
-    return small, instances[middle, middle][:high, :wide]
+    return small, _every(instances, factor)
 
 
 def _strips(height: int, halo: int) -> Iterator[tuple[slice, slice]]:

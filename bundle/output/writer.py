@@ -23,7 +23,7 @@ from bundle.data.spacing import VOXEL_SPACING
 from bundle.data.stated_channels import are_colours, stated_channels
 from bundle.output.class_pictures import class_colours, with_legend
 from bundle.output.formats import FORMATS, pixel_size_options, write_image
-from bundle.output.overlay import overlay, shown_channels
+from bundle.output.overlay import cell_colours, overlay, shown_channels
 from bundle.output.tables import cell_table, summary_row
 
 __all__ = ["SegmentationWriter"]
@@ -47,7 +47,8 @@ class SegmentationWriter(Transform):
     - ``<stem>_classes.<ext>``: the class of every pixel, uint8, in the order of the names,
     - ``<stem>_cells.csv``: number, class and size of every cell, and the overlay in the colours of the classes,
 
-    of a volume that a 3D network saw (its meta data have :data:`bundle.data.spacing.VOXEL_SPACING`) also
+    of a volume that a 3D network saw, or a stack whose cells were linked (its meta data have
+    :data:`bundle.data.spacing.VOXEL_SPACING`), also
 
     - ``<stem>_cells.csv``: number, class where there are several, voxels, µm^3 and centre (voxels) of every cell,
 
@@ -192,7 +193,7 @@ class SegmentationWriter(Transform):
         if self.overlays:
             names = meta.get(CHANNEL_NAMES) or (stated_channels(source).names if len(image) == 3 else None)
             colours = are_colours(names)
-            written |= self._write_overlays(base, source, image, cells, colours, class_of)
+            written |= self._write_overlays(base, source, meta, image, cells, colours, class_of)
         return written
 
     def _write_classes(
@@ -206,6 +207,7 @@ class SegmentationWriter(Transform):
         self,
         base: Path,
         source: Path,
+        meta: Mapping[str, Any],
         image: np.ndarray,
         cells: np.ndarray,
         colours: bool,
@@ -215,6 +217,8 @@ class SegmentationWriter(Transform):
         suffix = FORMATS[str(extension(source))]
         volume = cells.ndim == 3
         slices = range(cells.shape[2]) if volume and suffix == ".tif" else [cells.shape[-1] // 2]
+        if of_cells is None and VOXEL_SPACING in meta:  # a cell of a volume has one colour in all slices
+            of_cells = cell_colours(np.concatenate(np.pad(cells, ((0, 0), (0, 12), (0, 0))).T))
         pages = []
         for index in slices:
             plane = image[..., index] if volume else image

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.utils import string_list_all_gather
+from PIL import Image
 
 from bundle import atomic
+from bundle.output.threshold_picture import threshold_picture
 from bundle.tracking.tracker import MLflowTracker
 
 __all__ = ["MetricTables"]
@@ -36,8 +38,9 @@ class MetricTables:
     ``images.csv`` has one row an image, in the order of their names, and a column for each metric that keeps one
     value an image in ``engine.state.metric_details``, as MONAI's handlers and ours do; a cell is empty where an image
     has no value. ``summary.csv`` has one row a metric: the value reported, then mean, standard deviation, minimum,
-    median and maximum over the images, and how many of them had a value. On several processes the first one writes
-    for all.
+    median and maximum over the images, and how many of them had a value. Where the evaluator has measures that take
+    the best of several thresholds (``engine.state.metric_curves``), ``thresholds.csv`` has a row a threshold with each
+    measure of all images together, and ``thresholds.png`` shows it. On several processes the first one writes for all.
 
     Args:
         folder: where they go; made if absent.
@@ -85,8 +88,23 @@ class MetricTables:
         images = [[names[i], *(column[i] for column in values.values())] for i in order]
         self._write("images.csv", ["image", *values], images)
         summary = [[name, float(value), *_spread(values.get(name), order)] for name, value in state.metrics.items()]
+        if curves := getattr(state, "metric_curves", None):
+            self._write_curves(curves)
         self._write("summary.csv", ["metric", "value", *_STATISTICS, "images"], summary)
         logger.info("measured %d images: %s and images.csv", len(order), self.folder / "summary.csv")
+
+    def _write_curves(self, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+        rows: dict[float, dict[str, float]] = {}
+        for name, (thresholds, measured) in curves.items():
+            for threshold, value in zip(thresholds, measured, strict=True):
+                rows.setdefault(round(float(threshold), 1), {})[name] = float(value)
+        table = [[threshold, *(row.get(name, "") for name in curves)] for threshold, row in sorted(rows.items())]
+        self._write("thresholds.csv", ["threshold", *curves], table)
+        picture = self.folder / "thresholds.png"
+        with atomic.replacing(picture) as part:
+            Image.fromarray(threshold_picture(curves)).save(part)
+        if self.tracker is not None:
+            self.tracker.log_artifact(picture)
 
     def _write(self, name: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         atomic.write_csv(self.folder / name, head, rows, digits=6)  # a table that is there is whole: studies rely on it

@@ -122,3 +122,41 @@ def test_a_training_and_its_evaluation(stack, workflow, tmp_path):
     for seen in ({**labelled[0], "name": "x:3-3", "slices": (3, 4)}, labelled[0], datalist(folder)[5]):
         with pytest.raises(ValueError, match="x:0-11"):
             network.require_unseen([seen], "held_out")
+
+
+def sliced(tmp_path, pages=12):
+    for name in ("image", "label"):
+        (tmp_path / name).mkdir()
+        tifffile.imwrite(tmp_path / name / "b.tif", np.zeros((pages, 4, 5), np.uint8), photometric="minisblack")
+        for number in (7, 10):
+            tifffile.imwrite(tmp_path / name / f"c{number}.tif", np.zeros((4, 5), np.uint8))
+    return datalist(tmp_path)
+
+
+def test_ranges_of_slices_that_are_items_already(tmp_path):
+    items = sliced(tmp_path)
+    held_out = split(items, ["b:10-11", "c7"], part="selected")
+    assert names(held_out) == ["b-10", "b-11", "c7"]
+    rest = split(items, ["b:10-11", "c7"], part="others")
+    assert names(split(rest, ["b:8-9"], part="selected")) == ["b-08", "b-09"]
+    assert names(split(rest, ["b:8-9"], part="others")) == [f"b-{k:02d}" for k in range(8)] + ["c10"]
+    for name, told in (("b:9-10", "lies from 0 to 9"), ("b:5-4", "lies from 0 to 9"), ("b:40", "lies from 0 to 9")):
+        with pytest.raises(ValueError, match=f"validation names '{name}': what can be chosen {told}"):
+            split(rest, [name], name="validation")
+    gap = [item for item in items if item["name"] != "b-04"]
+    with pytest.raises(ValueError, match="from 0 to 11, without 4"):
+        split(gap, ["b:2-6"], name="validation")
+
+
+def test_places_in_the_list_whatever_the_names(tmp_path):
+    """The first of the sections train, the last of these validate, the next are held out, the rest is unused."""
+    items = sliced(tmp_path)[:13]
+    held_out = split(items, [":10-12"], part="selected")
+    assert names(held_out) == ["b-10", "b-11", "c7"]
+    rest = split(items, [":10-12"], part="others")
+    assert names(split(rest, [":8-9"], part="selected")) == ["b-08", "b-09"]
+    assert names(split(rest, [":8-9"], part="others")) == [f"b-{k:02d}" for k in range(8)]
+    with pytest.raises(ValueError, match="held_out names ':10-20': what can be chosen lies from 0 to 12"):
+        split(items, [":10-20"], name="held_out")
+    with pytest.raises(ValueError, match="names one item twice"):
+        split(items, [":3-4", "b:4"])

@@ -41,6 +41,14 @@ def test_each_promise_is_held_by_tests_that_exist():
     assert [test for test in named if missing(test)] == []
 
 
+def test_the_page_of_sources_names_tests_and_configs_that_exist():
+    text = (ROOT / "docs" / "sources.md").read_text()
+    named = re.findall(r"`(tests/[^`]+::[^`]+)`", text)
+    assert len(named) > 30
+    assert [test for test in named if missing(test)] == []
+    assert [file for file in re.findall(r"`(configs/[^`]+)`", text) if not (ROOT / file).is_file()] == []
+
+
 @pytest.mark.parametrize(
     ("test", "what"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from bundle.networks import DCN, FCN, MultiLevel
+from bundle.networks import DCN, FCN, FPN, MultiLevel
 from bundle.networks.padded import PaddedNetwork
 
 #: name -> (class, arguments)
@@ -15,6 +15,7 @@ PEERS = {
     "fcn32s": (FCN, {"base_channels": 1, "stride": 32}),
     "fcn16s": (FCN, {"base_channels": 1, "stride": 16}),
     "fcn8s": (FCN, {"base_channels": 1, "stride": 8}),
+    "fpn": (FPN, {"base_channels": 2}),
     "multilevel": (MultiLevel, {"base_channels": 2}),
     "multilevel of two": (MultiLevel, {"base_channels": 2, "levels": (0, 2)}),
 }

@@ -19,6 +19,7 @@ from transforms import Standardize
 OVERLAYS = {
     "dcn": ("DCN", 8, {"kernels": [4, 8, 16], "auxiliary": True}),
     "fcn": ("FCN", 32, {"stride": 8}),
+    "fpn": ("FPN", 16, {}),
     "multilevel": ("MultiLevel", 16, {"levels": [0, 1, 2, 3, 4]}),
     "unet_same": ("UNet", 4, {"padding": "same", "depth": 2}),
 }
@@ -98,7 +99,7 @@ def test_it_changes_the_network_and_what_the_network_asks_for(name):
 
 
 def test_the_tracker_is_told_what_the_network_is(workflow):
-    for name, depth in (("dcn", 3), ("fcn", 5), ("multilevel", 4), ("unet_same", 2)):
+    for name, depth in (("dcn", 3), ("fcn", 5), ("fpn", 4), ("multilevel", 4), ("unet_same", 2)):
         params = workflow(f"networks/{name}.json").parser.get_parsed_content("tracker").params
         expected = {"depth": depth, "padding": "same", "dropout": 0.5, "norm": "batch", "base_channels": 2}
         expected["network"] = OVERLAYS[name][0]

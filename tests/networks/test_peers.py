@@ -9,7 +9,8 @@ from bundle.inference.overlap_tile import OverlapTileInferer
 from tests.networks.peers import PEERS, peer
 
 STEPS = {"dcn": 8, "dcn without F3": 4, "fcn32s": 32, "fcn16s": 32, "fcn8s": 32, "multilevel": 16} | {
-    "multilevel of two": 4
+    "multilevel of two": 4,
+    "fpn": 16,
 }
 
 
@@ -22,7 +23,7 @@ def test_as_much_comes_out_as_goes_in(name: str) -> None:
         assert network(torch.zeros(2, 3, *size)).shape == (2, 4, *size)
 
 
-@pytest.mark.parametrize("name", ["dcn", "fcn8s", "multilevel"])
+@pytest.mark.parametrize("name", ["dcn", "fcn8s", "fpn", "multilevel"])
 def test_in_3d(name: str) -> None:
     network = peer(name, spatial_dims=3, in_channels=1, base_channels=1)
     step = STEPS[name]
@@ -86,7 +87,7 @@ def test_dropout_acts_in_training_only(name: str) -> None:
     assert not torch.equal(network(image), network(image))
 
 
-@pytest.mark.parametrize("name", ["dcn", "fcn32s", "fcn16s", "fcn8s", "multilevel"])
+@pytest.mark.parametrize("name", ["dcn", "fcn32s", "fcn16s", "fcn8s", "fpn", "multilevel"])
 def test_learns_one_image_by_heart(name: str) -> None:
     """Squares of 32 px, which the coarsest of them resolves; none of their borders is where an image's end is."""
     network = peer(name, base_channels=4, dropout=0.0, norm="batch").train()
@@ -103,7 +104,7 @@ def test_learns_one_image_by_heart(name: str) -> None:
     assert (network(image).argmax(1) == squares[:, 0]).float().mean() > 0.95
 
 
-@pytest.mark.parametrize("name", ["dcn", "fcn8s", "multilevel"])
+@pytest.mark.parametrize("name", ["dcn", "fcn8s", "fpn", "multilevel"])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -122,7 +123,7 @@ def test_bad_arguments(name: str, arguments: dict, message: str) -> None:
         peer(name, **arguments)
 
 
-@pytest.mark.parametrize("name", ["dcn", "fcn8s", "multilevel"])
+@pytest.mark.parametrize("name", ["dcn", "fcn8s", "fpn", "multilevel"])
 def test_bad_inputs(name: str) -> None:
     network = peer(name)
     with pytest.raises(ValueError, match="in_channels = 1 channels, got 3"):

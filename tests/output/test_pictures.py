@@ -92,6 +92,21 @@ def test_overlay_draws_outlines_tints_cells_and_leaves_the_rest():
     assert (wide[8, 8:22] != colours[1]).any()
 
 
+def test_the_truth_is_outlined_in_yellow_above_the_cells():
+    image = np.full((20, 30), 0.5, np.float32)
+    found, truth = np.zeros((20, 30), int), np.zeros((20, 30), int)
+    found[2:12, 2:12], truth[4:14, 4:16], truth[4:14, 16:24] = 1, 1, 2
+    truth[17:, :5] = -1
+    plain, drawn = overlay(image, found), overlay(image, found, truth=truth)
+    yellow = (drawn == (255, 225, 0)).all(-1)
+    expected = truth > 0
+    expected[5:13, 5:15] = expected[5:13, 17:23] = False
+    np.testing.assert_array_equal(yellow, expected)
+    np.testing.assert_array_equal(drawn[~yellow], plain[~yellow])
+    with pytest.raises(ValueError, match=r"truth must have the size of the image, \(20, 30\), got \(20, 29\)"):
+        overlay(image, found, truth=truth[:, 1:])
+
+
 def test_overlay_keeps_colour_and_checks_sizes():
     image = np.zeros((10, 12, 3))
     image[:, 6:, 0] = 1

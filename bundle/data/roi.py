@@ -1,0 +1,66 @@
+"""A region of interest: the rectangle of every image, and of its label, that is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import numpy as np
+from monai.data import MetaTensor
+from monai.utils import MetaKeys
+
+from bundle.data.errors import ImageError
+
+__all__ = ["Roi"]
+
+
+class Roi(NamedTuple):
+    """Left and upper edge, width and height in px, as viewers show images: x to the right, y downwards, from 0."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, value: str | Sequence[int] | None) -> Roi | None:
+        """From four numbers, or a text such as "0,0,512,512"; None stays None.
+
+        Raises:
+            ValueError: for anything else, a negative edge, or a side below 1 px.
+        """
+        if value is None:
+            return None
+        parts = value.split(",") if isinstance(value, str) else value
+        try:
+            numbers = [int(part) for part in parts]
+            whole = all(number == float(part) for number, part in zip(numbers, parts, strict=True))
+        except (TypeError, ValueError):
+            numbers, whole = [], False
+        if len(numbers) != 4 or not whole or min(numbers[:2]) < 0 or min(numbers[2:]) < 1:
+            raise ValueError(
+                f"roi must be x,y,width,height in whole px, x and y from 0, width and height from 1, got {value!r}"
+            )
+        return cls(*numbers)
+
+    def cut(self, path: str, array: MetaTensor) -> MetaTensor:
+        """The region of (C, x, y[, slices]) with its affine moved there.
+
+        Raises:
+            ImageError: when it does not lie within the image.
+        """
+        wide, high = array.shape[1:3]
+        if self.x + self.width > wide or self.y + self.height > high:
+            raise ImageError(
+                path,
+                f"it is {wide} x {high} px, the region of interest ends at {self.x + self.width} x "
+                f"{self.y + self.height} px: choose another --roi x,y,width,height",
+            )
+        part = array.as_tensor()[:, self.x : self.x + self.width, self.y : self.y + self.height].clone()
+        cut = MetaTensor(part, meta=dict(array.meta))
+        affine = array.affine.clone()
+        for axis, start in enumerate(self[:2]):
+            affine[:-1, -1] += start * affine[:-1, axis]
+        cut.affine = affine
+        cut.meta[MetaKeys.SPATIAL_SHAPE] = np.array(part.shape[1:])
+        return cast(MetaTensor, cut)
