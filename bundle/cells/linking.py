@@ -51,7 +51,8 @@ def link_slices(cells: np.ndarray, share: float = 0.5) -> np.ndarray:
     _, group = connected_components(graph, directed=False)
     # in the order of their first cell; node 0, the background, is alone and the first
     _, first, numbers = np.unique(group, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[numbers].astype(np.int32)[nodes]
+    order: np.ndarray = np.argsort(np.argsort(first))[numbers].astype(np.int32)
+    return np.asarray(order[nodes])
 
 
 def _numbered_on(cells: np.ndarray) -> tuple[np.ndarray, int]:

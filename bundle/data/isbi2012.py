@@ -65,8 +65,8 @@ def test_stack(path: str | os.PathLike[str]) -> str:
 
 
 # pytest would collect them wherever they are imported
-for _function in (test_images, test_stack):
-    _function.__test__ = False  # type: ignore[attr-defined]
+test_images.__test__ = False  # type: ignore[attr-defined]
+test_stack.__test__ = False  # type: ignore[attr-defined]
 
 
 def holds_labels(file: Path) -> bool:

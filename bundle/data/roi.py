@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from monai.data import MetaTensor
@@ -31,13 +31,12 @@ class Roi(NamedTuple):
         """
         if value is None:
             return None
-        parts = value.split(",") if isinstance(value, str) else value
+        parts: Sequence[str | int] = value.split(",") if isinstance(value, str) else value
         try:
-            numbers = [int(part) for part in parts]
-            whole = all(number == float(part) for number, part in zip(numbers, parts, strict=True))
+            numbers = [int(part) for part in parts if int(part) == float(part)]
         except (TypeError, ValueError):
-            numbers, whole = [], False
-        if len(numbers) != 4 or not whole or min(numbers[:2]) < 0 or min(numbers[2:]) < 1:
+            numbers = []
+        if len(numbers) != 4 or len(parts) != 4 or min(numbers[:2]) < 0 or min(numbers[2:]) < 1:
             raise ValueError(
                 f"roi must be x,y,width,height in whole px, x and y from 0, width and height from 1, got {value!r}"
             )
@@ -63,4 +62,4 @@ class Roi(NamedTuple):
             affine[:-1, -1] += start * affine[:-1, axis]
         cut.affine = affine
         cut.meta[MetaKeys.SPATIAL_SHAPE] = np.array(part.shape[1:])
-        return cast(MetaTensor, cut)
+        return cut

@@ -52,14 +52,15 @@ def overlap_tile(data: Path, tile: int = 380) -> None:
     left, right = figure.subplots(1, 2)
     left.imshow(stretch(padded))
     side = len(slice_)
-    left.add_patch(Rectangle((margin, margin), side, side, fill=False, edgecolor="white", lw=1, ls="--"))
     left.add_patch(Rectangle((0, 0), tile, tile, fill=False, edgecolor=BLUE, lw=2.5))
-    left.set_title(f"input of one tile, {tile} px (blue); the image (dashed) is mirrored around")
+    left.set_title(f"the image (dashed), mirrored; one tile's input, {tile} px")
     canvas = np.full(padded.shape, np.nan)
     canvas[margin : margin + inner, margin : margin + inner] = logits.softmax(1)[0, 1].numpy().T
     right.imshow(canvas, cmap="gray", vmin=0, vmax=1)
-    right.set_title(f"its output, {inner} px (yellow): probability of cell")
+    right.set_title(f"the tile's output, {inner} px: probability of cell")
+    right.set_facecolor("0.75")
     for ax in (left, right):
+        ax.add_patch(Rectangle((margin, margin), side, side, fill=False, edgecolor="white", lw=1, ls="--"))
         ax.add_patch(Rectangle((margin, margin), inner, inner, fill=False, edgecolor=YELLOW, lw=2.5))
         ax.set(xticks=[], yticks=[])
     save(figure, "paper_overlap_tile")
@@ -77,7 +78,7 @@ def weight_map(data: Path) -> None:
     pictures = {
         "a  image": stretch(image),
         f"b  {len(np.unique(cells)) - 1} cells": overlay(image, cells, fill=0.45),
-        "c  mask, with a gap between touching cells": parted[0] > 0,
+        "c  mask, touching cells parted": parted[0] > 0,
         "d  weight of each pixel": weights,
     }
     for ax, (title, picture) in zip(axes, pictures.items(), strict=True):
