@@ -45,8 +45,10 @@ def link_slices(cells: np.ndarray, share: float = 0.5) -> np.ndarray:
     areas = np.bincount(nodes.ravel(), minlength=count + 1)
     before, after = nodes[..., :-1].ravel(), nodes[..., 1:].ravel()
     both = (before > 0) & (after > 0)
-    pairs, overlap = np.unique(np.stack([before[both], after[both]]), axis=1, return_counts=True)
-    one, other = pairs[:, overlap >= share * np.minimum(areas[pairs[0]], areas[pairs[1]])]
+    codes, overlap = np.unique(before[both] * (count + 1) + after[both], return_counts=True)
+    one, other = np.divmod(codes, count + 1)
+    linked = overlap >= share * np.minimum(areas[one], areas[other])
+    one, other = one[linked], other[linked]
     graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(count + 1, count + 1))
     _, group = connected_components(graph, directed=False)
     # in the order of their first cell; node 0, the background, is alone and the first

@@ -26,7 +26,7 @@ from transforms import Standardize
 MODEL = Path(__file__).resolve().parents[2] / "models" / "em_membranes.pt"
 #: slices that are drawn, and µm of a voxel
 SHOWN, VOXEL = range(10, 15), 0.004 * 0.004 * 0.05
-SHARES = (0.3, 0.5, 0.7, 0.9)
+SHARES = (0.5, 0.7, 0.9)
 
 
 def cells_of(stack: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ def cells_of(stack: np.ndarray) -> np.ndarray:
     network, inferer = trained.load().eval(), OverlapTileInferer(stack_axis=-1, probability_of=1)
     given = torch.as_tensor(np.asarray(Standardize(spatial_dims=2)(stack)))[None]
     probability = inferer(given, network)[0, 0].numpy()
-    return probability_to_instances(probability, trained.cell_options())
+    return probability_to_instances(probability, trained.cell_options(), threshold=0.9, min_size=100, spatial_dims=2)
 
 
 def main(folder: Path) -> None:
@@ -54,7 +54,7 @@ def main(folder: Path) -> None:
         for number in np.argsort(-voxels)[:5]:
             size = f"{voxels[number]:,} voxels | {voxels[number] * VOXEL:.2f} µm³"
             print(f"|  | {number + 1} | {through[number]} slices | {size} |")
-    draw(stack[0], linked[float(sys.argv[2]) if len(sys.argv) > 2 else 0.5])
+    draw(stack[0], linked[float(sys.argv[2]) if len(sys.argv) > 2 else 0.7])
 
 
 def draw(image: np.ndarray, volumes: np.ndarray) -> None:
