@@ -14,7 +14,7 @@ __all__ = ["threshold_picture"]
 
 
 def threshold_picture(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """A panel for each measure, with a dot at its best threshold.
+    """A panel for each measure, with a dot at its best threshold; thresholds of 0 and 1 may lie outside.
 
     Args:
         curves: measure -> (T,) thresholds, and (T,) the measure at each; NaN where it has none.
@@ -34,6 +34,9 @@ def threshold_picture(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> np
             best = int(np.nanargmin(values) if lower else np.nanargmax(values))
             axes.plot(thresholds[best], values[best], "o", color="#D55E00", ms=7)
             axes.set_title(f"{name.replace('_', ' ')}: {values[best]:.3g} at {thresholds[best]:.1f}", fontsize=9)
+        inner = values[(thresholds > 0.05) & (thresholds < 0.95)]
+        if np.ptp(inner) > 0:  # where all or nothing is cell, values are far off and would hide the others
+            axes.set_ylim(inner.min() - 0.08 * np.ptp(inner), inner.max() + 0.08 * np.ptp(inner))
         axes.set_xlabel("threshold, " + ("lower is better" if lower else "higher is better"), fontsize=8)
         axes.tick_params(labelsize=7)
         axes.set_xlim(-0.03, 1.03)
