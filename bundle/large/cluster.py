@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import time
 import uuid
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
@@ -117,7 +118,7 @@ class Cluster:
         name = f"seamless-unet {task.markers.folder}"
         try:
             try:
-                client.register_plugin(_plugin(name, task, self.threads, self._device), name=name)
+                self._bring(client, name, task)
             except Exception as error:  # whatever its workers lack, or what cannot go to another process
                 raise RuntimeError(
                     f"workers of --cluster {self.cluster} cannot take this job ({one_line(error)}): they need this "
@@ -130,8 +131,20 @@ class Cluster:
             for number in killed:
                 yield Record(number, failed="each worker that tried it died, as when memory is short")
         finally:
-            if client.status == "running":
+            with suppress(OSError):  # a worker that dies meanwhile, or the scheduler
                 client.unregister_worker_plugin(name)
+
+    def _bring(self, client: Any, name: str, task: Task) -> None:
+        """Give the task to the workers. One that dies meanwhile fails the call for all."""
+        plugin = _plugin(name, task, self.threads, self._device)
+        for patience in (1, 5, 0):
+            try:
+                client.register_plugin(plugin, name=name)
+                return
+            except OSError:
+                if not patience:
+                    raise
+                time.sleep(patience)
 
     def close(self) -> None:
         if self._client is not None:
