@@ -155,7 +155,7 @@ def _overhead(folder: Path, cluster: Cluster, empty: int) -> tuple[Sequence[str]
     return ("", "blocks", "s until the first is done", "ms a block", "MiB more afterwards"), rows
 
 
-def _passes(folder: Path, width: int, side: int = 4096) -> list[list[str]]:
+def _passes(folder: Path, width: int, side: int = 2048) -> list[list[str]]:
     """CPU s, since other processes may run: a tile of one thread, and the passes of one process for a million px."""
     image = open_lazily(folder / "image.zarr")
     network = UNet(2, 1, 2, base_channels=width, norm="batch").eval()

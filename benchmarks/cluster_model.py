@@ -108,9 +108,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
 
 
-#: measured here, see docs/large_images.md
-SCHEDULE = 0.0
-JOBS: tuple[Job, ...] = ()
+#: s that a block takes of which nothing is computed, see docs/clusters.md for this and what follows
+SCHEDULE = 0.005
+#: CPU s a million px of the passes of one process: gray values; pyramids; cells by threshold; extended and split
+GRAY, PYRAMID, CELLS, SPLIT = 0.025, 0.018, 0.43, 1.7
+
+
+def _job(name: str, blocks: int, side: int, axes: int, tile: float, tiles: int, margin: int, weights: float) -> Job:
+    """Pixels of one byte; blocks of ``side`` px along each axis, of ``tiles`` tiles that take ``tile`` s each."""
+    pixels = side**axes
+    million = blocks * pixels / 1e6
+    after = (2 * PYRAMID + CELLS) * million
+    return Job(name, blocks, tiles * tile, (side + 2 * margin) ** axes, pixels, weights, GRAY * million, after)
+
+
+JOBS = (
+    _job("slide, 100,000 x 100,000 px", 53**2, 1920, 2, 2.48, 25, 92, 124e6),
+    _job("volume, 10,000 blocks of 168 x 168 x 168 voxels", 10_000, 168, 3, 3.13, 8, 44, 5.6e6),
+)
 
 if __name__ == "__main__":
     main()

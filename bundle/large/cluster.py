@@ -6,6 +6,7 @@ import ctypes
 import logging
 import time
 import uuid
+import warnings
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -209,7 +210,8 @@ class Cluster:
             workers = self.workers(task)
             limit = int(max(_SHARE * free_memory("cpu") / workers, task.memory))
             logger.info("starting %d workers, %d threads and %.1f GiB each", workers, self.threads, limit / 2**30)
-            with _require_dask("dask").config.set(_SETTINGS):
+            with _require_dask("dask").config.set(_SETTINGS), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # another port for the dashboard
                 local = distributed.LocalCluster(
                     n_workers=workers,
                     threads_per_worker=1,

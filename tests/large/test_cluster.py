@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bundle.large import cluster as cluster_module
 from bundle.large import executor_of
 from bundle.large import images as large_images
 from bundle.large.cluster import Cluster, receive
@@ -43,16 +44,19 @@ class Scripted(Cluster):
 
     def __init__(self, deaths):
         super().__init__("local", workers=2)
-        self.deaths, self.rounds = deaths, []
+        self.deaths, self.rounds, self.asked = deaths, [], 0
 
     def _connected(self, task):
         self.task = task
         return self
 
-    status = "closed"
-
     def register_plugin(self, plugin, name):
-        pass
+        self.asked += 1
+        if self.asked == 1:
+            raise OSError("a worker died meanwhile")
+
+    def unregister_worker_plugin(self, name):
+        raise OSError("another one, too")
 
     def _round(self, client, name, numbers, killed, alone):
         numbers = list(numbers)
@@ -69,7 +73,8 @@ def task_of(folder: Path, work, count=5) -> Task:  # noqa: F811
     return Task("probability", count, work, Markers(folder, "probability"), lambda: None)
 
 
-def test_a_block_that_kills_its_worker_is_tried_alone_at_last_then_left_out(tmp_path):
+def test_a_block_that_kills_its_worker_is_tried_alone_at_last_then_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster_module.time, "sleep", lambda seconds: None)
     done = []
     cluster = Scripted({1: 1, 3: 9, 4: 2})
     with pytest.raises(RuntimeError, match=r"1 of 5 blocks .*\(block 3: each worker that tried it died.*these again"):
@@ -103,23 +108,19 @@ def test_a_block_that_another_process_has_done_is_not_done_again(tmp_path):
 def test_a_worker_that_would_compute_other_bits_is_refused():
     from types import SimpleNamespace
 
-    from bundle.large import cluster
-
     task = Task("probability", 1, print, None, print, made_by=(("device", "cpu OLD"),))  # type: ignore[arg-type]
-    receive(SimpleNamespace(address="tcp://there"), "job", task, 1, cluster.torch.device("cpu"))
+    receive(SimpleNamespace(address="tcp://there"), "job", task, 1, cluster_module.torch.device("cpu"))
     with pytest.raises(
         RuntimeError, match=r"worker tcp://there would compute other last bits: device is cpu .* cpu OLD"
     ):
-        cluster._do("job", 0)
+        cluster_module._do("job", 0)
 
 
 def test_workers_of_this_machine_are_as_many_as_cores_memory_and_blocks_allow(tmp_path, monkeypatch):
     from dask import system
 
-    from bundle.large import cluster
-
     monkeypatch.setattr(system, "CPU_COUNT", 8)
-    monkeypatch.setattr(cluster, "free_memory", lambda device: 10 * 2**30)
+    monkeypatch.setattr(cluster_module, "free_memory", lambda device: 10 * 2**30)
 
     def workers(count, gib, *args):
         return Cluster("local", *args).workers(Task("", count, print, None, print, memory=gib * 2**30))
