@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -55,9 +56,14 @@ def write_blobs(path: Path, side: int) -> None:
             array[y : y + _CHUNK, x : x + _CHUNK] = block[np.ix_(rows, columns)]
 
 
-def watched(options: dict[str, Any]) -> tuple[list[tuple[float, int]], float]:
-    """Run an inference; (seconds, bytes of resident memory) of its process every 0.1 s, and the seconds it took."""
-    began = time.monotonic()
+def watched(options: dict[str, Any]) -> tuple[list[tuple[float, int]], float, float]:
+    """Run an inference, its blocks one after the other in one process.
+
+    Returns:
+        (seconds, bytes of resident memory) of the process every 0.1 s; the seconds it took; those of the processor.
+    """
+    began, before = time.monotonic(), _processor()
+    options = {"cluster": "serial", **options}
     process = subprocess.Popen([sys.executable, "-c", _RUN, json.dumps(options)], cwd=Path(__file__).parent.parent)
     seen: list[tuple[float, int]] = []
     while process.poll() is None:
@@ -70,7 +76,12 @@ def watched(options: dict[str, Any]) -> tuple[list[tuple[float, int]], float]:
         time.sleep(0.1)
     if process.wait():
         raise RuntimeError(f"the inference ended with {process.returncode}")
-    return seen, time.monotonic() - began
+    return seen, time.monotonic() - began, _processor() - before
+
+
+def _processor() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -101,14 +112,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             source = str(image if by_blocks else Path(folder, "whole.tif"))
             fixed = {"dataset_dir": source, "output_dir": str(out), "checkpoint": str(model), "precision": "fp32"}
             more = {"tile_size": options.tile_size, "device": "$torch.device('cpu')", "by_blocks": "auto"}
-            seen, seconds = watched(fixed | more | given)
+            seen, seconds, processor = watched(fixed | more | given)
             curves[f"{side} {'by blocks' if by_blocks else 'in memory'}"] = seen
             with (out / "summary.csv").open() as file:
                 cells = file.read().splitlines()[1].split(",")[4]
             print(
                 f"{side} x {side} px {'by blocks' if by_blocks else 'in memory'}: peak "
                 f"{max(each for _, each in seen) / 2**30:.3f} GiB, {seconds:.0f} s, "
-                f"{side**2 / seconds / 1e6:.2f} million px/s, {cells} cells",
+                f"{processor:.0f} s of CPU, {side**2 / processor / 1e6:.2f} million px/s of CPU, {cells} cells",
                 flush=True,
             )
             shutil.rmtree(out)

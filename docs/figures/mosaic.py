@@ -81,9 +81,10 @@ def main(data: str, network: str, place: str) -> None:
     write_mosaic(folder / "mosaic.zarr", parts)
     options = {"dataset_dir": str(folder / "mosaic.zarr"), "output_dir": str(folder / "out"), "checkpoint": network}
     options |= {"probability_dtype": "uint8", "precision": "fp32", "device": "$torch.device('cpu')", "tile_size": 524}
-    curve, seconds = watched(options)
-    (folder / "curve.json").write_text(json.dumps([curve, seconds]))
-    print(f"{len(parts)} images; {seconds / 60:.1f} minutes; peak {max(used for _, used in curve) / 2**30:.2f} GiB")
+    curve, seconds, processor = watched(options)
+    (folder / "curve.json").write_text(json.dumps([curve, seconds, processor]))
+    peak = max(used for _, used in curve) / 2**30
+    print(f"{len(parts)} images; {seconds / 60:.1f} minutes, {processor / 60:.1f} of CPU; peak {peak:.2f} GiB")
     print((folder / "out" / "summary.csv").read_text())
     draw(folder, curve, Path(__file__).with_name("large_mosaic.png"))
 

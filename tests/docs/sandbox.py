@@ -12,6 +12,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import tifffile
 import zarr
@@ -156,6 +157,7 @@ def make_data(folder: Path) -> None:
     for letter, path in zip("abcd", sorted((made / "test" / "image").iterdir()), strict=True):
         save(folder / "new_images" / f"{letter}.{'png' if letter == 'a' else 'tif'}", tifffile.imread(path))
     make_store(folder / "slide.zarr", images[0])
+    nibabel.save(nibabel.Nifti1Image(np.stack(images[:4]).T, np.eye(4)), folder / "brain.nii.gz")
     shutil.rmtree(made)
     made = Path(make_dataset(folder / "myvolumes", count=2, size=VOLUME))
     shutil.copytree(made / "test" / "image", folder / "new_volumes")
