@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from bundle.data.loading import LoadSlice
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     network = trained.build().eval()
     trained.load(network)
     loaded = LoadSlice(spatial_dims=None)(options.image)
-    image = Standardize()(loaded[..., 0] if loaded.ndim == 4 else loaded)[None].as_tensor()
+    image = Standardize()(np.asarray(loaded[..., 0] if loaded.ndim == 4 else loaded))[None]
     first: torch.Tensor | None = None
     for tile in options.tile_sizes:
         found = OverlapTileInferer(tile, probability_of=1)(image, network)
