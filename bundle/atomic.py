@@ -22,6 +22,7 @@ import psutil
 __all__ = [
     "append_csv",
     "cannot_be_written",
+    "csv_text",
     "remove_leftovers",
     "replacing",
     "require_writable",
@@ -92,15 +93,17 @@ def write_csv(
     Returns:
         the path.
     """
-
-    def text(cell: Any) -> Any:
-        if not isinstance(cell, float):
-            return cell
-        return "" if math.isnan(cell) else cell if digits is None else f"{cell:.{digits}g}"
-
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([head, *(map(text, row) for row in rows)])
+        told = ((csv_text(cell, digits) for cell in row) for row in rows)
+        csv.writer(file, lineterminator="\n").writerows([head, *told])
     return Path(path)
+
+
+def csv_text(cell: Any, digits: int | None = None) -> Any:
+    """What stands in a table; see :func:`write_csv`."""
+    if not isinstance(cell, float):
+        return cell
+    return "" if math.isnan(cell) else cell if digits is None else f"{cell:.{digits}g}"
 
 
 def append_csv(

@@ -1,11 +1,11 @@
-"""Cells read off probabilities: labelling, splitting, holes, outlines."""
+"""Cells read off probabilities: labelling, splitting, holes; and what is measured of them."""
 
 from bundle.cells.auto import AutoCellOptions
 from bundle.cells.classes import FindClassesd
 from bundle.cells.instances import ProbabilityToInstances, ProbabilityToInstancesd, probability_to_instances
 from bundle.cells.linking import LinkSlicesd, link_slices
+from bundle.cells.measurements import measure
 from bundle.cells.options import CellOptions
-from bundle.cells.sizes import cell_sizes
 
 __all__ = [
     "AutoCellOptions",
@@ -14,7 +14,7 @@ __all__ = [
     "LinkSlicesd",
     "ProbabilityToInstances",
     "ProbabilityToInstancesd",
-    "cell_sizes",
     "link_slices",
+    "measure",
     "probability_to_instances",
 ]

@@ -13,6 +13,7 @@ from bundle.data.classes import CLASS_DIR
 from bundle.data.errors import ImageError
 from bundle.data.formats import EXTENSIONS, FOREIGN, PLANAR, extension, natural_key, spatial_shape, stem
 from bundle.data.item import Item
+from bundle.data.regions import REGIONS, is_region_file, region_stem, require_slices
 from bundle.data.stores.ome_zarr import store_name, stores_in
 from bundle.data.stores.window import open_whole
 from bundle.data.windows import Window, window_of
@@ -33,6 +34,7 @@ def datalist(
 
     Extensions may differ: ``image/a.png`` and ``label/a.nii.gz`` belong together. Files of other kinds and hidden
     ones are passed over; images of kinds that are not read are named in the log. Order: by name, ``t9`` before ``t10``.
+    Labels may be regions: ImageJ's ROI sets (.zip, .roi) and GeoJSON, see :mod:`bundle.data.regions`.
     A label ``slide [x=12000,y=8000,w=2048,h=2048].tif`` is that of this part of the image ``slide``, a store or a TIFF,
     which is read alone; there may be several. Where there is a folder ``class``, what it has of the same name, a class
     map or a table of instances and classes (CSV), goes with the label.
@@ -56,7 +58,7 @@ def datalist(
     root = Path(root)
     stores = {store_name(store): store for store in stores_in(root / image_dir)} if need_label else {}
     pictures = _by_stem(root / image_dir, with_stores=bool(stores))
-    labels = _by_stem(root / label_dir) if need_label or (root / label_dir).is_dir() else {}
+    labels = _by_stem(root / label_dir, regions=True) if need_label or (root / label_dir).is_dir() else {}
     pictures = _with_windows(pictures, stores, labels)
     if need_label:
         _refuse_lonely(pictures.keys() - labels.keys(), "images", "label", root / label_dir)
@@ -68,7 +70,9 @@ def datalist(
         parts = pages(picture) if slices else _whole(picture)
         truth: Any = {} if label is None else {"label": str(label), **classes.get(name, {})}
         for file in (truth[key] for key in ("label", "class_map") if slices and key in truth):
-            if len(parts) != (count := _slice_count(Path(file))):
+            if is_region_file(file):
+                require_slices(file, len(parts))
+            elif len(parts) != (count := _slice_count(Path(file))):
                 raise ImageError(file, f"it has {count} slices, its image {picture} has {len(parts)}")
         named: Any = {"name": name} if window_of(picture) else {}
         items += [{**part, **named, **truth} for part in parts]
@@ -150,37 +154,43 @@ def _slice_count(file: Path) -> int:
     return shape[2] if len(shape) == 3 else 1
 
 
-def _readable(folder: Path) -> Iterable[Path]:
+def _readable(folder: Path, regions: bool = False) -> Iterable[Path]:
     # a link to nothing is kept, so that whoever reads it says so
     return (
         file
         for file in folder.iterdir()
-        if extension(file) is not None and (file.is_file() or (file.is_symlink() and not file.exists()))
+        if (extension(file) is not None or (regions and is_region_file(file)))
+        and (file.is_file() or (file.is_symlink() and not file.exists()))
     )
 
 
-def _files(folder: Path, read_by_others: Sequence[str] = ()) -> list[Path]:
+def _files(folder: Path, read_by_others: Sequence[str] = (), regions: bool = False) -> list[Path]:
     """Readable files of a folder in natural order; those of kinds that are not read are named in the log."""
     if not folder.is_dir():
         raise FileNotFoundError(f"dataset_dir: there is no folder {folder}")
-    files = sorted(_readable(folder), key=natural_key)
+    files = sorted(_readable(folder, regions), key=natural_key)
     unread = set(FOREIGN) - set(read_by_others)
     foreign = sorted((file.name for file in folder.iterdir() if file.suffix.lower() in unread), key=natural_key)
     shown = ", ".join(foreign[:5]) + (", ..." if len(foreign) > 5 else "")
     advice = "save them as TIFF (Fiji: File > Save As)"
     if not files:
         hint = f"; {shown} must be converted: {advice}" if foreign else ""
-        raise FileNotFoundError(f"{folder} holds no image; readable are {', '.join(EXTENSIONS)}{hint}")
+        raise FileNotFoundError(
+            f"{folder} holds no image; readable are {', '.join((*EXTENSIONS, *(REGIONS if regions else ())))}{hint}"
+        )
     if foreign:
         logger.warning("%s: %d files are of kinds that are not read: %s; %s", folder, len(foreign), shown, advice)
     return files
 
 
-def _by_stem(folder: Path, with_stores: bool = False) -> dict[str, Path]:
-    """Readable files of a folder in natural order, by name without extension; beside stores there may be none."""
+def _by_stem(folder: Path, with_stores: bool = False, regions: bool = False) -> dict[str, Path]:
+    """Readable files of a folder in natural order, by name without extension; beside stores there may be none.
+
+    ``regions`` count where they are asked for.
+    """
     found: dict[str, Path] = {}
-    for file in _files(folder, (".zarr",)) if not with_stores or any(_readable(folder)) else ():
-        earlier = found.setdefault(stem(file), file)
+    for file in _files(folder, (".zarr",), regions) if not with_stores or any(_readable(folder)) else ():
+        earlier = found.setdefault(region_stem(file) if is_region_file(file) else stem(file), file)
         if earlier is not file:
             raise ValueError(
                 f"{folder} holds two files of one name, {earlier.name} and {file.name}, so that it is open which "

@@ -17,15 +17,16 @@ from bundle.data.axes import require_same_axes
 from bundle.data.channels import Channels, are_equal
 from bundle.data.context import CONTEXT
 from bundle.data.errors import ImageError, UnreadableImageError
-from bundle.data.formats import PLANAR, extension
+from bundle.data.formats import PLANAR, extension, spatial_shape
 from bundle.data.gray import as_shown, warn_of_extremes
 from bundle.data.item import Part, part_of
 from bundle.data.label_colours import COLOURS_ARE, cells_of_colours, require_colours
 from bundle.data.readers import read_image
+from bundle.data.regions import is_region_file, load_regions
 from bundle.data.roi import Roi
 from transforms.labels.instances import IGNORE
 
-__all__ = ["ImageError", "LoadSlice", "LoadSliced", "UnreadableImageError"]
+__all__ = ["ImageError", "LoadSlice", "LoadSliced", "UnreadableImageError", "gray_values"]
 
 _LOG = logging.getLogger(__name__)
 #: extensions of formats that change pixels
@@ -117,8 +118,7 @@ class LoadSlice(Transform):
         raise ImageError(path, f"its shape is {shape}, {len(shape)} axes where spatial_dims asks for {wanted}")
 
     def _channels(self, path: str, array: torch.Tensor) -> torch.Tensor:
-        if array.shape[0] == 4 and extension(path) in PLANAR:  # TiffReader knows opacity when it sees it
-            array = array[:3]
+        array = _without_opacity(path, array)
         if not self.label:
             return self.channels.take(path, cast(MetaTensor, array))
         if self.label_colours is not None:
@@ -168,7 +168,8 @@ class LoadSliced(MapTransform):
 
     Args:
         keys: of the paths.
-        label_keys: those of them that are label maps.
+        label_keys: those of them that are label maps, or files of regions (:mod:`bundle.data.regions`); these stand
+            behind the image whose size they have.
         channels, spatial_dims, roi, label_colours: see :class:`LoadSlice`.
         allow_missing_keys: for items without a label.
 
@@ -200,7 +201,10 @@ class LoadSliced(MapTransform):
         first: Hashable = None
         for key in self.key_iterator(item):
             load = self.load_label if key in self.label_keys else self.load_image
-            item[key] = load(item[key], part_of(item))
+            if load is self.load_label and is_region_file(item[key]):
+                item[key] = self._load_regions(item[key], data.get(first), item.get(first), part_of(item))
+            else:
+                item[key] = load(item[key], part_of(item))
             if context is not None and load is self.load_image:
                 item[key] = self._with_neighbours(item[key], *context)
             first = key if first is None else first
@@ -213,6 +217,14 @@ class LoadSliced(MapTransform):
                 require_same_axes(str(data[first]), item[first], str(data[key]), item[key])
         return item
 
+    def _load_regions(self, path: str, file: str | None, image: MetaTensor | None, part: Part) -> MetaTensor:
+        roi = self.load_label.roi
+        if roi is None or image is None or file is None:
+            return load_regions(path, image, part)
+        whole = MetaTensor(torch.zeros(1, *spatial_shape(file)[:2], *image.shape[3:]), meta=dict(image.meta))
+        label = roi.cut(path, load_regions(path, whole, part))
+        return MetaTensor(label.as_tensor(), meta=dict(image.meta))
+
     def _with_neighbours(self, image: MetaTensor, file: str, slices: Sequence[int]) -> MetaTensor:
         around = len(slices) // 2
         shown = [image if place == around else self.load_image(file, index) for place, index in enumerate(slices)]
@@ -221,6 +233,22 @@ class LoadSliced(MapTransform):
         whole = MetaTensor(torch.cat([each.as_tensor() for each in shown]), meta=dict(image.meta))
         whole.meta[CONTEXT] = around
         return whole
+
+
+def gray_values(path: str, index: Part = None) -> torch.Tensor:
+    """Every channel of an image, or of one slice of it, that :class:`LoadSlice` has read before, as its file has them.
+
+    Returns:
+        shape (C, x, y[, slices]), float32; without opacity, and one channel where all are equal.
+    """
+    stored = _of_one_time(path, read_image(path, _IMAGE, keep=index is not None))
+    array = _without_opacity(path, stored if index is None else _take(path, stored, index))
+    return as_shown(path, cast(MetaTensor, array[:1] if are_equal(array) else array))
+
+
+def _without_opacity(path: str, array: torch.Tensor) -> torch.Tensor:
+    """TiffReader knows opacity when it sees it; other formats have it as the fourth of four channels."""
+    return array[:3] if array.shape[0] == 4 and extension(path) in PLANAR else array
 
 
 def _of_one_time(path: str, array: MetaTensor) -> MetaTensor:

@@ -13,7 +13,7 @@ from bundle.data.item import Item
 from bundle.data.pixel_size import pixel_size
 from bundle.geometry import relative_spacing
 
-__all__ = ["VOXEL_SPACING", "require_spacing", "spacing_of", "stated_spacing", "warn_of_other_spacing"]
+__all__ = ["VOXEL_SPACING", "require_spacing", "spacing_of", "stated_sides", "stated_spacing", "warn_of_other_spacing"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,19 @@ def stated_spacing(path: str | os.PathLike[str]) -> list[float] | None:
         io.ReadImageInformation()
         return [float(io.GetSpacing(axis)) * 1e3 for axis in range(min(3, io.GetNumberOfDimensions()))]
     return None
+
+
+def stated_sides(path: str | os.PathLike[str]) -> list[float] | None:
+    """Sides (x, y) of a pixel, µm, as the header of an image or a volume states them; None where it does not.
+
+    Resolution tags alone state none, nor does a NIfTI or MHA whose pixels are 1 x 1, which is what these say of
+    anything.
+    """
+    if extension(path) in TIFF:
+        size = pixel_size(path)
+        return [size.x, size.y] if size is not None and size.calibrated else None
+    stated = stated_spacing(path)
+    return None if stated is None or (stated[0] == stated[1] and stated[0] in (1.0, 1e3)) else stated[:2]
 
 
 def spacing_of(items: Iterable[Item], spacing: Sequence[float] | None = None) -> list[float]:

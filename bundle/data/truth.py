@@ -19,6 +19,7 @@ from bundle.data.formats import one_line
 from bundle.data.item import part_of
 from bundle.data.label_colours import packed
 from bundle.data.loading import LoadSlice, LoadSliced
+from bundle.data.regions import is_region_file, region_kinds
 from transforms.labels.classes import class_components
 
 __all__ = ["LoadTruthd", "LoadValues", "read_class_table", "segment_values"]
@@ -80,7 +81,9 @@ class LoadTruthd(LoadSliced):
             return loaded
         file, index, ignored = item["label"], part_of(item), item.get("not_annotated")
         classes = self.classes if segments is None else _of_segments(self.classes, segments, file)
-        if self.classes.of_pixels:
+        if self.classes.of_pixels and is_region_file(file):
+            loaded["label"] = _of_regions(loaded["label"], _region_table(file, classes))
+        elif self.classes.of_pixels:
             loaded["label"] = _indices(classes, loaded["label"], file, ignored)
         elif segments is not None:
             loaded["class_map"] = _indices(classes, loaded["label"], file, ignored)
@@ -93,6 +96,8 @@ class LoadTruthd(LoadSliced):
             size, wanted = (tuple(loaded[key].shape[1:]) for key in ("class_map", "label"))
             if size != wanted:
                 raise ImageError(map_file, f"its size (x, y) is {size} px, that of its label {file} {wanted}")
+        elif is_region_file(file):
+            loaded["class_table"] = _region_table(file, classes)
         else:
             raise ImageError(file, f"it has no class map and no table of the same name in the folder {CLASS_DIR}/")
         return loaded
@@ -138,6 +143,23 @@ def _class(classes: Classes, name: str, path: str | os.PathLike[str], told: str)
     if number == 0:
         raise ImageError(path, f"{told}an instance cannot be of class {classes.names[0]!r}, the background's")
     return number
+
+
+def _region_table(path: str, classes: Classes) -> dict[int, int]:
+    """Instance -> class, by the classes that a file of regions names."""
+    found = {}
+    for number, kind in region_kinds(path).items():
+        if kind is None:
+            raise ImageError(path, f"region {number} has no class: it must be one of {', '.join(classes.names[1:])}")
+        found[number] = _class(classes, kind, path, f"region {number}: ")
+    return found
+
+
+def _of_regions(label: MetaTensor, table: Mapping[int, int]) -> MetaTensor:
+    kinds = torch.zeros(max(table, default=0) + 1, dtype=torch.int32)
+    kinds[list(table)] = torch.tensor(list(table.values()), dtype=torch.int32)
+    plain = label.as_tensor()
+    return MetaTensor(torch.where(plain < 0, plain, kinds[plain.clamp(min=0).long()]), meta=dict(label.meta))
 
 
 def _of_segments(classes: Classes, segments: Mapping[str, int], path: str) -> Classes:

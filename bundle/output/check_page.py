@@ -18,6 +18,7 @@ from bundle.data.doctor.edges import oriented
 from bundle.data.doctor.facts import common_um
 from bundle.data.doctor.unlike import oddness
 from bundle.data.item import Item
+from bundle.output.histogram import bars
 from bundle.output.overlay import overlay, shown_channels
 from bundle.output.templates import html_templates
 
@@ -28,7 +29,6 @@ _MOST, _PAIRS = 48, 3
 #: longer side of a picture, px; small images are enlarged
 _SIDE = 420
 _QUALITY = 78
-_BARS = 32
 _WEIGHT = {"stop": 100.0, "warning": 10.0, "note": 0.0}
 
 
@@ -186,18 +186,7 @@ def _uri(image: np.ndarray, label: np.ndarray, fill: float = 0.12, width: int = 
 
 
 def _bars(sheets: Sequence[Sheet]) -> dict[str, Any] | None:
-    """Diameters of all objects: heights of bars from 0 to 1, and px at the ends; None for fewer than two objects."""
+    """Of the diameters of all objects, px, and how many of these are "cut" by an edge and left out."""
     found = np.concatenate([sheet.diameters for sheet in sheets if sheet.objects] or [np.zeros(0)])
-    if len(found) < 2:
-        return None
-    total = sum(sheet.objects for sheet in sheets)
-    top = float(np.quantile(found, 0.99)) * 1.05
-    counts, _ = np.histogram(np.minimum(found, top), bins=_BARS, range=(0, top))
-    quarter = np.quantile(found, [0.25, 0.5, 0.75])
-    return {
-        "heights": (counts / counts.max()).tolist(),
-        "top": top,
-        "quartiles": quarter.tolist(),
-        "count": len(found),
-        "cut": total - len(found),
-    }
+    drawn = bars(found)
+    return None if drawn is None else {**drawn, "cut": sum(sheet.objects for sheet in sheets) - len(found)}

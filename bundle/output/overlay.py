@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from skimage.segmentation import expand_labels, find_boundaries
 
-__all__ = ["cell_colours", "overlay", "shown_channels", "stretch"]
+__all__ = ["cell_colours", "overlay", "reduced", "shown_channels", "stretch"]
 
 # bright, of similar lightness and far apart in hue: each one is seen on black, gray and white
 _PALETTE = np.array(
@@ -166,7 +166,7 @@ def overlay(
     width = width or 1 + min(max(instances.shape), _LARGEST_PX) // 1000
     factor = -(-max(instances.shape, default=1) // _LARGEST_PX)
     true = None if truth is None else np.maximum(_every(np.asarray(truth), factor), 0)
-    image, instances = _reduced(image, instances, factor)
+    image, instances = reduced(image, instances, factor)
     instances = np.maximum(instances, 0, dtype=np.int32, casting="same_kind")
     contrast, of_cells = _contrast(image), (cell_colours(instances) if of_cells is None else of_cells) / 255
     drawn = np.empty((*instances.shape, 3), np.uint8)
@@ -197,7 +197,7 @@ def _every(cells: np.ndarray, factor: int) -> np.ndarray:
     return cells[middle, middle][:high, :wide]
 
 
-def _reduced(image: np.ndarray, instances: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
+def reduced(image: np.ndarray, instances: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
     """Both smaller by a whole number: means of the image as float32, every ``factor``-th pixel of the cells."""
     if factor <= 1:
         return image.astype(np.float32, copy=False), instances

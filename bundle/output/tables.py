@@ -8,39 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from bundle.cells import cell_sizes
+__all__ = ["CELLS_OF_PLANES", "CELLS_OF_VOLUMES", "classes_row", "image_row", "summary_row", "with_classes"]
 
-__all__ = ["CELLS_OF_PLANES", "CELLS_OF_VOLUMES", "cell_table", "classes_row", "image_row", "summary_row"]
-
-#: columns of the table of a large image: numbers of the cells, sizes and centres (px)
-CELLS_OF_PLANES = ("instance", "area_px", "x", "y")
-CELLS_OF_VOLUMES = ("instance", "voxels", "volume_um3", "x", "y", "z")
+#: columns of the table of a large image, which :func:`bundle.cells.measure` has, too, beside many others
+CELLS_OF_PLANES = ("instance", "area_px", "x_px", "y_px")
+CELLS_OF_VOLUMES = ("instance", "voxels", "volume_um3", "x_px", "y_px", "z_px")
 
 
-def cell_table(
-    cells: np.ndarray,
-    names: Sequence[str] = (),
-    class_of: np.ndarray | None = None,
-    volume: bool = False,
-    spacing: Sequence[float] | None = None,
-) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """Column names, and a row for each cell.
+def with_classes(
+    table: dict[str, np.ndarray], names: Sequence[str], class_of: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """A table of cells with the name of the class of each behind its number.
 
     Args:
-        cells: HW[D], 0 background, 1 .. N cells.
+        table: column name -> values, "instance" first.
         names: of the classes.
-        class_of: (N + 1,), class of each cell; None where there is but one kind.
-        volume: HWD is one volume: cells have voxels, volume (µm³) and centre instead of an area.
-        spacing: between its voxels, µm; None where it is not known.
+        class_of: (N + 1,), class of each cell; None where there is but one kind: the table stays as it is.
     """
-    head = ("instance", *(["class"] if class_of is not None else []))
-    head += ("voxels", "volume_um3", "x", "y", "z") if volume else ("area_px",)
-    rows = []
-    for one in cell_sizes(cells, spacing):
-        kind = [] if class_of is None else [names[class_of[one.cell]]]
-        sizes = (one.voxels, one.volume_um3, *one.centre) if volume else (one.voxels,)
-        rows.append((one.cell, *kind, *sizes))
-    return head, rows
+    if class_of is None:
+        return table
+    kinds = np.array(names, object)[class_of[table["instance"]]]
+    return {"instance": table["instance"], "class": kinds, **table}
 
 
 def summary_row(
@@ -53,10 +41,15 @@ def summary_row(
     spacing: Sequence[float] | None = None,
     class_map: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Column name -> value for one image; arguments as :func:`cell_table`.
+    """Column name -> value for one image.
 
     Args:
         file, output: of the image, and how the names of its results begin.
+        cells: HW[D], 0 background, 1 .. N cells.
+        names: of the classes.
+        class_of: (N + 1,), class of each cell; None where there is but one kind.
+        volume: HWD is one volume.
+        spacing: between its voxels, µm; None where it is not known.
         class_map: class of every pixel; None where there is but one kind.
     """
     count, foreground = int(cells.max(initial=0)), int(np.count_nonzero(cells))

@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from monai.transforms import Transform
 from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_type
-from PIL import Image
 
-from bundle.atomic import append_csv, remove_leftovers, replacing, require_writable, write_csv
+from bundle.atomic import append_csv, remove_leftovers, require_writable
+from bundle.console import true_or_false
 from bundle.data.channels import CHANNEL_NAMES
 from bundle.data.context import own_channels
 from bundle.data.formats import extension, stem
-from bundle.data.pixel_size import pixel_size
-from bundle.data.spacing import VOXEL_SPACING
+from bundle.data.spacing import VOXEL_SPACING, stated_sides
 from bundle.data.stated_channels import are_colours, stated_channels
-from bundle.output.class_pictures import class_colours, with_legend
-from bundle.output.formats import FORMATS, pixel_size_options, write_image
-from bundle.output.overlay import cell_colours, overlay, shown_channels
-from bundle.output.tables import cell_table, summary_row
+from bundle.output.cell_tables import CellTables, measured_cells
+from bundle.output.formats import FORMATS, write_image
+from bundle.output.overlay_files import write_overlays
+from bundle.output.regions import require_exports, write_regions
+from bundle.output.result_page import ResultPage
+from bundle.output.tables import summary_row
 
 __all__ = ["SegmentationWriter"]
 
@@ -40,22 +40,21 @@ class SegmentationWriter(Transform):
     - ``<stem>_cells.<ext>``: 0 background, 1..N; uint16, or uint32 with more than 65535 cells,
     - ``<stem>_overlay.png``: cells outlined on the image, of a volume its middle slice; a TIFF stack also gets
       ``<stem>_overlay.tif``, an RGB page a slice,
+    - ``<stem>_cells.csv``: what is measured of every cell, see :func:`bundle.cells.measure`, by the gray values of the
+      file,
+    - with ``export`` the outlines for other programs, see :func:`bundle.output.regions.write_regions`,
 
     of several classes (``class_names``) also
 
     - ``<stem>_probability.<ext>`` with a named channel for each class, see :func:`bundle.output.formats.write_image`,
     - ``<stem>_classes.<ext>``: the class of every pixel, uint8, in the order of the names,
-    - ``<stem>_cells.csv``: number, class and size of every cell, and the overlay in the colours of the classes,
 
-    of a volume that a 3D network saw, or a stack whose cells were linked (its meta data have
-    :data:`bundle.data.spacing.VOXEL_SPACING`), also
-
-    - ``<stem>_cells.csv``: number, class where there are several, voxels, µm^3 and centre (voxels) of every cell,
-
-    and one row in ``summary.csv`` (areas in px, in voxels of a volume, and then in µm^3, too; of a stack labelled slice
-    by slice the cells of all slices; of several classes also the cells of each class and the share of pixels that is of
-    it). PNG, JPEG, BMP and TIFF become TIFF, and a stack stays a stack of as many pages; NIfTI becomes ``.nii.gz`` with
+    and the rows of its cells in ``cells.csv``, and one in ``summary.csv`` (areas in px; of a volume that a 3D network
+    saw, or a stack whose cells were linked, whose meta data have :data:`bundle.data.spacing.VOXEL_SPACING`, in voxels
+    and µm^3; of a stack labelled slice by slice the cells of all slices; of several classes also the cells of each class
+    and the share of pixels that is of it). PNG, JPEG, BMP and TIFF become TIFF, and a stack stays a stack of as many pages; NIfTI becomes ``.nii.gz`` with
     its affine and header; MHA and MHD become ``.mha`` with spacing, origin and direction.
+    ``page`` collects what :class:`bundle.output.result_page.WritePage` shows of all images at the end.
     MONAI's readers hand images over as (x, y[, z]); files are written so that a pixel has the position it has in the
     input file. They appear whole or not at all.
 
@@ -72,6 +71,9 @@ class SegmentationWriter(Transform):
         instances_key: 1HW[D] integers, the cells.
         output_key: where the paths written go in the dictionary returned, as ``{"probability": path, ...}``.
         overlays: False writes no pictures.
+        tables: False measures no cells.
+        export: formats of outlines, "rois", "geojson", both, or None.
+        page: False collects nothing for a page.
         class_names: of the classes, the background's first; None: there is one kind of cell.
         class_map_key, class_of_key: 1HW[D], the class of every pixel, and the class of each cell at its number.
 
@@ -93,6 +95,9 @@ class SegmentationWriter(Transform):
         instances_key: str = "instances",
         output_key: str = "output_files",
         overlays: bool = True,
+        tables: bool | str = True,
+        export: str | Sequence[str] | None = None,
+        page: bool | str = True,
         class_names: Sequence[str] | None = None,
         class_map_key: str = "class_map",
         class_of_key: str = "cell_classes",
@@ -109,6 +114,9 @@ class SegmentationWriter(Transform):
         self.instances_key = instances_key
         self.output_key = output_key
         self.overlays = overlays
+        self.export = require_exports(export)
+        self.tables = CellTables(self.output_dir) if true_or_false(tables, "tables") else None
+        self.page = ResultPage(self.output_dir, class_names) if true_or_false(page, "page") else None
         self.class_names = class_names
         self.class_map_key = class_map_key
         self.class_of_key = class_of_key
@@ -140,17 +148,26 @@ class SegmentationWriter(Transform):
         written = self._write(base, path, meta, own_channels(image, meta), probability, cells[0], class_of)
         if class_map is not None:
             written |= self._write_classes(base, path, meta, class_map[0])
+        spacing = np.asarray(meta.get(VOXEL_SPACING, np.nan), float).ravel()
         details: dict[str, Any] = {
-            "names": self.class_names or (),
             "class_of": class_of,
             "volume": VOXEL_SPACING in meta,
+            "spacing": spacing.tolist() if np.isfinite(spacing).all() else None,
         }
-        spacing = np.asarray(meta.get(VOXEL_SPACING, np.nan), float).ravel()
-        details |= {"spacing": spacing.tolist() if np.isfinite(spacing).all() else None}
-        if class_of is not None or VOXEL_SPACING in meta:
-            table = base.with_name(f"{base.name}_cells.csv")
-            written["cell_table"] = str(write_csv(table, *cell_table(cells[0], **details), digits=6))
-        self._summarise(path, base, cells[0], details | {"class_map": class_map})
+        found, names = cells[0], self.class_names or ()
+        hyperstack = found.ndim == 3 and len(image) > 1
+        written |= write_regions(base, found, self.export, names, class_of, hyperstack)
+        sides = details["spacing"] or stated_sides(path)
+        measured = None
+        if self.tables is not None:
+            sizes = {**details, "spacing": details["spacing"] if details["volume"] else sides}
+            measured = measured_cells(path, meta.get(ImageMetaKey.PATCH_INDEX), found, probability, **sizes)
+            written["cell_table"] = self.tables.write(base, self._file(path), measured, names, class_of)
+        self._summarise(path, base, found, {**details, "names": names, "class_map": class_map})
+        if self.page is not None:
+            shown = {"image": own_channels(image, meta), "probability": probability, "cells": found, "files": written}
+            shown |= {"colours": self._are_colours(path, meta, shown["image"]), "class_of": class_of}
+            self.page.add(base.relative_to(self.output_dir).as_posix(), **shown, pixel_um=sides, measured=measured)
         _logger.info("%s -> %s", source, ", ".join(Path(name).name for name in written.values()))
         d[self.output_key] = written
         return d
@@ -191,10 +208,12 @@ class SegmentationWriter(Transform):
             _write_map(target, name, array.astype(dtype, copy=False), source, meta, names)
             written[name] = str(target)
         if self.overlays:
-            names = meta.get(CHANNEL_NAMES) or (stated_channels(source).names if len(image) == 3 else None)
-            colours = are_colours(names)
-            written |= self._write_overlays(base, source, meta, image, cells, colours, class_of)
+            colours = self._are_colours(source, meta, image)
+            written |= write_overlays(base, source, meta, image, cells, colours, self.class_names, class_of)
         return written
+
+    def _are_colours(self, source: Path, meta: Mapping[str, Any], image: np.ndarray) -> bool:
+        return are_colours(meta.get(CHANNEL_NAMES) or (stated_channels(source).names if len(image) == 3 else None))
 
     def _write_classes(
         self, base: Path, source: Path, meta: Mapping[str, Any], class_map: np.ndarray
@@ -203,48 +222,14 @@ class SegmentationWriter(Transform):
         _write_map(target, "classes", class_map.astype(np.uint8, copy=False), source, meta)
         return {"classes": str(target)}
 
-    def _write_overlays(
-        self,
-        base: Path,
-        source: Path,
-        meta: Mapping[str, Any],
-        image: np.ndarray,
-        cells: np.ndarray,
-        colours: bool,
-        class_of: np.ndarray | None,
-    ) -> dict[str, str]:
-        of_cells = None if class_of is None else class_colours(len(self.class_names or ()))[class_of]
-        suffix = FORMATS[str(extension(source))]
-        volume = cells.ndim == 3
-        slices = range(cells.shape[2]) if volume and suffix == ".tif" else [cells.shape[-1] // 2]
-        if of_cells is None and VOXEL_SPACING in meta:  # a cell of a volume has one colour in all slices
-            of_cells = cell_colours(np.concatenate(np.pad(cells, ((0, 0), (0, 12), (0, 0))).T))
-        pages = []
-        for index in slices:
-            plane = image[..., index] if volume else image
-            picture = shown_channels(plane.swapaxes(1, 2))  # (C, x, y) -> rows and columns
-            pages.append(
-                overlay(picture, (cells[..., index] if volume else cells).T, colours=colours, of_cells=of_cells)
-            )
-        target = base.with_name(f"{base.name}_overlay.png")
-        with replacing(target) as part:
-            shown = pages[len(pages) // 2]
-            Image.fromarray(shown if class_of is None else with_legend(shown, self.class_names or ())).save(part)
-        written = {"overlay": str(target)}
-        if volume and suffix == ".tif":
-            target = base.with_name(f"{base.name}_overlay.tif")
-            with replacing(target) as part:
-                full = pages[0].shape[:2] == cells.T.shape[-2:]  # a large one is scaled down
-                size = pixel_size_options(pixel_size(source) if full else None, "ZYXS")
-                tifffile.imwrite(part, np.stack(pages), photometric="rgb", compression="zlib", **size)
-            written["overlay_stack"] = str(target)
-        return written
+    def _file(self, source: Path) -> str:
+        """How tables call an image."""
+        below = self.input_dir is not None and source.is_relative_to(self.input_dir)
+        return (source.relative_to(self.input_dir) if below and self.input_dir else source).as_posix()
 
     def _summarise(self, source: Path, base: Path, cells: np.ndarray, details: Mapping[str, Any]) -> None:
         """Add the row of an image; the first one of this writer begins a new file."""
-        below = self.input_dir and source.is_relative_to(self.input_dir)
-        file = source.relative_to(self.input_dir) if below and self.input_dir else source
-        row = summary_row(file.as_posix(), base.relative_to(self.output_dir).as_posix(), cells, **details)
+        row = summary_row(self._file(source), base.relative_to(self.output_dir).as_posix(), cells, **details)
         append_csv(self.output_dir / "summary.csv", tuple(row), [tuple(row.values())], fresh=not self._summary_begun)
         self._summary_begun = True
 

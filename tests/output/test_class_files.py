@@ -45,8 +45,9 @@ def test_tiff_names_its_channels(shape, tmp_path):
     assert tifffile.imread(files["classes"]).dtype == np.uint8
     with open(files["cell_table"]) as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["class"] for row in rows] == ["round cell", "rod", "round cell"]
-    assert [int(row["area_px"]) for row in rows] == [int((array % 4 == n).sum()) for n in (1, 2, 3)]
+    pages = array.reshape(-1, *shape[-2:])
+    assert [row["class"] for row in rows] == ["round cell", "rod", "round cell"] * len(pages)
+    assert [int(row["area_px"]) for row in rows] == [int((page % 4 == n).sum()) for page in pages for n in (1, 2, 3)]
     with open(tmp_path / "out" / "summary.csv") as stream:
         (row,) = csv.DictReader(stream)
     assert (row["cells"], row["cells round cell"], row["cells rod"]) == ("3", "2", "1")

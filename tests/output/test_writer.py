@@ -54,9 +54,11 @@ def test_picture(tmp_path, suffix):
     np.testing.assert_allclose(probability, array / 255, rtol=1e-6)
     np.testing.assert_array_equal(np.asarray(Image.open(written["overlay"])), overlay(array, array + 1))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "a_cells.csv",
         "a_cells.tif",
         "a_overlay.png",
         "a_probability.tif",
+        "cells.csv",
         "summary.csv",
     ]
 
@@ -239,7 +241,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch
     with pytest.raises(OSError, match="No space left"):
         infer(tmp_path / "a.png")
     assert (tmp_path / "out" / "a_cells.tif").read_bytes() == before
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a_cells.tif", "a_probability.tif", "summary.csv"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        *("a_cells.csv", "a_cells.tif", "a_probability.tif", "cells.csv", "summary.csv")
+    ]
 
 
 def test_an_output_folder_that_cannot_be_written_is_said_at_once(tmp_path):
@@ -291,8 +295,9 @@ def test_a_link_gives_its_own_name_to_the_results(tmp_path):
     for name in ("cellA.tif", "cellB.tif"):
         image = LoadSliced(keys="image")({"image": str(tmp_path / "shown" / name)})["image"]
         write({"image": image, "probability": np.zeros((1, 30, 24)), "instances": np.zeros((1, 30, 24), np.int32)})
-    names = {f"{name}_{kind}.tif" for name in ("cellA", "cellB") for kind in ("cells", "probability")}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {*names, "summary.csv"}
+    kinds = ("cells.csv", "cells.tif", "probability.tif")
+    names = {f"{name}_{kind}" for name in ("cellA", "cellB") for kind in kinds}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*names, "cells.csv", "summary.csv"}
     rows = list(csv.DictReader((tmp_path / "out/summary.csv").open()))
     assert [row["file"] if "file" in row else next(iter(row.values())) for row in rows] == ["cellA.tif", "cellB.tif"]
     with pytest.raises(ValueError, match="is the folder of the input images"):

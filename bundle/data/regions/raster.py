@@ -1,0 +1,190 @@
+"""From regions to the label map that they mean, or the reason why they mean none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from bundle.data.errors import ImageError
+from bundle.data.regions.region import Polygon, Region
+from transforms.compiling import compiled
+
+__all__ = ["instance_values", "no_slice", "rasterised", "require_own_numbers", "require_slice"]
+
+
+def rasterised(
+    regions: Sequence[Region], values: Sequence[int], size: Sequence[int], path: str | os.PathLike[str]
+) -> np.ndarray:
+    """The label map of regions; a pixel is in a region where its centre is.
+
+    Args:
+        regions: in any order.
+        values: of the pixels of each one.
+        size: (rows, columns) or (slices, rows, columns) of the image.
+        path: of the file, for messages.
+
+    Returns:
+        int32 of that size, 0 where no region is.
+
+    Raises:
+        ImageError: naming the region, where two share pixels, one has none in the image or crosses itself so that
+            programs would fill it differently, or lies in a slice that there is not.
+    """
+    slices = size[0] if len(size) == 3 else None
+    drawn = np.zeros(size, np.int32)
+    owners = np.zeros(size, np.int32)
+    for number, (region, value) in enumerate(zip(regions, values, strict=True), 1):
+        index = require_slice(region, slices or 1, path)
+        place = () if slices is None else (index,)
+        (top, left), inside = _inside(region, size[-2:], path)
+        window = (*place, slice(top, top + inside.shape[0]), slice(left, left + inside.shape[1]))
+        others = owners[window][inside]
+        if others.any():
+            shared, counts = np.unique(others[others > 0], return_counts=True)
+            other = regions[int(shared[0]) - 1].name
+            raise ImageError(
+                path,
+                f"the regions {other!r} and {region.name!r} share {counts[0]} px{_in_slice(region)}: a pixel "
+                "belongs to one cell, so redraw one of them",
+            )
+        owners[window][inside], drawn[window][inside] = number, value
+    return drawn
+
+
+def require_slice(region: Region, slices: int, path: str | os.PathLike[str]) -> int:
+    """The slice of a region, after checking that there is one of that number.
+
+    Raises:
+        ImageError: naming the region.
+    """
+    place = 0 if region.slice is None and slices == 1 else region.slice
+    if place is None:
+        raise no_slice(path, region)
+    if not 0 <= place < slices:
+        raise ImageError(
+            path,
+            f"the region {region.name!r} lies in slice {place}, its image has "
+            + ("but one" if slices == 1 else f"0 to {slices - 1}"),
+        )
+    return place
+
+
+def no_slice(path: str | os.PathLike[str], region: Region) -> ImageError:
+    """What is wrong with a region of a stack that has no place in it."""
+    return ImageError(path, f"the region {region.name!r} lies in no slice of the stack: give it a position")
+
+
+def _in_slice(region: Region) -> str:
+    return "" if region.slice is None else f" of slice {region.slice}"
+
+
+def _inside(region: Region, size: Sequence[int], path: str | os.PathLike[str]) -> tuple[tuple[int, int], np.ndarray]:
+    """Upper left pixel of a box in the image, and which of its pixels are in the region."""
+    points = np.concatenate([ring for polygon in region.polygons for ring in polygon] or [np.zeros((0, 2))])
+    if len(points) < 3:
+        raise ImageError(path, f"the region {region.name!r} has no area: remove it")
+    (left, top), (right, bottom) = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
+    top, left, bottom, right = (
+        int(each) for each in (max(top, 0), max(left, 0), min(bottom, size[0]), min(right, size[1]))
+    )
+    if bottom <= top or right <= left:
+        raise ImageError(
+            path,
+            f"the region {region.name!r} lies outside its image, which has {size[1]} x {size[0]} px: it belongs to "
+            "another one, or was drawn in other units",
+        )
+    inside = np.zeros((bottom - top, right - left), np.bool_)
+    for polygon in region.polygons:
+        inside |= _polygon(polygon, inside.shape, (left, top), region.name, path)
+    if not inside.any():
+        raise ImageError(
+            path, f"the region {region.name!r} holds the centre of no pixel of its image, it has no area: remove it"
+        )
+    return (top, left), inside
+
+
+def _polygon(
+    polygon: Polygon, shape: tuple[int, ...], origin: tuple[int, int], name: str, path: str | os.PathLike[str]
+) -> np.ndarray:
+    inside = np.zeros(shape, np.bool_)
+    for ring in polygon:
+        points = np.ascontiguousarray(ring, np.float64) - origin
+        if doubtful := _toggle(points, inside):
+            raise ImageError(
+                path,
+                f"the outline of the region {name!r} crosses itself, so that {doubtful} px are inside or outside as a "
+                "program likes: redraw it",
+            )
+    return inside
+
+
+@compiled()
+def _toggle(ring: np.ndarray, inside: np.ndarray) -> int:
+    """Change all pixels whose centres are in a ring an odd number of times; how many are there an even number."""
+    high, wide = inside.shape
+    count = len(ring)
+    crossings = np.empty(count, np.float64)
+    ways = np.empty(count, np.int64)
+    doubtful = 0
+    for row in range(high):
+        centre = row + 0.5
+        found = 0
+        for i in range(count):
+            x0, y0 = ring[i]
+            x1, y1 = ring[(i + 1) % count]
+            if (y0 <= centre) != (y1 <= centre):
+                crossings[found] = x0 + (centre - y0) * (x1 - x0) / (y1 - y0)
+                ways[found] = 1 if y1 > y0 else -1
+                found += 1
+        order = np.argsort(crossings[:found])
+        winding = 0
+        for i in range(found - 1):
+            winding += ways[order[i]]
+            # pixels whose centres are behind this crossing, up to the next one; a centre on it is ImageJ's, too
+            first = max(0, int(np.floor(crossings[order[i]] - 0.5)) + 1)
+            last = min(wide, int(np.floor(crossings[order[i + 1]] - 0.5)) + 1)
+            if last <= first:
+                continue
+            if i % 2 == 0:
+                for column in range(first, last):
+                    inside[row, column] = not inside[row, column]
+            elif winding != 0:
+                doubtful += last - first
+    return doubtful
+
+
+def instance_values(regions: Sequence[Region]) -> list[int]:
+    """A number for each region: that which it has, or the next one after all of these.
+
+    >>> instance_values([Region("a", [], cell=3), Region("b", []), Region("c", [])])
+    [3, 4, 5]
+    """
+    highest = max((region.cell or 0 for region in regions), default=0)
+    values = []
+    for region in regions:
+        if region.cell is None:
+            highest += 1
+        values.append(region.cell if region.cell is not None else highest)
+    return values
+
+
+def require_own_numbers(regions: Sequence[Region], path: str | os.PathLike[str]) -> None:
+    """Check that no two regions of one slice have the same number: they would become one cell.
+
+    Raises:
+        ImageError: naming both.
+    """
+    seen: dict[tuple[int | None, int], str] = {}
+    for region in regions:
+        if region.cell is None:
+            continue
+        place = (region.slice, region.cell)
+        if place in seen:
+            raise ImageError(
+                path,
+                f"the regions {seen[place]!r} and {region.name!r} have the same number, {region.cell}, perhaps because "
+                "one is a copy: remove one, or its property 'cell'",
+            )
+        seen[place] = region.name

@@ -1,0 +1,71 @@
+"""Pictures of an image with its cells outlined, as files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from bundle.atomic import replacing
+from bundle.data.formats import extension
+from bundle.data.pixel_size import pixel_size
+from bundle.data.spacing import VOXEL_SPACING
+from bundle.output.class_pictures import class_colours, with_legend
+from bundle.output.formats import FORMATS, pixel_size_options
+from bundle.output.overlay import cell_colours, overlay, shown_channels
+
+__all__ = ["write_overlays"]
+
+
+def write_overlays(
+    base: Path,
+    source: Path,
+    meta: Mapping[str, Any],
+    image: np.ndarray,
+    cells: np.ndarray,
+    colours: bool,
+    names: Sequence[str] | None = None,
+    class_of: np.ndarray | None = None,
+) -> dict[str, str]:
+    """Write ``<base>_overlay.png``, of a volume its middle slice, and of a TIFF stack ``<base>_overlay.tif``.
+
+    Args:
+        base: path of the results without their endings.
+        source: file of the image.
+        meta: of the image; with :data:`bundle.data.spacing.VOXEL_SPACING` it is a volume.
+        image: (C, x, y[, slices]).
+        cells: (x, y[, slices]), 0 background, 1 .. N cells.
+        colours: three channels are red, green and blue.
+        names, class_of: of the classes, and of each cell, (N + 1,); None: there is one kind.
+
+    Returns:
+        kind -> path.
+    """
+    of_cells = None if class_of is None else class_colours(len(names or ()))[class_of]
+    suffix = FORMATS[str(extension(source))]
+    volume = cells.ndim == 3
+    slices = range(cells.shape[2]) if volume and suffix == ".tif" else [cells.shape[-1] // 2]
+    if of_cells is None and VOXEL_SPACING in meta:  # a cell of a volume has one colour in all slices
+        of_cells = cell_colours(np.concatenate(np.pad(cells, ((0, 0), (0, 12), (0, 0))).T))
+    pages = []
+    for index in slices:
+        plane = image[..., index] if volume else image
+        picture = shown_channels(plane.swapaxes(1, 2))  # (C, x, y) -> rows and columns
+        pages.append(overlay(picture, (cells[..., index] if volume else cells).T, colours=colours, of_cells=of_cells))
+    target = base.with_name(f"{base.name}_overlay.png")
+    with replacing(target) as part:
+        shown = pages[len(pages) // 2]
+        Image.fromarray(shown if class_of is None else with_legend(shown, names or ())).save(part)
+    written = {"overlay": str(target)}
+    if volume and suffix == ".tif":
+        target = base.with_name(f"{base.name}_overlay.tif")
+        with replacing(target) as part:
+            full = pages[0].shape[:2] == cells.T.shape[-2:]  # a large one is scaled down
+            size = pixel_size_options(pixel_size(source) if full else None, "ZYXS")
+            tifffile.imwrite(part, np.stack(pages), photometric="rgb", compression="zlib", **size)
+        written["overlay_stack"] = str(target)
+    return written

@@ -1,0 +1,271 @@
+"""The page of a folder of results: one HTML file with its pictures inside, which opens by a double click."""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from ignite.engine import Engine, Events
+from PIL import Image
+from skimage.segmentation import find_boundaries
+
+from bundle.atomic import write_text
+from bundle.cells.strips import strips
+from bundle.output.class_pictures import class_colours
+from bundle.output.histogram import bars
+from bundle.output.overlay import cell_colours, reduced, shown_channels, stretch
+from bundle.output.templates import html_templates
+
+__all__ = ["ResultPage", "WritePage", "doubt"]
+
+#: name of the file
+PAGE = "index.html"
+#: images with pictures at most, the most doubtful ones; the others are rows of the table
+_MOST = 300
+#: longer side of a picture, px; small images are enlarged by a whole number
+_SIDE = 640
+#: of the outlines, px of a picture
+_WIDTH = 3
+_QUALITY = 78
+#: share of a picture that its scale bar takes at most, and the numbers of µm that it may have, times powers of ten
+_BAR, _ROUND = 0.3, (1, 2, 5)
+#: where the network is less sure than this, a pixel counts though no cell is there: p of 0.1 to 0.9
+_UNSURE = 0.2
+
+
+@dataclass(order=True)
+class _Shown:
+    """An image with its pictures; the least doubtful one is the smallest."""
+
+    doubt: float
+    number: int
+    name: str = field(compare=False)
+    facts: Mapping[str, Any] = field(compare=False)
+    links: Mapping[str, str] = field(compare=False)
+    pictures: Mapping[str, str] = field(compare=False)
+    size: tuple[int, int] = field(compare=False)
+    bar: tuple[str, float] | None = field(compare=False)
+
+
+def doubt(probability: np.ndarray, cells: np.ndarray) -> float:
+    """How unsure the network is where there is a cell, or could be one: the mean of 1 - abs(2 p - 1) there.
+
+    Args:
+        probability: of "cell", any shape.
+        cells: of the same shape, above 0 where a cell is.
+
+    Returns:
+        0 (sure of every pixel) to 1 (p is 0.5 everywhere); 0 where nothing is.
+    """
+    total, count = 0.0, 0
+    for rows, _ in strips(cells.shape):
+        unsure = 1 - np.abs(2 * probability[rows].astype(np.float32, copy=False) - 1)
+        counted = (cells[rows] > 0) | (unsure > _UNSURE)
+        total, count = total + float(unsure[counted].sum(dtype=np.float64)), count + int(counted.sum())
+    return total / count if count else 0.0
+
+
+class ResultPage:
+    """Collects what is shown of each image, and writes the page.
+
+    Pictures are drawn when an image is added; those of the most doubtful images are kept, so that memory and page do
+    not grow with the number of images beyond a few tens of MB.
+
+    Args:
+        folder: of the results, which the links of the page are relative to.
+        names: of the classes, the background's first; None: there is one kind of cell.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str] | None = None) -> None:
+        self.folder, self.names = folder, names
+        self._shown: list[_Shown] = []
+        self._rows: list[dict[str, Any]] = []
+        self._measured: dict[str, list[np.ndarray]] = {}
+
+    def add(
+        self,
+        name: str,
+        image: np.ndarray,
+        probability: np.ndarray,
+        cells: np.ndarray,
+        files: Mapping[str, str],
+        colours: bool = False,
+        class_of: np.ndarray | None = None,
+        pixel_um: Sequence[float] | None = None,
+        measured: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """Take an image.
+
+        Args:
+            name: of the image.
+            image: (C, x, y[, slices]) gray values.
+            probability: (1, x, y[, slices]) of "cell", or (K, ...) of K classes.
+            cells: (x, y[, slices]), 0 background, 1 .. N cells.
+            files: kind -> path of the results.
+            colours: three channels are red, green and blue.
+            class_of: (N + 1,), class of each cell.
+            pixel_um: size of a pixel along x and y; None: not known.
+            measured: of :func:`bundle.cells.measure`.
+        """
+        foreground = probability[0] if len(probability) == 1 else 1 - probability[0]
+        facts: dict[str, Any] = {"cells": int(cells.max(initial=0)), "doubt": doubt(foreground, cells)}
+        if cells.ndim == 3:
+            middle = cells.shape[-1] // 2
+            facts |= {"slices": cells.shape[-1], "slice": middle}
+            image, probability, cells = image[..., middle], probability[..., middle], cells[..., middle]
+        if class_of is not None and self.names is not None:
+            counts = np.bincount(class_of[1:], minlength=len(self.names))
+            facts["classes"] = dict(zip(self.names[1:], counts[1:].tolist(), strict=True))
+        if measured is not None:
+            self._keep(measured)
+        name = name.encode(errors="replace").decode()  # of a file whose name is no text
+        links = {kind: _link(Path(path).relative_to(self.folder)) for kind, path in files.items()}
+        number = len(self._rows)
+        self._rows.append({"name": name, "number": number, **facts, "links": links})
+        if len(self._shown) == _MOST and self._shown[0].doubt >= facts["doubt"]:
+            return
+        pictures, size = self._pictures(image, probability, cells, colours, class_of)
+        bar = None if pixel_um is None else _scale_bar(cells.shape[0] * pixel_um[0])
+        shown = _Shown(facts["doubt"], -number, name, facts, links, pictures, size, bar)
+        (heapq.heappush if len(self._shown) < _MOST else heapq.heappushpop)(self._shown, shown)
+
+    def write(self) -> Path:
+        """Write ``index.html`` into the folder, and return its path."""
+        target = self.folder / PAGE
+        charts = [
+            chart for name, parts in self._measured.items() if (chart := self._chart(name, np.concatenate(parts)))
+        ]
+        page = html_templates("bundle.output").get_template("result_page.html")
+        drawn = {-shown.number for shown in self._shown}
+        text = page.render(
+            title=self.folder.name,
+            shown=sorted(self._shown, reverse=True),
+            rows=sorted(self._rows, key=lambda row: (-row["doubt"], row["number"])),
+            drawn=drawn,
+            cells=sum(row["cells"] for row in self._rows),
+            charts=charts,
+            names=dict(zip(self.names[1:], _hex(class_colours(len(self.names))[1:]), strict=True))
+            if self.names
+            else {},
+            tables=[name for name in ("summary.csv", "cells.csv") if (self.folder / name).is_file()],
+        )
+        write_text(target, text)
+        return target
+
+    def _keep(self, measured: Mapping[str, np.ndarray]) -> None:
+        """Sizes in µm as long as every image with cells has them, else in px."""
+        for name, values in measured.items():
+            if name.startswith(("equivalent_diameter", "mean_", "solidity")):
+                self._measured.setdefault(name, []).append(np.asarray(values, np.float32))
+
+    def _chart(self, name: str, values: np.ndarray) -> dict[str, Any] | None:
+        known = bool(np.isfinite(values).all())
+        lengths = name.startswith("equivalent")
+        if lengths and (name.endswith("_um")) != self._all_um():
+            return None
+        drawn = bars(values, from_zero=lengths or name in ("solidity", "mean_probability"))
+        if drawn is None or not (known or not lengths):
+            return None
+        unit = ("µm" if name.endswith("_um") else "px") if lengths else ""
+        label = name.removesuffix("_um").removesuffix("_px").replace("equivalent_", "").replace("_", " ")
+        return {"label": label, "bars": drawn, "unit": unit}
+
+    def _all_um(self) -> bool:
+        parts = self._measured.get("equivalent_diameter_um", [])
+        return bool(parts) and bool(np.isfinite(np.concatenate(parts)).all())
+
+    def _pictures(
+        self,
+        image: np.ndarray,
+        probability: np.ndarray,
+        cells: np.ndarray,
+        colours: bool,
+        class_of: np.ndarray | None,
+    ) -> tuple[dict[str, str], tuple[int, int]]:
+        """Data of three pictures of one size, the outlines on nothing; and that size, px."""
+        factor, rows = -(-max(cells.shape) // _SIDE), cells.T
+        gray, small = reduced(shown_channels(image.swapaxes(1, 2)), rows, factor)
+        likely = [
+            reduced(each.T, rows, factor)[0] for each in (probability if len(probability) == 1 else probability[1:])
+        ]
+        zoom = max(1, _SIDE // max(small.shape))
+        gray, small, *likely = (each.repeat(zoom, axis=0).repeat(zoom, axis=1) for each in (gray, small, *likely))
+        if class_of is None:
+            shade = np.clip(likely[0], 0, 1)
+            of_cells = cell_colours(small)
+        else:
+            tints = class_colours(len(self.names or ())) / 255
+            shade = np.clip(np.einsum("khw,kc->hwc", np.stack(likely), tints[1:]), 0, 1)
+            of_cells = class_colours(len(self.names or ()))[class_of]
+        pictures = {
+            "image": _jpeg(stretch(gray, colours=colours)),
+            "outlines": _outlines(np.maximum(small, 0), of_cells),
+            "probability": _jpeg(shade),
+        }
+        return pictures, (small.shape[1], small.shape[0])
+
+
+class WritePage:
+    """Ignite handler: writes the page that a writer has collected when all images are done.
+
+    Args:
+        writer: such as :class:`bundle.output.writer.SegmentationWriter`; one without a ``page`` has none written.
+    """
+
+    def __init__(self, writer: Any) -> None:
+        self.page: ResultPage | None = getattr(writer, "page", None)
+
+    def attach(self, engine: Engine) -> None:
+        if self.page is not None:
+            engine.add_event_handler(Events.COMPLETED, self.page.write)
+
+
+def _outlines(cells: np.ndarray, of_cells: np.ndarray) -> str:
+    """A picture of few colours, clear but for the outlines, which are drawn on the cells' own pixels."""
+    inside = cells.copy()
+    for _ in range(_WIDTH):
+        inside[find_boundaries(inside, mode="inner")] = 0
+    palette, which = np.unique(of_cells.round().astype(np.uint8), axis=0, return_inverse=True)
+    indices = np.where((cells > 0) & (inside == 0), which.ravel()[cells] + 1, 0).astype(np.uint8)
+    picture = Image.fromarray(indices, mode="P")
+    picture.putpalette([0, 0, 0, *palette.ravel().tolist()])
+    return _uri(picture, "PNG", transparency=0, optimize=True)
+
+
+def _jpeg(picture: np.ndarray) -> str:
+    values = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    if values.ndim == 3 and (values == values[..., :1]).all():
+        values = values[..., 0]
+    return _uri(Image.fromarray(np.ascontiguousarray(values)), "JPEG", quality=_QUALITY)
+
+
+def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _scale_bar(width_um: float) -> tuple[str, float] | None:
+    """What stands at the longest round bar within its share of a picture, and that share; None for no width."""
+    if not width_um > 0:
+        return None
+    power = 10.0 ** np.floor(np.log10(width_um * _BAR))
+    length = max(step * power for step in _ROUND if step * power <= width_um * _BAR)
+    text = f"{length * 1e3:g} nm" if length < 1 else f"{length:g} µm" if length < 1e3 else f"{length / 1e3:g} mm"
+    return text, float(length / width_um)
+
+
+def _link(path: Path) -> str:
+    return quote(os.fsencode(path.as_posix()))
+
+
+def _hex(colours: np.ndarray) -> list[str]:
+    return ["#" + bytes(colour.round().astype(np.uint8)).hex() for colour in colours]

@@ -1,0 +1,153 @@
+"""The page of a folder of results: what is on it, in which order, and that it stands alone."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import re
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+import tifffile
+from ignite.engine import Engine
+from PIL import Image
+from scipy.ndimage import binary_erosion
+
+from bundle.data.loading import LoadSliced
+from bundle.output import result_page
+from bundle.output.result_page import ResultPage, WritePage, doubt
+from bundle.output.writer import SegmentationWriter
+
+CELLS = np.zeros((40, 30), np.int32)
+CELLS[5:15, 5:20] = 1
+CELLS[20:35, 10:25] = 2
+
+
+def results(folder, unsure, **options):
+    """Results of an image for each probability in its cells."""
+    (folder / "in").mkdir()
+    write = SegmentationWriter(folder / "my results", **options)
+    for name, p in unsure.items():
+        pixels = (CELLS.T * 40 + 50).astype(np.uint8)
+        tifffile.imwrite(folder / "in" / name, pixels, imagej=True, resolution=(2, 2), metadata={"unit": "um"})
+        image = LoadSliced("image")({"image": str(folder / "in" / name)})["image"]
+        probability = np.where(CELLS > 0, p, 0)[None].astype(np.float32)
+        write({"image": image, "probability": probability, "instances": CELLS[None]})
+    return write
+
+
+def page_of(write):
+    return write.page.write().read_text(encoding="utf-8")
+
+
+def test_most_doubtful_first_with_pictures_inside_and_links_that_exist(tmp_path):
+    write = results(tmp_path, {"sure.tif": 0.99, "unsure.tif": 0.6, "a & b #1.tif": 0.8}, export="rois,geojson")
+    text = page_of(write)
+    assert re.findall(r'data-name="([^"]*)"', text) == ["unsure", "a &amp; b #1", "sure"]
+    assert "<title>my results: segmented</title>" in text
+    assert "<b>3</b> images · <b>6</b> cells" in text
+    links = {unquote(link) for link in re.findall(r'href="([^"]*)"', text)}
+    assert {"a & b #1_rois.zip", "a & b #1_cells.geojson", "cells.csv", "summary.csv", "sure_cells.csv"} <= links
+    assert all((tmp_path / "my results" / link).is_file() for link in links)
+    assert not re.search(r'(src|href)="(?!data:|[^":]*")', text)  # nothing is fetched from elsewhere
+    assert text.count("<b>5 µm</b>") == 3
+
+
+def test_pictures_show_image_outlines_and_probability(tmp_path):
+    text = page_of(results(tmp_path, {"a.tif": 0.7}))
+    pictures = [
+        Image.open(io.BytesIO(base64.b64decode(data)))
+        for data in re.findall(r'src="data:image/\w+;base64,([^"]+)"', text)
+    ]
+    image, outlines, probability = (np.asarray(each.convert("RGBA")).astype(int) for each in pictures)
+    assert image.shape == outlines.shape == probability.shape == (480, 640, 4)
+    inside, edge = (np.zeros((480, 640), bool) for _ in range(2))
+    for number in (1, 2):
+        cell = (number == CELLS.T).repeat(16, axis=0).repeat(16, axis=1)
+        core = binary_erosion(cell, iterations=3)
+        inside |= core
+        edge |= cell & ~core
+    assert (outlines[..., 3] > 0).sum() == pytest.approx(edge.sum(), abs=40)  # corners
+    assert not outlines[inside, 3].any()
+    assert image[inside].mean() > image[~(inside | edge)].mean() + 100
+    assert probability[inside, 0].mean() == pytest.approx(0.7 * 255, abs=1)
+
+
+def test_doubt():
+    cells = np.zeros((4, 5), int)
+    cells[:2] = 1
+    assert doubt(cells.astype(float), cells) == doubt(np.zeros((4, 5)), cells * 0) == 0
+    assert doubt(np.full((4, 5), 0.5), cells) == 1
+    missed = np.zeros((4, 5))
+    missed[0, 0] = 0.4
+    assert doubt(missed, cells * 0) == pytest.approx(0.8)
+    assert doubt(np.where(cells, 0.9, 0.0), cells) == pytest.approx(0.2)
+
+
+def test_many_images_keep_the_most_doubtful_pictures_and_name_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(result_page, "_MOST", 2)
+    text = page_of(results(tmp_path, {f"{n}.tif": 0.99 - n / 10 for n in range(4)}))
+    assert re.findall(r'data-name="([^"]*)"', text) == ["3", "2"]
+    assert re.findall(r'<th scope="row">(\d)</th>', text) == ["1", "0"]
+    assert "The 2 most doubtful images" in text
+
+
+def test_volumes_show_their_middle_and_classes_their_colours(tmp_path):
+    page = ResultPage(tmp_path, ["ground", "round", "rod"])
+    cells = np.stack([CELLS * 0, CELLS, CELLS * 0], axis=-1)
+    probability = np.stack([1.0 - (cells > 0), (cells == 1) * 0.9, (cells == 2) * 0.9])
+    files = {"cells": str(tmp_path / "a_cells.tif")}
+    page.add("a", np.zeros((2, 40, 30, 3)), probability, cells, files, class_of=np.array([0, 1, 2]))
+    text = page.write().read_text(encoding="utf-8")
+    assert "2 cells (1 round, 1 rod)" in text
+    assert "slice 2 of 3" in text
+    assert re.findall(r'<i style="background: (#\w+)"></i>(\w+)', text) == [("#40c4ff", "round"), ("#ffb300", "rod")]
+    _, outlines, shade = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(each))).convert("RGBA"))
+        for each in re.findall(r"base64,([^\"]+)", text)
+    )
+    found = {tuple(colour) for colour in outlines[outlines[..., 3] > 0][:, :3].tolist()}
+    assert found == {(64, 196, 255), (255, 179, 0)}
+    np.testing.assert_allclose(shade[10 * 16, 10 * 16, :3], np.array([64, 196, 255]) * 0.9, atol=6)
+
+
+def test_no_cells_and_no_images(tmp_path):
+    page = ResultPage(tmp_path)
+    assert "<b>0</b> images" in page.write().read_text(encoding="utf-8")
+    page.add("a", np.zeros((1, 4, 5)), np.zeros((1, 4, 5)), np.zeros((4, 5), int), {})
+    assert "0 cells · doubt 0.000" in page.write().read_text(encoding="utf-8")
+
+
+def test_a_page_is_written_when_the_engine_is_done_unless_switched_off(tmp_path):
+    for page in (True, "false"):
+        folder = tmp_path / str(page)
+        engine = Engine(lambda *_: None)
+        WritePage(SegmentationWriter(folder, page=page)).attach(engine)
+        engine.run([0])
+        assert (folder / "index.html").is_file() == (page is True)
+    WritePage(object()).attach(engine)
+
+
+def test_tables_of_images_and_of_the_run(tmp_path):
+    results(tmp_path, {"a.tif": 0.9, "b.tif": 0.8})
+    with open(tmp_path / "my results" / "b_cells.csv", newline="") as stream:
+        one = list(csv.DictReader(stream))
+    with open(tmp_path / "my results" / "cells.csv", newline="") as stream:
+        run = list(csv.DictReader(stream))
+    assert [row["instance"] for row in run] == ["1", "2", "1", "2"]
+    assert [row["file"].rpartition("/")[2] for row in run] == ["a.tif", "a.tif", "b.tif", "b.tif"]
+    assert {name: run[3][name] for name in one[1]} == one[1]
+    # gray values of the file, not of what the network saw; µm from its tags
+    assert (one[0]["mean_gray"], one[1]["mean_gray"], one[1]["std_gray"]) == ("90", "130", "0")
+    assert (one[1]["area_px"], one[1]["area_um2"], one[1]["mean_probability"]) == ("225", "56.25", "0.8")
+
+
+def test_switched_off_there_is_no_table(tmp_path):
+    results(tmp_path, {"a.tif": 0.9}, tables=False, page="false", overlays=False)
+    assert {path.name for path in (tmp_path / "my results").iterdir()} == {
+        "a_cells.tif",
+        "a_probability.tif",
+        "summary.csv",
+    }
