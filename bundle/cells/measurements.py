@@ -106,7 +106,9 @@ def _shapes(cells: np.ndarray, volume: bool) -> Mapping[str, np.ndarray]:
             part["centroid-0"], part["centroid-1"] = part["centroid-1"], part["centroid-0"]
         part["slice"] = np.full(len(part["label"]), index)
         parts.append(part)
-    return {name: np.concatenate([part[name] for part in parts]).astype(np.float64) for name in parts[0]}
+    found = {name: np.concatenate([part[name] for part in parts]).astype(np.float64) for name in parts[0]}
+    order = np.argsort(found["label"], kind="stable")  # of several classes, the numbers do not follow the slices
+    return {name: values[order] for name, values in found.items()}
 
 
 def _lengths(found: Mapping[str, np.ndarray], size: Sequence[float] | None) -> dict[str, np.ndarray]:

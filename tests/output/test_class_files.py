@@ -46,8 +46,8 @@ def test_tiff_names_its_channels(shape, tmp_path):
     with open(files["cell_table"]) as stream:
         rows = list(csv.DictReader(stream))
     pages = array.reshape(-1, *shape[-2:])
-    assert [row["class"] for row in rows] == ["round cell", "rod", "round cell"] * len(pages)
-    assert [int(row["area_px"]) for row in rows] == [int((page % 4 == n).sum()) for page in pages for n in (1, 2, 3)]
+    assert [row["class"] for row in rows] == [NAMES[n] for n in (1, 2, 1) for _ in pages]
+    assert [int(row["area_px"]) for row in rows] == [int((page % 4 == n).sum()) for n in (1, 2, 3) for page in pages]
     with open(tmp_path / "out" / "summary.csv") as stream:
         (row,) = csv.DictReader(stream)
     assert (row["cells"], row["cells round cell"], row["cells rod"]) == ("3", "2", "1")

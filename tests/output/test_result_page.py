@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import re
+import shutil
+import subprocess
 from urllib.parse import unquote
 
 import numpy as np
@@ -150,4 +153,66 @@ def test_switched_off_there_is_no_table(tmp_path):
         "a_cells.tif",
         "a_probability.tif",
         "summary.csv",
+    }
+
+
+#: what a person does, one after the other, and what is seen then
+ACTS = """
+<script>
+window.seen = {errors: []};
+window.onerror = message => { seen.errors.push(message); };
+addEventListener("load", () => {
+  const all = query => [...document.querySelectorAll(query)];
+  const shown = query => all(query).filter(one => getComputedStyle(one).visibility === "visible").length;
+  const names = () => all(".gallery figure").filter(one => !one.hidden)
+    .sort((a, b) => (a.style.order || 0) - (b.style.order || 0)).map(one => one.dataset.name);
+  const press = (key, where = document.body) => where.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+  const put = (id, value, event) => {
+    document.getElementById(id).value = value;
+    document.getElementById(id).dispatchEvent(new Event(event));
+  };
+  seen.loaded = all("img").every(one => one.complete && one.naturalWidth > 0);
+  seen.wide = document.documentElement.scrollWidth > innerWidth;
+  seen.columns = new Set(all(".gallery figure").map(one => one.offsetLeft)).size;
+  seen.cells = [shown(".outlines"), shown(".view .probability")];
+  press("2");
+  seen.image = [shown(".outlines"), shown(".view .probability")];
+  document.querySelector("label[for=probability]").click();
+  seen.probability = [shown(".outlines"), shown(".view .probability")];
+  const view = document.querySelector(".view"), before = view.clientWidth;
+  view.click();
+  seen.enlarged = view.clientWidth > before && view.clientHeight <= innerHeight;
+  press("Enter", view);
+  seen.back = Math.abs(view.clientWidth - before) < 20;  // a scroll bar
+  seen.order = [names()];
+  put("order", "number", "change");
+  seen.order.push(names());
+  put("find", "MID", "input");
+  seen.order.push(names());
+  document.body.innerHTML = "<pre>" + JSON.stringify(seen) + "</pre>";
+});
+</script>
+"""
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is missing")
+@pytest.mark.parametrize(("size", "columns"), [("1400,1000", 3), ("500,900", 1)])
+def test_in_a_browser_of_a_desktop_and_a_phone(tmp_path, size, columns):
+    page = results(tmp_path, {"sure.tif": 0.99, "middle.tif": 0.8, "unsure.tif": 0.6}).page.write()
+    page.write_text(page.read_text(encoding="utf-8").replace("<body>", "<body>" + ACTS), encoding="utf-8")
+    words = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    words += [f"--user-data-dir={tmp_path / 'browser'}", f"--window-size={size}", "--virtual-time-budget=5000"]
+    dom = subprocess.run([*words, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=300).stdout
+    seen = json.loads(re.search(r"<pre>(.*)</pre>", dom)[1])
+    assert seen == {
+        "errors": [],
+        "loaded": True,
+        "wide": False,
+        "columns": columns,
+        "cells": [3, 0],
+        "image": [0, 0],
+        "probability": [3, 3],
+        "enlarged": columns > 1,
+        "back": True,
+        "order": [["unsure", "middle", "sure"], ["sure", "middle", "unsure"], ["middle"]],
     }
