@@ -49,12 +49,13 @@ class SegmentationWriter(Transform):
     - ``<stem>_probability.<ext>`` with a named channel for each class, see :func:`bundle.output.formats.write_image`,
     - ``<stem>_classes.<ext>``: the class of every pixel, uint8, in the order of the names,
 
-    and the rows of its cells in ``cells.csv``, and one in ``summary.csv`` (areas in px; of a volume that a 3D network
-    saw, or a stack whose cells were linked, whose meta data have :data:`bundle.data.spacing.VOXEL_SPACING`, in voxels
-    and µm^3; of a stack labelled slice by slice the cells of all slices; of several classes also the cells of each class
-    and the share of pixels that is of it). PNG, JPEG, BMP and TIFF become TIFF, and a stack stays a stack of as many pages; NIfTI becomes ``.nii.gz`` with
-    its affine and header; MHA and MHD become ``.mha`` with spacing, origin and direction.
-    ``page`` collects what :class:`bundle.output.result_page.WritePage` shows of all images at the end.
+    and the rows of its cells in ``cells.csv``, and one in ``summary.csv``: areas in px; of a volume that a 3D network
+    saw, or a stack whose cells were linked (its meta data have :data:`bundle.data.spacing.VOXEL_SPACING`), in voxels
+    and µm^3; of a stack labelled slice by slice the cells of all slices; of several classes also the cells of each
+    class and the share of pixels that is of it. PNG, JPEG, BMP and TIFF become TIFF, and a stack stays a stack of as
+    many pages; NIfTI becomes ``.nii.gz`` with its affine and header; MHA and MHD become ``.mha`` with spacing, origin
+    and direction. ``page`` collects what :class:`bundle.output.result_page.WritePage` shows of all images at the end.
+
     MONAI's readers hand images over as (x, y[, z]); files are written so that a pixel has the position it has in the
     input file. They appear whole or not at all.
 
