@@ -6,7 +6,10 @@ import signal
 from functools import partial
 from pathlib import Path
 
+import cloudpickle
+import numpy as np
 import pytest
+import tifffile
 
 from bundle.large import cluster as cluster_module
 from bundle.large import executor_of
@@ -14,7 +17,7 @@ from bundle.large import images as large_images
 from bundle.large.cluster import Cluster, receive
 from bundle.large.executor import Record, Serial, Task, run_blocks
 from bundle.large.markers import Markers
-from tests.large.images import content
+from tests.large.images import content, large
 from tests.large.killing import KillingTask, blocks_done, in_a_process, write_plan
 from tests.large.test_job import folder, one_thread, segment  # noqa: F401 - fixtures
 
@@ -37,6 +40,21 @@ def test_a_killed_worker_and_a_killed_coordinator_cost_what_was_in_flight(folder
     assert len(begun) - done.sum() <= 3, "block 2 once, and what the two workers had in flight at last"
     segment(folder, out)
     assert content(out) == content(folder / "whole")
+
+
+def test_a_job_that_has_begun_can_go_to_another_process(folder, tmp_path, monkeypatch):  # noqa: F811
+    """With its TIFF open and its network prepared."""
+    pixels = np.random.default_rng(0).integers(0, 4000, (130, 100), np.uint16)
+    tifffile.imwrite(tmp_path / "slide.tif", pixels, tile=(32, 32), compression="zlib")
+    large(tmp_path / "slide.tif", tmp_path / "out", folder / "model.pt", block_size=44).run()
+
+    def elsewhere(task, executor):
+        assert task(0) == Record(0)
+        return run_blocks(cloudpickle.loads(cloudpickle.dumps(task)), executor)
+
+    monkeypatch.setattr(large_images, "run_blocks", elsewhere)
+    large(tmp_path / "slide.tif", tmp_path / "other", folder / "model.pt", block_size=44).run()
+    assert content(tmp_path / "other") == content(tmp_path / "out")
 
 
 class Scripted(Cluster):
