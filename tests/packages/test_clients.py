@@ -109,6 +109,11 @@ def test_raw_slices_of_em(predict, network, trained, packages):
     other = predict("0.11.0", raw, "blocked:raw", suffix="")
     found["bioimageio.core 0.11.0 with the other package, blocked:raw"] = other["blocked:raw"]
     found["each tile of 512 px standardised by itself"] = by_tile(packages, raw)
+    seen = [int(name.rpartition("-")[2]) for name in trained.card["data"]["trained_on"]]
+    gray = tifffile.imread(DATA / "train-volume.tif")[seen]
+    found["mean and deviation of the training slices"] = ours(
+        network, ((raw - gray.mean()) / gray.std()).astype(np.float32)
+    )
     rows, value = METRICS["rand_error"]
     for way, result in found.items():
         pairs = zip(truth, result[:, 1], strict=True)

@@ -39,7 +39,7 @@ def rdf(
         trained: the network.
         axes: its sizes along height and width.
         sums: file of the package -> SHA-256.
-        about: name, description, authors, cite and license.
+        about: name, description, authors, cite, license and whether there are terms.
         weights: entries that are not the same for all networks, by format.
 
     Returns:
@@ -130,8 +130,8 @@ def documentation(
         "0.5.7": "ilastik, BiaPy and all that use bioimageio.core 0.9; deepImageJ and QuPath read its files, too",
         "0.5.12": "bioimageio.core 0.11; it says how to mirror, which earlier programs do not read",
     }
-    result = card.get("result", {})
-    held_out = result.get("held_out", {})
+    terms = "`LICENSES.txt`" if about["terms"] else "not stated, ask the authors"
+    held_out = card.get("result", {}).get("held_out", {})
     measured = [
         f"| {way} | {', '.join(f'{name} {value:.4g}' for name, value in values.items())} |"
         for way, values in held_out.items()
@@ -156,19 +156,19 @@ def documentation(
         "",
         "## Validation",
         "",
-        "Before this package was written, its three formats were compared with the network itself: in blocks, at three "
-        "sizes, within 1e-5.",
+        "Before this package was written, its formats were compared with the network itself, within 1e-5: TorchScript and "
+        "state dict in blocks, ONNX at three sizes.",
         "",
         *([f"On held-out images ({', '.join(held_out.get('images', []))}):", "", "| | |", "|---|---|", *measured, ""]
           if measured else ["The card of this network holds no result on held-out images: measure it on yours.", ""]),
         *([notes.strip(), ""] if notes else []),
         "## Origin",
         "",
-        f"- Trained: {trained.origin()}.",
+        f"- Trained: {trained.origin()}",
         "- Card with settings, versions and a digest of each image: `card.json`."
         if card else "- It came without a card.",
-        f"- Licence of the weights: {about['license'] or 'see LICENSES.txt'}. Licence of `architecture.py`: "
-        "Apache-2.0. Terms of the data: `LICENSES.txt`.",
+        f"- Licence of the weights: {about['license'] or terms}. Terms of the data: {terms}. Licence of "
+        "`architecture.py`: Apache-2.0.",
         "- Cite: " + " ".join(entry["text"] for entry in [_PAPER, *about["cite"]]),
         "",
     ]  # fmt: skip

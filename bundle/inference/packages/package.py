@@ -85,6 +85,7 @@ class Package:
             "description": description or f"{', '.join(trained.classes.names)} in microscopy images, by a U-Net.",
             "cite": [dict(entry) for entry in cite],
             "license": license,
+            "terms": terms is not None,
         }
         self.terms, self.sample, self.cover, self.notes = terms, sample, cover, notes
 
