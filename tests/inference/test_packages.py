@@ -164,6 +164,13 @@ def test_what_a_package_could_not_hold_exactly_is_refused(tmp_path, arguments, i
     assert list((tmp_path / "packages").iterdir()) == []
 
 
+def test_a_sample_on_which_every_mistake_would_pass_is_refused(tmp_path):
+    network = trained(tmp_path, **{**UNET, "in_channels": 1})
+    tifffile.imwrite(tmp_path / "flat.tif", np.full((96, 96), 7, np.uint8))
+    with pytest.raises(ValueError, match=r"one probability all over .*flat.tif.*by --sample"):
+        Package(network, authors=["A. Name"], sample=tmp_path / "flat.tif").write(tmp_path / "packages")
+
+
 def test_a_package_names_its_authors(tmp_path):
     network = trained(tmp_path, **UNET)
     with pytest.raises(ValueError, match="authors must name who trained the network, got None: give --authors"):

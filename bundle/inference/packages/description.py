@@ -156,8 +156,8 @@ def documentation(
         "",
         "## Validation",
         "",
-        "Before this package was written, its formats were compared with the network itself, within 1e-5: TorchScript and "
-        "state dict in blocks, ONNX at three sizes.",
+        "Before this package was written, its formats were compared with the network itself, within 1e-5: TorchScript "
+        "and state dict in blocks, ONNX at three sizes.",
         "",
         *([f"On held-out images ({', '.join(held_out.get('images', []))}):", "", "| | |", "|---|---|", *measured, ""]
           if measured else ["The card of this network holds no result on held-out images: measure it on yours.", ""]),

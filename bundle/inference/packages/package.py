@@ -37,6 +37,8 @@ __all__ = ["Package"]
 
 #: of the test image, steps of the network beyond the smallest input of a package
 _BEYOND = (5, 6)
+#: deviation of a probability over the test image, at least: where it is 1 all over, every mistake would pass
+_VARIED = 0.01
 
 
 class Package:
@@ -55,7 +57,8 @@ class Package:
         notes: Markdown file with what was measured, for the documentation.
 
     Raises:
-        ValueError: for a network that a package cannot hold exactly, and missing or malformed words.
+        ValueError: for a network that a package cannot hold exactly, missing or malformed words, and a sample on
+            which the network finds nothing.
     """
 
     def __init__(
@@ -108,10 +111,16 @@ class Package:
 
         folded = PackagedNetwork(network.fold_batch_norm() if hasattr(network, "fold_batch_norm") else network).eval()
         source, script = architecture(kind), torchscript(folded)
-        weights, (onnx, opset) = state_dict(PackagedNetwork(network)), onnx_weights(folded, image.repeat(2, 1, 1, 1))
+        weights = state_dict(PackagedNetwork(network))
         scripted = torch.jit.load(io.BytesIO(script))
         ours = require_equal(scripted, network, image, "TorchScript")
+        if float(ours.std(dim=(2, 3)).max()) < _VARIED:
+            raise ValueError(
+                f"the network gives nearly one probability all over {self.sample or 'the drawn cells'}, with which "
+                "nothing can be compared: give an image like those that trained it by --sample"
+            )
         require_equal(_from_source(source, arguments, weights), network, image, "the state dict")
+        onnx, opset = onnx_weights(folded, image.repeat(2, 1, 1, 1))
         require_onnx_at_other_sizes(onnx, scripted, image, _smallest(axes))
 
         files = {
