@@ -13,12 +13,9 @@ from bundle.large.result_store import Spans, spans_to_region
 
 __all__ = ["build_pyramid", "halved"]
 
-#: chunks along each axis of what is computed at once
-_CHUNKS = 2
-
 
 def build_pyramid(levels: Sequence[Any], markers: Markers, mean: bool) -> None:
-    """Fill the levels from the one before, region by region, each level that is not done.
+    """Fill the levels from the one before, chunk by chunk, each level that is not done.
 
     Args:
         levels: arrays, the largest first, which is complete.
@@ -30,7 +27,7 @@ def build_pyramid(levels: Sequence[Any], markers: Markers, mean: bool) -> None:
             continue
         markers.begin(number)
         size, source = tuple(reversed(level.shape)), tuple(reversed(above.shape))
-        steps = [n * _CHUNKS if axis < 2 else n for axis, n in enumerate(reversed(level.chunks))]
+        steps = tuple(reversed(level.chunks))
         along = [[(a, min(a + step, n)) for a in range(0, n, step)] for n, step in zip(size, steps, strict=True)]
         for spans in product(*along):
             below: Spans = [

@@ -2,7 +2,7 @@
 
 DATA is a folder of nuclei (``bundle.data.download dsb2018``), NETWORK a checkpoint trained on them. The mosaic is no
 slide: its pictures are cut to 256 x 256 px, turned and mirrored at random (seed 0), brought to one mean and deviation,
-and repeat often. Writes ``large_mosaic.png`` beside this file and prints the figures of docs/large_images.md.
+and repeat often. Draws docs/images/large_mosaic.png and prints the figures of docs/large_images.md.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def draw(folder: Path, curve: list[tuple[float, int]], target: Path) -> None:
     whole.set_title("the mosaic, 20480 x 20480 px", fontsize=9)
     region = slice(10000, 10600), slice(10000, 10600)
     pixels, cells = np.asarray(image[region]), np.asarray(result["labels/cells/0"][region])
-    part.imshow(overlay(pixels[None], cells.astype(np.int32), colours=False))
+    part.imshow(overlay(pixels, cells.astype(np.int32), colours=False))
     part.set_title("cells, 600 x 600 px of it", fontsize=9)
     probability.imshow(np.asarray(result["0"][region]), cmap="gray")
     probability.set_title("probability of cell", fontsize=9)
@@ -86,7 +86,7 @@ def main(data: str, network: str, place: str) -> None:
     peak = max(used for _, used in curve) / 2**30
     print(f"{len(parts)} images; {seconds / 60:.1f} minutes, {processor / 60:.1f} of CPU; peak {peak:.2f} GiB")
     print((folder / "out" / "summary.csv").read_text())
-    draw(folder, curve, Path(__file__).with_name("large_mosaic.png"))
+    draw(folder, curve, Path(__file__).parent.parent / "images" / "large_mosaic.png")
 
 
 if __name__ == "__main__":

@@ -95,6 +95,27 @@ def test_version_4_with_a_pyramid(folder, monkeypatch):
     assert image.attributes.multiscales[0].datasets[1].coordinateTransformations[1].translation == [0.25, 0.25]
 
 
+def test_labels_that_are_found_again_get_their_pyramid_again(folder, tmp_path, monkeypatch):
+    """Killed between the pyramid and the note that all is done."""
+    from bundle.large import result_store
+
+    monkeypatch.setattr(result_store, "_SMALLEST", 40)
+    with pytest.MonkeyPatch.context() as patch:
+        real = large_images.label_image
+
+        def killed(*arguments):
+            real(*arguments)
+            raise KeyboardInterrupt
+
+        patch.setattr(large_images, "label_image", killed)
+        with pytest.raises(KeyboardInterrupt):
+            segment(folder, tmp_path)
+    group = zarr.open_group(segment(folder, tmp_path), mode="r")
+    full = np.asarray(group["labels/cells/0"][:])
+    assert full.any()
+    np.testing.assert_array_equal(group["labels/cells/1"][:], full[::2, ::2])
+
+
 @pytest.mark.parametrize("options", [{"block_size": 88}, {"block_size": None}, {"block_size": [132, 44]}])
 def test_the_size_of_blocks_changes_nothing(folder, tmp_path, options):
     segment(folder, tmp_path, **options)
