@@ -20,7 +20,8 @@ class VoxelSpacingd(MapTransform):
     A volume whose voxels have another shape or size than those of the training is mentioned in the log.
 
     Args:
-        keys: of the volumes, CHWD, as :class:`bundle.data.loading.LoadSliced` reads them.
+        keys: of the volumes, CHWD, as :class:`bundle.data.loading.LoadSliced` reads them; images without slices stay
+            as they are.
         spacing: given by a person, for all; None takes what each file states.
         trained: that of the training, where it is known.
 
@@ -38,6 +39,8 @@ class VoxelSpacingd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         for key in self.key_iterator(dict(data)):
             image = data[key]
+            if image.ndim < 4:  # a single slice among stacks
+                continue
             path = str(image.meta.get("filename_or_obj", ""))
             found = self.spacing or stated_spacing(path)
             warn_of_other_spacing(path, found, self.trained)

@@ -169,6 +169,7 @@ def make_data(folder: Path) -> None:
         save(film / f"{sequence}_GT/TRA/man_track{frame:03d}.tif", np.where(ndi.grey_erosion(label, 7), label, 0))
         if frame % 2 == 0:
             save(film / f"{sequence}_GT/SEG/man_seg{frame:03d}.tif", label)
+    shutil.copytree(folder / "data/DIC-C2DH-HeLa", folder / "data/PhC-C2DH-U373")
     stack = np.stack([membranes(seed) for seed in range(14)])
     noise = np.random.RandomState(0).normal(0, 20, stack.shape)
     save(folder / "data/isbi2012/train-labels.tif", 255 * stack.astype(np.uint8))
