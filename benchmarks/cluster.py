@@ -146,13 +146,19 @@ def _overhead(folder: Path, cluster: Cluster, empty: int) -> tuple[Sequence[str]
         todo = np.flatnonzero(~task.markers.done(task.count))
         with closing(executor.run(task, map(int, todo))) as records:
             next(records)
-            planned, began, memory = time.perf_counter() - start, time.perf_counter(), _resident()
+            planned, memory = time.perf_counter() - start, _resident()
+            began = _clocks()
             for _ in range(empty):
                 next(records)
-            each = (time.perf_counter() - began) / empty
-        cells = [f"{len(plan):,}", f"{planned:.2f}", f"{1000 * each:.2f}", f"{(_resident() - memory) / _MIB:+.1f}"]
-        rows.append([name, *cells])
-    return ("", "blocks", "s until the first is done", "ms a block", "MiB more afterwards"), rows
+            each = [(after - before) / empty for before, after in zip(began, _clocks(), strict=True)]
+        cells = [f"{planned:.2f}", *(f"{1000 * seconds:.2f}" for seconds in each)]
+        rows.append([name, f"{len(plan):,}", *cells, f"{(_resident() - memory) / _MIB:+.1f}"])
+    columns = ("", "blocks", "s until the first is done", "ms a block", "of CPU in this process", "MiB more afterwards")
+    return columns, rows
+
+
+def _clocks() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
 
 
 def _passes(folder: Path, width: int, side: int = 2048) -> list[list[str]]:
