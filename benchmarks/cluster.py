@@ -166,7 +166,9 @@ def _passes(folder: Path, width: int, side: int = 2048) -> list[list[str]]:
     image = open_lazily(folder / "image.zarr")
     network = UNet(2, 1, 2, base_channels=width, norm="batch").eval()
     tiles = OverlapTileInferer(572, precision="auto", probability_of=1).runner(network, torch.device("cpu"))
-    tile = torch.rand(1, 1, 572, 572)
+    tile, voxels = torch.rand(1, 1, 572, 572), torch.rand(1, 1, 172, 172, 172)
+    volumes = UNet(3, 1, 2, base_channels=16, depth=3, norm="batch").eval()
+    tiles_3d = OverlapTileInferer(172, precision="auto", probability_of=1).runner(volumes, torch.device("cpu"))
     plan = BlockPlan(ValidGeometry(4).plan((side, side), 572))
     layout = Layout((side, side), "", None, plan.chunk_sizes, "uint8", "0.5")
     store = ResultStore.create(folder / "cells.zarr", layout, {})
@@ -184,6 +186,7 @@ def _passes(folder: Path, width: int, side: int = 2048) -> list[list[str]]:
 
     steps: dict[str, tuple[float, Any]] = {
         f"tile of 572 px, width {width}": (1, lambda: tiles(tile)),
+        "tile of 172 voxels, width 16, depth 3": (1, lambda: tiles_3d(voxels)),
         "gray values, a million px": (np.prod(image.size) / 1e6, lambda: measure(image, Channels(), False)),
         "pyramid, a million px": (million, lambda: build_pyramid(levels, job.markers("pyramid"), mean=True)),
         "cells by threshold, a million px": (million, lambda: cells("threshold")),

@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 #: s that a block takes of which nothing is computed, see docs/clusters.md for this and what follows
-SCHEDULE = 0.005
+SCHEDULE = 0.011
 #: CPU s a million px of the passes of one process: gray values; pyramids; cells by threshold; extended and split
 GRAY, PYRAMID, CELLS, SPLIT = 0.025, 0.018, 0.43, 1.7
 
