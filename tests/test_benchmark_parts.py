@@ -195,8 +195,8 @@ def test_cluster_compares_the_same_blocks(monkeypatch):
     monkeypatch.setattr(cluster, "Cluster", lambda *_: Serial(1))
     monkeypatch.setattr(cluster, "_Bare", Bare)
     monkeypatch.setattr(cluster, "_passes", lambda folder, width: [["tile", str(width)]])
-    side_by_side, empty, passes = cluster.run(ONCE, side=800, width=2, empty=20)
-    assert side_by_side.title.startswith("4 blocks of 768 x 768 px")
+    side_by_side, empty, passes = cluster.run(ONCE, side=600, width=2, empty=20)
+    assert side_by_side.title.startswith("1 blocks of 768 x 768 px")
     assert first_column(side_by_side) == ["two bare processes", "two workers"]
     assert [target.bound for target in side_by_side.targets] == [0.95]
     assert [row[:2] for row in empty.rows] == [["in this process", "1,000,000"], ["two workers", "1,000,000"]]
