@@ -19,10 +19,11 @@ from bundle.inference.tile_cost import free_memory
 __all__ = ["BYTES_PER_PIXEL", "ReleaseImage", "RequireMemoryd"]
 
 #: what a gray image and its results take at most at one time: fp32 pixels and probability, int32 cells and the gaps
-#: between them, or a copy of one of these that is being made or written; the tiles of the network come in addition
-BYTES_PER_PIXEL = 20
-#: of each further channel: fp32 pixels, and a copy while they are standardised
-BYTES_PER_CHANNEL = 8
+#: between them, or a copy of one of these that is being made or written, or the pixels of the file once more while cells
+#: are measured; the tiles of the network come in addition
+BYTES_PER_PIXEL = 24
+#: of each further channel: fp32 pixels, and those of the file once more, with a copy
+BYTES_PER_CHANNEL = 12
 #: of each class where there are more than two: an fp32 probability, and a copy of it that is written
 _BYTES_PER_CLASS = 8
 

@@ -157,7 +157,7 @@ class ResultPage:
             else {},
             tables=[name for name in ("summary.csv", "cells.csv") if (self.folder / name).is_file()],
         )
-        write_text(target, text)
+        write_text(target, text + "\n")
         return target
 
     def _keep(self, measured: Mapping[str, np.ndarray]) -> None:

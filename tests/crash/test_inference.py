@@ -99,10 +99,10 @@ class Inferences:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """A compressed NIfTI has the time in its bytes 4 to 8."""
-    return {
-        path.name: path.read_bytes()[8 * path.name.endswith(".gz") :] for path in folder.iterdir() if path.is_file()
-    }
+    """A compressed NIfTI has the time in its bytes 4 to 8, a page the name of its folder as title."""
+    found = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    found = {name: content[8 * name.endswith(".gz") :] for name, content in found.items()}
+    return found | {"index.html": found["index.html"].replace(f">{folder.name}".encode(), b">")}
 
 
 @pytest.fixture(scope="module")

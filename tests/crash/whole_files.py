@@ -23,6 +23,10 @@ def _text(path: Path) -> None:
     assert path.read_text(encoding="utf-8").endswith("\n")
 
 
+def _page(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").endswith("</html>\n")
+
+
 def _table(path: Path) -> None:
     _text(path)
     with path.open(newline="") as stream:
@@ -46,6 +50,7 @@ _READERS: dict[str, Callable[[Path], object]] = {
     ".ts": lambda path: torch.jit.load(path),
     ".json": lambda path: json.loads(path.read_text()),
     ".csv": _table,
+    ".html": _page,
     ".txt": _text,
     ".db": _database,
     ".png": lambda path: np.asarray(Image.open(path)),
