@@ -19,8 +19,8 @@ from bundle.inference.tile_cost import free_memory
 __all__ = ["BYTES_PER_PIXEL", "ReleaseImage", "RequireMemoryd"]
 
 #: what a gray image and its results take at most at one time: fp32 pixels and probability, int32 cells and the gaps
-#: between them, or a copy of one of these that is being made or written, or the pixels of the file once more while cells
-#: are measured; the tiles of the network come in addition
+#: between them, or a copy of one of these that is being made or written, or the pixels of the file once more while
+#: cells are measured; the tiles of the network come in addition
 BYTES_PER_PIXEL = 24
 #: of each further channel: fp32 pixels, and those of the file once more, with a copy
 BYTES_PER_CHANNEL = 12
