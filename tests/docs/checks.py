@@ -22,10 +22,17 @@ _CONFIGS = (
     "['configs/train.json','configs/evaluate.json','configs/choose_cells.json']",
     "['configs/train.json','configs/networks/fcn.json']",
     "['configs/train.json','configs/volumes.json']",
+)
+#: inference takes cells#ANYTHING, too: those are asked of the configs above
+_INFERENCE = (
     "configs/inference.json",
+    "['configs/inference.json','configs/package.json']",
+    "['configs/inference.json','configs/isbi_submission.json']",
 )
 _COMMANDS = (
     "bundle.data.synthetic_classes",
+    "bundle.metrics",
+    "bundle.large.convert",
     "bundle.studies",
     "bundle.report",
     "bundle.model.publish",
@@ -169,7 +176,7 @@ def require_known(text: str, sandbox: Sandbox) -> None:
     if words[0].partition("#")[0] in FOREIGN:
         return
     failures = []
-    for config in _CONFIGS[:-1] if "#" in words[0] else _CONFIGS:  # inference takes cells#ANYTHING here
+    for config in _CONFIGS if words[0].startswith("--cells") else (*_CONFIGS, *_INFERENCE):
         try:
             require_options(["--config_file", config, *(words if len(words) > 1 else [*words, "0"])])
             return

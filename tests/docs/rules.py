@@ -21,7 +21,6 @@ NOT_RUN = {
     r"python docs/slurm_cluster\.py": "needs Slurm",
     r"python -m monai\.bundle run .*--workers ": "starts processes; tests/large/test_cluster.py does",
     r"python -m monai\.bundle run .*--cluster tcp://": "needs that scheduler; tests/crash/test_large.py starts one",
-    r"make (packages|test-packages|zoo)\b": "takes minutes; tests/inference/test_packages.py runs the parts",
     r"python -m monai\.bundle run packaging": "takes a minute; tests/inference/test_packages.py makes one",
     r"make (test|quick|lint|format|docs)\b": "this is what runs these tests, or what runs beside them",
     r"python -m pytest ": "one of these tests",
