@@ -27,6 +27,9 @@ ALL = "all"
 #: types in which a probability is stored; of uint8, 255 is 1
 _STORED = ("float32", "float16", "uint8")
 
+#: px that are a multiple of what any processor computes at once
+_VECTOR = 64
+
 #: rows of the first spatial axis that are computed at a time
 _ROWS = 256
 
@@ -44,17 +47,24 @@ def class_probability(logits: torch.Tensor, channel: int | str) -> torch.Tensor:
     Raises:
         ValueError: for a channel that there is not.
     """
-    if channel == ALL:
-        return logits.softmax(dim=1)
-    if isinstance(channel, str) or not 0 <= channel < logits.shape[1]:
+    if channel != ALL and (isinstance(channel, str) or not 0 <= channel < logits.shape[1]):
         raise ValueError(
             f"probability_of must be a channel 0 .. {logits.shape[1] - 1} of the network or {ALL!r}, got {channel!r}"
         )
-    kept = logits.new_empty((logits.shape[0], 1, *logits.shape[2:]))
+    one = slice(None) if isinstance(channel, str) else slice(channel, channel + 1)
+    kept = logits.new_empty(logits[:, one].shape)
     for start in range(0, logits.shape[2], _ROWS):
         rows = slice(start, start + _ROWS)
-        kept[:, 0, rows] = logits[:, :, rows].softmax(dim=1)[:, channel]
+        kept[:, :, rows] = _softmax(logits[:, :, rows])[:, one]
     return kept
+
+
+def _softmax(logits: torch.Tensor) -> torch.Tensor:
+    """The same bits wherever a px lies: torch rounds the last few of a row, which fill no vector, in another way."""
+    flat = logits.flatten(2)
+    count = flat.shape[2]
+    whole = torch.nn.functional.pad(flat, (0, -count % _VECTOR))
+    return whole.softmax(dim=1)[..., :count].reshape(logits.shape)
 
 
 class ForegroundProbabilityd(MapTransform):
