@@ -182,8 +182,9 @@ addEventListener("load", () => {
   const view = document.querySelector(".view"), before = view.clientWidth;
   view.click();
   seen.enlarged = view.clientWidth > before && view.clientHeight <= innerHeight;
+  const large = view.clientWidth;
   press("Enter", view);
-  seen.back = Math.abs(view.clientWidth - before) < 20;  // a scroll bar
+  seen.back = !view.closest(".large") && (view.clientWidth < large || large <= before);
   seen.order = [names()];
   put("order", "number", "change");
   seen.order.push(names());
