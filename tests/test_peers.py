@@ -153,6 +153,7 @@ def trained(stack, tmp_path_factory) -> tuple[Path, str]:
     return output / "monai_basicunet", done.stdout
 
 
+@pytest.mark.nightly
 def test_monai_leaves_a_result_that_can_be_measured_again(trained, stack):
     folder, _ = trained
     result = json.loads((folder / "result.json").read_text())
@@ -172,6 +173,7 @@ def test_monai_leaves_a_result_that_can_be_measured_again(trained, stack):
         assert result["metrics"]["held_out"][averaging] == pytest.approx(measure(truths, probability))
 
 
+@pytest.mark.nightly
 def test_monai_lists_every_held_out_slice_alone(trained, stack):
     folder, _ = trained
     rows = list(csv.DictReader((folder / "images.csv").open()))
@@ -183,6 +185,7 @@ def test_monai_lists_every_held_out_slice_alone(trained, stack):
     assert float(rows[2]["pixel_error"]) == pytest.approx(pixel_error(truths[2], probability[2]))
 
 
+@pytest.mark.nightly
 def test_monai_prints_a_row_of_a_table(trained):
     folder, printed = trained
     result = json.loads((folder / "result.json").read_text())

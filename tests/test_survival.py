@@ -149,6 +149,7 @@ def die_before_the_mlflow_run_ends() -> None:
     mlflow.MlflowClient.set_terminated = die  # type: ignore[assignment, method-assign]
 
 
+@pytest.mark.nightly
 def test_killed_at_the_worst_moments(bench: Bench, tmp_path: Path) -> None:
     """One run, in a store of its own, dies in each of them before it ends."""
     moments = [
@@ -235,6 +236,7 @@ def test_a_signal_lets_the_step_end_and_saves_it(bench: Bench) -> None:
     assert bench.mlflow_status("asked") == ["FINISHED"]
 
 
+@pytest.mark.nightly
 def test_the_command_line(bench: Bench) -> None:
     """SIGTERM in the middle of an epoch, a kill of the resumed process at its start, and to the end."""
     options = {"samples_per_epoch": 40, "max_epochs": 2}
@@ -330,6 +332,7 @@ def open_a_run(uri: str, name: str, together: Any) -> None:
     mlflow_run.open_run(uri, "together", name, mlflow_run.new_run())
 
 
+@pytest.mark.nightly
 def test_trainings_that_start_at_the_same_moment_share_a_new_store(bench: Bench, tmp_path: Path) -> None:
     together = bench.context.Barrier(3)
     uri = sqlite_uri(tmp_path)

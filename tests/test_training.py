@@ -171,7 +171,7 @@ def test_it_learns(workflow):
     assert losses[-1] < 0.85 * losses[0]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_train_one_network(bundle_run, cells, tmp_path):
     result = bundle_run(
         "training",

@@ -97,7 +97,7 @@ def epochs_within(
             f"--minutes {seconds / 60 if minutes is None else minutes:g} is less than one epoch takes here ({steps} "
             f"steps of {pace.step:.3g} s{_validation(pace)}): {needed:g} is the nearest{shorter}"
         )
-    epochs = max(1, math.floor(left / (epoch + pace.validation)))
+    epochs = max(1, math.floor(left / (epoch + pace.validation)) - 1)  # less one: the quotient may be rounded up
     while time(epochs + 1) <= left:
         epochs += 1
     if not pace.validation:

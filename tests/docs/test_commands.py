@@ -59,7 +59,7 @@ def run_or_check(snippet: Snippet, sandbox: Sandbox) -> str:
 
 
 def _of_page(snippet: Snippet) -> object:
-    first = snippet.page in ("README.md", "docs/get_started.md", "docs/your_images.md")
+    first = snippet.page in ("README.md", "docs/get_started.md")
     return pytest.param(snippet, marks=() if first else pytest.mark.nightly)
 
 

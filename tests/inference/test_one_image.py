@@ -115,6 +115,7 @@ for folder in folders:
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="this system does not tell a process's peak")
 def test_resident_memory_is_the_bound_and_the_bytes_of_image_and_results(tmp_path, model):
     """Two images of 5.8 Mpx after one of 1.4 Mpx, within 100 MiB: what the larger ones add is theirs alone."""

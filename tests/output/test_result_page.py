@@ -181,10 +181,11 @@ addEventListener("load", () => {
   seen.probability = [shown(".outlines"), shown(".view .probability")];
   const view = document.querySelector(".view"), before = view.clientWidth;
   view.click();
-  seen.enlarged = view.clientWidth > before && view.clientHeight <= innerHeight;
+  const bar = 40;  // more than a scroll bar takes, which comes and goes
+  seen.enlarged = view.clientWidth > before + bar && view.clientHeight <= innerHeight;
   const large = view.clientWidth;
   press("Enter", view);
-  seen.back = !view.closest(".large") && (view.clientWidth < large || large <= before);
+  seen.back = !view.closest(".large") && (view.clientWidth < large || large <= before + bar);
   seen.order = [names()];
   put("order", "number", "change");
   seen.order.push(names());

@@ -64,6 +64,7 @@ def test_nothing_is_left_of_a_training_that_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.nightly
 def test_two_processes_do_not_train_one_run(tmp_path, monkeypatch):
     """Both may have said --resume true, as queues do; the second gets the run when the first has been killed."""
     monkeypatch.setattr(run_folder, "_PATIENCE", 0.2)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ignite.engine import Engine, Events
 
@@ -22,12 +22,13 @@ def longest(seconds, pace, steps, val_interval):
     fits = [
         n
         for n in range(1, 400)
-        # in the order of the code: a sum that is equal to the time but for rounding fits in both or in neither
+        # in the order of the code, which decides where both sides are equal but for rounding
         if n * (steps * pace.step) + max(1, n // val_interval) * pace.validation <= seconds - pace.measuring
     ]
     return max(fits, default=0)
 
 
+@example(1.9, 0.01, 0.0, 1, 1)  # 1.4 / 0.01 is 140, but 140 times 0.01 is more than 1.4
 @given(st.floats(1, 300), st.floats(0.01, 1), st.floats(0, 20), st.integers(1, 100), st.integers(1, 12))
 def test_as_many_epochs_as_fit_and_the_last_one_is_validated(seconds, step, validation, steps, val_interval):
     pace = Pace(step, validation, 0.5)
