@@ -87,13 +87,15 @@ def show(ax: Axes, picture: np.ndarray, title: str, **options: object) -> None:
     ax.set_title(title)
 
 
-def save(figure: Figure, name: str) -> None:
+def save(figure: Figure, name: str, few_colours: bool = True) -> None:
+    """Of a photograph with colours on it, 256 of them are too few: gray would be tinted."""
     path = IMAGES / f"{name}.png"
     drawn = BytesIO()
     figure.savefig(drawn)
-    Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-        path, optimize=True
-    )
+    picture = Image.open(drawn).convert("RGB")
+    if few_colours:
+        picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    picture.save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size / 1024:.0f} KB")
 
 
