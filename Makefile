@@ -60,7 +60,8 @@ test: install
 
 # what takes longest: every command of the pages, studies, twenty kills, several processes
 test-nightly: install
-	$(PYTEST) -m "nightly or pages"
+	$(PYTEST) -m "nightly or pages" $(ALONE:%=--ignore=%)
+	$(PYTEST) -m nightly $(ALONE)
 
 # of the branch, committed or not: see tests/quick.py
 quick: lint

@@ -90,6 +90,7 @@ def test_elastic_refuses_a_field_that_is_not_that_of_splines(monkeypatch):
         next(elastic.run(ONCE, size=188, count=9))
 
 
+@pytest.mark.nightly
 def test_inference_counts_the_same_operations_at_both_precisions():
     tables = list(inference.run(Options(repeats=1, base_channels=2, full=True), size=96, paper_tile=252, window=64))
     assert [table.title.split(", ")[-2] for table in tables] == ["bf16", "fp32"]

@@ -116,6 +116,7 @@ def test_startup_has_medians_over_its_starts(monkeypatch):
     assert packages.rows == [["monai", "1.00", "1"]]
 
 
+@pytest.mark.nightly
 def test_startup_marks_every_part_of_a_real_start(tmp_path, cells):
     (tmp_path / "data").symlink_to(cells)
     parts, packages = startup.parts_and_packages(
@@ -137,6 +138,7 @@ def test_startup_fails_with_the_message_of_the_run(monkeypatch, tmp_path):
         startup._start(tmp_path, {})
 
 
+@pytest.mark.nightly
 def test_profile_writes_two_reports(tmp_path):
     small = ["--training-width", "2", "--inference-width", "2", "--tile", "204", "--size", "40"]
     command = [sys.executable, "-m", "benchmarks.profile", *small, "--output", str(tmp_path)]

@@ -122,8 +122,8 @@ def test_choosing_writes_an_overlay_that_inference_takes(model, bundle_run, cell
     assert all(tifffile.imread(path).max() == 0 for path in (tmp_path / "strict").glob("*_cells.tif"))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("validation", [pytest.param(3, marks=pytest.mark.nightly), 1])
+@pytest.mark.nightly
+@pytest.mark.parametrize("validation", [3, 1])
 def test_two_processes_measure_what_one_measures(validation, model, bundle_run, cells, tmp_path):
     alone = shutil.copy(model, tmp_path / "alone.pt")  # nothing beside it tells that it has seen these images
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")

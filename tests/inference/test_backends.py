@@ -307,6 +307,7 @@ print(status("VmHWM") - before)
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_memory_is_bounded_by_the_model(backend):
@@ -333,7 +334,7 @@ def case(tmp_path_factory):
     return folder, torch.softmax(logits, dim=1)[0, 1].numpy().T
 
 
-@pytest.mark.parametrize("backend", ["compile", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("backend", [pytest.param("compile", marks=pytest.mark.nightly), "onnxruntime", "openvino"])
 def test_command_line(bundle_run, case, backend):
     needs(backend)
     folder, expected = case
