@@ -119,8 +119,7 @@ class Job:
             )
         if note["cells"] is None:
             remove_leftovers(self.path)
-            for part in self.path.rglob("*.partial"):  # what zarr was writing when it was killed
-                part.unlink(missing_ok=True)
+            self._remove_partial()
         return ResultStore(self.path)
 
     def markers(self, stage: str) -> Markers:
@@ -146,6 +145,12 @@ class Job:
 
             yield write
 
+    def _remove_partial(self) -> None:
+        """What zarr was writing when a process was killed."""
+        for part in self.path.rglob("*.partial"):
+            part.unlink(missing_ok=True)
+
     def remove_interim(self) -> None:
-        """What was for the time of the job only."""
+        """What was for the time of the job only, and what workers left that died meanwhile."""
+        self._remove_partial()
         shutil.rmtree(self.folder, ignore_errors=True)
