@@ -45,8 +45,8 @@ def measure(
     - ``touching_neighbours``: how many other cells it shares a side or corner of a pixel with.
 
     Args:
-        cells: (x, y) or (x, y, slices), 0 background, 1 .. N cells; with slices and without ``volume``, each slice is
-            an image of its own, and no two share a number.
+        cells: (x, y) or (x, y, slices), 0 background, 1 .. N cells. Without ``volume`` each slice is a separate image,
+            and each number occurs in one slice only.
         image: (C, x, y[, slices]) gray values.
         probability: (1, x, y[, slices]) of "cell", or (K, ...) of K classes.
         channels: names, for the columns ``mean_NAME`` and ``std_NAME``; without them ``mean_gray``, or of several

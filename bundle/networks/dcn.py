@@ -122,12 +122,7 @@ class DCN(PaddedNetwork):
         torch.cat(network.scores(tile), dim=1))``.
         """
         self._check_input(x)
-        levels: list[torch.Tensor] = []
-        for level, block in enumerate(self.trunk):
-            x = block(self.pool(x) if level > 0 else x)
-            if level == self.depth:
-                x = self.drop(x)
-            levels.append(x)
+        levels = self._levels(x)
         scores: list[torch.Tensor] = []
         for name, branch in self.branches.items():
             scores.append(branch(levels[int(name[1:])]))

@@ -84,12 +84,7 @@ class FPN(PaddedNetwork):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self._check_input(x)
         size = x.shape[2:]
-        levels: list[torch.Tensor] = []
-        for level, block in enumerate(self.trunk):
-            x = block(self.pool(x) if level > 0 else x)
-            if level == self.depth:
-                x = self.drop(x)
-            levels.append(x)
+        levels = self._levels(x)
         pyramid: list[torch.Tensor] = []
         for level, lateral in enumerate(self.laterals):
             pyramid.append(lateral(levels[level]))

@@ -91,12 +91,7 @@ class MultiLevel(PaddedNetwork):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self._check_input(x)
         size = x.shape[2:]
-        levels: list[torch.Tensor] = []
-        for level, block in enumerate(self.trunk):
-            x = block(self.pool(x) if level > 0 else x)
-            if level == self.depth:
-                x = self.drop(x)
-            levels.append(x)
+        levels = self._levels(x)
         logits = torch.zeros(1, dtype=x.dtype, device=x.device)
         for name, score in self.scores.items():
             logits = logits + F.interpolate(score(levels[int(name)]), size=size, mode=self.mode, align_corners=False)

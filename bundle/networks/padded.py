@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from monai.networks.layers.factories import Conv, Norm, Pool
 from torch import nn
 
@@ -54,6 +55,16 @@ class PaddedNetwork(SizedNetwork):
         self.depth = depth
         self.padding = "same"
         self.pool = Pool[Pool.MAX, spatial_dims](kernel_size=2, stride=2)
+
+    def _levels(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The map of each level of a network that has ``trunk`` and ``drop``, the finest first."""
+        levels: list[torch.Tensor] = []
+        for level, block in enumerate(self.trunk):  # type: ignore[arg-type]
+            x = block(self.pool(x) if level > 0 else x)
+            if level == self.depth:
+                x = self.drop(x)  # type: ignore[operator]
+            levels.append(x)
+        return levels
 
 
 def convolutions(

@@ -1,4 +1,4 @@
-"""A job in a process of its own, and workers that are killed in the middle of what they do."""
+"""Runs a job in a separate process, and kills its workers while they compute or write a block."""
 
 from __future__ import annotations
 
