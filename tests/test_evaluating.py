@@ -41,6 +41,21 @@ def test_evaluating_measures_what_the_validation_measured(workflow, tmp_path):
         assert row.keys() - {"image"} == summary(tmp_path / folder).keys()
 
 
+@pytest.mark.nightly
+def test_another_film(workflow, tmp_path):
+    options = {"run_name": "film", "max_epochs": 1}
+    workflow(**options).run()
+    changes = {"same": {}, "zoom": {"zoom": 0.5}, "blur": {"blur": 2.0}, "gamma": {"gamma": 2.0}, "noise": {"noise": 0.5}}
+    losses = {}
+    for name, change in {"plain": {}, **changes}.items():
+        files = ("evaluate.json",) if name == "plain" else ("evaluate.json", "other_film.json")
+        folder = tmp_path / name
+        workflow(*files, **options, **change, run_id="evaluating", evaluation_dir=str(folder)).run()
+        losses[name] = summary(folder)["loss"]
+    assert losses["same"] == pytest.approx(losses["plain"], rel=2e-5)  # standardised twice
+    assert all(losses[name] != pytest.approx(losses["plain"], rel=1e-4) for name in changes if name != "same"), losses
+
+
 def test_evaluating_nothing_says_so(workflow, tmp_path):
     workflow(run_name="x", max_epochs=1).run()
     evaluation = {"run_id": "evaluating", "evaluation_dir": str(tmp_path / "evaluation"), "part": "held_out"}
