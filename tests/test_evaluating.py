@@ -45,7 +45,13 @@ def test_evaluating_measures_what_the_validation_measured(workflow, tmp_path):
 def test_another_film(workflow, tmp_path):
     options = {"run_name": "film", "max_epochs": 1}
     workflow(**options).run()
-    changes = {"same": {}, "zoom": {"zoom": 0.5}, "blur": {"blur": 2.0}, "gamma": {"gamma": 2.0}, "noise": {"noise": 0.5}}
+    changes = {
+        "same": {},
+        "zoom": {"zoom": 0.5},
+        "blur": {"blur": 2.0},
+        "gamma": {"gamma": 2.0},
+        "noise": {"noise": 0.5},
+    }
     losses = {}
     for name, change in {"plain": {}, **changes}.items():
         files = ("evaluate.json",) if name == "plain" else ("evaluate.json", "other_film.json")

@@ -179,19 +179,23 @@ class Cluster:
                 elif error is not None:
                     raise error.with_traceback(future.traceback())
                 elif future.status != "finished":
-                    raise RuntimeError(
-                        f"the cluster {self.cluster} is lost: start it again and repeat the command; the finished "
-                        "blocks are kept"
-                    )
+                    raise self._lost()
                 else:
                     yield future.result()
                 del future
                 if not alone and count % window == 0:
                     window = self._window(client)  # workers come and go
                 submit(window)
+        except distributed.comm.CommClosedError as error:  # the scheduler has ended
+            raise self._lost() from error
         finally:
             if client.status == "running":
                 client.cancel([future for future, _ in running.values()])
+
+    def _lost(self) -> RuntimeError:
+        return RuntimeError(
+            f"the cluster {self.cluster} is lost: start it again and repeat the command; the finished blocks are kept"
+        )
 
     @staticmethod
     def _window(client: Any) -> int:

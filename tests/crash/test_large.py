@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -12,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from bundle.large import cluster
+from bundle.large import images as large_images
 from bundle.large.markers import Markers
+from tests.conftest import ROOT
 from tests.crash.io_faults import KINDS, read_record
 from tests.large import killing
 from tests.large.images import content
@@ -96,3 +102,44 @@ def test_a_scheduler_that_is_already_there(folder: Path, tmp_path: Path) -> None
     assert killing.in_a_process(run, tmp_path / "said") == 0, (tmp_path / "said").read_text()
     for name in ("first", "second"):
         assert content(tmp_path / name) == content(folder / "whole")
+
+
+def test_a_scheduler_killed_in_the_middle(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """One sentence and a status of its own; the same command with another scheduler does what is missing."""
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "5s")
+    out = tmp_path / "out"
+
+    def started(part: str, name: str) -> subprocess.Popen[bytes]:
+        words = {"scheduler": ["--port", "0", "--dashboard-address", ":0"], "worker": ["--nthreads", "1", "--no-nanny"]}
+        command = [sys.executable, "-m", f"distributed.cli.dask_{part}", "--scheduler-file", str(tmp_path / name)]
+        with (tmp_path / f"{name}.{part}.log").open("wb") as log:
+            return subprocess.Popen([*command, *words[part]], stdout=log, stderr=log, env=environment)
+
+    def run(name: str) -> None:
+        large_images.Task = killing.KillingTask  # type: ignore[misc]
+        while not (tmp_path / name).is_file():
+            time.sleep(0.2)
+        address = json.loads((tmp_path / name).read_text())["address"]
+        with closing(cluster.Cluster(address)) as executor:
+            segment(folder, out, executor=executor)
+
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for name in ("first", "second"):
+        programs = [started("scheduler", name), started("worker", name)]
+        try:
+            if name == "first":
+                killing.write_plan(out, {4: {"pid": programs[0].pid}})
+            code = killing.in_a_process(partial(run, name), tmp_path / "said")
+        finally:
+            for program in programs:
+                program.kill()
+                program.wait()
+        if name == "first":
+            assert code == 3
+            assert "is lost: start it again and repeat the command" in (tmp_path / "said").read_text()
+            done = Markers(out / "slide_segmentation.job" / "stages", "probability").done(9)
+            assert 3 <= done.sum() < 9
+        else:
+            assert code == 0, (tmp_path / "said").read_text()
+    assert len(killing.blocks_done(out)) <= 11, "only what the one worker had in flight"
+    assert content(out) == content(folder / "whole")

@@ -22,7 +22,7 @@ class KillingTask(Task):
     """Notes who does which block, and kills as ``plan.json`` beside the result says: block -> what happens there.
 
     ``access`` of the disk in which the kill happens, counted from 1 in that block; ``whom``, "worker", "coordinator" or
-    "both"; or ``hunger``, the block takes all memory. Once, or ``always``.
+    "both"; or ``hunger``, the block takes all memory; or ``pid``, that process is killed. Once, or ``always``.
     """
 
     def __call__(self, number: int) -> Record:
@@ -38,6 +38,9 @@ class KillingTask(Task):
                 fate.write_text(json.dumps(plan))
             if how.get("hunger"):
                 eat()
+            if "pid" in how:
+                os.kill(how["pid"], signal.SIGKILL)
+                return super().__call__(number)
             os.kill = _killing(how["whom"])
             arm([out], out.parent / "record", "kill", how["access"])
         return super().__call__(number)
