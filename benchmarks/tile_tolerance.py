@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from bundle.data.loading import LoadSlice
+from bundle.data.load_slice import LoadSlice
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import TrainedNetwork
 from transforms import Standardize

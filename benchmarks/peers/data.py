@@ -15,7 +15,7 @@ from PIL import Image
 from bundle.data import datalist
 from bundle.data.errors import ImageError
 from bundle.data.item import Item
-from bundle.data.loading import LoadSlice
+from bundle.data.load_slice import LoadSlice
 from bundle.data.splits import split
 
 __all__ = ["parts", "truth", "write_image", "write_label"]

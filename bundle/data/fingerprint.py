@@ -16,7 +16,7 @@ import numpy as np
 from bundle.atomic import sha256
 from bundle.data.errors import ImageError
 from bundle.data.item import FILES, Item, Part, part_of
-from bundle.data.loading import LoadSlice
+from bundle.data.load_slice import LoadSlice
 from bundle.data.ranges import is_range
 from bundle.data.same_image import BETWEEN, Likeness, Sketch, most_alike, sketch_of
 from bundle.data.stated_channels import are_colours, stated_channels

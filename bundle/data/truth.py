@@ -18,7 +18,8 @@ from bundle.data.errors import ImageError
 from bundle.data.formats import one_line
 from bundle.data.item import part_of
 from bundle.data.label_colours import packed
-from bundle.data.loading import LoadSlice, LoadSliced
+from bundle.data.load_slice import LoadSlice
+from bundle.data.loading import LoadSliced
 from bundle.data.regions import is_region_file, region_kinds
 from transforms.labels.classes import class_components
 
@@ -31,7 +32,7 @@ class LoadValues(LoadSlice):
     """Read the values of a label as they stand in its file; colours as :mod:`bundle.data.class_values` has them.
 
     Args:
-        spatial_dims, roi: see :class:`bundle.data.loading.LoadSlice`.
+        spatial_dims, roi: see :class:`bundle.data.load_slice.LoadSlice`.
     """
 
     def __init__(self, spatial_dims: int | None = 2, roi: str | Sequence[int] | None = None) -> None:

@@ -25,7 +25,7 @@ class WholeGrayd(MapTransform):
     The whole image is read once for that, part by part. Images that are no part of another one stay as they are.
 
     Args:
-        keys: of images, as :class:`bundle.data.loading.LoadSlice` gives them.
+        keys: of images, as :class:`bundle.data.load_slice.LoadSlice` gives them.
         channels: that were selected of them.
         robust: of the standardisation.
     """

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bundle.data.ctc_names import RESULT, SEGMENTATION, frames_in
 from bundle.data.formats import extension, natural_key, stem
-from bundle.data.loading import LoadSlice
+from bundle.data.load_slice import LoadSlice
 from transforms.labels.instances import LabelToInstances
 
 __all__ = ["CELLS", "FRAME", "PROBABILITY", "pairs", "read_cells", "read_probability", "read_truth"]

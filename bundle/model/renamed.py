@@ -41,6 +41,7 @@ _MOVED = {
     "backends": "inference.backends",
     "checkpoints": "model.checkpoints",
     "data.ctc_results": "output.ctc_results",
+    "data.loading.LoadSlice": "data.load_slice.LoadSlice",
     "data.loading.ReadableItems": "data.readable_items.ReadableItems",
     "engines": "training.batch",
     "handlers": "training",

@@ -10,7 +10,7 @@ import numpy as np
 from bundle.atomic import append_csv, csv_text, write_csv
 from bundle.cells import measure
 from bundle.data.item import Part
-from bundle.data.loading import gray_values
+from bundle.data.load_slice import gray_values
 from bundle.data.stated_channels import stated_channels
 from bundle.output.tables import with_classes
 

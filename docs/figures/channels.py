@@ -23,7 +23,7 @@ from scipy import ndimage as ndi
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without an installation, too
 
 from bundle.cells import probability_to_instances
-from bundle.data.loading import LoadSlice
+from bundle.data.load_slice import LoadSlice
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.uncertainty import foreground_probability
 from bundle.model import TrainedNetwork

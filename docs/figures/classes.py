@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without an 
 
 from bundle.cells.classes import likeliest_classes
 from bundle.cells.instances import probability_to_instances
-from bundle.data.loading import LoadSlice
+from bundle.data.load_slice import LoadSlice
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import TrainedNetwork
 from bundle.output.class_pictures import class_colours, confusion_picture, legend_patches

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from transform_pictures import save
 
 from bundle.cells import link_slices, probability_to_instances
-from bundle.data.loading import LoadSlice
+from bundle.data.load_slice import LoadSlice
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import TrainedNetwork
 from bundle.output.overlay import cell_colours, overlay

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from transform_pictures import BLUE, save
 
 from bundle.cells import probability_to_instances
-from bundle.data.loading import LoadSlice
+from bundle.data.load_slice import LoadSlice
 from bundle.geometry import geometry_of
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import TrainedNetwork

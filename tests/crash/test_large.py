@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.large import cluster
-from bundle.large import images as large_images
+from bundle.large import cluster, image_in_blocks
 from bundle.large.markers import Markers
 from tests.conftest import ROOT
 from tests.crash.io_faults import KINDS, read_record
@@ -116,7 +115,7 @@ def test_a_scheduler_killed_in_the_middle(folder: Path, tmp_path: Path, monkeypa
             return subprocess.Popen([*command, *words[part]], stdout=log, stderr=log, env=environment)
 
     def run(name: str) -> None:
-        large_images.Task = killing.KillingTask  # type: ignore[misc]
+        image_in_blocks.Task = killing.KillingTask  # type: ignore[misc]
         while not (tmp_path / name).is_file():
             time.sleep(0.2)
         address = json.loads((tmp_path / name).read_text())["address"]

@@ -16,7 +16,7 @@ from PIL import Image
 from bundle.data import channels as module
 from bundle.data.channels import CHANNEL_NAMES, Channels, channels_of
 from bundle.data.errors import ImageError
-from bundle.data.loading import LoadSlice
+from bundle.data.load_slice import LoadSlice
 from bundle.data.stated_channels import COLOURS, StatedChannels, stated_channels
 
 NAMES = ("DAPI", "GFP", "Cy5")

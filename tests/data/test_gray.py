@@ -11,7 +11,7 @@ from PIL import Image
 
 from bundle.data import gray
 from bundle.data.errors import ImageError
-from bundle.data.loading import LoadSlice
+from bundle.data.load_slice import LoadSlice
 from transforms import Standardize
 
 

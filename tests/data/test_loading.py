@@ -20,7 +20,9 @@ from torch.utils.data import default_collate
 from bundle.console import own_cause
 from bundle.data import folder
 from bundle.data.channels import Channels
-from bundle.data.loading import ImageError, LoadSlice, LoadSliced, UnreadableImageError
+from bundle.data.errors import ImageError, UnreadableImageError
+from bundle.data.load_slice import LoadSlice
+from bundle.data.loading import LoadSliced
 from bundle.data.readable_items import ReadableItems
 
 GRAY = Channels(count=1)

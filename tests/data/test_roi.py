@@ -12,7 +12,8 @@ from PIL import Image
 from bundle.data.classes import Classes
 from bundle.data.errors import ImageError
 from bundle.data.label_colours import cells_of_colours
-from bundle.data.loading import LoadSlice, LoadSliced
+from bundle.data.load_slice import LoadSlice
+from bundle.data.loading import LoadSliced
 from bundle.data.roi import Roi
 from bundle.data.truth import LoadTruthd
 

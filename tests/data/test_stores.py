@@ -10,7 +10,7 @@ import tifffile
 import zarr
 
 from bundle.data.errors import ImageError, UnreadableImageError
-from bundle.data.loading import LoadSlice
+from bundle.data.load_slice import LoadSlice
 from bundle.data.stores import is_store, open_lazily, store_name, stores_in
 
 RANDOM = np.random.default_rng(0)

@@ -12,8 +12,7 @@ import pytest
 import tifffile
 
 from bundle.large import cluster as cluster_module
-from bundle.large import executor_of
-from bundle.large import images as large_images
+from bundle.large import executor_of, image_in_blocks
 from bundle.large.cluster import Cluster, receive
 from bundle.large.executor import Record, Serial, Task, run_blocks
 from bundle.large.markers import Markers
@@ -24,7 +23,7 @@ from tests.large.test_job import folder, one_thread, segment  # noqa: F401 - fix
 
 def clustered(folder, out, **options):  # noqa: F811
     """In a process of its own, with two workers."""
-    large_images.Task = KillingTask
+    image_in_blocks.Task = KillingTask
     segment(folder, out, executor=Cluster("local", 2), **options)
 
 
@@ -52,7 +51,7 @@ def test_a_job_that_has_begun_can_go_to_another_process(folder, tmp_path, monkey
         assert task(0) == Record(0)
         return run_blocks(cloudpickle.loads(cloudpickle.dumps(task)), executor)
 
-    monkeypatch.setattr(large_images, "run_blocks", elsewhere)
+    monkeypatch.setattr(image_in_blocks, "run_blocks", elsewhere)
     large(tmp_path / "slide.tif", tmp_path / "other", folder / "model.pt", block_size=44).run()
     assert content(tmp_path / "other") == content(tmp_path / "out")
 

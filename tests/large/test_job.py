@@ -21,8 +21,7 @@ from ome_zarr_models.v05.image import Image as Image05
 from ome_zarr_models.v05.image_label import ImageLabel as ImageLabel05
 from ome_zarr_models.v05.labels import Labels as Labels05
 
-from bundle.large import forecast
-from bundle.large import images as large_images
+from bundle.large import forecast, image_in_blocks
 from bundle.large import probability as probability_module
 from tests.crash.io_faults import arm, read_record
 from tests.data.test_stores import write_store
@@ -101,13 +100,13 @@ def test_labels_that_are_found_again_get_their_pyramid_again(folder, tmp_path, m
 
     monkeypatch.setattr(result_store, "_SMALLEST", 40)
     with pytest.MonkeyPatch.context() as patch:
-        real = large_images.label_image
+        real = image_in_blocks.label_image
 
         def killed(*arguments):
             real(*arguments)
             raise KeyboardInterrupt
 
-        patch.setattr(large_images, "label_image", killed)
+        patch.setattr(image_in_blocks, "label_image", killed)
         with pytest.raises(KeyboardInterrupt):
             segment(folder, tmp_path)
     group = zarr.open_group(segment(folder, tmp_path), mode="r")
@@ -232,7 +231,7 @@ def test_blocks_that_cannot_be_done_are_named_and_the_others_are_done(folder, tm
     out = tmp_path / "out"
     run = large(store, out, folder / "model.pt", block_size=44)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(large_images, "run_blocks", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(image_in_blocks, "run_blocks", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):  # once gray values are known
             run.run()
     chunk = store / "0" / "c" / "3" / "2"  # of the last block, and of a neighbour's margin

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bundle.data.loading import LoadSlice
+from bundle.data.load_slice import LoadSlice
 from bundle.data.stated_channels import StatedChannels, stated_channels
 from bundle.output.formats import write_image
 

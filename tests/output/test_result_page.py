@@ -182,7 +182,8 @@ addEventListener("load", () => {
   seen.probability = [shown(".outlines"), shown(".view .probability")];
   const view = document.querySelector(".view"), width = () => view.getBoundingClientRect().width, before = width();
   view.click();
-  const fits = () => view.getBoundingClientRect().height <= innerHeight && document.documentElement.scrollWidth <= innerWidth;
+  const page = document.documentElement;
+  const fits = () => view.getBoundingClientRect().height <= innerHeight && page.scrollWidth <= innerWidth;
   seen.enlarged = Boolean(view.closest(".large")) && fits();
   seen.grown = width() / before;
   press("Enter", view);

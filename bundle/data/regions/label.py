@@ -25,7 +25,7 @@ def load_regions(path: str, image: MetaTensor | None, part: Part = None) -> Meta
 
     Args:
         path: of the file.
-        image: that it belongs to, (C, x, y[, slices]), as :class:`bundle.data.loading.LoadSlice` reads it.
+        image: that it belongs to, (C, x, y[, slices]), as :class:`bundle.data.load_slice.LoadSlice` reads it.
         part: what of a stack the image is.
 
     Returns:

@@ -1,0 +1,163 @@
+"""How one image is cut into tiles and blocks, and the passes over them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bundle import atomic
+from bundle.data.stores import LazyImage
+from bundle.geometry import BlockPlan, TilePlan, Turn
+from bundle.inference.precision import resolve_precision
+from bundle.large.executor import Task, run_blocks, torch_threads
+from bundle.large.forecast import sizes_text, tell_plan
+from bundle.large.gray import GrayValues, StandardizedImage, measure, require_unchanged
+from bundle.large.job import Job, machine
+from bundle.large.label_image import label_image, label_type
+from bundle.large.probability import ProbabilityBlocks
+from bundle.large.pyramid import build_pyramid
+from bundle.large.result_store import Layout, ResultStore
+from bundle.large.settings import Settings
+
+__all__ = ["ImageInBlocks"]
+
+logger = logging.getLogger(__name__)
+
+#: px along an axis for which the cheapest tile is looked for: beyond, the choice takes long and the edges say little
+_ENOUGH = 16384
+#: bytes of a process with torch and MONAI that does nothing yet
+_PROCESS = 600 * 2**20
+
+
+class ImageInBlocks:
+    """An image, its plan of tiles and blocks, and the two passes: the probability, and the cells of it.
+
+    Args:
+        image: whose pixels are read when they are needed.
+        settings: of the command.
+        begun: fingerprint of a job that was begun: its tiles and blocks, where no others are asked for.
+    """
+
+    def __init__(self, image: LazyImage, settings: Settings, begun: Mapping[str, str] | None = None) -> None:
+        self.image, self.settings = image, settings
+        axes = settings.axes
+        self.slices = image.size[2] if len(image.size) > axes else None
+        size = image.size[:axes]
+        inferer = settings.inferer
+        tile: Any = inferer.tile_size or (begun and _numbers(begun["tile_size"]))
+        if tile is None:
+            some = tuple(min(n, _ENOUGH) for n in size)
+            tile = inferer.choose_tile(some, settings.shown, settings.predictor, settings.device, images=0)
+        blocks = settings.block_size or (_numbers(begun["block_size"]) if begun else None)
+        self.plan = BlockPlan(settings.geometry.plan(size, tile), blocks)
+
+    @property
+    def layout(self) -> Layout:
+        image, kinds = self.image, self.settings.kinds()
+        chunks = self.plan.chunk_sizes if self.slices is None else (*self.plan.chunk_sizes, 1)
+        what = self.settings.dtype, self.settings.version, kinds.names, label_type(math.prod(image.size), kinds)
+        return Layout(image.size, image.slice_axis, image.spacing, chunks, *what)
+
+    def tell_plan(self) -> None:
+        """Blocks, disk and time, the latter from one tile."""
+        settings = self.settings
+        one = torch.zeros((1, settings.shown, *self.plan.plan.tile_size), device=settings.device)
+        with torch_threads(settings.executor.threads):
+            tell_plan(self.image, self.plan, self.slices, self.layout, settings.run(), one, len(self._turns()))
+
+    def segment(self, job: Job, store: ResultStore) -> None:
+        """What is not done yet."""
+        if not store.note["probability"]:
+            self._probability(job, store)
+            store.note = {**store.note, "probability": True}
+        self._cells(job, store)
+
+    def _probability(self, job: Job, store: ResultStore) -> None:
+        image, settings = self.image, self.settings
+        known = job.remembered("gray")
+        if known:
+            gray = GrayValues.from_json(known)
+            require_unchanged(image, gray)
+        else:
+            gray = measure(image, settings.channels, self.slices is not None, settings.robust)
+            job.remember("gray", gray.as_json())
+        levels = store.levels()
+        source = StandardizedImage(image, settings.channels, gray, settings.context_slices)
+        blocks = ProbabilityBlocks(
+            *(source, self.plan, self.slices, settings.run(), settings.device, levels[0], settings.dtype),
+            *(self._turns(), settings.inferer.read, self.layout.class_axis),
+        )
+
+        def require_there() -> None:
+            store.require_there()
+            if not Path(image.path).exists():
+                raise FileNotFoundError(f"{image.path} has gone")
+
+        task = Task(
+            *("probability", len(blocks), blocks, job.markers("probability"), require_there),
+            memory=self._memory(),
+            made_by=tuple(machine(settings.device, settings.executor.threads).items()),
+        )
+        before = run_blocks(task, settings.executor)
+        if before:
+            logger.info("%s: %d of %d blocks had been done before", job.path, before, len(blocks))
+        build_pyramid(levels, job.markers("pyramid"), mean=True)
+
+    def _cells(self, job: Job, store: ResultStore) -> None:
+        """Of the stored probability; again where they are to be read otherwise than before."""
+        spacing = tuple(self.settings.spacing) if self.settings.spacing else self.image.spacing
+        kinds = self.settings.kinds()
+        wanted = {**kinds.told(), "spacing of sizes": str(spacing)}
+        before = store.note["cells"]
+        if before is not None and before["options"] == wanted:
+            logger.info("%s is complete: nothing is left to do", job.path)
+            return
+        store.note = {**store.note, "cells": None}
+        table = job.path.with_name(f"{job.path.name.removesuffix('.ome.zarr')}_cells.csv")
+        row = label_image(job, store, self.layout, self.plan, self.slices, kinds, spacing, table)
+        store.note = {**store.note, "cells": {"options": wanted, "summary": row}}
+        logger.info("%s: %s cells", job.path, row["cells"])
+
+    def _memory(self) -> float:
+        """Bytes that a process takes that computes blocks, about: Python, network, a tile, and a block's pixels."""
+        settings = self.settings
+        weights: int = sum(tensor.nbytes for tensor in settings.predictor.state_dict().values())
+        tile = settings.inferer.tile_memory(
+            self.plan.plan.tile_size, settings.shown, settings.predictor, settings.device
+        )
+        pixels = math.prod(stop - start for start, stop in self.plan[0].input)
+        outputs = len(settings.find_classes.names or ("cell",))
+        return _PROCESS + 2 * weights + tile + pixels * (self.image.stated.count + 3 * settings.shown + 3 * outputs) * 4
+
+    def _turns(self) -> list[tuple[Turn, TilePlan]]:
+        return self.settings.inferer.turns(self.settings.geometry, self.plan.plan)
+
+    def fingerprint(self) -> dict[str, str]:
+        """What decides about every bit of the result."""
+        settings = self.settings
+        return {
+            **{f"image {key}": str(value) for key, value in self.image.pixels.identity().items()},
+            "network": atomic.sha256(settings.trained.path),
+            "channels": str(settings.channels.select),
+            "standardize": "robust" if settings.robust else "mean and deviation",
+            "context_slices": str(settings.context_slices),
+            "classes": ", ".join(settings.find_classes.names or ("cell",)),
+            "tta": settings.inferer.tta,
+            "tile_size": sizes_text(self.plan.plan.tile_size),
+            "block_size": sizes_text(self.plan.sizes),
+            "probability_dtype": settings.dtype,
+            "ome_zarr": settings.version,
+            "missing": settings.missing,
+            "precision": resolve_precision(settings.inferer.precision, settings.device, settings.predictor),
+            "backend": str(getattr(settings.predictor, "backend", "eager")),
+            **machine(settings.device, settings.executor.threads),
+        }
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(" x ")]
