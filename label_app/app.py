@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,11 +14,11 @@ from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.main import Main
 
-from bundle.console import own_cause
 from bundle.model import TrainedNetwork
 from bundle.model.plain_values import require_values
-from label_app import home
+from label_app import annotator, home
 from label_app.inference import InferTask
+from label_app.refusals import as_422
 from label_app.store import CheckedStore
 from label_app.training import TrainTask
 from label_app.uncertainty import MostUncertain, UncertaintyScoring
@@ -44,20 +42,6 @@ def _stock() -> ModuleType:
     return module
 
 
-@contextmanager
-def _as_422() -> Iterator[None]:
-    """What this bundle refuses, an image or a parameter, is the request's fault and not the server's."""
-    try:
-        yield
-    except HTTPException:
-        raise
-    except Exception as error:
-        cause = own_cause(error)
-        if cause is None:
-            raise
-        raise HTTPException(422, str(cause)) from error
-
-
 # MONAI Label finds an app by the name of its direct base: hence the second one
 class LabelApp(_stock().MyApp, MONAILabelApp):  # type: ignore[misc]
     """The stock app with
@@ -66,6 +50,7 @@ class LabelApp(_stock().MyApp, MONAILabelApp):  # type: ignore[misc]
     - trainings of slices, of partly annotated images, and with options (:class:`label_app.training.TrainTask`),
     - the strategies and scoring methods "epistemic" and "border" (:mod:`label_app.uncertainty`),
     - a page at / that needs nothing from the internet (:mod:`label_app.home`),
+    - routes for a client that corrects cells, /annotate/ (:mod:`label_app.annotator`),
     - 404 instead of 500 for a model, strategy or image that does not exist, 422 for an image that cannot be read,
     - inference of all images on a machine without a GPU, and past those that cannot be read,
     - requests of values only: none of their texts reaches a config as an expression.
@@ -92,6 +77,7 @@ class LabelApp(_stock().MyApp, MONAILabelApp):  # type: ignore[misc]
             from monailabel.app import app as server  # it imports the app in turn
 
             home.put_first(server, self)
+            annotator.put_first(server, self)
 
     def init_infers(self) -> dict[str, Any]:
         own = {name: InferTask(path, self.conf) for name, path in self.models.items()}
@@ -124,7 +110,7 @@ class LabelApp(_stock().MyApp, MONAILabelApp):  # type: ignore[misc]
             require_values({name: value for name, value in request.items() if name not in _IDS}, "params")
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
-        with _as_422():
+        with as_422():
             return super().infer(request, datastore)
 
     def batch_infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
@@ -149,12 +135,12 @@ class LabelApp(_stock().MyApp, MONAILabelApp):  # type: ignore[misc]
 
     def scoring(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
         self._require(request.get("method"), self._scoring_methods, "scoring method")
-        with _as_422():
+        with as_422():
             return super().scoring(request, datastore)
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         self._require(request.get("strategy") or "random", self._strategies, "strategy")
-        with _as_422():
+        with as_422():
             return super().next_sample(request)
 
     def bundle_path(self, model: str | None) -> str | None:

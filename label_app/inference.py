@@ -1,22 +1,67 @@
-"""Inference that keeps the geometry of single planes."""
+"""Inference that keeps the geometry of single planes, tells how far it is, and can be cancelled."""
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import torch
+from fastapi import HTTPException
 from monailabel.tasks.infer.bundle import BundleInferTask
 
-__all__ = ["InferTask"]
+__all__ = ["InferTask", "Progress"]
+
+
+class Progress:
+    """How far the inference in work is.
+
+    Attributes:
+        image: of a proposal, its name; None while there is none.
+        done, total: tiles.
+    """
+
+    def __init__(self) -> None:
+        self.begin(None)
+
+    def begin(self, image: str | None) -> None:
+        self.image, self.done, self.total, self.cancelled = image, 0, 0, False
+
+    def tile(self, done: int, total: int) -> None:
+        if self.cancelled:
+            raise HTTPException(409, f"the proposal of image {self.image!r} was cancelled")
+        self.done, self.total = done, total
 
 
 class InferTask(BundleInferTask):
-    """The stock inference of a bundle, with two things more.
+    """The stock inference of a bundle, with four things more.
 
     - A NIfTI mask of two axes gets its image's affine, which MONAI Label drops.
     - Where each cell has a number and there are several classes, the answer names the class of each: ``cell_classes``.
+    - One inference at a time, for the config that it is made from is changed by each request.
+    - Its ``progress``; and beside the mask the probability of "cell", ``data["probability"]``, of HW[D].
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.progress = Progress()
+        self.lock = threading.RLock()
+        super().__init__(*args, **kwargs)
+
+    def __call__(self, request: Any, callbacks: Any = None) -> tuple[Any, Any]:
+        with self.lock:
+            return super().__call__(request, callbacks)
+
+    def inferer(self, data: Any = None) -> Any:
+        inferer = super().inferer(data)
+        inferer.on_tile = self.progress.tile
+        return inferer
+
+    def run_post_transforms(self, data: dict[str, Any], transforms: Any) -> Any:
+        if data.get("skip_writer"):
+            probability = torch.as_tensor(data[self.output_label_key])
+            data["probability"] = probability[0] if len(probability) == 1 else probability[1:].sum(0).clamp(0, 1)
+        return super().run_post_transforms(data, transforms)
 
     def writer(self, data: dict[str, Any], extension: str | None = None, dtype: Any = None) -> tuple[Any, Any]:
         file, result = super().writer(data, extension, dtype)

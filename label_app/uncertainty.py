@@ -63,6 +63,10 @@ class UncertaintyScoring(ScoringMethod):
 
     def _score(self, path: str, request: dict[str, Any]) -> float | None:
         """None for a file that cannot be read: it must not keep the others from being scored."""
+        with self.task.lock:
+            return self._scored(path, request)
+
+    def _scored(self, path: str, request: dict[str, Any]) -> float | None:
         device = name_to_device(request.get("device"))
         data = {**self.task.config(), "image": path, "image_path": path, "device": device}
         try:

@@ -64,6 +64,9 @@ class OverlapTileInferer(Inferer):
             those of all. Without ``tta`` it is taken tile by tile, and no logits of the whole image are kept.
         spacing: between pixels along each axis, in any unit; None: alike.
 
+    Attributes:
+        on_tile: called before each tile with the number of those done and of all; what it raises ends the inference.
+
     Raises:
         ValueError: for arguments outside what is allowed.
 
@@ -101,6 +104,7 @@ class OverlapTileInferer(Inferer):
         self.progress = progress
         self.probability_of = probability_of
         self.spacing = spacing
+        self.on_tile: Callable[[int, int], None] | None = None
         self._costs: dict[Any, TileCost] = {}
         self._mentioned = False
 
@@ -276,7 +280,10 @@ class OverlapTileInferer(Inferer):
         total = batch_size * len(plan)
         # disable=None: no bar where there is no terminal
         hidden = None if self.progress and total > 1 else True
-        yield from tqdm(pairs, total=total, desc="tiles", unit="tile", disable=hidden)
+        for number, pair in enumerate(tqdm(pairs, total=total, desc="tiles", unit="tile", disable=hidden)):
+            if self.on_tile is not None:
+                self.on_tile(number, total)
+            yield pair
 
 
 def _cut(image: torch.Tensor, tile: Tile) -> torch.Tensor:

@@ -21,7 +21,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from bundle.cells import probability_to_instances
 from transforms import WeightMap
 
-__all__ = ["border_score", "dropout_passes", "epistemic_score", "foreground_probability", "rank"]
+__all__ = ["border_score", "dropout_passes", "epistemic_map", "epistemic_score", "foreground_probability", "rank"]
 
 #: steps from the threshold towards 1 at which a component is looked at again
 _STRICTER = 5
@@ -106,11 +106,22 @@ def epistemic_score(probabilities: torch.Tensor) -> float:
     Raises:
         ValueError: for fewer than 2 passes, an empty map, NaN, or values outside 0 .. 1.
     """
-    p = _checked(probabilities, "probabilities")
-    if p.dim() < 3 or len(p) < 2:
-        raise ValueError(f"probabilities must be PHW[D] of at least 2 passes, got {tuple(p.shape)}")
-    # rounding leaves some 1e-17 below 0 where all agree
-    return max(0.0, float((_entropy(p.mean(0)) - _entropy(p).mean(0)).mean()))
+    return max(0.0, float(_information(probabilities).mean()))
+
+
+def epistemic_map(probabilities: torch.Tensor) -> torch.Tensor:
+    """What :func:`epistemic_score` is the mean of.
+
+    Args:
+        probabilities: PHW[D] of at least 2 passes, each 0 .. 1.
+
+    Returns:
+        HW[D], fp64, 0 .. ln 2.
+
+    Raises:
+        ValueError: as there.
+    """
+    return _information(probabilities).clamp(min=0)
 
 
 def border_score(probability: torch.Tensor, threshold: float = 0.5, sigma: float = 5.0, min_size: int = 20) -> float:
@@ -189,6 +200,14 @@ def _checked(p: torch.Tensor, name: str) -> torch.Tensor:
     if p.isnan().any() or p.min() < 0 or p.max() > 1:
         raise ValueError(f"{name} must be 0 .. 1 without NaN, got {p.min():g} .. {p.max():g}: are these logits?")
     return p
+
+
+def _information(probabilities: torch.Tensor) -> torch.Tensor:
+    """Entropy of the mean minus mean of the entropies; rounding leaves some 1e-17 below 0 where all agree."""
+    p = _checked(probabilities, "probabilities")
+    if p.dim() < 3 or len(p) < 2:
+        raise ValueError(f"probabilities must be PHW[D] of at least 2 passes, got {tuple(p.shape)}")
+    return torch.sub(_entropy(p.mean(0)), _entropy(p).mean(0))
 
 
 def _entropy(p: torch.Tensor) -> torch.Tensor:

@@ -178,6 +178,22 @@ def test_a_stack_is_its_slices(axis):
         assert torch.equal(found[where], inferer(stack[where], network))
 
 
+def test_each_tile_is_told_before_it_is_worked_on_and_may_end_the_inference():
+    told, inferer = [], OverlapTileInferer(60)
+    inferer.on_tile = lambda done, total: told.append((done, total))
+    inferer(torch.rand(2, 1, 100, 90), unet())
+    count = 2 * len(unet().geometry.plan((100, 90), 60))
+    assert told == [(number, count) for number in range(count)]
+
+    def cancel(done, total):
+        if done == 1:
+            raise KeyError("enough")
+
+    inferer.on_tile = cancel
+    with pytest.raises(KeyError, match="enough"):
+        inferer(torch.rand(2, 1, 100, 90), unet())
+
+
 def test_metadata_survives():
     network = unet()
     image = MetaTensor(torch.rand(1, 1, 20, 20), affine=torch.diag(torch.tensor([2.0, 3, 1, 1])), meta={"a": 5})

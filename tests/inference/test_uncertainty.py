@@ -16,7 +16,14 @@ from torch import nn
 
 from bundle.geometry import ValidGeometry
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.inference.uncertainty import border_score, dropout_passes, epistemic_score, foreground_probability, rank
+from bundle.inference.uncertainty import (
+    border_score,
+    dropout_passes,
+    epistemic_map,
+    epistemic_score,
+    foreground_probability,
+    rank,
+)
 from bundle.networks import UNet
 from tests.reference import uncertainty as reference
 
@@ -144,6 +151,10 @@ class TestEpistemic:
         score = epistemic_score(torch.from_numpy(probabilities))
         assert score == pytest.approx(reference.disagreement(probabilities), abs=1e-9)
         assert 0 <= score <= math.log(2) + 1e-12
+        pixels = epistemic_map(torch.from_numpy(probabilities))
+        for row, column in np.ndindex(pixels.shape):
+            own = probabilities[:, row : row + 1, column : column + 1]
+            assert float(pixels[row, column]) == pytest.approx(reference.disagreement(own), abs=1e-9)
 
     @given(PASSES)
     def test_the_order_of_passes_the_class_and_the_size_do_not_matter(self, probabilities):
