@@ -14,7 +14,7 @@ import tifffile
 
 from bundle.data.classes import Classes
 from bundle.data.formats import NIFTI
-from bundle.data.loading import LoadSlice
+from bundle.data.load_slice import LoadSlice
 from bundle.data.truth import segment_values
 from label_app.refusals import Unusable
 from label_app.store import ignored_value, segments_of
@@ -48,7 +48,7 @@ def image_of(path: str) -> np.ndarray:
     """(Z)YXC, in the smallest unsigned type that holds it, else float32.
 
     Raises:
-        ImageError: as :class:`bundle.data.loading.LoadSlice`.
+        ImageError: as :class:`bundle.data.load_slice.LoadSlice`.
     """
     gray: np.ndarray = LoadSlice(spatial_dims=None)(path).numpy().T
     if gray.min() < 0 or gray.max() > np.iinfo(np.uint16).max or (gray != np.rint(gray)).any():
