@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 BUNDLE := $(BIN)/python -m monai.bundle run
 
-.PHONY: help install quickstart test test-nightly quick lint format docs bench sbom mlflow report figures label label-check label-install test-label packages test-packages zoo test-crash clean
+.PHONY: help install quickstart test test-nightly quick lint format docs bench sbom mlflow report figures label label-check label-install test-label annotate napari-install test-annotate packages test-packages zoo test-crash clean
 
 help:
 	@echo "make quickstart   install, train on synthetic cells (4 minutes on two cores), segment new images"
@@ -18,7 +18,9 @@ help:
 	@echo "make bench        what each hot part costs beside its peers"
 	@echo "make sbom         a list of all installed packages, sbom.json"
 	@echo "make label        start MONAI Label on http://127.0.0.1:8000 over the images of STUDIES=DIR"
+	@echo "make annotate     the same, and napari to correct cells in; the server ends with its window"
 	@echo "make test-label   install MONAI Label beside it all, and ask its real server everything"
+	@echo "make test-annotate  try napari's client in a virtual display, with the real server"
 	@echo "make packages     a package of bioimage.io for each network in models/, packages/NAME.zip"
 	@echo "make test-packages  try them in two versions of bioimageio.core, in environments of their own"
 	@echo "make zoo          stage the bundle for MONAI's model zoo and the Hugging Face hub, and verify it"
@@ -131,19 +133,50 @@ label-check:
 	@test -d "$(STUDIES)" || case "$(STUDIES)" in http*://*) ;; *) echo "there is no folder $(STUDIES): make label STUDIES=DIR with your images"; exit 2;; esac
 	@test -e $(LABEL_VENV)/.installed || { $(PYTHON) -m venv $(LABEL_VENV) && $(LABEL_BIN)/python -m label_app.torch_build; }
 
-# nothing is fetched; scores are computed when asked for, not after every sample; exec: it ends when make is ended
-label: label-check
-	@$(MAKE) --no-print-directory label-install
-	$(LABEL_BIN)/python -m label_app.prepare --app "$(LABEL_APP)" $(LABEL_OPTIONS)
-	@echo "Open http://127.0.0.1:$(LABEL_PORT) as soon as the server runs: images, states, and how to go on. Viewers take the same address."
-	exec env MONAI_LABEL_AUTO_UPDATE_SCORING=false \
+# nothing is fetched; scores are computed when asked for, not after every sample
+SERVE = env MONAI_LABEL_AUTO_UPDATE_SCORING=false \
 	MONAI_LABEL_DATASTORE_FILE_EXT='["*.nii.gz", "*.nii", "*.png", "*.jpg", "*.jpeg", "*.bmp", "*.tif", "*.tiff", "*.PNG", "*.JPG", "*.TIF", "*.TIFF"]' \
 	$(LABEL_BIN)/python -m monailabel.main start_server --app "$(LABEL_APP)" --studies "$(STUDIES)" \
 		--host 127.0.0.1 --port $(LABEL_PORT) --conf models cells --conf zoo_source local --conf sam2 false
+LABEL_URL = http://127.0.0.1:$(LABEL_PORT)
+
+# exec: it ends when make is ended
+label: label-check
+	@$(MAKE) --no-print-directory label-install
+	$(LABEL_BIN)/python -m label_app.prepare --app "$(LABEL_APP)" $(LABEL_OPTIONS)
+	@echo "Open $(LABEL_URL) as soon as the server runs: images, states, and how to go on. Viewers take the same address."
+	exec $(SERVE)
+
+# napari with a client of its own, clients/napari: it talks REST with the server and imports nothing of it
+NAPARI_VENV ?= .venv-napari
+NAPARI_BIN  := $(NAPARI_VENV)/bin
+
+$(NAPARI_VENV)/.installed: clients/napari/pyproject.toml constraints-napari.txt
+	@echo "napari goes into $(NAPARI_VENV): about 1 GB"
+	$(PYTHON) -m venv $(NAPARI_VENV)
+	$(NAPARI_BIN)/python -m pip install -q -c constraints-napari.txt -e "clients/napari[test]"
+	@touch $@
+
+napari-install: $(NAPARI_VENV)/.installed
+
+# the server ends with the window
+annotate:
+	@test -e $(LABEL_VENV)/.installed || echo "To be installed: MONAI Label in $(LABEL_VENV), about 4 GB"
+	@test -e $(NAPARI_VENV)/.installed || echo "To be installed: napari in $(NAPARI_VENV), about 1 GB"
+	@$(MAKE) --no-print-directory label-check
+	@$(MAKE) --no-print-directory label-install napari-install
+	$(LABEL_BIN)/python -m label_app.prepare --app "$(LABEL_APP)" $(LABEL_OPTIONS)
+	exec $(NAPARI_BIN)/python -m seamless_annotator --server $(LABEL_URL) -- $(SERVE)
 
 # the tests run in .venv, the server in .venv-label
 test-label: install label-install
 	LABEL_PYTHON=$(abspath $(LABEL_BIN)/python) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/label
+
+# the tests and napari run in .venv-napari, the server in .venv-label; without a display those of the window are skipped
+test-annotate: label-install napari-install
+	$(NAPARI_BIN)/npe2 validate clients/napari/seamless_annotator/napari.yaml
+	cd clients/napari && LABEL_PYTHON=$(abspath $(LABEL_BIN)/python) OMP_NUM_THREADS=1 LIBGL_ALWAYS_SOFTWARE=1 \
+		$(if $(shell command -v xvfb-run),xvfb-run -a -s "-screen 0 1600x1000x24") $(abspath $(NAPARI_BIN))/python -m pytest
 
 # what a package says of its network stands in configs/packages/; without that file name yourself in PACKAGE_OPTIONS
 packages: install
@@ -179,4 +212,4 @@ test-crash: install
 CRASH_EVERY ?= 1
 
 clean:
-	rm -rf $(VENV) $(LABEL_VENV) $(PACKAGES_VENV)-* .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(LABEL_VENV) $(NAPARI_VENV) $(PACKAGES_VENV)-* .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info

@@ -1,0 +1,277 @@
+"""The widget beside napari's canvas: images, proposals, corrections, training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QWidget
+
+from seamless_annotator.form import Form, state_text
+from seamless_annotator.jobs import Jobs
+from seamless_annotator.layers import Layers
+from seamless_annotator.server import Away, Changed, Foreign, Server
+from seamless_annotator.session import Opened, Session
+
+__all__ = ["Annotator"]
+
+#: milliseconds from a change to its draft, and between two looks at the server
+_DRAFT, _LOOK = 1000, 1000
+_AT_WORK = ("submitted", "running", "stopping")
+
+
+class Annotator(QWidget):  # type: ignore[misc]
+    """Correct cells with a server of this bundle.
+
+    Args:
+        napari_viewer: in which images are shown.
+        address: of the server, to connect at once; the environment variable SEAMLESS_ANNOTATOR_SERVER says it, too.
+    """
+
+    def __init__(self, napari_viewer: Any, address: str | None = None) -> None:
+        super().__init__()
+        self.session: Session | None = None
+        self.opened: Opened | None = None
+        self.away = False
+        self._edits = 0
+        self._proposing: str | None = None
+        self._training = "none"
+        self._looking = False
+        self._jobs = Jobs(self)
+        self.form = Form(self)
+        self.layers = Layers(napari_viewer, self._changed, self.say, self.form.show_tool)
+        self.form.bind(self)
+        self._draft, self._look = QTimer(self, singleShot=True, interval=_DRAFT), QTimer(self, interval=_LOOK)
+        self._draft.timeout.connect(self._keep)
+        self._look.timeout.connect(self._look_at_server)
+        QApplication.instance().aboutToQuit.connect(self.keep_now)
+        for key, call in {"Control-Enter": self.submit, "Control-Right": self.next, "Control-P": self.propose}.items():
+            napari_viewer.bind_key(key, lambda viewer, call=call: call(), overwrite=True)
+        address = address or os.environ.get("SEAMLESS_ANNOTATOR_SERVER", "")
+        if address:
+            self.form.address.setText(address)
+            self.connect_server()
+
+    def say(self, text: str) -> None:
+        """Tell the annotator something."""
+        self.form.message.setText(text)
+
+    def connect_server(self) -> None:
+        """Connect to the server of the address; one that is not there yet is waited for."""
+        if not self.keep_now():
+            return
+        self.session, self.opened = None, None
+        self.layers.clear()
+        self.say("connecting ...")
+        self._look.start()
+        self._look_at_server()
+
+    def refresh(self) -> None:
+        """Ask for the images and their states."""
+        if self.session is not None:
+            self._run(self.session.images, self._list)
+
+    def open(self, name: str) -> None:
+        """Show an image; what was done to the one before is kept as its draft."""
+        if self.session is not None and not (self.opened and self.opened.name == name) and self.keep_now():
+            self.say(f"opening {name} ...")
+            self._run(partial(self.session.open, name), self._show)
+
+    def next(self) -> None:
+        """Show the image that the strategy chooses."""
+        if self.session is not None:
+            self.say("choosing the next image ...")
+            self._run(partial(self.session.server.next, self.form.strategy.currentText()), self._chosen)
+
+    def propose(self) -> None:
+        """Ask the network for the cells of the image."""
+        session, opened = self.session, self.opened
+        if session is None or opened is None or self._proposing or not self.keep_now():
+            return
+        self._proposing = opened.name
+        self.say(f"segmenting {opened.name} ...")
+        self.form.busy(0, 0)
+        work = partial(session.server.propose, opened.name, self.form.options())
+        self._run(work, partial(self._proposed, opened, self._edits), self._end_proposal)
+
+    def cancel(self) -> None:
+        """End the proposal in work."""
+        if self.session is not None and self._proposing:
+            self._run(partial(self.session.server.cancel, self._proposing), lambda _: None)
+
+    def submit(self) -> None:
+        """Save the cells as the label of the image."""
+        session, opened, layer = self.session, self.opened, self.layers.cells
+        if session is None or opened is None or layer is None:
+            return
+        self._draft.stop()
+        edits, layer.editable = self._edits, False  # what is sent is what is seen
+        self.say(f"submitting {opened.name} ...")
+
+        def done(told: str) -> None:
+            layer.editable = True
+            if self._edits != edits and self.opened is opened:
+                self._changed()  # by an undo meanwhile
+            self.say(f"{opened.name} submitted: {told}")
+            self.refresh()
+
+        def failed(error: Exception) -> None:
+            layer.editable = True
+            self._failed(error)
+            self.form.mark(opened.name, "draft")
+            if isinstance(error, Changed):
+                self._run(partial(session.server.label, opened.name), partial(self._compare, opened))
+
+        self._run(partial(session.submit, opened), done, failed)
+
+    def train(self) -> None:
+        """Train on all labels, or stop the training in work."""
+        if self.session is not None and self._training in _AT_WORK:
+            self.say("stopping after this step ...")
+            self._run(self.session.server.stop_training, lambda _: None)
+        elif self.session is not None:
+            self.say("the training begins ...")
+            self._run(partial(self.session.server.train, self.form.epochs.value()), lambda _: None)
+
+    def keep_now(self) -> bool:
+        """Write the draft of what was changed, before anything else is done; whether nothing is left to write."""
+        if self._draft.isActive():
+            self._draft.stop()
+            try:
+                self._write(self.session, self.opened)
+            except OSError as error:
+                self._failed(error)
+                self._draft.start()
+                return False
+        return True
+
+    def closeEvent(self, event: Any) -> None:
+        """Nothing is lost."""
+        self._look.stop()
+        self.keep_now()
+        super().closeEvent(event)
+
+    def _changed(self) -> None:
+        if self.opened is not None:
+            self._edits += 1
+            self.opened.edited, self.opened.proposed = True, False
+            self._draft.start()
+
+    def _keep(self) -> None:
+        opened = self.opened
+        if opened is not None:
+            self._run(partial(self._write, self.session, opened), lambda _: self.form.mark(opened.name, "draft"))
+
+    @staticmethod
+    def _write(session: Session | None, opened: Opened | None) -> None:
+        if session is not None and opened is not None:
+            try:
+                session.keep(opened)
+            except OSError as error:
+                raise OSError(f"THE DRAFT IS NOT SAVED: {error}") from error
+
+    def _list(self, images: list[dict[str, Any]]) -> None:
+        self.form.list_images(images, self.opened.name if self.opened else "")
+
+    def _show(self, opened: Opened) -> None:
+        if self.session is None or not self.keep_now():  # of what was changed since it was asked for
+            return
+        self.opened = opened
+        self.layers.show(opened, self.session.numbering)
+        self.form.select(opened.name)
+        self.say(opened.told or f"{opened.name}: {'x'.join(map(str, opened.numbers.shape))} px")
+
+    def _chosen(self, chosen: dict[str, Any]) -> None:
+        if not chosen:
+            self.say("all images have a label")
+            return
+        score = chosen.get("score")
+        self.form.score.setText("" if score is None else f"score {score:.4g}")
+        self.open(chosen["image"])
+
+    def _proposed(self, opened: Opened, edits: int, arrays: Any) -> None:
+        self._end_proposal()
+        shown = self.opened is opened
+        if shown and self._edits != edits:
+            self.say("you have corrected cells meanwhile: they stay; propose once more to replace them")
+            return
+        assert self.session is not None
+        kept = self.session.drafts.set_aside(opened.name) if opened.edited else None
+        self.session.proposed(opened, arrays)
+        self.form.mark(opened.name, "proposed")
+        if shown:
+            self.layers.refresh()
+            self.layers.overlay(arrays)
+        earlier = f"; your earlier cells are in {kept}" if kept else ""
+        self.say(f"{int(arrays['cells'].max(initial=0))} cells proposed for {opened.name}{earlier}")
+
+    def _end_proposal(self, error: Exception | None = None) -> None:
+        self._proposing = None
+        self.form.idle()
+        if error is not None:
+            self._failed(error)
+
+    def _compare(self, opened: Opened, label: Any) -> None:
+        if self.opened is opened and self.session is not None and label is not None:
+            self.layers.compare(self.session.numbering.encode(*label[:2]))
+
+    def _look_at_server(self) -> None:
+        """Connect, or see how the training and the proposal are doing."""
+        if self._looking:
+            return
+        self._looking = True
+        session, proposing = self.session, self._proposing
+
+        def look() -> Any:
+            if session is None:
+                return Session(Server(self.form.address.text())), None, None
+            if self.away:
+                session.require_same()
+            return session, session.server.training(), session.server.progress() if proposing else None
+
+        self._run(look, self._seen, self._unseen)
+
+    def _seen(self, told: Any) -> None:
+        self._looking = False
+        session, training, progress = told
+        if self.session is None:
+            self.session = session
+            self.form.offer(session.about)
+            self.say(f"connected; drafts are kept in {session.drafts.folder}")
+        if self.away or training is None:
+            self.away = False
+            self.say("the server is there again" if training else self.form.message.text())
+            self.refresh()
+        if progress and progress["image"] == self._proposing:
+            self.form.busy(progress["done"], progress["total"])
+        if training:
+            before, self._training = self._training, training["state"]
+            self.form.show_training(training)
+            if before in _AT_WORK and self._training not in _AT_WORK:
+                self._trained(training)
+
+    def _unseen(self, error: Exception) -> None:
+        self._looking = False
+        self.away = isinstance(error, Away)
+        if isinstance(error, Foreign):
+            self._look.stop()  # somebody must look at it
+        self._failed(error)
+
+    def _trained(self, training: dict[str, Any]) -> None:
+        if training["state"] != "done":
+            self.say(f"the training has ended: {state_text(training)}; the network is the earlier one")
+            return
+        self.say("trained; the new network is in use")
+        if self.opened is not None and self.opened.proposed:  # by the network before, and untouched
+            self.propose()
+
+    def _failed(self, error: Exception) -> None:
+        self.say(f"{error}" if isinstance(error, (RuntimeError, OSError)) else f"{type(error).__name__}: {error}")
+
+    def _run(
+        self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None] | None = None
+    ) -> None:
+        self._jobs.run(work, done, failed or self._failed)
