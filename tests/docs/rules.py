@@ -16,7 +16,7 @@ NOT_RUN = {
     r"python -m label_app.prepare .*apps/monaibundle": "needs what the command before it downloads",
     r"python -m label_app.prepare .*class_names": "makes an app for MONAI Label; tests/label starts one",
     r"make label": "starts a server; make test-label does",
-    r"make annotate|make napari-install|\.venv-napari/": "napari in an environment of its own; make test-annotate drives it",
+    r"make annotate|make napari-install|\.venv-napari/": "needs napari's environment; make test-annotate",
     r"make mlflow": "starts a server",
     r"dask (scheduler|worker) ": "starts a server; tests/crash/test_large.py does",
     r"python docs/slurm_cluster\.py": "needs Slurm",
