@@ -100,7 +100,7 @@ def test_the_learning_rate_follows_the_clock(monkeypatch):
             rates.append(self.param_groups[0]["lr"])
 
     monkeypatch.setattr(monai_stock.torch.optim, "Adam", Recorder)
-    monkeypatch.setattr(monai_stock, "timed_steps", lambda minutes: iter([0.0, 0.5, 0.75]))
+    monkeypatch.setattr(monai_stock, "timed_steps", lambda minutes, now: iter([0.0, 0.5, 0.75]))
     batch = {"image": torch.rand(1, 1, 8, 8), "label": torch.ones(1, 1, 8, 8)}
     losses = monai_stock.train(torch.nn.Conv2d(1, 2, 1), itertools.repeat(batch), minutes=1)
     assert len(losses) == 3
@@ -233,7 +233,7 @@ def test_the_label_is_cropped_and_deformed_with_its_image(stack, tmp_path):
     paths = {key: str(tmp_path / f"{key}.png") for key in ("image", "label")}
     for path in paths.values():
         Image.fromarray(label).save(path)
-    augment = monai_stock.Compose([*monai_stock._load(("image", "label")), *monai_stock._augment(48)])
+    augment = monai_stock.Compose([*monai_stock.load(("image", "label")), *monai_stock.augment(48)])
     augment.set_random_state(0)
     for _ in range(8):
         sample = augment(paths)

@@ -40,7 +40,7 @@ from benchmarks.peers.data import write_image, write_label
 from benchmarks.peers.report import HELD_OUT, Outcome
 from bundle.data.item import Item
 
-__all__ = ["d4", "main", "predict", "stock", "train"]
+__all__ = ["augment", "d4", "endless", "load", "main", "predict", "stock", "train"]
 
 FEATURES = (16, 32, 64, 128, 256, 16)
 LEARNING_RATE = 1e-3
@@ -58,11 +58,11 @@ def stock(options: argparse.Namespace, parts: Mapping[str, Sequence[Item]], fold
     set_determinism(options.seed)
     start = time.perf_counter()
     files = [_write(item, folder / "slices", with_label=True) for item in parts["training"]]
-    dataset = CacheDataset(files, Compose([*_load(_KEYS), *_augment(options.patch_size)]), progress=False)
+    dataset = CacheDataset(files, Compose([*load(_KEYS), *augment(options.patch_size)]), progress=False)
     loader = DataLoader(dataset, batch_size=options.batch_size, shuffle=True, num_workers=0)
     network = BasicUNet(spatial_dims=2, in_channels=1, out_channels=2, features=FEATURES)
     prepared = time.perf_counter()
-    losses = train(network, _endless(loader), options.minutes, options.precision)
+    losses = train(network, endless(loader), options.minutes, options.precision)
     trained = time.perf_counter()
     torch.save(network.state_dict(), folder / "model.pt")
 
@@ -87,20 +87,27 @@ def stock(options: argparse.Namespace, parts: Mapping[str, Sequence[Item]], fold
     return Outcome(probabilities, len(losses), seconds, losses, settings)
 
 
-def train(network: torch.nn.Module, batches: Iterator[Any], minutes: float, precision: str = "fp32") -> list[float]:
-    """Train for so many minutes of wall-clock time; the loss of every step.
+def train(
+    network: torch.nn.Module,
+    batches: Iterator[Any],
+    minutes: float,
+    precision: str = "fp32",
+    now: Callable[[], float] = time.perf_counter,
+) -> list[float]:
+    """Train for so many minutes of wall-clock time, or of another clock; the loss of every step.
 
     Args:
         network: maps (B, 1, H, W) images to (B, 2, H, W) logits; is trained in place.
         batches: dicts of "image" (B, 1, H, W) and "label" (B, 1, H, W), 0 or 1, as long as they are asked for.
         minutes: see :func:`benchmarks.peers.clock.timed_steps`; loading and augmentation count.
         precision: "fp32", or "bf16" for a forward pass under autocast.
+        now: the clock, s.
     """
     loss_function = DiceCELoss(to_onehot_y=True, softmax=True)
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
     losses = []
     network.train()
-    for progress in timed_steps(minutes):
+    for progress in timed_steps(minutes, now):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * 0.5 * (1 + np.cos(np.pi * progress))
         batch = next(batches)
@@ -135,9 +142,9 @@ def predict(
 
     network.eval()
     found = []
-    load = Compose(_load(("image",)))
+    read = Compose(load(("image",)))
     for item in files:
-        image = load(dict(item))["image"].as_tensor()[None]
+        image = read(dict(item))["image"].as_tensor()[None]
         scores = d4(logits, image) if averaging == "d4" else logits(image)
         found.append(scores.softmax(dim=1)[0, 1].numpy().T)  # MONAI's (x, y) to rows
     return np.stack(found)
@@ -154,11 +161,11 @@ def d4(logits: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor) -> t
     return total / 8
 
 
-def _load(keys: Sequence[str]) -> list[Callable[..., Any]]:
+def load(keys: Sequence[str]) -> list[Callable[..., Any]]:
     return [LoadImaged(keys), EnsureChannelFirstd(keys), NormalizeIntensityd("image")]
 
 
-def _augment(patch_size: int) -> list[Callable[..., Any]]:
+def augment(patch_size: int) -> list[Callable[..., Any]]:
     """Crop, then deform and rotate, mirror and change grey values; the label by nearest neighbours."""
     return [
         RandSpatialCropd(_KEYS, roi_size=(patch_size,) * 2, random_size=False),
@@ -180,7 +187,7 @@ def _augment(patch_size: int) -> list[Callable[..., Any]]:
     ]
 
 
-def _endless(loader: DataLoader) -> Iterator[Any]:
+def endless(loader: DataLoader) -> Iterator[Any]:
     while True:
         yield from loader
 

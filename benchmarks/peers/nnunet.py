@@ -24,10 +24,10 @@ from benchmarks.peers.report import HELD_OUT, Outcome
 from bundle.atomic import write_json
 from bundle.data.item import Item
 
-__all__ = ["main", "nnunet", "read_probability", "require_nnunet", "write_dataset"]
+__all__ = ["DATASET", "DATASET_ID", "describe", "main", "nnunet", "read_probability", "require_nnunet", "write_dataset"]
 
 DATASET_ID = 1
-DATASET = f"Dataset{DATASET_ID:03d}_EM"
+DATASET = f"Dataset{DATASET_ID:03d}_cells"
 MIRRORING = "mirroring"  # the four combinations of both axes: nnU-Net's default at inference
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,10 +94,15 @@ def write_dataset(raw: Path, training: Sequence[Item], segmented: Sequence[Item]
         write_label(item, raw / "labelsTr" / f"{item['name']}.png")
     for item in segmented:
         write_image(item, raw / "imagesTs" / f"{item['name']}_0000.png")
+    describe(raw, "EM", len(training))
+
+
+def describe(raw: Path, channel: str, training: int) -> None:
+    """Write ``dataset.json``."""
     description = {
-        "channel_names": {"0": "EM"},  # no name that nnU-Net treats apart: every image is normalised by itself
+        "channel_names": {"0": channel},  # no name that nnU-Net treats apart: every image is normalised by itself
         "labels": {"background": 0, "cell": 1},
-        "numTraining": len(training),
+        "numTraining": training,
         "file_ending": ".png",
     }
     write_json(raw / "dataset.json", description)

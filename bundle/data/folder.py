@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -164,10 +165,22 @@ def _readable(folder: Path, regions: bool = False) -> Iterable[Path]:
     )
 
 
+def _folders_beside(folder: Path) -> str:
+    """What may be meant instead of a folder that is missing."""
+    there = folder if folder.parent.is_dir() else folder.parent
+    if not there.parent.is_dir():
+        return ""
+    beside = sorted((each.name for each in there.parent.iterdir() if each.is_dir()), key=natural_key)
+    near = get_close_matches(there.name, beside, 1)
+    if near:
+        return f"; did you mean {there.with_name(near[0])}?"
+    return f"; {there.parent} has {', '.join(beside[:9])}" if there is folder and beside else ""
+
+
 def _files(folder: Path, read_by_others: Sequence[str] = (), regions: bool = False) -> list[Path]:
     """Readable files of a folder in natural order; those of kinds that are not read are named in the log."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"dataset_dir: there is no folder {folder}")
+        raise FileNotFoundError(f"dataset_dir: there is no folder {folder}{_folders_beside(folder)}")
     files = sorted(_readable(folder, regions), key=natural_key)
     unread = set(FOREIGN) - set(read_by_others)
     foreign = sorted((file.name for file in folder.iterdir() if file.suffix.lower() in unread), key=natural_key)

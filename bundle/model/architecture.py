@@ -7,7 +7,7 @@ import inspect
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pydoc import locate
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import nn
 
 from bundle import networks
 from bundle.console import did_you_mean
-from bundle.geometry import ValidGeometry
+from bundle.geometry import Geometry, ValidGeometry
 from bundle.networks.sized import SizedNetwork
 
 __all__ = [
@@ -33,6 +33,9 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 PACKAGE = "bundle.networks."
+
+#: px of output along each axis below which a tile is said to be small
+_LEAST_OUTPUT = 64
 
 
 def network_entry(parser: ConfigParser | None, entry: str = "network_def") -> dict[str, Any] | None:
@@ -98,6 +101,18 @@ def require_fitting_tile(parser: ConfigParser | None, entry: str = "network_def"
         sides = tile if isinstance(tile, (list, tuple)) else (tile,) * (len(axes) if len({*axes}) > 1 else 1)
         if all(isinstance(side, int) for side in sides):  # who cuts the tiles says what else is wrong
             network.geometry.require_valid(*sides, name=size)
+            _warn_of_small_output(network.geometry, sides, size)
+
+
+def _warn_of_small_output(geometry: Geometry, sides: Sequence[int], name: str) -> None:
+    """A tile that is nearly all margin trains, but on next to nothing."""
+    out = min(geometry.output_sizes(sides))
+    if out < min(_LEAST_OUTPUT, min(sides) / 4):
+        better = max(geometry.input_sizes([_LEAST_OUTPUT] * len(sides)))
+        logger.warning(
+            "%s %s leaves %d px of output, the rest is margin: a step learns little; %d leaves %d",
+            *(name, " x ".join(map(str, sides)), out, better, max(geometry.output_sizes([better] * len(sides)))),
+        )
 
 
 def require_fitting(target: str, arguments: Mapping[str, Any], source: str) -> type[nn.Module]:

@@ -93,7 +93,7 @@ def read_card(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def origin(card: Mapping[str, Any]) -> str:
-    """Where a network comes from, for a person: its experiment, and what it was trained on.
+    """Where a network comes from, for a person: its run and experiment, and what it was trained on.
 
     Examples:
         >>> origin(read_card("models/em_membranes.pt"))
@@ -104,8 +104,9 @@ def origin(card: Mapping[str, Any]) -> str:
     if not names:
         return "of unknown training"
     experiment = (isinstance(config, dict) and config.get("experiment_name")) or "no experiment"
+    run = f"run {card['run']} of " if "run" in card else ""
     shown = ", ".join([*names[:3], "..."] if len(names) > 3 else names)
-    return f"{experiment}, trained on {len(names)} image{'s' if len(names) > 1 else ''}: {shown}"
+    return f"{run}{experiment}, trained on {len(names)} image{'s' if len(names) > 1 else ''}: {shown}"
 
 
 def cell_options(card: Mapping[str, Any], **changes: Any) -> CellOptions:

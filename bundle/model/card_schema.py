@@ -17,6 +17,7 @@ __all__ = ["require_card"]
 _ENTRIES: Mapping[str, tuple[type, ...]] = {
     "sha256": (str,),
     "checksum": (str,),
+    "run": (str,),
     "mlflow_run_id": (str, type(None)),
     "network": (dict, type(None)),
     "image": (dict,),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import heapq
 import io
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from bundle.output.overlay import cell_colours, reduced, shown_channels, stretch
 from bundle.output.templates import html_templates
 
 __all__ = ["ResultPage", "WritePage", "doubt"]
+
+logger = logging.getLogger(__name__)
 
 #: name of the file
 PAGE = "index.html"
@@ -87,7 +90,7 @@ class ResultPage:
     def __init__(self, folder: Path, names: Sequence[str] | None = None) -> None:
         self.folder, self.names = folder, names
         self._shown: list[_Shown] = []
-        self._rows: list[dict[str, Any]] = []
+        self.rows: list[dict[str, Any]] = []
         self._measured: dict[str, list[np.ndarray]] = {}
 
     def add(
@@ -128,8 +131,8 @@ class ResultPage:
             self._keep(measured)
         name = name.encode(errors="replace").decode()  # of a file whose name is no text
         links = {kind: _link(Path(path).relative_to(self.folder)) for kind, path in files.items()}
-        number = len(self._rows)
-        self._rows.append({"name": name, "number": number, **facts, "links": links})
+        number = len(self.rows)
+        self.rows.append({"name": name, "number": number, **facts, "links": links})
         if len(self._shown) == _MOST and self._shown[0].doubt >= facts["doubt"]:
             return
         pictures, size = self._pictures(image, probability, cells, colours, class_of)
@@ -148,9 +151,9 @@ class ResultPage:
         text = page.render(
             title=self.folder.name,
             shown=sorted(self._shown, reverse=True),
-            rows=sorted(self._rows, key=lambda row: (-row["doubt"], row["number"])),
+            rows=sorted(self.rows, key=lambda row: (-row["doubt"], row["number"])),
             drawn=drawn,
-            cells=sum(row["cells"] for row in self._rows),
+            cells=sum(row["cells"] for row in self.rows),
             charts=charts,
             names=dict(zip(self.names[1:], _hex(class_colours(len(self.names))[1:]), strict=True))
             if self.names
@@ -171,7 +174,8 @@ class ResultPage:
         lengths = name.startswith("equivalent")
         if lengths and (name.endswith("_um")) != self._all_um():
             return None
-        drawn = bars(values, from_zero=lengths or name in ("solidity", "mean_probability"))
+        share = name in ("solidity", "mean_probability")
+        drawn = bars(values, from_zero=lengths or share, most=1.0 if share else None)
         if drawn is None or not (known or not lengths):
             return None
         unit = ("µm" if name.endswith("_um") else "px") if lengths else ""
@@ -225,7 +229,13 @@ class WritePage:
 
     def attach(self, engine: Engine) -> None:
         if self.page is not None:
-            engine.add_event_handler(Events.COMPLETED, self.page.write)
+            engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _write(self) -> None:
+        assert self.page is not None  # attached only with one
+        images, cells = len(self.page.rows), sum(row["cells"] for row in self.page.rows)
+        many = ["" if count == 1 else "s" for count in (images, cells)]
+        logger.info("%d image%s, %d cell%s: open %s", images, many[0], cells, many[1], self.page.write())
 
 
 def _outlines(cells: np.ndarray, of_cells: np.ndarray) -> str:

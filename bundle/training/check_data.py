@@ -86,7 +86,7 @@ def _measured(items: Sequence[Item], read: Any) -> tuple[list[Sheet], list[Findi
     if not broken:
         return sheets, []
     told = named([f"{Path(each.path).name}: {each.reason}" for each in broken], 3)
-    text = f"{counted(len(broken), 'image')} or labels cannot be used: {told}."
+    text = f"{counted(len(broken), 'image or label')} cannot be used: {told}."
     return sheets, [Finding("stop", "Files that do not fit", text)]
 
 

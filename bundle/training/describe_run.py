@@ -84,6 +84,7 @@ class DescribeRun:
         if config is not None:
             config.pop("tracking_uri", None)  # may hold a password; this file goes where the network goes
         self._card = {
+            "run": self.run_dir.name,
             "split": self.must_match,
             "data": self._data(),
             "provenance": provenance(config, self.data_fingerprint),

@@ -91,7 +91,12 @@ class MetricTables:
         if curves := getattr(state, "metric_curves", None):
             self._write_curves(curves)
         self._write("summary.csv", ["metric", "value", *_STATISTICS, "images"], summary)
-        logger.info("measured %d images: %s and images.csv", len(order), self.folder / "summary.csv")
+        logger.info(
+            "measured %d image%s: %s and images.csv",
+            len(order),
+            "" if len(order) == 1 else "s",
+            self.folder / "summary.csv",
+        )
 
     def _write_curves(self, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
         rows: dict[float, dict[str, float]] = {}

@@ -118,14 +118,7 @@ class SaveRun:
             atomic.remove_leftovers(Path(self.model_file).parent)
         missing = self.model_file is not None and not Path(self.model_file).is_file()
         if state.complete_epoch == epoch and not missing:
-            logger.info(
-                "%s is complete after %d epochs; to continue, %s",
-                state.run_dir,
-                epoch,
-                f"max_epochs must be above that, got {trainer.state.max_epochs}"
-                if trainer.state.max_epochs == epoch
-                else "patience must be longer, or 0",
-            )
+            logger.info("%s is complete after %d epochs; to continue, %s", state.run_dir, epoch, self._more(trainer))
             return
         if self.model_file is not None and (missing or self.replace):
             with state.explained():
@@ -134,6 +127,15 @@ class SaveRun:
         state.write(state.last, state.content(trainer, epoch) | {"complete": True})
         if self.model_file is not None and not is_published(state.run_dir, self.model_file):
             print(how_to_publish(state.run_dir, self.model_file), flush=True)
+
+    def _more(self, trainer: Engine) -> str:
+        """How a complete run is continued."""
+        if trainer.state.max_epochs != trainer.state.epoch:
+            return "patience must be longer, or 0"
+        minutes = self.state.length.get("minutes")
+        if minutes:
+            return f"give more minutes, such as --minutes {2 * minutes:g}"
+        return f"max_epochs must be above that, got {trainer.state.max_epochs}"
 
     def _begin(self, trainer: Engine) -> None:
         self.state.settings = training_settings(running_config(), but=tuple(self.state.must_match))

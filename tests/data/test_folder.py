@@ -161,6 +161,21 @@ def test_images_of_a_file_a_folder_and_a_root(tmp_path, position):
         folder.images(tmp_path / "nowhere")
 
 
+def test_a_missing_folder_is_told_with_those_that_may_be_meant(tmp_path, position):
+    data = tmp_path / "new_images"
+    for name in ("pictures", "masks"):
+        save(data / name / "a.tif", position())
+    with pytest.raises(FileNotFoundError, match=rf"no folder {data}/image; {data} has masks, pictures$"):
+        folder.datalist(data)
+    with pytest.raises(FileNotFoundError, match=rf"no folder {tmp_path}/new_image/image; did you mean {data}\?$"):
+        folder.datalist(tmp_path / "new_image")
+    (data / "pictures").rename(data / "images")
+    with pytest.raises(FileNotFoundError, match=rf"no folder {data}/image; did you mean {data}/images\?$"):
+        folder.datalist(data)
+    with pytest.raises(FileNotFoundError, match=r"no folder /nowhere/at/all/image$"):
+        folder.datalist("/nowhere/at/all")
+
+
 def test_a_broken_file_is_listed_so_that_the_others_go_on(tmp_path, position):
     save(tmp_path / "a.tif", position())
     (tmp_path / "b.tif").write_bytes(b"")

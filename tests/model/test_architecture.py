@@ -271,6 +271,15 @@ def test_a_config_of_an_unknown_network(target, workflow):
     require_known_network(running_parser())  # outside of a config there is nothing to check
 
 
+def test_a_tile_that_is_nearly_all_margin_is_said_to_be_so(workflow, caplog):
+    check = {"run": ["$architecture.require_fitting_tile(running_parser())"]}
+    for tile in (300, 380):
+        workflow(**check, depth=4, tile_size=tile).run()
+    assert "tile_size" not in caplog.text
+    workflow(**check, depth=4, tile_size=188).run()
+    assert "tile_size 188 leaves 4 px of output, the rest is margin: a step learns little; 252 leaves 68" in caplog.text
+
+
 def test_a_tile_that_the_network_cannot_take_is_refused_before_it_is_built(workflow):
     check = {"run": ["$architecture.require_fitting_tile(running_parser())"]}
     with pytest.raises(RuntimeError) as caught:  # its weights would be 20 GB

@@ -18,6 +18,7 @@ from label_app.prepare import prepare
 
 ARGUMENTS = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_channels": 2, "depth": 2, "norm": "batch"}
 CARD = {
+    "run": "mine",
     "mlflow_run_id": "1",
     "network": {"_target_": "bundle.networks.UNet", **ARGUMENTS},
     "image": {"channels": 1, "channel_names": ["a"], "select": [0], "standardize": {"robust": False}},

@@ -20,6 +20,7 @@ from scipy.ndimage import binary_erosion
 
 from bundle.data.loading import LoadSliced
 from bundle.output import result_page
+from bundle.output.histogram import bars
 from bundle.output.result_page import ResultPage, WritePage, doubt
 from bundle.output.writer import SegmentationWriter
 
@@ -123,13 +124,24 @@ def test_no_cells_and_no_images(tmp_path):
     assert "0 cells · doubt 0.000" in page.write().read_text(encoding="utf-8")
 
 
-def test_a_page_is_written_when_the_engine_is_done_unless_switched_off(tmp_path):
+def test_axes_of_histograms_have_round_numbers():
+    values = np.linspace(0.83, 0.97, 50)  # of 0 .. 1
+    assert bars(values, most=1.0)["ticks"] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+    drawn = bars(1903 + 1000 * values, from_zero=False)
+    assert drawn["low"] == pytest.approx(2733)
+    assert drawn["low"] < drawn["ticks"][0] < drawn["ticks"][-1] <= drawn["top"]
+    assert all(tick % 10 == 0 for tick in drawn["ticks"])
+
+
+def test_a_page_is_written_when_the_engine_is_done_unless_switched_off(tmp_path, caplog):
     for page in (True, "false"):
         folder = tmp_path / str(page)
         engine = Engine(lambda *_: None)
         WritePage(SegmentationWriter(folder, page=page)).attach(engine)
-        engine.run([0])
+        with caplog.at_level("INFO"):
+            engine.run([0])
         assert (folder / "index.html").is_file() == (page is True)
+    assert caplog.text.count(f"0 images, 0 cells: open {tmp_path / 'True' / 'index.html'}") == 1
     WritePage(object()).attach(engine)
 
 

@@ -115,7 +115,7 @@ def files(folder):
     return found, length
 
 
-def test_minutes_are_the_run_of_their_epochs_interrupted_or_not(workflow, tmp_path, seconds, capsys):
+def test_minutes_are_the_run_of_their_epochs_interrupted_or_not(workflow, tmp_path, seconds, capsys, caplog):
     # a step: 0.125 s / 20; a validation: 0.125 s for its one image; measured in 5 looks at the clock: 0.625 s
     options = {"minutes": 1.1 / 60, "val_interval": 1}
     workflow(run_name="epochs", max_epochs=3, val_interval=1).run()
@@ -143,6 +143,9 @@ def test_minutes_are_the_run_of_their_epochs_interrupted_or_not(workflow, tmp_pa
         torch.testing.assert_close(other, plain, rtol=0, atol=0)
     assert whole[0]["epoch"] == 3
 
+    with caplog.at_level("INFO"):
+        workflow(run_name="broken", resume=True, **options).run()
+    assert "is complete after 3 epochs; to continue, give more minutes, such as --minutes 0.0366667" in caplog.text
     with pytest.raises(RuntimeError) as caught:
         workflow(run_name="broken", resume=True, max_epochs=3, val_interval=1).run()
     assert "minutes not given instead of 0.0183333" in str(own_cause(caught.value))

@@ -1,0 +1,54 @@
+"""Cellpose 3 from random weights, by the defaults of its function ``train_seg``.
+
+``cellpose_env/bin/python -m benchmarks.peers.cells.cellpose_peer --split SPLIT --output_dir OUT``
+in an environment of its own. Its learning rate depends on the number of epochs, so a few are timed beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from cellpose import models, train
+
+from benchmarks.peers.cells.files import cpu_minutes, options_of, read, segment, write_facts
+
+#: epochs that are timed
+_TIMED = 3
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    options = options_of((__doc__ or "").split("\n")[0], argv)
+    torch.manual_seed(options.seed)
+    pairs = list(read(options.split, "training").values())
+    images, labels = [image for image, _ in pairs], [label.astype(np.int32) for _, label in pairs]
+    began = cpu_minutes()
+
+    def trained(epochs: int) -> models.CellposeModel:
+        model = models.CellposeModel(gpu=False, pretrained_model=False)
+        given = {"train_data": images, "train_labels": labels, "channels": [0, 0], "n_epochs": epochs}
+        train.train_seg(model.net, **given, save_path=options.output_dir)
+        return model
+
+    model = trained(1)
+    once = cpu_minutes() - began  # flows of all labels are computed beforehand, each time
+    model = trained(1 + _TIMED)
+    an_epoch = max((cpu_minutes() - began - 2 * once) / _TIMED, 1e-6)
+    epochs = int((options.minutes - once) / an_epoch)
+    if epochs > 1:
+        began = cpu_minutes()
+        model = trained(epochs)
+    diameter = float(model.net.diam_labels.detach().cpu().numpy().ravel()[0])
+    write_facts(
+        *(options, ("cellpose", "torch", "numpy")),
+        epochs=epochs,
+        steps=epochs * -(-len(images) // 8),
+        cpu_minutes=cpu_minutes() - began,
+        diameter=diameter,
+    )
+    segment(options, lambda image: model.eval(image, channels=[0, 0], diameter=diameter)[0])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""nnU-Net v2 (2d) on cells: its own plan and augmentation, with touching cells cut apart.
+
+``python -m benchmarks.peers.cells.nnunet_peer --split SPLIT --output_dir OUT --nnunet_python nnunet_env/bin/python``
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import tifffile
+
+from benchmarks.peers.cells.files import options_of, read, write_facts
+from benchmarks.peers.cells.semantic import cells_of, write_pairs
+from benchmarks.peers.command import PeerError
+from benchmarks.peers.nnunet import DATASET, DATASET_ID, describe, read_probability, require_nnunet, run_driver
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    own = argparse.ArgumentParser(add_help=False)
+    own.add_argument("--nnunet_python", default=sys.executable, help="a Python with nnunetv2 (default this one)")
+    own.add_argument("--gpu_memory_target", type=float, help="GB that its planner fits patch and batch into")
+    chosen, rest = own.parse_known_args(argv)
+    options = options_of((__doc__ or "").split("\n")[0], rest)
+    try:
+        require_nnunet(chosen.nnunet_python)
+        folder = options.output_dir.absolute()
+        raw = folder / "nnUNet_raw" / DATASET
+        training = write_pairs(read(options.split, "training"), raw / "imagesTr", raw / "labelsTr", "_0000")
+        names = write_pairs(read(options.split, options.part), raw / "imagesTs", None, "_0000")
+        describe(raw, "microscopy", len(training))
+        job = {
+            "dataset_id": DATASET_ID,
+            "minutes": options.minutes,
+            "seed": options.seed,
+            "threads": 1,
+            "gpu_memory_target": chosen.gpu_memory_target,
+            "images": str(raw / "imagesTs"),
+            "predictions": str(folder / "predictions"),
+        }
+        facts = run_driver(chosen.nnunet_python, folder, job)
+    except PeerError as error:
+        sys.exit(f"error: {error}")
+    for name in names:
+        cells = cells_of(read_probability(folder / "predictions" / f"{name}.npz"))
+        tifffile.imwrite(folder / f"{name}_cells.tif", cells)
+    write_facts(options, (), **{key: value for key, value in facts.items() if key != "losses"})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Other programs on cells: the files they get, and what is read off what they give."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+
+from benchmarks.peers.cells.export import export, main
+from benchmarks.peers.cells.semantic import cells_of, cut_apart
+from bundle.data.synthetic import draw_cells
+from tests.conftest import ROOT
+
+CONFIG = "configs/train.json"
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Five images that are not square; the first pixel of each is its number."""
+    for number in range(5):
+        image, label = (np.array(part) for part in draw_cells((64, 80), [0, number]))
+        image[0, 0] = number
+        for kind, pixels in (("image", image.astype(np.uint8)), ("label", label.astype(np.uint16))):
+            (tmp_path / "data" / kind).mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(tmp_path / "data" / kind / f"{number}.tif", pixels)
+    return tmp_path / "data"
+
+
+def test_the_split_is_that_of_the_training_in_the_pixels_of_the_files(data, tmp_path, workflow):
+    options = {"dataset_dir": str(data), "held_out": 1, "validation": 1}
+    counts = export([str(ROOT / CONFIG)], tmp_path / "split", **options)
+    assert counts == {"training": 3, "validation": 1, "held_out": 1}
+    parsed = workflow(**options).parser.get_parsed_content
+    trained = {item["name"] for item in parsed("train#items")}
+    assert {path.stem for path in (tmp_path / "split" / "training" / "label").iterdir()} == trained
+    for part in counts:
+        for file in (tmp_path / "split" / part).glob("*/*.tif"):
+            before, after = tifffile.imread(data / file.parent.name / file.name), tifffile.imread(file)
+            np.testing.assert_array_equal(after, before)
+            assert after.dtype == before.dtype
+    with pytest.raises(SystemExit, match="is not empty"):
+        main(["--config_file", str(ROOT / CONFIG), "--output_dir", str(tmp_path / "split")])
+    with pytest.raises(SystemExit, match="--output_dir is missing"):
+        main(["--config_file", str(ROOT / CONFIG)])
+
+
+def test_pixels_without_annotation_are_refused(data, tmp_path):
+    label = tifffile.imread(data / "label" / "2.tif").astype(np.int16)
+    label[:5] = -1
+    tifffile.imwrite(data / "label" / "2.tif", label)
+    with pytest.raises(ValueError, match=r"2\.tif: it has pixels that are not annotated"):
+        export([str(ROOT / CONFIG)], tmp_path / "split", dataset_dir=str(data))
+
+
+def test_touching_cells_are_cut_apart_and_grown_back():
+    label = np.zeros((20, 30), np.uint16)
+    label[2:18, 2:10], label[2:18, 10:20], label[5:9, 24:28] = 1, 2, 3
+    cut = cut_apart(label)
+    for number in (1, 2, 3):  # against a look at every neighbour
+        for y, x in np.argwhere(label == number):
+            around = label[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+            assert cut[y, x] == (not np.any((around > 0) & (around != number)) and not np.any(around == 0))
+    found = cells_of(cut.astype(np.float32))
+    np.testing.assert_array_equal(found > 0, label > 0)
+    assert len(np.unique(found)) == 4
+
+
+@pytest.mark.nightly
+def test_basic_unet_leaves_cells_that_can_be_measured(data, tmp_path):
+    export([str(ROOT / CONFIG)], tmp_path / "split", dataset_dir=str(data), held_out=1, validation=1)
+    words = ["--split", str(tmp_path / "split"), "--output_dir", str(tmp_path / "out"), "--minutes", "0.02"]
+    peer = [sys.executable, "-m", "benchmarks.peers.cells.basic_unet_peer", *words]
+    done = subprocess.run(peer, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((tmp_path / "out" / "facts.json").read_text())
+    assert facts["steps"] >= 1
+    assert facts["cpu_minutes"] >= 0.01
+    truth = str(tmp_path / "split" / "held_out" / "label")
+    measure = [sys.executable, "-m", "bundle.metrics", "--truth", truth, "--result", str(tmp_path / "out")]
+    done = subprocess.run(measure, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    again = subprocess.run(peer, cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 2
+    assert "is not empty: nothing is written over" in again.stderr
