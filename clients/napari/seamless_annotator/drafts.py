@@ -109,13 +109,17 @@ class Drafts:
             if file.is_file() and self._key(file) == self._mine.get(image):
                 file.unlink()
 
+    def state(self, image: str) -> str | None:
+        """ "draft", or "proposed" where nobody has corrected it yet; None without one."""
+        file = self._file(image)
+        if not file.is_file():
+            return None
+        return "draft" if self._about(file).get("edited", True) else "proposed"
+
     def states(self) -> dict[str, str]:
-        """Of each image with one: "draft", or "proposed" where nobody has corrected it yet."""
-        found = {}
-        for file in self.folder.glob("*.tif"):
-            if not file.name.endswith(".kept.tif"):
-                found[unquote(file.stem)] = "draft" if self._about(file).get("edited", True) else "proposed"
-        return found
+        """Of each image with one."""
+        files = (file for file in self.folder.glob("*.tif") if not file.name.endswith(".kept.tif"))
+        return {image: state for image in (unquote(file.stem) for file in files) if (state := self.state(image))}
 
     def _file(self, image: str) -> Path:
         return self.folder / f"{quote(image, safe=' +,()@')}.tif"  # a name that leads nowhere else

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,13 +107,19 @@ class Session:
         about = {"image": opened.name, "version": opened.version, "edited": opened.edited}
         self.drafts.save(opened.name, opened.numbers, {**about, "classes": self.about["classes"]})
 
-    def proposed(self, opened: Opened, arrays: dict[str, np.ndarray]) -> None:
-        """Take over a proposal; it is kept as one that nobody has corrected yet."""
+    def proposed(self, opened: Opened, arrays: dict[str, np.ndarray]) -> Path | None:
+        """Take over a proposal; it is kept as one that nobody has corrected yet.
+
+        Returns:
+            where an earlier draft with corrections is now.
+        """
         if arrays["cells"].shape != opened.numbers.shape:
             raise Refused(f"image {opened.name!r} has changed on the server: open it again")
+        kept = self.drafts.set_aside(opened.name) if self.drafts.state(opened.name) == "draft" else None
         opened.numbers[...] = self.numbering.encode(arrays["cells"], arrays["classes"])
         opened.edited, opened.proposed = False, True
         self.keep(opened)
+        return kept
 
     def submit(self, opened: Opened) -> str:
         """Save the label on the server; what it says of it. The draft is there until then.

@@ -10,17 +10,17 @@ from typing import Any
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QWidget
 
-from seamless_annotator.form import Form, state_text
+from seamless_annotator.form import Form
 from seamless_annotator.jobs import Jobs
 from seamless_annotator.layers import Layers
-from seamless_annotator.server import Away, Changed, Foreign, Server
+from seamless_annotator.server import Changed, Refused
 from seamless_annotator.session import Opened, Session
+from seamless_annotator.watch import AT_WORK, Watch
 
 __all__ = ["Annotator"]
 
-#: milliseconds from a change to its draft, and between two looks at the server
-_DRAFT, _LOOK = 1000, 1000
-_AT_WORK = ("submitted", "running", "stopping")
+#: milliseconds from a change to its draft
+_DRAFT = 1000
 
 
 class Annotator(QWidget):  # type: ignore[misc]
@@ -35,18 +35,16 @@ class Annotator(QWidget):  # type: ignore[misc]
         super().__init__()
         self.session: Session | None = None
         self.opened: Opened | None = None
-        self.away = False
+        self.proposing: str | None = None
+        self._wanted = ""
         self._edits = 0
-        self._proposing: str | None = None
-        self._training = "none"
-        self._looking = False
         self._jobs = Jobs(self)
         self.form = Form(self)
         self.layers = Layers(napari_viewer, self._changed, self.say, self.form.show_tool)
         self.form.bind(self)
-        self._draft, self._look = QTimer(self, singleShot=True, interval=_DRAFT), QTimer(self, interval=_LOOK)
+        self.watch = Watch(self)
+        self._draft = QTimer(self, singleShot=True, interval=_DRAFT)
         self._draft.timeout.connect(self._keep)
-        self._look.timeout.connect(self._look_at_server)
         QApplication.instance().aboutToQuit.connect(self.keep_now)
         for key, call in {"Control-Enter": self.submit, "Control-Right": self.next, "Control-P": self.propose}.items():
             napari_viewer.bind_key(key, lambda viewer, call=call: call(), overwrite=True)
@@ -66,41 +64,42 @@ class Annotator(QWidget):  # type: ignore[misc]
         self.session, self.opened = None, None
         self.layers.clear()
         self.say("connecting ...")
-        self._look.start()
-        self._look_at_server()
+        self.watch.begin()
 
     def refresh(self) -> None:
         """Ask for the images and their states."""
         if self.session is not None:
-            self._run(self.session.images, self._list)
+            shown = self.opened.name if self.opened else ""
+            self.run(self.session.images, lambda images: self.form.list_images(images, shown))
 
     def open(self, name: str) -> None:
         """Show an image; what was done to the one before is kept as its draft."""
         if self.session is not None and not (self.opened and self.opened.name == name) and self.keep_now():
+            self._wanted = name
             self.say(f"opening {name} ...")
-            self._run(partial(self.session.open, name), self._show)
+            self.run(partial(self.session.open, name), self._show)
 
     def next(self) -> None:
         """Show the image that the strategy chooses."""
         if self.session is not None:
             self.say("choosing the next image ...")
-            self._run(partial(self.session.server.next, self.form.strategy.currentText()), self._chosen)
+            self.run(partial(self.session.server.next, self.form.strategy.currentText()), self._chosen)
 
     def propose(self) -> None:
         """Ask the network for the cells of the image."""
         session, opened = self.session, self.opened
-        if session is None or opened is None or self._proposing or not self.keep_now():
+        if session is None or opened is None or self.proposing or not self.keep_now():
             return
-        self._proposing = opened.name
+        self.proposing = opened.name
         self.say(f"segmenting {opened.name} ...")
         self.form.busy(0, 0)
         work = partial(session.server.propose, opened.name, self.form.options())
-        self._run(work, partial(self._proposed, opened, self._edits), self._end_proposal)
+        self.run(work, partial(self._proposed, opened, self._edits), self._end_proposal)
 
     def cancel(self) -> None:
         """End the proposal in work."""
-        if self.session is not None and self._proposing:
-            self._run(partial(self.session.server.cancel, self._proposing), lambda _: None)
+        if self.session is not None and self.proposing:
+            self.run(partial(self.session.server.cancel, self.proposing), lambda _: None)
 
     def submit(self) -> None:
         """Save the cells as the label of the image."""
@@ -120,21 +119,21 @@ class Annotator(QWidget):  # type: ignore[misc]
 
         def failed(error: Exception) -> None:
             layer.editable = True
-            self._failed(error)
+            self.failed(error)
             self.form.mark(opened.name, "draft")
             if isinstance(error, Changed):
-                self._run(partial(session.server.label, opened.name), partial(self._compare, opened))
+                self.run(partial(session.server.label, opened.name), partial(self._compare, opened))
 
-        self._run(partial(session.submit, opened), done, failed)
+        self.run(partial(session.submit, opened), done, failed)
 
     def train(self) -> None:
         """Train on all labels, or stop the training in work."""
-        if self.session is not None and self._training in _AT_WORK:
+        if self.session is not None and self.watch.training in AT_WORK:
             self.say("stopping after this step ...")
-            self._run(self.session.server.stop_training, lambda _: None)
+            self.run(self.session.server.stop_training, lambda _: None)
         elif self.session is not None:
             self.say("the training begins ...")
-            self._run(partial(self.session.server.train, self.form.epochs.value()), lambda _: None)
+            self.run(partial(self.session.server.train, self.form.epochs.value()), lambda _: None)
 
     def keep_now(self) -> bool:
         """Write the draft of what was changed, before anything else is done; whether nothing is left to write."""
@@ -143,14 +142,14 @@ class Annotator(QWidget):  # type: ignore[misc]
             try:
                 self._write(self.session, self.opened)
             except OSError as error:
-                self._failed(error)
+                self.failed(error)
                 self._draft.start()
                 return False
         return True
 
     def closeEvent(self, event: Any) -> None:
         """Nothing is lost."""
-        self._look.stop()
+        self.watch.timer.stop()
         self.keep_now()
         super().closeEvent(event)
 
@@ -163,7 +162,7 @@ class Annotator(QWidget):  # type: ignore[misc]
     def _keep(self) -> None:
         opened = self.opened
         if opened is not None:
-            self._run(partial(self._write, self.session, opened), lambda _: self.form.mark(opened.name, "draft"))
+            self.run(partial(self._write, self.session, opened), lambda _: self.form.mark(opened.name, "draft"))
 
     @staticmethod
     def _write(session: Session | None, opened: Opened | None) -> None:
@@ -173,12 +172,9 @@ class Annotator(QWidget):  # type: ignore[misc]
             except OSError as error:
                 raise OSError(f"THE DRAFT IS NOT SAVED: {error}") from error
 
-    def _list(self, images: list[dict[str, Any]]) -> None:
-        self.form.list_images(images, self.opened.name if self.opened else "")
-
     def _show(self, opened: Opened) -> None:
-        if self.session is None or not self.keep_now():  # of what was changed since it was asked for
-            return
+        if self.session is None or opened.name != self._wanted or not self.keep_now():
+            return  # another one was asked for since, or a draft of what was changed since cannot be written
         self.opened = opened
         self.layers.show(opened, self.session.numbering)
         self.form.select(opened.name)
@@ -194,13 +190,15 @@ class Annotator(QWidget):  # type: ignore[misc]
 
     def _proposed(self, opened: Opened, edits: int, arrays: Any) -> None:
         self._end_proposal()
-        shown = self.opened is opened
-        if shown and self._edits != edits:
-            self.say("you have corrected cells meanwhile: they stay; propose once more to replace them")
+        shown = self.opened is not None and self.opened.name == opened.name
+        if self.session is None or (shown and (self._edits != edits or self.opened is not opened)):
+            self.say("you have worked on the image meanwhile: it stays as it is; propose once more to replace it")
             return
-        assert self.session is not None
-        kept = self.session.drafts.set_aside(opened.name) if opened.edited else None
-        self.session.proposed(opened, arrays)
+        try:
+            kept = self.session.proposed(opened, arrays)
+        except (OSError, Refused) as error:
+            self.failed(error)
+            return
         self.form.mark(opened.name, "proposed")
         if shown:
             self.layers.refresh()
@@ -209,69 +207,21 @@ class Annotator(QWidget):  # type: ignore[misc]
         self.say(f"{int(arrays['cells'].max(initial=0))} cells proposed for {opened.name}{earlier}")
 
     def _end_proposal(self, error: Exception | None = None) -> None:
-        self._proposing = None
+        self.proposing = None
         self.form.idle()
         if error is not None:
-            self._failed(error)
+            self.failed(error)
 
     def _compare(self, opened: Opened, label: Any) -> None:
         if self.opened is opened and self.session is not None and label is not None:
             self.layers.compare(self.session.numbering.encode(*label[:2]))
 
-    def _look_at_server(self) -> None:
-        """Connect, or see how the training and the proposal are doing."""
-        if self._looking:
-            return
-        self._looking = True
-        session, proposing = self.session, self._proposing
-
-        def look() -> Any:
-            if session is None:
-                return Session(Server(self.form.address.text())), None, None
-            if self.away:
-                session.require_same()
-            return session, session.server.training(), session.server.progress() if proposing else None
-
-        self._run(look, self._seen, self._unseen)
-
-    def _seen(self, told: Any) -> None:
-        self._looking = False
-        session, training, progress = told
-        if self.session is None:
-            self.session = session
-            self.form.offer(session.about)
-            self.say(f"connected; drafts are kept in {session.drafts.folder}")
-        if self.away or training is None:
-            self.away = False
-            self.say("the server is there again" if training else self.form.message.text())
-            self.refresh()
-        if progress and progress["image"] == self._proposing:
-            self.form.busy(progress["done"], progress["total"])
-        if training:
-            before, self._training = self._training, training["state"]
-            self.form.show_training(training)
-            if before in _AT_WORK and self._training not in _AT_WORK:
-                self._trained(training)
-
-    def _unseen(self, error: Exception) -> None:
-        self._looking = False
-        self.away = isinstance(error, Away)
-        if isinstance(error, Foreign):
-            self._look.stop()  # somebody must look at it
-        self._failed(error)
-
-    def _trained(self, training: dict[str, Any]) -> None:
-        if training["state"] != "done":
-            self.say(f"the training has ended: {state_text(training)}; the network is the earlier one")
-            return
-        self.say("trained; the new network is in use")
-        if self.opened is not None and self.opened.proposed:  # by the network before, and untouched
-            self.propose()
-
-    def _failed(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
+        """Tell the annotator why something was not done."""
         self.say(f"{error}" if isinstance(error, (RuntimeError, OSError)) else f"{type(error).__name__}: {error}")
 
-    def _run(
+    def run(
         self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None] | None = None
     ) -> None:
-        self._jobs.run(work, done, failed or self._failed)
+        """Do something beside the window, see :class:`seamless_annotator.jobs.Jobs`."""
+        self._jobs.run(work, done, failed or self.failed)

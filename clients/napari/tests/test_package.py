@@ -7,12 +7,13 @@ import csv
 import sys
 from pathlib import Path
 
+import npe2
 import numpy as np
 import pytest
 import seamless_annotator
 import tifffile
 from napari.components import ViewerModel
-from npe2 import PluginManifest
+from npe2 import PluginManager, PluginManifest
 from seamless_annotator.results import reader_of
 
 from tests.display import NO_WINDOW
@@ -82,3 +83,9 @@ def test_other_folders_and_files_are_left_to_others(tmp_path):
     tifffile.imwrite(tmp_path / "plain.tif", np.zeros((4, 4), np.uint8))
     assert reader_of(str(tmp_path)) is None
     assert reader_of(str(tmp_path / "plain.tif")) is None
+
+
+def test_napari_finds_the_reader_by_the_name_of_the_plugin(results):
+    PluginManager.instance().discover()
+    layers = npe2.read([str(results)], plugin_name="seamless-annotator", stack=False)
+    assert [about["name"] for _, about, _ in layers] == ["a", "a probability", "a cells", "b probability", "b cells"]

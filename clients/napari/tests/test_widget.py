@@ -223,3 +223,46 @@ def test_a_proposal_is_cancelled(annotator, qtbot, real, monkeypatch):
     wait_for(annotator, qtbot, "not in the studies")
     assert "the draft stays" in annotator.form.message.text()
     assert (real.studies / "drafts" / "wide.tif").is_file()
+
+
+def test_what_is_corrected_while_the_network_works_stays(annotator, qtbot):
+    open_image(annotator, qtbot, "i2")
+    annotator.form.propose.click()
+    annotator.layers.cells.data_setitem((np.arange(40, 60), np.full(20, 50)), 1)
+    wait_for(annotator, qtbot, "you have worked on the image meanwhile")
+    assert (annotator.layers.cells.data[40:60, 50] == 1).all()
+    qtbot.waitUntil(lambda: "(draft)" in text_of(annotator, "i2"), timeout=PATIENCE)
+    annotator.form.propose.click()
+    wait_for(annotator, qtbot, "your earlier cells are in")
+    kept = next(annotator.session.drafts.folder.glob("i2.*.kept.tif"))
+    assert (tifffile.imread(kept)[40:60, 50] == 1).all()
+
+
+def test_a_draft_that_cannot_be_written_holds_the_image(annotator, qtbot, monkeypatch):
+    open_image(annotator, qtbot, "i2")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        annotator.layers.cells.data_setitem((np.arange(40, 60), np.full(20, 50)), 1)
+        annotator.open("i3")
+        assert "THE DRAFT IS NOT SAVED" in annotator.form.message.text()
+        qtbot.wait(300)
+        assert annotator.opened.name == "i2"
+    annotator.open("i3")
+    annotator.open("i0")  # the last one wins
+    qtbot.waitUntil(lambda: annotator.opened.name == "i0", timeout=PATIENCE)
+    qtbot.wait(500)
+    assert annotator.opened.name == "i0"
+    assert (annotator.session.drafts.load("i2")[0][40:60, 50] == 1).all()
+
+
+def test_another_server_at_the_address_is_not_gone_on_with(annotator, qtbot):
+    annotator.session.about = {**annotator.session.about, "classes": ["background", "nucleus"]}
+    annotator.watch.away = True  # as after an answer that did not come
+    wait_for(annotator, qtbot, "another server answers")
+    assert not annotator.watch.timer.isActive()
+    annotator.form.connect.click()
+    wait_for(annotator, qtbot, "connected; drafts are kept in")

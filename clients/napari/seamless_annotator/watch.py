@@ -1,0 +1,96 @@
+"""Looks at the server once a second: whether it is there, and how its training and the proposal are doing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QTimer
+
+from seamless_annotator.form import state_text
+from seamless_annotator.server import Away, Foreign, Server
+from seamless_annotator.session import Session
+
+__all__ = ["AT_WORK", "Watch"]
+
+#: states of a training that has not ended
+AT_WORK = ("submitted", "running", "stopping")
+_INTERVAL = 1000  # milliseconds
+
+
+class Watch:
+    """Connects the widget, once the server is there, and tells it what it sees.
+
+    Args:
+        annotator: the widget.
+
+    Attributes:
+        training: state of the last training.
+        away: whether the server did not answer last time.
+    """
+
+    def __init__(self, annotator: Any) -> None:
+        self.annotator = annotator
+        self.training, self.away = "none", False
+        self._looking = False
+        self.timer = QTimer(annotator, interval=_INTERVAL)
+        self.timer.timeout.connect(self._look)
+
+    def begin(self) -> None:
+        """Look, and go on looking."""
+        self.timer.start()
+        self._look()
+
+    def _look(self) -> None:
+        if self._looking:
+            return
+        self._looking = True
+        session, proposing, address = (
+            self.annotator.session,
+            self.annotator.proposing,
+            self.annotator.form.address.text(),
+        )
+
+        def look() -> tuple[Session, Any, Any]:
+            if session is None:
+                return Session(Server(address)), None, None
+            if self.away:
+                session.require_same()
+            return session, session.server.training(), session.server.progress() if proposing else None
+
+        self.annotator.run(look, self._seen, self._unseen)
+
+    def _seen(self, told: tuple[Session, Any, Any]) -> None:
+        self._looking = False
+        annotator, (session, training, progress) = self.annotator, told
+        if annotator.session is None:
+            annotator.session = session
+            annotator.form.offer(session.about)
+            annotator.say(f"connected; drafts are kept in {session.drafts.folder}")
+            annotator.refresh()
+        elif self.away:
+            annotator.say("the server is there again")
+            annotator.refresh()
+        self.away = False
+        if progress and progress["image"] == annotator.proposing:
+            annotator.form.busy(progress["done"], progress["total"])
+        if training:
+            before, self.training = self.training, training["state"]
+            annotator.form.show_training(training)
+            if before in AT_WORK and self.training not in AT_WORK:
+                self._trained(training)
+
+    def _unseen(self, error: Exception) -> None:
+        self._looking = False
+        self.away = isinstance(error, Away)
+        if isinstance(error, Foreign):
+            self.timer.stop()  # somebody must look at it
+        self.annotator.failed(error)
+
+    def _trained(self, training: dict[str, Any]) -> None:
+        annotator = self.annotator
+        if training["state"] != "done":
+            annotator.say(f"the training has ended: {state_text(training)}; the network is the earlier one")
+            return
+        annotator.say("trained; the new network is in use")
+        if annotator.opened is not None and annotator.opened.proposed:  # by the network before, and untouched
+            annotator.propose()
