@@ -6,6 +6,7 @@ asked for and a proposal cancelled. docs/annotate.md lists them.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import threading
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from fastapi import APIRouter, Body, FastAPI, File, HTTPException, Response, Upl
 from monailabel.utils.others.generic import name_to_device
 
 from bundle.atomic import sha256
-from bundle.data.formats import natural_key
+from bundle.data.formats import natural_key, spatial_shape
 from bundle.inference import uncertainty
 from bundle.model import TrainedNetwork
 from label_app.pixels import image_of, label_of, packed, unpacked, write_label
@@ -29,12 +30,27 @@ from label_app.watching import TrainingWatch, stop_training
 __all__ = ["put_first"]
 
 _ARRAYS = "application/x-npz"
+#: bytes that an array may have beside 8 for each pixel
+_HEADERS = 1 << 16
 
 
 def put_first(server: FastAPI, app: Any) -> None:
     """Add the routes, where the images are files of a folder and there is a model."""
     if isinstance(app.datastore(), CheckedStore) and app.models:
         server.router.routes[:0] = Annotator(app).router.routes
+
+
+class _Without:
+    """A datastore in which some images need no label."""
+
+    def __init__(self, store: CheckedStore, names: list[str]) -> None:
+        self._store, self._names = store, set(names)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def get_unlabeled_images(self, *args: Any) -> list[str]:
+        return [name for name in self._store.get_unlabeled_images(*args) if name not in self._names]
 
 
 class Annotator:
@@ -121,7 +137,8 @@ class Annotator:
         """Save the label of an image; ``version`` is that of the label that was corrected, empty for none before."""
         path = self._path(image)
         with tempfile.TemporaryDirectory() as folder, as_422():
-            cells, table = unpacked(label.file, "cells", "classes")
+            most = 8 * math.prod(spatial_shape(path)) + _HEADERS
+            cells, table = unpacked(label.file, most, "cells", "classes")
             file, info = write_label(Path(folder), path, cells, table, self.store.classes())
             with self.store.changing():
                 if version is not None and version != self._version(image):
@@ -134,8 +151,16 @@ class Annotator:
                 return {**told, "image": image, "version": self._version(image)}
 
     def next(self, strategy: str = "first", request: dict[str, Any] = Body({})) -> dict[str, Any]:  # noqa: B008
-        """The image to annotate next, "image" and, where the strategy gives one, "score"; empty when all are."""
-        chosen = self.app.next_sample({**request, "strategy": strategy})
+        """The image to annotate next, "image" and, where the strategy gives one, "score"; empty when all are.
+
+        Those of "skip" count as annotated, for whoever asks.
+        """
+        skip = request.pop("skip", [])
+        if not isinstance(skip, list) or not all(isinstance(name, str) for name in skip):
+            raise HTTPException(422, f"skip must be a list of names of images, got {skip!r}")
+        self.app._require(strategy, self.app._strategies, "strategy")
+        with as_422():
+            chosen = self.app._strategies[strategy]({**request, "strategy": strategy}, _Without(self.store, skip))
         return {"image": chosen["id"], "score": chosen.get("score")} if chosen else {}
 
     def propose(self, image: str, request: dict[str, Any] = Body({})) -> Response:  # noqa: B008

@@ -31,17 +31,31 @@ def packed(**arrays: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def unpacked(stream: BinaryIO, *names: str) -> tuple[np.ndarray, ...]:
-    """Arrays of an .npz archive by their names.
+def unpacked(stream: BinaryIO, most: int, *names: str) -> tuple[np.ndarray, ...]:
+    """Arrays of an .npz archive by their names, none of them of more than ``most`` bytes.
 
     Raises:
-        Unusable: for another file, or a name that is not there.
+        Unusable: for another file, a name that is not there, or a larger array, before it takes memory.
     """
     try:
-        with np.load(stream, allow_pickle=False) as arrays:
-            return tuple(arrays[name] for name in names)
-    except (ValueError, OSError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(stream) as archive:
+            largest = max(archive.getinfo(f"{name}.npy").file_size for name in names)
+        if largest <= most:
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as arrays:
+                return tuple(arrays[name] for name in names)
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        MemoryError,
+        zipfile.BadZipFile,
+    ) as error:
         raise Unusable(f"it must be an .npz file with the arrays {', '.join(names)} ({error})") from error
+    raise Unusable(f"one of its arrays has {largest} bytes, more than the image's size allows ({most})")
 
 
 def image_of(path: str) -> np.ndarray:

@@ -139,6 +139,14 @@ def test_labels_that_cannot_be_used_are_refused(content, reason, server):
     assert state(server, "png")["state"] == "none"
 
 
+def test_an_archive_that_unpacks_to_more_than_the_image_is_refused(server):
+    stream = io.BytesIO()
+    np.savez_compressed(stream, cells=np.zeros((4000, 4000), np.int64), classes=np.ones(2, int))
+    assert len(stream.getvalue()) < 200_000
+    answer = put(server, "png", stream.getvalue())
+    assert (answer.status_code, "more than the image's size allows" in answer.text) == (422, True)
+
+
 @pytest.mark.parametrize("kind", ["png", "stack", "volume"])
 def test_a_label_comes_back_as_it_was(kind, server, truth, gray):
     shape = arrays(server.get("/annotate/image", image=kind))["image"].shape[:-1]
@@ -189,7 +197,18 @@ def test_next_says_image_and_score(server):
     assert server.post("/annotate/next", strategy="first").json()["image"]
     chosen = server.post("/annotate/next", strategy="border").json()
     scores = server.post("/scoring/border", run_sync="true").json()
-    assert chosen == {"image": uncertainty.rank(scores)[0], "score": max(scores.values())}
+    ranked = uncertainty.rank(scores)
+    assert chosen == {"image": ranked[0], "score": max(scores.values())}
+    later = server.post("/annotate/next", {"skip": ranked[:2]}, strategy="border").json()
+    assert later == {"image": ranked[2], "score": scores[ranked[2]]}
+    first = server.post("/annotate/next", strategy="first").json()["image"]
+    others = [
+        server.post("/annotate/next", {"skip": [first]}, strategy=one).json()["image"] for one in ("first", "random")
+    ]
+    assert first not in others
+    everything = [one["name"] for one in server.get("/annotate/images").json()]
+    assert server.post("/annotate/next", {"skip": everything}, strategy="random").json() == {}
+    assert server.post("/annotate/next", {"skip": "png"}, strategy="first").status_code == 422
 
 
 def ask_training(server):

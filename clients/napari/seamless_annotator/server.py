@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,9 +86,10 @@ class Server:
         told: dict[str, Any] = self._ask("PUT", "label", files=files, timeout=self.LONG, **query).json()
         return told
 
-    def next(self, strategy: str) -> dict[str, Any]:
-        """ "image" and "score", or nothing when all images have a label."""
-        chosen: dict[str, Any] = self._ask("POST", "next", json={}, timeout=self.LONG, strategy=strategy).json()
+    def next(self, strategy: str, skip: Sequence[str] = ()) -> dict[str, Any]:
+        """ "image" and "score", or nothing when all images but those of ``skip`` have a label."""
+        asked = {"skip": list(skip)}
+        chosen: dict[str, Any] = self._ask("POST", "next", json=asked, timeout=self.LONG, strategy=strategy).json()
         return chosen
 
     def propose(self, name: str, options: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:

@@ -71,6 +71,11 @@ class Session:
         kept = self.drafts.states()
         return [{**image, "state": kept.get(image["name"], image["state"])} for image in self.server.images()]
 
+    def next(self, strategy: str, shown: str = "") -> dict[str, Any]:
+        """The "image" without a label or a draft that the strategy chooses, other than the one that is shown."""
+        drafts = [name for name, state in self.drafts.states().items() if state == "draft"]
+        return self.server.next(strategy, [*drafts, shown])
+
     def open(self, name: str) -> Opened:
         """An image with its draft, else its label, else the proposal that the server has saved, else nothing."""
         self.require_same()

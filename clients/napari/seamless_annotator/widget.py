@@ -81,9 +81,10 @@ class Annotator(QWidget):  # type: ignore[misc]
 
     def next(self) -> None:
         """Show the image that the strategy chooses."""
-        if self.session is not None:
+        if self.session is not None and self.keep_now():
             self.say("choosing the next image ...")
-            self.run(partial(self.session.server.next, self.form.strategy.currentText()), self._chosen)
+            shown = self.opened.name if self.opened else ""
+            self.run(partial(self.session.next, self.form.strategy.currentText(), shown), self._chosen)
 
     def propose(self) -> None:
         """Ask the network for the cells of the image."""
@@ -182,7 +183,7 @@ class Annotator(QWidget):  # type: ignore[misc]
 
     def _chosen(self, chosen: dict[str, Any]) -> None:
         if not chosen:
-            self.say("all images have a label")
+            self.say("all other images have a label or a draft")
             return
         score = chosen.get("score")
         self.form.score.setText("" if score is None else f"score {score:.4g}")

@@ -43,6 +43,17 @@ def test_what_is_opened_first_is_the_draft_then_the_label(session, real):
     assert [one["state"] for one in session.images() if one["name"] == "i1"] == ["draft"]
 
 
+def test_next_is_an_image_that_needs_work(session):
+    chosen = [session.next("first")["image"]]
+    for _ in range(2):
+        opened = session.open(chosen[-1])
+        opened.edited = True
+        session.keep(opened)
+        chosen.append(session.next("first").get("image", ""))
+    assert len(set(chosen)) == 3
+    assert session.next("first", chosen[-1]).get("image") not in chosen
+
+
 def test_somebody_elses_label_is_not_replaced_without_a_word(session, real):
     one, other = session.open("i2"), Session(Server(real.url)).open("i2")
     one.numbers[...], other.numbers[...] = square(5), square(50)
