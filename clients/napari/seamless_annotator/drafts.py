@@ -83,7 +83,7 @@ class Drafts:
         file = self._file(image)
         try:
             with tifffile.TiffFile(file) as tiff:
-                about = json.loads(tiff.pages[0].description)
+                about = json.loads(tiff.pages.first.description)
                 numbers = tiff.asarray()
             self._mine[image] = about["key"]
         except FileNotFoundError:
@@ -128,7 +128,7 @@ class Drafts:
     def _about(file: Path) -> dict[str, Any]:
         try:
             with tifffile.TiffFile(file) as tiff:
-                about: dict[str, Any] = json.loads(tiff.pages[0].description)
+                about: dict[str, Any] = json.loads(tiff.pages.first.description)
         except Exception:  # as in load
             return {}
         return about

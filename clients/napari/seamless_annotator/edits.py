@@ -54,8 +54,8 @@ def merge(plane: np.ndarray, line: Line, numbering: Numbering) -> Edit:
     between[within[0] : within[-1]] = True
     between &= along == 0
     parts = [_pixels(plane, number) for number in touched[1:]] + [(rows[between], columns[between])]
-    changed = [np.concatenate(axis) for axis in zip(*parts, strict=True)]
-    return Edit(*changed, np.full(len(changed[0]), touched[0], plane.dtype))
+    rows, columns = (np.concatenate(axis) for axis in zip(*parts, strict=True))
+    return Edit(rows, columns, np.full(len(rows), touched[0], plane.dtype))
 
 
 def split(plane: np.ndarray, line: Line, numbering: Numbering, used: int) -> Edit:

@@ -8,12 +8,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal, Slot
+from qtpy.QtCore import QObject, Signal
 
 __all__ = ["Jobs"]
 
 
-class Jobs(QObject):  # type: ignore[misc]
+class Jobs(QObject):
     """Runs functions in threads and hands what they return, or raise, to the window's thread."""
 
     _ended = Signal(object)
@@ -45,6 +45,5 @@ class Jobs(QObject):  # type: ignore[misc]
         thread.start()
         return thread
 
-    @Slot(object)
     def _call(self, call: Callable[[], None]) -> None:
         call()

@@ -69,7 +69,7 @@ class Layers:
         for name in ("undo", "redo"):  # napari announces neither
             setattr(self.cells, name, self._announced(getattr(self.cells, name)))
         self.cells.mouse_drag_callbacks.append(self._drag)
-        self.cells.events.mode.connect(lambda: self.cells and self.cells.mode != "pan_zoom" and self.use(""))
+        self.cells.events.mode.connect(self._leave_tool)
         for key, (method, _) in KEYS.items():
             self.cells.bind_key(key, getattr(self, f"_key_{method}"), overwrite=True)
         self._mine.append(self.cells)
@@ -175,6 +175,10 @@ class Layers:
 
     def _used(self) -> int:
         return int(self.cells.data.max()) if self.cells is not None else 0
+
+    def _leave_tool(self) -> None:
+        if self.cells is not None and self.cells.mode != "pan_zoom":
+            self.use("")
 
     def _replaced(self, opened: Opened) -> None:
         if self.cells is not None and self.cells.data is not opened.numbers:  # napari has converted its type

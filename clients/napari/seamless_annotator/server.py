@@ -61,8 +61,7 @@ class Server:
 
     def images(self) -> list[dict[str, Any]]:
         """Name, file and state of each; of an annotated one, its numbers of cells, too."""
-        found: list[dict[str, Any]] = self._ask("GET", "images").json()
-        return found
+        return self._ask("GET", "images").json()
 
     def image(self, name: str) -> np.ndarray:
         """(Z)YXC."""
@@ -83,14 +82,11 @@ class Server:
         np.savez(stream, cells=cells, classes=classes)
         query = {"image": name} if version is None else {"image": name, "version": version}
         files = {"label": ("label.npz", stream.getvalue())}
-        told: dict[str, Any] = self._ask("PUT", "label", files=files, timeout=self.LONG, **query).json()
-        return told
+        return self._ask("PUT", "label", files=files, timeout=self.LONG, **query).json()
 
     def next(self, strategy: str, skip: Sequence[str] = ()) -> dict[str, Any]:
         """ "image" and "score", or nothing when all images but those of ``skip`` have a label."""
-        asked = {"skip": list(skip)}
-        chosen: dict[str, Any] = self._ask("POST", "next", json=asked, timeout=self.LONG, strategy=strategy).json()
-        return chosen
+        return self._ask("POST", "next", json={"skip": list(skip)}, timeout=self.LONG, strategy=strategy).json()
 
     def propose(self, name: str, options: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
         """The arrays "cells", "classes", "probability", "uncertainty"; refused when it is cancelled."""
@@ -99,8 +95,7 @@ class Server:
 
     def progress(self) -> dict[str, Any]:
         """ "image", tiles "done" and "total" of the proposal in work."""
-        told: dict[str, Any] = self._ask("GET", "progress").json()
-        return told
+        return self._ask("GET", "progress").json()
 
     def cancel(self, name: str) -> None:
         """End the proposal of an image."""
@@ -113,8 +108,7 @@ class Server:
 
     def training(self) -> dict[str, Any]:
         """State of the last training, its loss and validation so far."""
-        told: dict[str, Any] = self._ask("GET", "training").json()
-        return told
+        return self._ask("GET", "training").json()
 
     def stop_training(self) -> None:
         """Let it end its step, save it and close its run."""

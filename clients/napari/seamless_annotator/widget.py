@@ -23,7 +23,7 @@ __all__ = ["Annotator"]
 _DRAFT = 1000
 
 
-class Annotator(QWidget):  # type: ignore[misc]
+class Annotator(QWidget):
     """Correct cells with a server of this bundle.
 
     Args:
