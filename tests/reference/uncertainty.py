@@ -15,9 +15,9 @@ def disagreement(probabilities: np.ndarray) -> float:
     total = 0.0
     for pixel in np.ndindex(probabilities.shape[1:]):
         passes = [float(p[pixel]) for p in probabilities]
-        mean = sum(passes) / len(passes)
+        yes, no = sum(passes) / len(passes), sum(1 - p for p in passes) / len(passes)  # 1 - yes may be rounded to 0
         for p in passes:
-            for own, common in ((p, mean), (1 - p, 1 - mean)):
+            for own, common in ((p, yes), (1 - p, no)):
                 total += own * math.log(own / common) / len(passes) if own > 0 else 0.0
     return total / probabilities[0].size
 
