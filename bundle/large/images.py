@@ -25,9 +25,11 @@ from bundle.large.executor import Executor, Serial
 from bundle.large.forecast import require_disk
 from bundle.large.image_in_blocks import ImageInBlocks
 from bundle.large.job import Job
+from bundle.large.page_entry import show
 from bundle.large.result_store import ResultStore
 from bundle.large.settings import Settings
 from bundle.model import TrainedNetwork
+from bundle.output.result_page import ResultPage
 
 __all__ = ["LargeImages"]
 
@@ -59,6 +61,7 @@ class LargeImages:
         cells: how cells are read off the stored probability.
         spacing: of volumes, µm, instead of what the image states.
         executor: where blocks are computed; None: one after the other in this process.
+        page: of the folder of results, which the images are added to; None: there is none.
 
     Raises:
         ValueError: for options that are not allowed.
@@ -86,10 +89,12 @@ class LargeImages:
         cells: CellOptions | None = None,
         spacing: Sequence[float] | None = None,
         executor: Executor | None = None,
+        page: ResultPage | None = None,
     ) -> None:
         # absolute: workers may be elsewhere
         self.paths, self.output_dir = [os.path.abspath(path) for path in paths], Path(output_dir).absolute()
         self.level, self.pixel_size, self.plan_only = level, pixel_size, true_or_false(plan, "plan")
+        self.page = page
         self._summary_begun = False
         require_stored_type(probability_dtype)
         if str(ome_zarr) not in ("0.4", "0.5"):
@@ -164,6 +169,9 @@ class LargeImages:
             blocks.segment(job, store)
             job.remove_interim()
         self._summarise(store)
+        if self.page is not None:
+            show(self.page, image, store, blocks.layout, name)
+            self.page.write()
         logger.info("%s -> %s", path, job.path)
 
     def _summarise(self, store: ResultStore) -> None:

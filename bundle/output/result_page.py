@@ -104,6 +104,7 @@ class ResultPage:
         class_of: np.ndarray | None = None,
         pixel_um: Sequence[float] | None = None,
         measured: Mapping[str, np.ndarray] | None = None,
+        counted: Mapping[str, Any] | None = None,
     ) -> None:
         """Take an image.
 
@@ -117,6 +118,7 @@ class ResultPage:
             class_of: (N + 1,), class of each cell.
             pixel_um: size of a pixel along x and y; None: not known.
             measured: of :func:`bundle.cells.measure`.
+            counted: where a smaller image is shown, "cells", "classes", "slices" and "slice" of the whole one.
         """
         foreground = probability[0] if len(probability) == 1 else 1 - probability[0]
         facts: dict[str, Any] = {"cells": int(cells.max(initial=0)), "doubt": doubt(foreground, cells)}
@@ -127,6 +129,7 @@ class ResultPage:
         if class_of is not None and self.names is not None:
             counts = np.bincount(class_of[1:], minlength=len(self.names))
             facts["classes"] = dict(zip(self.names[1:], counts[1:].tolist(), strict=True))
+        facts |= counted or {}
         if measured is not None:
             self._keep(measured)
         name = name.encode(errors="replace").decode()  # of a file whose name is no text

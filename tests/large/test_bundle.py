@@ -1,6 +1,7 @@
 """Large images through ``configs/inference.json``: the same bits as the same image in memory."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -9,8 +10,12 @@ import zarr
 from monai.bundle import ConfigWorkflow
 
 from bundle.console import own_cause
+from bundle.data.stores import LazyImage
 from bundle.inference import one_image
+from bundle.large import page_entry, result_store
+from bundle.large.cells.grid import Grid
 from bundle.large.probability import ProbabilityBlocks
+from bundle.output.result_page import ResultPage
 from bundle.output.tables import CELLS_OF_VOLUMES
 from tests.conftest import ROOT
 from tests.data.test_stores import write_store
@@ -64,6 +69,13 @@ def whole(folder, name, out="whole"):
     return tifffile.imread(folder / out / f"{name}_probability.tif").T
 
 
+def shown(folder):
+    """name -> (number of cells, pictures of outlines and probability) of the page."""
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    figures = re.findall(r'<figure data-name="([^"]*)".*? data-cells="(\d+)"(.*?)</figure>', text, re.DOTALL)
+    return {name: (count, *re.findall(r"base64,([^\"]+)", rest)[1:]) for name, count, rest in figures}
+
+
 @pytest.mark.parametrize("images", ["images", "stores"])
 def test_block_by_block_to_the_bit(folder, images):
     """TIFFs where that is asked for, stores by themselves."""
@@ -77,6 +89,8 @@ def test_block_by_block_to_the_bit(folder, images):
             rows = list(csv.DictReader(file))
         assert [int(row["instance"]) for row in rows] == list(range(1, expected.max() + 1))
         assert [int(row["area_px"]) for row in rows] == np.bincount(expected.ravel())[1:].tolist()
+    assert shown(folder / f"by-{images}") == shown(folder / "whole")
+    assert len(shown(folder / "whole")) == 3
     told, of_whole = summary(folder / f"by-{images}"), summary(folder / "whole")
     assert [row["cells"] for row in told] == [row["cells"] for row in of_whole]
     assert [row["foreground_fraction"] for row in told] == [row["foreground_fraction"] for row in of_whole]
@@ -148,6 +162,27 @@ def test_several_classes_turned_images_and_clipped_gray_values(folder, image):
     told, of_whole = (summary(folder / name)[0] for name in (f"{image}-classes", f"{image}-classes-whole"))
     assert told.keys() == of_whole.keys()
     assert {key for key in told if told[key] != of_whole[key]} == {"file", "output"}
+    pages = [shown(folder / name)[image] for name in (f"{image}-classes", f"{image}-classes-whole")]
+    assert pages[0] == pages[1]
+
+
+def test_the_page_shows_a_coarse_level(folder, tmp_path, monkeypatch):
+    """Each px as it lies in the files, whatever the parts in which the image is read."""
+    monkeypatch.setattr(result_store, "_SMALLEST", 40)
+    monkeypatch.setattr(page_entry, "_SIDE", 40)
+    monkeypatch.setattr(ResultPage, "add", lambda self, *place, **named: added.append((place, named)))
+    monkeypatch.setattr(LazyImage, "regions", lambda self: Grid(self.size, (33, 50)))
+    added = []
+    infer(folder, folder / "stores" / "gray.zarr", tmp_path)
+    (((name, image, likely), named),) = added
+    whole = tifffile.imread(folder / "images" / "gray.tif").T
+    np.testing.assert_array_equal(image[0], whole[::4, ::4])
+    group = zarr.open_group(tmp_path / "gray_segmentation.ome.zarr", mode="r")
+    np.testing.assert_array_equal(likely[0], np.asarray(group["2"][:]).T)
+    coarse = np.asarray(group["labels/cells/2"][:]).T
+    np.testing.assert_array_equal(named["cells"] > 0, coarse > 0)
+    assert len(np.unique(named["cells"])) == len(np.unique(coarse))
+    assert (name, named["counted"]["cells"]) == ("gray", int(np.asarray(group["labels/cells/0"][:]).max()))
 
 
 def test_what_does_not_fit_goes_by_blocks_by_itself_and_the_others_do_not(folder, monkeypatch, caplog):

@@ -167,7 +167,7 @@ class Form:
         row(self.address, self.connect)
         column.addWidget(self.images, stretch=1)
         row(self.strategy, self.next, self.score)
-        row(QLabel("threshold"), self.threshold, QLabel("smallest"), self.min_size)
+        row(QLabel("threshold"), self.threshold, QLabel("min size"), self.min_size)
         row(self.propose, self.progress, self.cancel)
         row(QLabel("class"), self.kind)
         grid = QGridLayout()
