@@ -107,7 +107,7 @@ def test_files_that_do_not_fit(check, folder):
     file = folder / "label" / "003.tif"
     tifffile.imwrite(file, tifffile.imread(file)[:90].T)
     _, html, error = check(dataset_dir=str(folder))
-    assert re.search(r"1 image or labels cannot be used: 003\.tif: the sizes \(x, y\) of one item differ", error)
+    assert re.search(r"1 image or label cannot be used: 003\.tif: the sizes \(x, y\) of one item differ", error)
     assert "Files that do not fit" in html
 
 
