@@ -7,7 +7,7 @@ BUNDLE := $(BIN)/python -m monai.bundle run
 .PHONY: help install quickstart test test-nightly quick lint format docs bench sbom mlflow report figures label label-check label-install test-label annotate napari-install test-annotate packages test-packages zoo test-crash clean
 
 help:
-	@echo "make quickstart   install, train on synthetic cells (4 minutes on two cores), segment new images"
+	@echo "make quickstart   install, train on synthetic cells (5 minutes on two cores), segment new images"
 	@echo "make test         install and run the tests"
 	@echo "make test-nightly the tests that take longest, beside make test"
 	@echo "make quick        lint, and the tests of what changed: under two minutes"

@@ -125,9 +125,9 @@ class ResultStore:
             for name, dtype in types.items():
                 image = group.create_group(name)
                 write_levels(image, layout, dtype, name, shift=False)
-                # ome-zarr-models 1.6 stumbles over an absent list of colours
-                colours = [{"label-value": 0, "rgba": [0, 0, 0, 0]}]
-                about: dict[str, Any] = {"source": {"image": "../../"}, "colors": colours}
+                # viewers choose the colours: ome-zarr-models 1.6 stumbles over an absent list, and napari-ome-zarr
+                # shows no cell that a list leaves out
+                about: dict[str, Any] = {"source": {"image": "../../"}, "colors": []}
                 if layout.version == "0.4":
                     about["version"] = "0.4"
                 _describe(image, layout.version, {"image-label": about})

@@ -72,6 +72,7 @@ def test_the_result_is_complete_and_valid(folder):
     assert group["labels/cells/0"].chunks == (44, 44)
     Labels05.from_zarr(group["labels"])
     ImageLabel05.from_zarr(group["labels/cells"])
+    assert group["labels/cells"].attrs["ome"]["image-label"]["colors"] == []  # viewers show what no colour is given for
 
 
 def test_version_4_with_a_pyramid(folder, monkeypatch):
@@ -83,6 +84,7 @@ def test_version_4_with_a_pyramid(folder, monkeypatch):
     group = zarr.open_group(store, mode="r")
     image = Image04.from_zarr(group)
     ImageLabel04.from_zarr(group["labels/cells"])
+    assert group["labels/cells"].attrs["image-label"]["colors"] == []
     assert group["labels"].attrs["labels"] == ["cells"]
     np.testing.assert_array_equal(group["labels/cells/1"][:], np.asarray(group["labels/cells/0"][:])[::2, ::2])
     assert len(image.attributes.multiscales[0].datasets) == 3
