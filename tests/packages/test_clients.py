@@ -131,7 +131,7 @@ def test_raw_slices_of_em(predict, network, trained, packages):
 
 
 def by_tile(packages: Path, raw: np.ndarray) -> np.ndarray:
-    """Standardises each tile by itself, as programs do that hand over tiles only (deepImageJ, QuPath)."""
+    """Standardises each tile alone, as deepImageJ and QuPath do: they never see the whole image at once."""
     with zipfile.ZipFile(packages / "em_membranes.zip") as package:
         network = torch.jit.load(io.BytesIO(package.read("weights.ts")))
 

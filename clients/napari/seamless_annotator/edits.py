@@ -1,4 +1,4 @@
-"""What is done to cells by one stroke or key, on the plane that is shown: pixels that change, and their new numbers.
+"""Corrections by one line or key: which pixels of the shown plane change, and to which cell numbers.
 
 A line is a sequence of (row, column) in px; it may be bent, and may leave the plane.
 """

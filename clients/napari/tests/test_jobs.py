@@ -1,4 +1,4 @@
-"""What is done beside the window ends in the window's thread."""
+"""Work runs in a thread of its own; its result arrives in the thread of the window."""
 
 from __future__ import annotations
 
