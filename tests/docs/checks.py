@@ -8,6 +8,7 @@ import subprocess
 import tomllib
 from collections.abc import Sequence
 from importlib.util import find_spec
+from itertools import pairwise
 from urllib.parse import urlparse
 
 from bundle.console import require_known_options
@@ -143,6 +144,9 @@ def require_module(words: Sequence[str], sandbox: Sandbox) -> None:
     for word in given:
         if not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text):
             raise CommandFailed(f"the help of {module} does not name {word}")
+    for option, value in pairwise(rest):
+        if option == "--study":
+            require_file(value)
 
 
 def help_of(module: str, sandbox: Sandbox) -> str:
