@@ -22,6 +22,7 @@ NAMES = (
     "window",
     "efficiency",
     "backends",
+    "int8",
     "bounded",
     "training_step",
     "tracking",

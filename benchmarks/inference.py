@@ -29,7 +29,7 @@ from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.precision import autocast
 from bundle.networks import UNet
 
-__all__ = ["ready_network", "run"]
+__all__ = ["overlap_tile", "padded", "ready_network", "run"]
 
 #: input of the paper's tiles, px
 PAPER_TILE = 572
@@ -51,10 +51,10 @@ def run(options: Options, size: int = 512, paper_tile: int = PAPER_TILE, window:
     ours = prepare_network(ready)
     features = (*(width * 2**level for level in range(5)), width)
     stock = BasicUNet(spatial_dims=2, in_channels=1, out_channels=2, features=features).eval().to(options.device)
-    padded = BasicUNet(spatial_dims=2, in_channels=1, out_channels=2, features=features, norm="batch")
-    theirs = ready_network(padded, options.device)
+    batch_norm = BasicUNet(spatial_dims=2, in_channels=1, out_channels=2, features=features, norm="batch")
+    theirs = ready_network(batch_norm, options.device)
     image = torch.rand(1, 1, size, size, device=options.device)
-    at_once = _overlap_tile(ours, image, "fp32", ValidGeometry(4).input_size(size))()
+    at_once = overlap_tile(ours, image, "fp32", ValidGeometry(4).input_size(size))()
     for precision in ("bf16", "fp32") if options.full else ("bf16",):
         chosen = OverlapTileInferer(precision=precision).choose_tile((size, size), 1, ours, options.device)[0]
         first = f"OverlapTileInferer, chosen tile ({chosen} px)"
@@ -65,13 +65,13 @@ def run(options: Options, size: int = 512, paper_tile: int = PAPER_TILE, window:
         same = {f"the same, {name}": other for name, other in others.items()}
         windows = SlidingWindowInferer(window, sw_batch_size=4, overlap=0.5, mode="gaussian")
         contenders = {
-            first: _overlap_tile(ours, image, precision),
-            **{name: _overlap_tile(other, image, precision) for name, other in same.items()},
-            paper: _overlap_tile(ours, image, precision, paper_tile),
-            "BasicUNet, whole image": _padded(stock, image, precision),
-            sliding: _padded(stock, image, precision, windows),
-            f"{tuned}, whole image": _padded(theirs, image, precision),
-            f"{tuned}, SlidingWindowInferer {window} px": _padded(theirs, image, precision, windows),
+            first: overlap_tile(ours, image, precision),
+            **{name: overlap_tile(other, image, precision) for name, other in same.items()},
+            paper: overlap_tile(ours, image, precision, paper_tile),
+            "BasicUNet, whole image": padded(stock, image, precision),
+            sliding: padded(stock, image, precision, windows),
+            f"{tuned}, whole image": padded(theirs, image, precision),
+            f"{tuned}, SlidingWindowInferer {window} px": padded(theirs, image, precision, windows),
         }
         flops: dict[str, float] = {}
         for name, predict in contenders.items():
@@ -120,14 +120,14 @@ def ready_network(network: nn.Module, device: str) -> nn.Module:
     return network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _overlap_tile(network: nn.Module, image: torch.Tensor, precision: str, tile_size: int | None = None) -> Predict:
+def overlap_tile(network: nn.Module, image: torch.Tensor, precision: str, tile_size: int | None = None) -> Predict:
     inferer = OverlapTileInferer(tile_size=tile_size, precision=precision)
     if tile_size is None:  # its choice passes the network on the meta device: not to be counted with the image's pass
         inferer.choose_tile(tuple(image.shape[2:]), 1, network, image.device)
     return lambda: inferer(image, network)
 
 
-def _padded(
+def padded(
     network: nn.Module, image: torch.Tensor, precision: str, inferer: Callable[..., Any] | None = None
 ) -> Predict:
     @torch.no_grad()

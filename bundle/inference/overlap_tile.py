@@ -18,15 +18,16 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type
 from tqdm import tqdm
 
-from bundle.geometry import Geometry, Tile, TilePlan, Turn, geometry_of, mirror_indices
+from bundle.geometry import Geometry, Tile, TilePlan, Turn, geometry_of
 from bundle.inference.backends import BackendNetwork
 from bundle.inference.cheapest_tile import cheapest_tile
+from bundle.inference.cutting import cut, inside, said_of_thin
 from bundle.inference.precision import autocast, resolve_precision
 from bundle.inference.probability import class_probability
 from bundle.inference.tile_cost import TileCost, free_memory, parse_bytes
 from bundle.inference.tta import averaged, members, require_tta, turned_plane
 
-__all__ = ["OverlapTileInferer", "said_of_thin"]
+__all__ = ["OverlapTileInferer"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class OverlapTileInferer(Inferer):
         geometry: sizes of the network; None takes ``network.geometry``.
         stack_axis: spatial axis along which an image with one axis more than the network is a stack of slices,
             each segmented alone (-1, the last, is how MONAI reads TIFF stacks and volumes); None refuses these.
-        precision: "fp32" (what the network is in), "bf16" or "auto", see :mod:`bundle.inference.precision`.
+        precision: "fp32" (what the network is in), "bf16", "int8" or "auto", see :mod:`bundle.inference.precision`.
         progress: show a progress bar over the tiles, on a terminal and where there are several.
         probability_of: None gives logits; a channel gives its probability alone, the softmax over all; "all" gives
             those of all. Without ``tta`` it is taken tile by tile, and no logits of the whole image are kept.
@@ -238,7 +239,8 @@ class OverlapTileInferer(Inferer):
         return logits if self.probability_of is None else class_probability(logits, self.probability_of)
 
     def _cost(self, network: Callable[..., Any], geometry: Geometry, channels: int, axes: int, device: Any) -> TileCost:
-        half = resolve_precision(self.precision, device, network) == "bf16"
+        # of int8, inputs of 8 bits and sums of 32 are there at a time: no more than those of 16 on the whole
+        half = resolve_precision(self.precision, device, network) in ("bf16", "int8")
         dtype = torch.bfloat16 if half else next(iter(_parameters(network)), torch.empty(0)).dtype
         key = (id(network), geometry, channels, axes, dtype)
         if key not in self._costs:
@@ -262,7 +264,7 @@ class OverlapTileInferer(Inferer):
             logger.warning(thin)
         output: torch.Tensor | None = None
         for batch, tile in self._walk(plan, image.shape[0]):
-            logits = run(_cut(image[batch : batch + 1], tile))
+            logits = run(cut(image[batch : batch + 1], tile.input))
             expected = geometry.output_sizes(plan.tile_size)
             if tuple(logits.shape[2:]) != expected:
                 raise ValueError(
@@ -271,7 +273,7 @@ class OverlapTileInferer(Inferer):
                 )
             if output is None:
                 output = logits.new_empty((image.shape[0], logits.shape[1], *size))
-            _inside(output[batch], tile.output).copy_(_inside(logits[0], tile.crop))
+            inside(output[batch], tile.output).copy_(inside(logits[0], tile.crop))
         assert output is not None  # a plan has at least one tile
         return output
 
@@ -284,36 +286,6 @@ class OverlapTileInferer(Inferer):
             if self.on_tile is not None:
                 self.on_tile(number, total)
             yield pair
-
-
-def _cut(image: torch.Tensor, tile: Tile) -> torch.Tensor:
-    """A tile's input out of a BCHW[D] image, mirrored where it reaches beyond."""
-    for axis, (start, stop) in enumerate(tile.input, start=2):
-        n = image.shape[axis]
-        if start >= 0 and stop <= n:
-            image = image.narrow(axis, start, stop - start)
-        else:
-            index = torch.tensor(mirror_indices(start, stop, n), device=image.device)
-            image = image.index_select(axis, index)
-    return image.contiguous()
-
-
-def _inside(image: torch.Tensor, spans: Sequence[tuple[int, int]]) -> torch.Tensor:
-    """The part of a CHW[D] image between (start, stop) along every spatial axis, as a view."""
-    for axis, (start, stop) in enumerate(spans, start=1):
-        image = image.narrow(axis, start, stop - start)
-    return image
-
-
-def said_of_thin(size: tuple[int, ...], margins: tuple[int, ...]) -> str:
-    """What to say of a volume that is thinner than what the network sees beside it; nothing of others."""
-    thin = [str(axis) for axis, (n, margin) in enumerate(zip(size, margins, strict=True)) if n <= margin]
-    if len(size) < 3 or not thin:
-        return ""
-    return (
-        f"a volume of {' x '.join(map(str, size))} voxels is thinner along axis {' and '.join(thin)} than the margin, "
-        f"{margins}: what the network sees beyond it is mirrored, several times where needed"
-    )
 
 
 def _parameters(network: Any) -> Iterator[torch.Tensor]:

@@ -10,20 +10,23 @@ from monai.inferers import SimpleInferer
 
 __all__ = ["MixedPrecisionInferer", "autocast", "resolve_precision"]
 
-_PRECISIONS = ("auto", "fp32", "bf16")
+_PRECISIONS = ("auto", "fp32", "bf16", "int8")
 
 
 def resolve_precision(precision: str, device: torch.device | str, network: Any = None) -> str:
-    """ "fp32" or "bf16" for a device; "auto" takes bf16 where the processor computes it natively.
+    """ "fp32", "bf16" or "int8" for a device; "auto" takes bf16 where the processor computes it natively.
 
     On a CPU without native bf16 instructions autocast is slower than fp32, so "auto" stays at fp32 there; so it does
-    for a network whose ``precisions`` leave bf16 out, as those of some :mod:`bundle.inference.backends` do.
+    for a network whose ``precisions`` leave bf16 out, as those of some :mod:`bundle.inference.backends` do. "int8" is
+    never taken by itself: it is another network, see :class:`bundle.model.int8_file.Int8Network`.
 
     Raises:
-        ValueError: for another word.
+        ValueError: for another word, and for "int8" where ``network`` is given and is none.
     """
     if precision not in _PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}")
+    if precision == "int8" and network is not None and "int8" not in getattr(network, "precisions", ()):
+        raise ValueError("precision int8 needs a network in int8 (bundle.inference.backends.prepare_network)")
     if precision != "auto":
         return precision
     if "bf16" not in getattr(network, "precisions", _PRECISIONS):
@@ -36,7 +39,7 @@ def resolve_precision(precision: str, device: torch.device | str, network: Any =
 
 def autocast(precision: str, device: torch.device | str) -> AbstractContextManager[Any]:
     """A context in which convolutions run at ``precision``; weights and loss stay in fp32."""
-    if resolve_precision(precision, device) == "fp32":
+    if resolve_precision(precision, device) != "bf16":
         return nullcontext()
     return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
 
@@ -46,11 +49,19 @@ class MixedPrecisionInferer(SimpleInferer):
 
     Args:
         precision: "fp32", "bf16" or "auto" (see :func:`resolve_precision`).
+
+    Raises:
+        ValueError: for another word.
     """
 
     def __init__(self, precision: str = "fp32") -> None:
         super().__init__()
         resolve_precision(precision, "cpu")  # refuse an unknown word here, not in the first step
+        if precision == "int8":
+            raise ValueError(
+                "precision must be one of auto, fp32, bf16 in training, got 'int8': train first, then make the int8 "
+                "network by monai.bundle run calibrating (docs/speed.md)"
+            )
         self.precision = precision
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:

@@ -137,12 +137,17 @@ class ImageInBlocks:
     def _turns(self) -> list[tuple[Turn, TilePlan]]:
         return self.settings.inferer.turns(self.settings.geometry, self.plan.plan)
 
+    def _int8(self) -> dict[str, str]:
+        int8 = getattr(self.settings.predictor, "int8", None)
+        return {} if int8 is None else {"int8 network": atomic.sha256(int8.path)}
+
     def fingerprint(self) -> dict[str, str]:
         """What decides about every bit of the result."""
         settings = self.settings
         return {
             **{f"image {key}": str(value) for key, value in self.image.pixels.identity().items()},
             "network": atomic.sha256(settings.trained.path),
+            **self._int8(),
             "channels": str(settings.channels.select),
             "standardize": "robust" if settings.robust else "mean and deviation",
             "context_slices": str(settings.context_slices),

@@ -19,6 +19,7 @@ from bundle.data.context import said_of_no_stack
 from bundle.data.errors import ImageError
 from bundle.data.formats import stem
 from bundle.data.stores import is_store, open_lazily, store_name
+from bundle.inference.made_by import made_by
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.probability import require_stored_type
 from bundle.large.executor import Executor, Serial
@@ -171,11 +172,16 @@ class LargeImages:
         self._summarise(store)
         if self.page is not None:
             show(self.page, image, store, blocks.layout, name)
+            self.page.made_by = self._made_by()
             self.page.write()
         logger.info("%s -> %s", path, job.path)
 
     def _summarise(self, store: ResultStore) -> None:
         """Add the row of an image to those of this run."""
-        row = store.note["cells"]["summary"]
+        row = store.note["cells"]["summary"] | self._made_by()
         append_csv(self.output_dir / "summary.csv", tuple(row), [tuple(row.values())], fresh=not self._summary_begun)
         self._summary_begun = True
+
+    def _made_by(self) -> dict[str, str]:
+        settings = self.settings
+        return made_by(settings.trained, settings.predictor, settings.inferer.precision, settings.device)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from bundle.console import true_or_false
 from bundle.data.errors import ImageError
 from bundle.data.folder import images
-from bundle.data.formats import TIFF, extension
+from bundle.data.formats import TIFF, extension, spatial_shape
 from bundle.data.item import Item
-from bundle.data.stores import is_store, stores_in
+from bundle.data.stores import full_size, is_store, stores_in
 from bundle.inference.one_image import RequireMemoryd
 
 __all__ = ["SortedImages"]
@@ -50,6 +51,15 @@ class SortedImages:
                 self.large.append(item["image"])
             else:
                 self.whole.append(item)
+
+    @property
+    def sizes(self) -> list[tuple[int, ...]]:
+        """Spatial size of each image, px, as far as its file tells; slices of a stack are an axis."""
+        sizes = []
+        for path in [*(item["image"] for item in self.whole), *self.large]:
+            with suppress(ImageError):  # whoever reads it says what is wrong
+                sizes.append(full_size(path) if is_store(Path(path)) else spatial_shape(path))
+        return sizes
 
     @staticmethod
     def _files(path: Path, may_be_none: bool) -> list[Item]:

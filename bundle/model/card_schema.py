@@ -29,6 +29,7 @@ _ENTRIES: Mapping[str, tuple[type, ...]] = {
     "split": (dict,),
     "data": (dict,),
     "result": (dict,),
+    "int8": (dict,),
     "provenance": (dict,),
     "config": (dict, type(None)),
 }

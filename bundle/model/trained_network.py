@@ -22,6 +22,7 @@ from bundle.model import card as cards
 from bundle.model import checkpoints
 from bundle.model.architecture import PACKAGE, build, require_fitting, unet_arguments
 from bundle.model.image_entry import channels_in
+from bundle.model.int8_file import Int8Network, int8_file
 
 __all__ = ["TrainedNetwork"]
 
@@ -221,11 +222,13 @@ class TrainedNetwork:
         return cards.require_unseen(items, part, self.card, self, self.trust_weights)
 
     def copy_to(self, path: str | os.PathLike[str]) -> None:
-        """Write the network and its card; what is at ``path`` is replaced, the card right before the network.
+        """Write the network, its card and its int8 form; what is at ``path`` is replaced, the card right before the
+        network.
 
         Raises:
             OSError: as :func:`bundle.model.checkpoints.write`.
         """
+        int8_file(path).unlink(missing_ok=True)  # of the network that was there
         card = {key: value for key, value in self.card.items() if key != "sha256"}  # that is of this file
 
         def write_card(file: Path) -> None:
@@ -235,3 +238,5 @@ class TrainedNetwork:
                 Path(path).with_suffix(".json").unlink(missing_ok=True)
 
         checkpoints.write(path, self.weights, write_card)
+        if int8_file(self.path).is_file():
+            Int8Network.beside(self.path).write(path)

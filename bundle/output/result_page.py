@@ -89,6 +89,7 @@ class ResultPage:
 
     def __init__(self, folder: Path, names: Sequence[str] | None = None) -> None:
         self.folder, self.names = folder, names
+        self.made_by: Mapping[str, str] = {}  # network, backend, precision
         self._shown: list[_Shown] = []
         self.rows: list[dict[str, Any]] = []
         self._measured: dict[str, list[np.ndarray]] = {}
@@ -157,6 +158,7 @@ class ResultPage:
             rows=sorted(self.rows, key=lambda row: (-row["doubt"], row["number"])),
             drawn=drawn,
             cells=sum(row["cells"] for row in self.rows),
+            made_by=self.made_by,
             charts=charts,
             names=dict(zip(self.names[1:], _hex(class_colours(len(self.names))[1:]), strict=True))
             if self.names
@@ -229,6 +231,7 @@ class WritePage:
 
     def __init__(self, writer: Any) -> None:
         self.page: ResultPage | None = getattr(writer, "page", None)
+        self.made_by = getattr(writer, "made_by", dict)
 
     def attach(self, engine: Engine) -> None:
         if self.page is not None:
@@ -237,6 +240,7 @@ class WritePage:
     def _write(self) -> None:
         assert self.page is not None  # attached only with one
         images, cells = len(self.page.rows), sum(row["cells"] for row in self.page.rows)
+        self.page.made_by = self.made_by()
         many = ["" if count == 1 else "s" for count in (images, cells)]
         logger.info("%d image%s, %d cell%s: open %s", images, many[0], cells, many[1], self.page.write())
 

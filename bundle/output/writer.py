@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ class SegmentationWriter(Transform):
         page: False collects nothing for a page.
         class_names: of the classes, the background's first; None: there is one kind of cell.
         class_map_key, class_of_key: 1HW[D], the class of every pixel, and the class of each cell at its number.
+        made_by: tells what computed an image, by column of ``summary.csv``: :func:`bundle.inference.made_by.made_by`.
 
     Raises:
         OSError: at construction when ``output_dir`` cannot be made or written.
@@ -102,6 +103,7 @@ class SegmentationWriter(Transform):
         class_names: Sequence[str] | None = None,
         class_map_key: str = "class_map",
         class_of_key: str = "cell_classes",
+        made_by: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self.output_dir = require_writable(output_dir)
         self.input_dir = None if input_dir is None else _absolute(input_dir)
@@ -121,6 +123,7 @@ class SegmentationWriter(Transform):
         self.class_names = class_names
         self.class_map_key = class_map_key
         self.class_of_key = class_of_key
+        self.made_by = made_by
         self._claimed: dict[Path, tuple[Path, int | None]] = {}
         self._summary_begun = False
 
@@ -231,6 +234,7 @@ class SegmentationWriter(Transform):
     def _summarise(self, source: Path, base: Path, cells: np.ndarray, details: Mapping[str, Any]) -> None:
         """Add the row of an image; the first one of this writer begins a new file."""
         row = summary_row(self._file(source), base.relative_to(self.output_dir).as_posix(), cells, **details)
+        row |= self.made_by()
         append_csv(self.output_dir / "summary.csv", tuple(row), [tuple(row.values())], fresh=not self._summary_begun)
         self._summary_begun = True
 

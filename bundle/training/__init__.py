@@ -1,6 +1,7 @@
 """Ignite handlers of a training run: seeding, checkpoints, progress, pictures."""
 
 from bundle.training.batch_norm import FreezeBatchNorm
+from bundle.training.calibrate import Calibrate
 from bundle.training.choose_at_end import ChooseAtEnd
 from bundle.training.choose_cells import ChooseCells
 from bundle.training.confusion import ConfusionMatrix
@@ -15,6 +16,7 @@ from bundle.training.save_run import SaveRun
 from bundle.training.seeding import SeedEpoch
 
 __all__ = [
+    "Calibrate",
     "ChooseAtEnd",
     "ChooseCells",
     "ConfusionMatrix",

@@ -11,7 +11,7 @@ import torch
 
 from bundle.data.formats import spatial_shape
 from bundle.data.item import Item
-from bundle.inference.overlap_tile import said_of_thin
+from bundle.inference.cutting import said_of_thin
 from bundle.inference.tile_cost import TileCost, parse_bytes
 from bundle.networks.sized import SizedNetwork
 

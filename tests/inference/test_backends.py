@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +21,7 @@ from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.precision import resolve_precision
 from bundle.inference.tile_cost import TileCost
 from bundle.model import checkpoints
-from bundle.networks import UNet
+from bundle.networks import DCN, FCN, FPN, MultiLevel, UNet, WindowCNN
 from tests.conftest import ROOT
 from transforms import Standardize
 
@@ -97,6 +96,33 @@ def test_volumes_equal_those_of_eager_torch(backend, norm):
     expected = OverlapTileInferer(tile_size=24)(image, network)
     found = OverlapTileInferer(tile_size=24)(image, prepare_network(network, backend))
     assert difference(found, expected) <= TOLERANCE["fp32"]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        UNet(2, 2, 3, base_channels=4, depth=2, padding="same"),
+        UNet(3, 1, 2, base_channels=4, depth=2, flat_levels=[0, 0, 1]),
+        DCN(2, 1, 2, base_channels=4, norm="batch"),
+        FCN(2, 1, 2, base_channels=4),
+        FPN(2, 1, 2, base_channels=4),
+        MultiLevel(2, 1, 2, base_channels=4),
+        WindowCNN(1, 2, window=65, base_channels=4, hidden_units=5),
+    ],
+    ids=lambda network: type(network).__name__,
+)
+def test_openvino_converts_every_network_once_for_tiles_of_all_sizes(network):
+    needs("openvino")
+    network.eval()
+    axes = network.geometry.axes(network.spatial_dims)
+    prepared = prepare_network(network, "openvino")
+    converted = set()
+    for steps in (1, 0, 3):
+        tile = torch.randn(1, network.in_channels, *(axis.smallest_input + (2 + steps) * axis.step for axis in axes))
+        with torch.no_grad():
+            assert difference(prepared(tile), network(tile)) <= TOLERANCE["fp32"]
+        converted.add(id(prepared._converted))
+    assert len(converted) == 1
 
 
 def test_tiles_of_several_shapes_and_all_their_turns(backend):
@@ -238,7 +264,7 @@ def test_errors(monkeypatch):
     absent = dataclasses.replace(BACKENDS["openvino"], packages=("onnx", "no_such_package"))
     monkeypatch.setitem(BACKENDS, "openvino", absent)
     with pytest.raises(
-        RuntimeError, match=r"needs .*no_such_package, not installed here: pip install -e '\.\[openvino"
+        RuntimeError, match=r"needs .*no_such_package, not installed here: pip install -c constraints\.txt openvino"
     ):
         prepare_network(network, "openvino")
     # restored by its own means: pytest's would hide the option from all that comes after
@@ -289,7 +315,7 @@ def test_copies_of_the_weights_and_more_headroom_leave_less_for_the_tile():
 MEASURE = """
 import re, sys, torch
 from bundle.inference.backends import prepare_network
-from bundle.networks import UNet
+from bundle.networks import DCN, FCN, FPN, MultiLevel, UNet, WindowCNN
 torch.set_num_threads(1)
 torch.manual_seed(0)
 
@@ -354,11 +380,6 @@ def test_command_line(bundle_run, case, backend):
     assert done.stdout.count(f"{backend} prepared tiles of (24, 24) in fp32") == 1
     assert "onnxscript" not in done.stdout + done.stderr  # nor any other word of the exporters
     assert "Warning" not in done.stderr
-
-
-def test_the_config_has_the_default_backend():
-    config = json.loads((ROOT / "configs" / "inference.json").read_text())
-    assert config["backend"] == next(iter(BACKENDS))
 
 
 def test_the_benchmark_compares_all_of_them(monkeypatch):

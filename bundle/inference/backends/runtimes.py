@@ -1,11 +1,12 @@
 """How each backend turns a network into a function of tiles, and what that takes.
 
-ONNX Runtime and OpenVINO read the same ONNX export. Whatever computes, batch normalisation is merged into the
-convolutions first, so eager torch gains from it as well.
+Whatever computes, batch normalisation is merged into the convolutions first, so eager torch gains from it as well.
+OpenVINO reads the network by itself, once for tiles of all sizes; ONNX Runtime gets an ONNX export of each size.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import sys
@@ -19,7 +20,9 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["BACKENDS", "Predict", "Runtime", "fold", "folds", "onnx_model"]
+from bundle.geometry import Geometry
+
+__all__ = ["BACKENDS", "Predict", "Runtime", "fold", "folds", "graph_of_int8", "import_openvino", "onnx_model"]
 
 Predict = Callable[[torch.Tensor], torch.Tensor]
 
@@ -29,8 +32,9 @@ class Runtime:
     """What a backend is and needs.
 
     Attributes:
-        prepare: (network, tile, precision) -> function that maps such tiles to logits. Runs without gradients, and
-            under autocast where the precision is "bf16".
+        prepare: (converted network, tile, precision) -> function that maps such tiles to logits. Runs without
+            gradients, and under autocast where the precision is "bf16".
+        convert: (network, tile) -> what ``prepare`` takes, for tiles of all sizes.
         packages: what must be installed beside torch; the extra of this name in pyproject.toml installs them.
         precisions: what it computes in.
         per_shape: what it prepares serves tiles of one shape only.
@@ -41,9 +45,10 @@ class Runtime:
             every export takes are not in it.
     """
 
-    prepare: Callable[[nn.Module, torch.Tensor, str], Predict]
+    prepare: Callable[[Any, torch.Tensor, str], Predict]
     headroom: float
     copies: float
+    convert: Callable[[nn.Module, torch.Tensor], Any] = lambda network, tile: fold(network)
     packages: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ("fp32", "bf16")
     per_shape: bool = True
@@ -66,14 +71,14 @@ def fold(network: nn.Module) -> nn.Module:
 
 
 def _eager(network: nn.Module, tile: torch.Tensor, precision: str) -> Predict:
-    return fold(network)
+    return network
 
 
 def _compile(network: nn.Module, tile: torch.Tensor, precision: str) -> Predict:
     from torch._inductor import config
 
     # a program of its own for every call: torch.compile would recognise the network's code, and fill up its cache
-    program = _quietly_exported(fold(network), tile).module()
+    program = _quietly_exported(network, tile).module()
     compiled = torch.compile(program, fullgraph=True, dynamic=False)
     with config.patch(freezing=True):  # weights are constants, laid out as the convolutions want them
         compiled(tile)
@@ -95,15 +100,37 @@ def _onnxruntime(network: nn.Module, tile: torch.Tensor, precision: str) -> Pred
     return predict
 
 
-def _openvino(network: nn.Module, tile: torch.Tensor, precision: str) -> Predict:
-    core = _import_openvino().Core()
+def _openvino_graph(network: nn.Module, tile: torch.Tensor) -> Any:
+    """The network as OpenVINO has it, for tiles of any size: sizes within it follow from the tile's.
+
+    It is traced, which computes it several times: with the smallest tile.
+    """
+    openvino = import_openvino()
+    geometry: Geometry | None = getattr(network, "geometry", None)
+    if geometry is not None:
+        axes = geometry.axes(tile.dim() - 2)
+        tile = tile.new_zeros(*tile.shape[:2], *(axis.smallest_input + axis.step for axis in axes))
+    with torch.autocast("cpu", enabled=False), _quiet():
+        return openvino.convert_model(fold(network), example_input=tile)
+
+
+def graph_of_int8(graph: str, constants: torch.Tensor) -> Any:
+    """A network in int8 as OpenVINO has it, see :class:`bundle.model.int8_file.Int8Network`."""
+    openvino = import_openvino()
+    return openvino.Core().read_model(model=graph, weights=openvino.Tensor(constants.numpy()))
+
+
+def _openvino(graph: Any, tile: torch.Tensor, precision: str) -> Predict:
     options = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        # left to itself it takes bf16 wherever the processor has it
-        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+        # left to itself it takes bf16 wherever the processor has it; of int8 the few parts that stay are in fp32, since
+        # converting to and from bf16 costs more than it saves
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
     }
-    compiled = core.compile_model(core.read_model(model=onnx_model(network, tile)), "CPU", options)
+    of_this_size = graph.clone()
+    of_this_size.reshape(list(tile.shape))
+    compiled = import_openvino().Core().compile_model(of_this_size, "CPU", options)
 
     def predict(tile: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(compiled(tile.numpy())[0])  # a copy: its own memory is written anew for each tile
@@ -111,15 +138,15 @@ def _openvino(network: nn.Module, tile: torch.Tensor, precision: str) -> Predict
     return predict
 
 
-def _import_openvino() -> ModuleType:
-    """The package, kept from telling Google Analytics that it was imported, as it does unless one opts out."""
-    if "openvino" not in sys.modules:
+def import_openvino(name: str = "openvino") -> ModuleType:
+    """The package, or one on top of it, kept from telling Google Analytics that it was imported."""
+    if name not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # as if not installed
         try:
-            import openvino  # noqa: F401
+            importlib.import_module(name)
         finally:
             del sys.modules["openvino_telemetry"]
-    return sys.modules["openvino"]
+    return sys.modules[name]
 
 
 def onnx_model(network: nn.Module, tile: torch.Tensor, dynamic_shapes: Any = None) -> bytes:
@@ -172,5 +199,7 @@ BACKENDS = {
         precisions=("fp32",),  # its convolutions know no bf16 on a CPU
         cpu_only=True,
     ),
-    "openvino": Runtime(_openvino, headroom=1.3, copies=4, packages=("onnx", "onnxscript", "openvino"), cpu_only=True),
+    "openvino": Runtime(
+        _openvino, headroom=1.3, copies=4, convert=_openvino_graph, packages=("openvino",), cpu_only=True
+    ),
 }

@@ -1,0 +1,27 @@
+"""What computed a result: for tables and pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from bundle.inference.precision import resolve_precision
+
+__all__ = ["made_by"]
+
+
+def made_by(trained: Any, predictor: Any, precision: str, device: torch.device | str) -> dict[str, str]:
+    """Network, backend and precision, as they are now.
+
+    Args:
+        trained: :class:`bundle.model.TrainedNetwork`, or anything with its ``name``.
+        predictor: the network in its backend; PyTorch computes any other.
+        precision: that was asked for.
+        device: where it runs.
+    """
+    return {
+        "network": str(trained.name),
+        "backend": str(getattr(predictor, "backend", "eager")),
+        "precision": resolve_precision(precision, device, predictor),
+    }
