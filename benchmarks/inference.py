@@ -29,7 +29,7 @@ from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.precision import autocast
 from bundle.networks import UNet
 
-__all__ = ["overlap_tile", "padded", "ready_network", "run"]
+__all__ = ["Predict", "overlap_tile", "padded", "ready_network", "run"]
 
 #: input of the paper's tiles, px
 PAPER_TILE = 572

@@ -9,7 +9,7 @@ import torch
 from monai.inferers import SlidingWindowInferer
 from monai.networks.nets import BasicUNet
 
-from benchmarks.inference import overlap_tile, padded, ready_network
+from benchmarks.inference import Predict, overlap_tile, padded, ready_network
 from benchmarks.targets import at_least
 from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, relative_error, require, timing_cells
 from bundle.inference.backends import prepare_network
@@ -41,7 +41,7 @@ def run(options: Options, size: int = 512, window: int = 256) -> Iterator[Table]
         inferer = OverlapTileInferer(tile, precision="int8")
         windows = SlidingWindowInferer(window, sw_batch_size=4, overlap=0.5, mode="gaussian")
         sliding = f"BasicUNet, SlidingWindowInferer {window} px, bf16"
-        contenders = {
+        contenders: dict[str, Predict] = {
             "int8, openvino": partial(inferer, image, quantised),
             "bf16, openvino": overlap_tile(prepare_network(network, "openvino"), image, "bf16", tile),
             "bf16, eager": overlap_tile(prepare_network(network), image, "bf16", tile),
