@@ -155,6 +155,23 @@ def test_one_seed_fixes_a_run(workflow, tmp_path):
     assert not torch.equal(a["classify.weight"], c["classify.weight"])
 
 
+def test_worker_processes_make_the_same_samples(workflow, tmp_path):
+    """The second run is interrupted and goes on with another number of them."""
+    workflow(run_name="alone", max_epochs=3).run()
+
+    def die(engine):
+        raise Killed
+
+    broken = workflow(run_name="with", max_epochs=3, workers=2)
+    trainer = broken.parser.get_parsed_content("train#trainer")
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=6), die)
+    with pytest.raises(Killed):
+        broken.run()
+    workflow(run_name="with", max_epochs=3, workers=1, resume=True).run()
+    alone, others = (checkpoints.read(tmp_path / "runs" / name / "last.pt")["network"] for name in ("alone", "with"))
+    torch.testing.assert_close(dict(others), dict(alone), rtol=0, atol=0)
+
+
 def test_without_validation_the_last_network_is_the_best(workflow, tmp_path):
     workflow(run_name="all", validation=0, max_epochs=1, **{"train#handlers#1#_disabled_": True}).run()
     last = checkpoints.read(tmp_path / "runs" / "all" / "last.pt")["network"]

@@ -70,6 +70,7 @@ _ALLOWED = {
     "separate_touching#width": _Range(unit=" px (0: none)"),
     "weight_map#w0": _Range(whole=False, unit=" (0: no border weight)"),
     "weight_map#sigma": _Range(whole=False, open=True, unit=" px", hint="5, as in the paper, is the default"),
+    "workers": _Range(0, unit=" (0: no worker processes)"),
     "train#dataloader#batch_size": _COUNT,
     "train#dataloader#num_workers": _Range(0, unit=" (0: no worker processes)"),
     "validate#dataloader#batch_size": _COUNT,

@@ -18,7 +18,7 @@ _FREE = (
     *("bundle_root", "dataset_dir", "layout", "output_dir", "model_file", "run_name", "resume", "resuming", "run_dir"),
     *("tracking_uri", "experiment_name", "tracker", "publish", "max_epochs", "patience", "val_interval", "device"),
     *("network", "initialize", "finalize", "validate", "labelled", "items", "must_match", "data_fingerprint"),
-    *("pretrained", "pretrained_network", "trust_weights", "minutes", "length", "plan", "check_page"),
+    *("pretrained", "pretrained_network", "trust_weights", "minutes", "length", "plan", "check_page", "workers"),
 )
 #: of "train", only what the network sees
 _FREE_IN_TRAIN = ("items", "dataset", "dataloader", "sampler", "handlers", "trainer", "key_metric")
