@@ -15,9 +15,9 @@ _MOST = 8
 def workers_for(device: torch.device | str) -> int:
     """One for each core but one, no more than 8, where a GPU trains; 0 where the cores train.
 
-    Samples are the same for any number, see :class:`bundle.data.dataset.TileDataset`. On a GPU they live through all
-    epochs; on a CPU each epoch has new ones, which draw from torch's generator what a loader without them draws: dropout
-    there depends on it.
+    Samples are the same for any number, see :class:`bundle.data.dataset.TileDataset`. On a GPU these processes live
+    through all epochs. On a CPU each epoch starts new ones: a loader then draws from torch's generator as one without
+    them does, and dropout on a CPU depends on what is drawn.
     """
     if torch.device(device).type != "cuda":
         return 0
