@@ -208,7 +208,8 @@ def test_the_commands(bundle_run, folder):
         assert done.returncode == 0, done.stderr
         (row, *_) = csv.DictReader((folder / name / "summary.csv").open())
         assert (row["network"], row["backend"], row["precision"]) == ("model", "openvino", options["precision"])
-        assert f"model, computed by openvino in {options['precision']}" in (folder / name / "index.html").read_text()
+        page = (folder / name / "index.html").read_text()
+        assert f"Network model, computed by openvino in {options['precision']}" in page
         stem = row["output"] if name != "blocks" else None
         if stem:
             probabilities[name] = tifffile.imread(folder / name / f"{stem}_probability.tif")
