@@ -17,7 +17,7 @@ _SEQUENCES = ("initialize", "run", "finalize", "training", "evaluating", "infere
 _DEFAULTS = Path(__file__).resolve().parents[2] / "configs" / "train.json"
 #: how it is measured and recorded, which configs/evaluate.json changes for every evaluation alike, and where
 _NOT_VARIED = {
-    "tracker", "trained", "parts", "predictor", "validate", "grid",
+    "tracker", "trained", "parts", "predictor", "int8", "calibrate", "validate", "grid",
     "bundle_root", "output_dir", "evaluation_dir", "model_file", "run_name", "experiment_name", "tracking_uri",
 }  # fmt: skip
 

@@ -21,6 +21,7 @@ from tests.docs.sandbox import CommandFailed, Sandbox
 _CONFIGS = (
     "configs/train.json",
     "['configs/train.json','configs/evaluate.json','configs/choose_cells.json']",
+    "['configs/train.json','configs/evaluate.json','configs/calibrate.json']",
     "['configs/train.json','configs/networks/fcn.json']",
     "['configs/train.json','configs/volumes.json']",
 )

@@ -121,8 +121,22 @@ def test_openvino_converts_every_network_once_for_tiles_of_all_sizes(network):
         tile = torch.randn(1, network.in_channels, *(axis.smallest_input + (2 + steps) * axis.step for axis in axes))
         with torch.no_grad():
             assert difference(prepared(tile), network(tile)) <= TOLERANCE["fp32"]
-        converted.add(id(prepared._converted))
+        converted.add(id(prepared._converted[0]))
     assert len(converted) == 1
+
+
+def test_what_is_prepared_is_no_part_of_the_module(backend):
+    """Counting the cost of a tile swaps the parts of a module for others, and must leave it as it was."""
+    network = unet()
+    prepared = prepare_network(network, backend)
+    names = [name for name, _ in prepared.named_parameters()]
+    image = picture(30, 30)
+    expected = OverlapTileInferer()(image, network)
+    for _ in range(2):
+        for precision in prepared.precisions:
+            found = OverlapTileInferer(precision=precision)(image, prepared)
+            assert difference(found, expected) <= TOLERANCE[precision]
+    assert [name for name, _ in prepared.named_parameters()] == names
 
 
 def test_tiles_of_several_shapes_and_all_their_turns(backend):

@@ -104,7 +104,7 @@ class BackendNetwork(nn.Module):
         self.int8 = int8
         self._check = check and backend != "eager" and int8 is None
         self._runtime = BACKENDS[backend]
-        self._converted: Any = None
+        self._converted: list[Any] = []  # one at most; in a list, or torch would take it for a part of this module
         self._prepared: dict[_Key, Predict] = {}
         self._seen: list[tuple[torch.Tensor, int]] = []
 
@@ -140,7 +140,7 @@ class BackendNetwork(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is prepared: another process prepares it by itself."""
-        return {**self.__dict__, "_converted": None, "_prepared": {}, "_seen": []}
+        return {**self.__dict__, "_converted": [], "_prepared": {}, "_seen": []}
 
     def _precision(self, tile: torch.Tensor) -> str:
         kind, runtime = tile.device.type, self._runtime
@@ -165,16 +165,16 @@ class BackendNetwork(nn.Module):
     def _predict(self, tile: torch.Tensor, precision: str) -> Predict:
         if self._weights_changed():
             self._prepared.clear()
-            self._converted = None
+            self._converted = []
         shape = tuple(tile.shape) if self._runtime.per_shape else ()
         key = (precision, tile.device, tile.dtype, shape)
         if key not in self._prepared:
             kept = [k for k in self._prepared if k[:-1] == key[:-1] and sorted(k[-1]) == sorted(shape)]
             self._prepared = {k: self._prepared[k] for k in kept}
             start = time.perf_counter()
-            if self._converted is None:
-                self._converted = self._convert(tile)
-            self._prepared[key] = self._runtime.prepare(self._converted, tile, precision)
+            if not self._converted:
+                self._converted = [self._convert(tile)]
+            self._prepared[key] = self._runtime.prepare(self._converted[0], tile, precision)
             if self._runtime.per_shape:
                 seconds = time.perf_counter() - start
                 logger.info("%s prepared tiles of %s in %s: %.1f s", self.backend, shape[2:], precision, seconds)
@@ -193,7 +193,7 @@ class BackendNetwork(nn.Module):
             why = f"{type(error).__name__}: {error}".splitlines()[0]
         logger.warning("backend %s is not used, PyTorch computes instead (%s)", self.backend, why)
         self.backend, self._runtime = "eager", BACKENDS["eager"]
-        self._converted, self._prepared = None, {}
+        self._converted, self._prepared = [], {}
         return expected
 
     def _convert(self, tile: torch.Tensor) -> Any:
