@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -232,11 +233,28 @@ def test_results_of_earlier_tiles_stay(backend):
     assert torch.equal(first, kept)
 
 
-def test_openvino_tells_nobody_that_it_was_imported():
+TELLS = """
+import sys, torch
+from bundle.inference.backends import prepare_network
+from bundle.inference.backends.calibration import calibrated
+from bundle.networks import UNet
+network = UNet(2, 1, 2, base_channels=2, depth=1).eval()
+with torch.no_grad():
+    prepare_network(network, "openvino")(torch.rand(1, 1, 24, 24))
+    if sys.argv[1] == "nncf":
+        calibrated(network, [torch.rand(1, 1, 24, 24)])
+assert {"openvino", sys.argv[1]} <= set(sys.modules)
+print("telemetry:", sys.modules.get("openvino_telemetry"))
+"""
+
+
+@pytest.mark.parametrize("package", ["openvino", "nncf"])
+def test_openvino_and_nncf_tell_nobody_that_they_were_used(package):
     needs("openvino")
-    prepare_network(unet(), "openvino")(picture(24, 24))
-    assert "openvino" in sys.modules
-    assert "openvino_telemetry" not in sys.modules
+    if package == "nncf" and not find_spec("nncf"):
+        pytest.skip("nncf not installed")
+    done = subprocess.run([sys.executable, "-c", TELLS, package], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["telemetry: None"], done.stderr
 
 
 def test_auto_is_what_the_backend_has(backend):

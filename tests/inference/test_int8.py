@@ -6,6 +6,8 @@ import csv
 import json
 import re
 import shutil
+from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,10 +25,12 @@ from bundle.model.card import read_card, write_card
 from bundle.model.int8_file import Int8Network, digest_of, int8_file
 from bundle.model.publish import publish
 from bundle.networks import UNet
+from bundle.training import Calibrate
 from tests.conftest import TINY
 from tests.inference.test_backends import difference, picture, unet
 
-pytest.importorskip("nncf")
+if find_spec("nncf") is None:
+    pytest.skip("nncf not installed", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +244,6 @@ def test_the_commands(bundle_run, folder):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"measure": "loss", "max_loss": 0}, "int8 makes .* worse: loss .* nothing is written beside it"),
         ({"images": 0}, "images must be a number of at least 1, such as 12, got 0"),
         ({"max_loss": -1}, "max_loss must be a number of at least 0, such as 0.002, got -1"),
         ({"measure": "sharpness"}, "measure must be one of loss, seg, .*, got 'sharpness'"),
@@ -253,6 +256,43 @@ def test_what_is_refused(bundle_run, folder, tmp_path, options, said):
     assert done.returncode == 1
     assert re.search(said, done.stderr), done.stderr
     assert not (tmp_path / "model.int8.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("measure", "values", "kept"),
+    [
+        ("seg", (0.8, 0.79), False),
+        ("seg", (0.8, 0.799), True),
+        ("loss", (0.8, 0.79), True),
+        ("loss", (0.8, 0.81), False),
+    ],
+)
+def test_one_that_is_worse_is_not_written(tmp_path, measure, values, kept):
+    trained = UNet(2, 1, 2, base_channels=2, depth=1)
+    checkpoints.write(tmp_path / "model.pt", trained.state_dict())
+    inferer, state = OverlapTileInferer(), SimpleNamespace(metrics={}, epoch_length=7)
+
+    def run():
+        state.metrics = {measure: values[inferer.precision == "int8"]}
+
+    calibrate = Calibrate(
+        TrainedNetwork(tmp_path / "model.pt"),
+        trained,
+        [{"image": picture(40, 30)[0], "name": "a"}],
+        SimpleNamespace(state=state, run=run),
+        inferer,
+        **{"measure": measure, "part": "validation", "folder": tmp_path},
+    )
+    if kept:
+        calibrate.run()
+        assert read_card(tmp_path / "model.pt")["int8"]["measured_on"] == {"part": "validation", "images": 7}
+    else:
+        with pytest.raises(
+            ValueError, match=r"int8 makes .* worse: .* nothing is written beside it .*--max_loss 0\.01"
+        ):
+            calibrate.run()
+        assert not int8_file(tmp_path / "model.pt").exists()
+    assert (tmp_path / "int8.csv").is_file()
 
 
 def test_a_missing_one_is_named(bundle_run, folder, tmp_path):

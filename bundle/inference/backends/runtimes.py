@@ -139,14 +139,9 @@ def _openvino(graph: Any, tile: torch.Tensor, precision: str) -> Predict:
 
 
 def import_openvino(name: str = "openvino") -> ModuleType:
-    """The package, or one on top of it, kept from telling Google Analytics that it was imported."""
-    if name not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # as if not installed
-        try:
-            importlib.import_module(name)
-        finally:
-            del sys.modules["openvino_telemetry"]
-    return sys.modules[name]
+    """The package, or one on top of it, kept from telling Google Analytics that it was imported and used."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as if not installed
+    return importlib.import_module(name)
 
 
 def onnx_model(network: nn.Module, tile: torch.Tensor, dynamic_shapes: Any = None) -> bytes:
