@@ -21,15 +21,15 @@ from tests.docs.sandbox import CommandFailed, Sandbox
 _CONFIGS = (
     "configs/train.json",
     "['configs/train.json','configs/evaluate.json','configs/choose_cells.json']",
-    "['configs/train.json','configs/evaluate.json','configs/calibrate.json']",
     "['configs/train.json','configs/networks/fcn.json']",
     "['configs/train.json','configs/volumes.json']",
 )
-#: inference takes cells#ANYTHING, too: those are asked of the configs above
+#: these take cells#ANYTHING, too: those are asked of the configs above
 _INFERENCE = (
     "configs/inference.json",
     "['configs/inference.json','configs/package.json']",
     "['configs/inference.json','configs/isbi_submission.json']",
+    "['configs/train.json','configs/evaluate.json','configs/calibrate.json']",
 )
 _COMMANDS = (
     "bundle.data.synthetic_classes",

@@ -111,7 +111,7 @@ def with_tiny_size(words: Sequence[str]) -> list[str]:
     words = [re.sub(rf"\b({names})\b", lambda name: PLACEHOLDERS[name[1]], word) for word in words]
     size: dict[str, Any] = {}
     kind = words[2] if words[:2] == ["monai.bundle", "run"] else words[0]
-    if kind in ("training", "evaluating", "choosing") and "--dataset_dir" not in words:
+    if kind in ("training", "evaluating", "choosing", "calibrating") and "--dataset_dir" not in words:
         size["dataset_dir#size"] = VOLUME if any("volumes.json" in word for word in words) else SIZE
     if kind == "training" and "--pretrained" in words:
         size |= {"max_epochs": 1, "samples_per_epoch": 2, "tile_size": 252}
@@ -121,6 +121,8 @@ def with_tiny_size(words: Sequence[str]) -> list[str]:
         size |= {name: TINY[name] for name in ("base_channels", "depth", "tile_size")}
     elif kind == "evaluating" and "--backend" in words:
         size |= {"backend": "eager"}  # another one takes seconds to prepare a network; inference does
+    elif kind == "calibrating":
+        size["max_loss"] = 1  # of networks that have hardly been trained
     elif kind == "choosing":
         size |= {"cells#split_by": "$None", "cells#low_threshold": "$None"}
     elif kind == "bundle.studies":
