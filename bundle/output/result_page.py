@@ -7,7 +7,7 @@ import heapq
 import io
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -227,11 +227,13 @@ class WritePage:
 
     Args:
         writer: such as :class:`bundle.output.writer.SegmentationWriter`; one without a ``page`` has none written.
+        made_by: tells what computes the images; the writer's table gets it, too. It is given here, since the annotation
+            server has a writer and no backend.
     """
 
-    def __init__(self, writer: Any) -> None:
+    def __init__(self, writer: Any, made_by: Callable[[], Mapping[str, str]] = dict) -> None:
         self.page: ResultPage | None = getattr(writer, "page", None)
-        self.made_by = getattr(writer, "made_by", dict)
+        self.made_by = writer.made_by = made_by
 
     def attach(self, engine: Engine) -> None:
         if self.page is not None:

@@ -77,6 +77,8 @@ class SegmentationWriter(Transform):
         page: False collects nothing for a page.
         class_names: of the classes, the background's first; None: there is one kind of cell.
         class_map_key, class_of_key: 1HW[D], the class of every pixel, and the class of each cell at its number.
+
+    Attributes:
         made_by: tells what computed an image, by column of ``summary.csv``: :func:`bundle.inference.made_by.made_by`.
 
     Raises:
@@ -103,7 +105,6 @@ class SegmentationWriter(Transform):
         class_names: Sequence[str] | None = None,
         class_map_key: str = "class_map",
         class_of_key: str = "cell_classes",
-        made_by: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self.output_dir = require_writable(output_dir)
         self.input_dir = None if input_dir is None else _absolute(input_dir)
@@ -123,7 +124,7 @@ class SegmentationWriter(Transform):
         self.class_names = class_names
         self.class_map_key = class_map_key
         self.class_of_key = class_of_key
-        self.made_by = made_by
+        self.made_by: Callable[[], Mapping[str, str]] = dict
         self._claimed: dict[Path, tuple[Path, int | None]] = {}
         self._summary_begun = False
 
