@@ -233,7 +233,9 @@ class WritePage:
 
     def __init__(self, writer: Any, made_by: Callable[[], Mapping[str, str]] = dict) -> None:
         self.page: ResultPage | None = getattr(writer, "page", None)
-        self.made_by = writer.made_by = made_by
+        self.made_by = made_by
+        if hasattr(writer, "made_by"):
+            writer.made_by = made_by
 
     def attach(self, engine: Engine) -> None:
         if self.page is not None:
