@@ -44,7 +44,7 @@ TRAININGS = {
     "em": Training(
         ["em.json"], {"rand_error": 0.0382, "warping_error": 0.000353, "pixel_error": 0.0611, "v_rand": None}
     ),
-    "dic": Training(["dic_hela.json"], {"iou": 0.7756, "seg": None}),
+    "dic": Training(["dic_hela.json"], {"seg": 0.7756, "iou": None}),
 }
 
 
@@ -57,7 +57,7 @@ class Part(NamedTuple):
 
 
 def parts_of(data: dict[str, Path], work: Path, device: str, minutes: float, tiny: bool) -> list[Part]:
-    """What is done, in this order.
+    """The parts to run, in order.
 
     Args:
         data: experiment -> folder of its data set; those left out are not trained.
@@ -96,7 +96,7 @@ def _training(name: str, folder: Path, work: Path, device: str, minutes: float, 
             [*run, "training", "--config_file", str(train), *common, *kept, *limit],
             60 * minutes + 90,
         ),
-        Part(f"{name}: evaluation", [*run, "evaluating", "--config_file", str(evaluate), *common, *measure], 90),
+        Part(f"{name}: evaluation", [*run, "evaluating", "--config_file", str(evaluate), *common, *measure], 150),
         Part(
             f"{name}: maps",
             [*run, "inference", "--config_file", "configs/inference.json", *shown, *best, "--write#overlays", "False"],
