@@ -73,6 +73,12 @@ def test_the_split_is_that_of_the_em_experiment(tmp_path, workflow):
     assert theirs["training"] == ours.get_parsed_content("train#items")
     assert theirs["validation"] == ours.get_parsed_content("validate#items")
     assert slices(theirs["held_out"]) == [4, 5, 13, 18, 23]
+    few = workflow(
+        *("experiments/em.json", "few.json"), dataset_dir=str(tmp_path), output_dir=str(tmp_path / "few"), few=2, seed=3
+    ).parser
+    assert parts(tmp_path, few=2, few_seed=3)["training"] == few.get_parsed_content("train#items")
+    assert len(few.get_parsed_content("train#items")) == 2
+    assert few.get_parsed_content("validate#items") == []
     everything = parts(tmp_path)
     assert everything["validation"] == []
     assert sorted(slices(everything["training"]) + slices(everything["held_out"])) == list(range(25))
@@ -105,6 +111,9 @@ def test_the_learning_rate_follows_the_clock(monkeypatch):
     losses = monai_stock.train(torch.nn.Conv2d(1, 2, 1), itertools.repeat(batch), minutes=1)
     assert len(losses) == 3
     assert rates == pytest.approx([1e-3, 5e-4, 1e-3 * (1 - np.sqrt(0.5)) / 2])
+    rates.clear()
+    assert len(monai_stock.train(torch.nn.Conv2d(1, 2, 1), itertools.repeat(batch), minutes=1, steps=2)) == 2
+    assert rates == pytest.approx([1e-3, 5e-4])
 
 
 def test_d4_shows_all_eight_views_and_turns_each_back():
@@ -208,7 +217,7 @@ def test_monai_trains_on_the_training_slices_alone(validation, training, stack, 
         read.add(int(loaded["image"][0, 0]))
         return loaded
 
-    def train(network, batches, minutes, precision):
+    def train(network, batches, minutes, precision, steps):
         written = {int(np.asarray(Image.open(path))[0, 0]) for path in tmp_path.rglob("image/*.png")}
         labels = {path.stem for path in tmp_path.rglob("label/*.png")}
         assert labels == {f"train-{number:02d}" for number in written}
@@ -336,6 +345,8 @@ def test_nnunet_runs(stack, tmp_path):
         ("monai", {"dataset_dir": "nowhere"}, 1, "error: dataset_dir 'nowhere' is no folder"),
         ("monai", {"validation": 2}, 1, "error: validation must be 0 to 1 of 2 items, got 2"),
         ("monai", {"patch_size": 16}, 1, "error: patch_size must be at least 32 px (four poolings), got 16"),
+        ("monai", {"few": 3}, 1, "error: few must be 0 to 1 of 2 items, got 3"),
+        ("monai", {"steps": -1}, 1, "error: steps must be at least 1, or 0 for --minutes, got -1"),
         ("monai", {"batch_size": 0}, 1, "error: batch_size must be at least 1, got 0"),
         ("nnunet", {"nnunet_python": "no-such-python"}, 1, "'no-such-python' cannot import nnunetv2"),
         ("nnunet", {"nnunet_python": sys.executable}, 1, "nnunet_env/bin/pip install torch nnunetv2"),

@@ -41,6 +41,7 @@ def make_parser(module: str, description: str, name: str) -> argparse.ArgumentPa
     parser.add_argument(
         "--validation", type=int, default=0, help="slices to keep out of training and to measure as well (default 0)"
     )
+    parser.add_argument("--few", type=int, default=0, help="slices to train on, drawn with the seed (default 0: all)")
     cores = os.cpu_count() or 1
     parser.add_argument("--threads", type=int, default=cores, help=f"of torch (default all, here {cores})")
     return parser
@@ -59,7 +60,7 @@ def run(parser: argparse.ArgumentParser, peer: Peer, argv: Sequence[str] | None 
         parser.error(f"--name must be letters, digits and _ . + - (it names a folder), got {options.name!r}")
     torch.set_num_threads(options.threads)
     try:
-        items = parts(options.dataset_dir, options.validation)
+        items = parts(options.dataset_dir, options.validation, options.few, options.seed)
         folder = _open(Path(options.output_dir) / options.name)
         outcome = peer(options, items, folder)
     except (ValueError, OSError, PeerError) as error:

@@ -23,12 +23,15 @@ __all__ = ["parts", "truth", "write_image", "write_label"]
 _CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
-def parts(dataset_dir: str | os.PathLike[str], validation: int = 0) -> dict[str, list[Item]]:
+def parts(
+    dataset_dir: str | os.PathLike[str], validation: int = 0, few: int = 0, few_seed: int = 0
+) -> dict[str, list[Item]]:
     """The slices of ISBI 2012, split as ``configs/train.json`` with ``configs/experiments/em.json`` splits them.
 
     Args:
         dataset_dir: folder of ``train-volume.tif`` and ``train-labels.tif``.
         validation: how many of those that are not held out are not trained on either.
+        few: how many of the rest train, drawn with ``few_seed`` as ``configs/few.json`` draws them; 0: all.
 
     Returns:
         "training", "validation" and "held_out" -> datalist.
@@ -44,8 +47,9 @@ def parts(dataset_dir: str | os.PathLike[str], validation: int = 0) -> dict[str,
             f"{dataset_dir} has {len(labelled)} slices, at least {count + 1} are needed: {count} are held out"
         )
     rest = split(labelled, count, seed, "others", name="held_out")
+    training = split(rest, validation, seed, "others", name="validation")
     return {
-        "training": split(rest, validation, seed, "others", name="validation"),
+        "training": split(training, few, few_seed, "selected", name="few") if few else training,
         "validation": split(rest, validation, seed, "selected"),
         "held_out": split(labelled, count, seed, "selected"),
     }

@@ -55,6 +55,8 @@ def stock(options: argparse.Namespace, parts: Mapping[str, Sequence[Item]], fold
         raise ValueError(f"patch_size must be at least {SMALLEST_PATCH} px (four poolings), got {options.patch_size}")
     if options.batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {options.batch_size}")
+    if options.steps < 0:
+        raise ValueError(f"steps must be at least 1, or 0 for --minutes, got {options.steps}")
     set_determinism(options.seed)
     start = time.perf_counter()
     files = [_write(item, folder / "slices", with_label=True) for item in parts["training"]]
@@ -62,7 +64,7 @@ def stock(options: argparse.Namespace, parts: Mapping[str, Sequence[Item]], fold
     loader = DataLoader(dataset, batch_size=options.batch_size, shuffle=True, num_workers=0)
     network = BasicUNet(spatial_dims=2, in_channels=1, out_channels=2, features=FEATURES)
     prepared = time.perf_counter()
-    losses = train(network, endless(loader), options.minutes, options.precision)
+    losses = train(network, endless(loader), options.minutes, options.precision, options.steps)
     trained = time.perf_counter()
     torch.save(network.state_dict(), folder / "model.pt")
 
@@ -80,7 +82,7 @@ def stock(options: argparse.Namespace, parts: Mapping[str, Sequence[Item]], fold
         "parameters": sum(weights.numel() for weights in network.parameters()),
         "patch_size": options.patch_size,
         "batch_size": options.batch_size,
-        "optimizer": f"Adam, {LEARNING_RATE:g} falling to 0 along half a cosine of the elapsed time",
+        "optimizer": f"Adam, {LEARNING_RATE:g} falling to 0 along half a cosine of the elapsed time or steps",
         "precision": options.precision,
         "overlap": OVERLAP,
     }
@@ -92,22 +94,24 @@ def train(
     batches: Iterator[Any],
     minutes: float,
     precision: str = "fp32",
+    steps: int = 0,
     now: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
-    """Train for so many minutes of wall-clock time, or of another clock; the loss of every step.
+    """Train for so many minutes of wall-clock time, or of another clock, or so many steps; the loss of every step.
 
     Args:
         network: maps (B, 1, H, W) images to (B, 2, H, W) logits; is trained in place.
         batches: dicts of "image" (B, 1, H, W) and "label" (B, 1, H, W), 0 or 1, as long as they are asked for.
         minutes: see :func:`benchmarks.peers.clock.timed_steps`; loading and augmentation count.
         precision: "fp32", or "bf16" for a forward pass under autocast.
+        steps: instead of minutes; 0: minutes.
         now: the clock, s.
     """
     loss_function = DiceCELoss(to_onehot_y=True, softmax=True)
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
     losses = []
     network.train()
-    for progress in timed_steps(minutes, now):
+    for progress in (step / steps for step in range(steps)) if steps else timed_steps(minutes, now):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * 0.5 * (1 + np.cos(np.pi * progress))
         batch = next(batches)
@@ -207,6 +211,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16: autocast (default fp32)")
     parser.add_argument("--patch_size", type=int, default=256, help="side of crops and windows, px (default 256)")
     parser.add_argument("--batch_size", type=int, default=4, help="crops a step, each of another slice (default 4)")
+    parser.add_argument(
+        "--steps", type=int, default=0, help="train for so many instead of minutes (default 0: minutes)"
+    )
     return run(parser, stock, argv)
 
 

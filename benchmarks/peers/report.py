@@ -109,7 +109,7 @@ def _facts(options: argparse.Namespace, parts: Mapping[str, Sequence[Item]], out
     tenth = -(-len(outcome.losses) // 10)
     return {
         "name": options.name,
-        "minutes": options.minutes,
+        "minutes": None if getattr(options, "steps", 0) else options.minutes,
         "seed": options.seed,
         "threads": options.threads,
         **run,

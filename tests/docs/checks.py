@@ -36,6 +36,7 @@ _COMMANDS = (
     "bundle.metrics",
     "bundle.large.convert",
     "bundle.studies",
+    "bundle.studies.feature_maps.kernel_search",
     "bundle.report",
     "bundle.model.publish",
     "benchmarks",
@@ -44,7 +45,9 @@ _COMMANDS = (
     "label_app.prepare",
 )
 #: a command that takes the options of another one, too
-_PASSES_ON = {"bundle.studies.feature_maps": "bundle.studies"}
+_PASSES_ON = dict.fromkeys(
+    ("bundle.studies.feature_maps", "bundle.studies.feature_maps.kernel_search"), "bundle.studies"
+)
 #: options of programs of others, and what stands for any option
 FOREIGN = {
     **dict.fromkeys(("--gpus", "--shm-size"), "docker"),

@@ -18,7 +18,8 @@ from bundle.studies.definition import Study
 from bundle.studies.feature_maps.branch_maps import TrialMaps, maps_of, tuning_images
 from bundle.studies.feature_maps.kernel_rule import pairs
 from bundle.studies.feature_maps.map_pictures import colour_scales, draw_run, draw_sheet
-from bundle.studies.feature_maps.rule_text import rule_text, write_contrasts, write_pairs
+from bundle.studies.feature_maps.map_statistics import STATISTICS
+from bundle.studies.feature_maps.rule_text import rule_text, write_pairs, write_statistics
 from bundle.studies.summary import collect
 from bundle.studies.trial import StudyPaths, Trial, recorded_trials
 from bundle.tracking import earlier_run_id
@@ -41,8 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bundle.studies.feature_maps",
         allow_abbrev=False,
-        description="Score maps of the DCN's branches on the validation images: pictures, contrasts, and how often the "
-        "rule 'shrink the kernel of the weakest branch' was right. May be repeated while the study runs.",
+        description="Score maps of the DCN's branches on the validation images: pictures, statistics, and how often "
+        "the rule 'shrink the kernel of the weakest branch' was right. May be repeated while the study runs.",
         epilog="All other options are those of python -m bundle.studies, --study FILE among them, as the study was "
         "given them.",
     )
@@ -80,7 +81,7 @@ def show_maps(study: Study, paths: StudyPaths, trials: Sequence[Trial], count: i
     """Draw and measure the maps of trials that are complete, beside the study's tables and in MLflow.
 
     Returns:
-        the contrasts and what became of the rule, in Markdown.
+        the statistics and what became of the rule, in Markdown.
 
     Raises:
         ValueError: as :func:`maps_of` and :func:`tuning_images`.
@@ -94,7 +95,11 @@ def show_maps(study: Study, paths: StudyPaths, trials: Sequence[Trial], count: i
         picture = folder / "feature_maps" / "maps.png"
         with replacing(picture) as part:
             draw_run(each, study.variants[each.trial.variant].label, images, scales).savefig(part)
-        values = {f"feature_maps/contrast_{name}": own.difference for name, own in each.contrasts.items()}
+        values = {
+            f"feature_maps/{statistic}_{name}": getattr(own, statistic)
+            for name, own in each.statistics.items()
+            for statistic in STATISTICS
+        }
         _log(client, folder, [picture], values)
     return _collected(study, paths, client, found, draw_sheet(study, found, images, scales))
 
@@ -106,7 +111,7 @@ def _collected(study: Study, paths: StudyPaths, client: Any, found: Sequence[Tri
     compared = pairs(study, found, collect(study, paths))
     text = rule_text(study, found, compared)
     write_text(folder / "rule.md", text)
-    tables = [write_contrasts(folder / "contrasts.csv", found), write_pairs(folder / "pairs.csv", study, compared)]
+    tables = [write_statistics(folder / "statistics.csv", found), write_pairs(folder / "pairs.csv", study, compared)]
     _log(client, paths.folder, [folder / "sheet.png", folder / "rule.md", *tables], {})
     return text
 

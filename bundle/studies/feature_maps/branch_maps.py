@@ -1,9 +1,8 @@
-"""What each branch of a trained DCN says about the tuning images, and how much."""
+"""What each branch of a trained DCN says about the tuning images."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,12 +15,10 @@ from bundle.data.item import Item
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import TrainedNetwork
 from bundle.networks import DCN
+from bundle.studies.feature_maps.map_statistics import SUM, MapStatistics, statistics_of
 from bundle.studies.trial import Trial
 
-__all__ = ["SUM", "Contrast", "TrialMaps", "TuningImage", "contrast", "difference_maps", "maps_of", "tuning_images"]
-
-#: name of the map that a network decides by, the sum of those of its branches
-SUM = "sum"
+__all__ = ["TrialMaps", "TuningImage", "difference_maps", "maps_of", "tuning_images"]
 
 
 class TuningImage(NamedTuple):
@@ -33,18 +30,6 @@ class TuningImage(NamedTuple):
     item: Item
 
 
-class Contrast(NamedTuple):
-    """How much a map tells the classes apart, over all tuning images.
-
-    Attributes:
-        difference: mean of the map over cells less its mean over background, in logits.
-        std: standard deviation of the map over all annotated pixels, in logits.
-    """
-
-    difference: float
-    std: float
-
-
 @dataclasses.dataclass(frozen=True)
 class TrialMaps:
     """Of one training.
@@ -53,13 +38,13 @@ class TrialMaps:
         kernels: in px, of the three branches.
         maps: name -> for each tuning image HW float16, logit of cell less that of background, less the map's mean
             over the tuning images: only the sum of the branches' offsets means anything.
-        contrasts: name -> contrast. Those of the branches add up to that of their sum.
+        statistics: name -> how much the map does. The contrasts of the branches add up to that of their sum.
     """
 
     trial: Trial
     kernels: tuple[int, ...]
     maps: dict[str, list[NDArray[np.float16]]]
-    contrasts: dict[str, Contrast]
+    statistics: dict[str, MapStatistics]
 
 
 def tuning_images(trial: Trial, count: int) -> list[TuningImage]:
@@ -94,13 +79,15 @@ def maps_of(trial: Trial, images: Sequence[TuningImage]) -> TrialMaps:
     if not isinstance(network, DCN):
         raise ValueError(f"run {trial.name} has a {type(network).__name__}: only a DCN has a score map for each branch")
     found = [difference_maps(network, image.image) for image in images]
-    maps, contrasts = {}, {}
-    for name in found[0]:
-        own = [each[name] for each in found]
-        contrasts[name] = contrast(own, [image.truth for image in images])
-        mean = np.mean([each.mean(dtype=np.float64) for each in own])
-        maps[name] = [(each - mean).astype(np.float16) for each in own]
-    return TrialMaps(trial, tuple(trained.card["network"]["kernels"]), maps, contrasts)
+    maps = {name: [each[name] for each in found] for name in found[0]}
+    statistics = statistics_of(maps, [image.truth for image in images])
+    centred = {name: _centred(own) for name, own in maps.items()}
+    return TrialMaps(trial, tuple(trained.card["network"]["kernels"]), centred, statistics)
+
+
+def _centred(maps: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
+    mean = np.mean([each.mean(dtype=np.float64) for each in maps])
+    return [(each - mean).astype(np.float16) for each in maps]
 
 
 def difference_maps(network: DCN, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -117,17 +104,3 @@ def difference_maps(network: DCN, image: NDArray[np.float32]) -> dict[str, NDArr
         raise ValueError(f"the maps of two classes are needed, the network has {len(scores) // len(names)}")
     maps = {name: (scores[2 * k + 1] - scores[2 * k]).numpy().T for k, name in enumerate(names)}
     return {**maps, SUM: sum(maps.values(), np.zeros(image.shape, np.float32))}
-
-
-def contrast(maps: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> Contrast:
-    """The contrast of one map over several images; NaN where a class is absent.
-
-    The difference of the class means needs no knowledge of a map's offset, has the unit in which branches are added,
-    and is additive as they are. A standard deviation would also count what a branch says beside the point.
-    """
-    values, truth = (np.concatenate([np.asarray(each).ravel() for each in arrays]) for arrays in (maps, truths))
-    values = values.astype(np.float64)
-    cell, background = values[truth > 0], values[truth == 0]
-    if not len(cell) or not len(background):
-        return Contrast(math.nan, math.nan)
-    return Contrast(float(cell.mean() - background.mean()), float(values[truth >= 0].std()))

@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 
 from bundle.metrics.selection import lower_is_better
-from bundle.studies.definition import Study
-from bundle.studies.feature_maps.branch_maps import SUM, TrialMaps
+from bundle.studies.definition import Grid, Study
+from bundle.studies.feature_maps.branch_maps import TrialMaps
+from bundle.studies.feature_maps.map_statistics import STATISTICS, SUM, weakest
 from bundle.studies.summary import repeats_of
 
-__all__ = ["Pair", "branch_contrasts", "pairs", "weakest"]
+__all__ = ["Pair", "branch_values", "pairs"]
 
 
 class Pair(NamedTuple):
@@ -29,8 +30,8 @@ class Pair(NamedTuple):
         larger, smaller: names of the variants.
         branch: whose kernel differs.
         from_kernel, to_kernel: px.
-        weakest: the branch of the least contrast in ``larger``: the rule asks for this pair's step when it is
-            ``branch``, and says nothing of it otherwise.
+        weakest: statistic -> the branch that does least in ``larger`` by it: the rule asks for this pair's step
+            when it is ``branch``, and says nothing of it otherwise.
         contrast_change: of ``branch``'s map, smaller less larger, mean over common repeats.
         metric_changes: metric -> change of each common repeat, smaller less larger.
     """
@@ -40,13 +41,12 @@ class Pair(NamedTuple):
     branch: str
     from_kernel: int
     to_kernel: int
-    weakest: str
+    weakest: Mapping[str, str]
     contrast_change: float
     metric_changes: Mapping[str, tuple[float, ...]]
 
-    @property
-    def asked(self) -> bool:
-        return self.branch == self.weakest
+    def asked(self, statistic: str = "contrast") -> bool:
+        return self.branch == self.weakest[statistic]
 
     def better(self, metric: str) -> bool | None:
         """Whether the smaller kernel is better in the mean; None without a common repeat."""
@@ -58,31 +58,21 @@ class Pair(NamedTuple):
         return len({_better(metric, change) for change in self.metric_changes[metric]}) == 1
 
 
-def branch_contrasts(found: Sequence[TrialMaps], variant: str) -> dict[str, float]:
-    """Contrast of each branch, the mean over the variant's repeats."""
+def branch_values(found: Sequence[TrialMaps], variant: str, statistic: str = "contrast") -> dict[str, float]:
+    """A statistic of each branch, the mean over the variant's repeats."""
     runs = [run for run in found if run.trial.variant == variant]
-    names = [name for name in runs[0].contrasts if name != SUM] if runs else []
-    return {name: float(np.mean([run.contrasts[name].difference for run in runs])) for name in names}
-
-
-def weakest(contrasts: Mapping[str, float]) -> str:
-    """The branch of the least contrast.
-
-    Raises:
-        ValueError: when a contrast is NaN, for want of cells or of background in the tuning images.
-    """
-    if any(math.isnan(value) for value in contrasts.values()):
-        raise ValueError(
-            "the tuning images have cells or background only, so no map has a contrast: give more --images"
-        )
-    return min(contrasts, key=lambda name: contrasts[name])
+    names = [name for name in runs[0].statistics if name != SUM] if runs else []
+    return {name: float(np.mean([getattr(run.statistics[name], statistic) for run in runs])) for name in names}
 
 
 def pairs(study: Study, found: Sequence[TrialMaps], values: pd.DataFrame) -> list[Pair]:
-    """All pairs of variants that have all branches and differ in exactly one kernel."""
-    kernels = {run.trial.variant: run.kernels for run in found if len(run.contrasts) == len(run.kernels) + 1}
-    contrasts = {variant: branch_contrasts(found, variant) for variant in kernels}
-    by_run = {(run.trial.variant, (run.trial.seed, run.trial.fold)): run.contrasts for run in found}
+    """All pairs of variants of the study's grid that differ in exactly one kernel."""
+    kernels = {run.trial.variant: run.kernels for run in found if Grid.value_of(run.trial.variant)}
+    least = {
+        variant: {name: weakest(branch_values(found, variant, name), name) for name in STATISTICS}
+        for variant in kernels
+    }
+    by_run = {(run.trial.variant, (run.trial.seed, run.trial.fold)): run.statistics for run in found}
     repeats = repeats_of(study, values)
     trials = []
     for one, other in combinations([variant for variant in study.variants if variant in kernels], 2):
@@ -91,15 +81,15 @@ def pairs(study: Study, found: Sequence[TrialMaps], values: pd.DataFrame) -> lis
             continue
         (place,) = differing
         larger, smaller = (one, other) if kernels[one][place] > kernels[other][place] else (other, one)
-        branch = list(contrasts[larger])[place]
+        branch = f"F{place + 1}"
         common = [repeat for variant, repeat in by_run if variant == larger and (smaller, repeat) in by_run]
         changes = [
-            by_run[smaller, repeat][branch].difference - by_run[larger, repeat][branch].difference for repeat in common
+            by_run[smaller, repeat][branch].contrast - by_run[larger, repeat][branch].contrast for repeat in common
         ]
         trials.append(
             Pair(
                 *(larger, smaller, branch, kernels[larger][place], kernels[smaller][place]),
-                *(weakest(contrasts[larger]), float(np.mean(changes)) if changes else math.nan),
+                *(least[larger], float(np.mean(changes)) if changes else math.nan),
                 {metric: _changes(repeats, (study.tta[0], metric), larger, smaller) for metric in study.metrics},
             )
         )

@@ -43,7 +43,7 @@ def draw_run(run: TrialMaps, label: str, images: Sequence[TuningImage], scales: 
         _gray(row[1], (image.truth > 0).astype(np.float32), "truth")
         for axes, name in zip(row[2:], names, strict=True):
             _map(axes, run.maps[name][number], scales[name])
-            axes.set_title(f"{name}  {run.contrasts[name].difference:.2f} (±{scales[name]:.1f})", fontsize=7, pad=2)
+            axes.set_title(f"{name}  {run.statistics[name].contrast:.2f} (±{scales[name]:.1f})", fontsize=7, pad=2)
     return figure
 
 
@@ -71,7 +71,7 @@ def draw_sheet(
         for axes, name in zip(row, names, strict=False):
             if name in first.maps:
                 _map(axes, first.maps[name][0], scales[name])
-                mean = np.mean([run.contrasts[name].difference for run in runs])
+                mean = np.mean([run.statistics[name].contrast for run in runs])
                 axes.set_title(f"{name}  {mean:.2f}", fontsize=7, pad=2)
     return figure
 

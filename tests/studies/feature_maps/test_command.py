@@ -1,72 +1,20 @@
 """The command on runs of a study that are complete, made by hand: as often as one likes, whatever is missing."""
 
 import csv
-import json
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from bundle.data import datalist
 from bundle.data.fingerprint import image_fingerprints
-from bundle.model import checkpoints
-from bundle.networks import DCN
 from bundle.studies.feature_maps.__main__ import main
 from bundle.studies.feature_maps.branch_maps import TrialMaps
 from bundle.studies.feature_maps.map_pictures import colour_scales
 from bundle.studies.study_file import read_study
 from bundle.studies.trial import StudyPaths, Trial
-from bundle.tracking import sqlite_uri
-from tests.studies.conftest import STUDY
-
-KERNELS = {
-    "config_files": ["configs/train.json", "configs/networks/dcn.json"],
-    "options": {**STUDY["options"], "validation": 2},
-    "grid": {"name": "kernels", "option": "network_def#kernels", "values": [[4, 8, 16], [2, 8, 16], [4, 8, 10]]},
-    "variants": {"no_F3": {"label": "without F3", "options": {"network_def#branches": [True, True, False]}}},
-}
-
-
-@pytest.fixture
-def finished(tmp_path):
-    """Writes what a study leaves of a run; ``network`` are arguments of its DCN."""
-    runs = tmp_path / "runs"
-    runs.mkdir()
-    client = mlflow.MlflowClient(sqlite_uri(runs))
-    experiment = client.create_experiment("tiny", artifact_location=(runs / "mlartifacts").as_uri())
-
-    def tracked(folder):
-        folder.mkdir(parents=True)
-        run = client.create_run(experiment, run_name=folder.name)
-        (folder / "mlflow_run_id.txt").write_text(run.info.run_id)
-        return run.info.run_id
-
-    def write(variant, seed, iou, trained_on=(), **network):
-        folder = runs / f"tiny-{variant}-s{seed}"
-        run_id = tracked(folder)
-        torch.manual_seed(seed)
-        arguments = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "base_channels": 2, **network}
-        checkpoints.write(folder / "best.pt", DCN(**arguments).state_dict())
-        (folder / "model.pt").touch()
-        card = {
-            "network": {"_target_": "bundle.networks.DCN", **arguments},
-            "data": {"images_by": "pixels", "trained_on": dict(trained_on)},
-        }
-        (folder / "card.json").write_text(json.dumps(card))
-        (folder / "evaluation" / "held_out-none").mkdir(parents=True)
-        (folder / "evaluation" / "held_out-none" / "summary.csv").write_text(f"metric,value\niou,{iou}\n")
-        records = runs / "tiny" / "records"
-        records.mkdir(exist_ok=True)
-        record = {"variant": variant, "seed": seed, "fold": None}
-        (records / f"tiny-{variant}-s{seed}.json").write_text(json.dumps(record))
-        return run_id
-
-    write.parent = tracked(runs / "tiny")
-    write.client = client
-    return write
+from tests.studies.feature_maps.conftest import KERNELS
 
 
 def test_pictures_and_tables_of_whatever_is_complete(finished, study_file, cells, tmp_path, capsys):
@@ -79,7 +27,7 @@ def test_pictures_and_tables_of_whatever_is_complete(finished, study_file, cells
     assert main(command) == 0
     alone = capsys.readouterr().out
     assert "| kernels 4, 8, 16 |" in alone
-    assert "The rule of Takaya et al., read from *kernels 4, 8, 16*: F" in alone
+    assert "The rule of Takaya et al., read from *kernels 4, 8, 16* by contrast: F" in alone
 
     finished("2-8-16", 0, 0.6, kernels=[2, 8, 16])
     finished("no_F3", 1, 0.4, kernels=[4, 8, 16], branches=[True, True, False])
@@ -92,7 +40,7 @@ def test_pictures_and_tables_of_whatever_is_complete(finished, study_file, cells
         printed = capsys.readouterr().out
     assert "| any branch | 3 |  | 1/3 (1) |" in printed  # 6 > 4 > 2: better twice with the larger one
     folder = runs / "tiny" / "feature_maps"
-    lines = list(csv.DictReader((folder / "contrasts.csv").open()))
+    lines = list(csv.DictReader((folder / "statistics.csv").open()))
     assert [(line["variant"], line["map"]) for line in lines] == [
         *[(variant, name) for variant in ("4-8-16", "2-8-16", "6-8-16") for name in ("F1", "F2", "F3", "sum")],
         *[("no_F3", name) for name in ("F1", "F2", "sum")],
@@ -108,7 +56,7 @@ def test_pictures_and_tables_of_whatever_is_complete(finished, study_file, cells
     assert len(finished.client.get_metric_history(first, "feature_maps/contrast_F2")) == 1  # said once
     assert [file.path for file in finished.client.list_artifacts(first, "feature_maps")] == ["feature_maps/maps.png"]
     collected = {file.path for file in finished.client.list_artifacts(finished.parent, "feature_maps")}
-    assert collected == {f"feature_maps/{name}" for name in ("sheet.png", "rule.md", "contrasts.csv", "pairs.csv")}
+    assert collected == {f"feature_maps/{name}" for name in ("sheet.png", "rule.md", "statistics.csv", "pairs.csv")}
 
     # a network that was trained on a tuning image has nothing to show there
     seen = image_fingerprints(datalist(cells))
@@ -124,7 +72,7 @@ def test_the_study_is_run_first_when_asked_to(finished, study_file, cells, tmp_p
     finished("no_F3", 0, 0.4, kernels=[4, 8, 16], branches=[True, True, False])
     command = ["--study", str(path), "--dataset_dir", str(cells), "--output_dir", str(runs), "--accept_changes"]
     assert main([*command, "--run"]) == 0
-    assert "The rule of Takaya et al., read from *kernels 4, 8, 16*" in capsys.readouterr().out
+    assert "The rule of Takaya et al., read from *kernels 4, 8, 16* by leftover: F" in capsys.readouterr().out
     assert (runs / "tiny" / "feature_maps" / "sheet.png").is_file()
     assert "feature_maps" in {file.path for file in finished.client.list_artifacts(finished.parent)}
 

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bundle.studies.feature_maps.branch_maps import SUM, Contrast, TrialMaps
-from bundle.studies.feature_maps.kernel_rule import branch_contrasts, pairs, weakest
-from bundle.studies.feature_maps.rule_text import rule_text, write_contrasts, write_pairs
+from bundle.studies.feature_maps.branch_maps import TrialMaps
+from bundle.studies.feature_maps.kernel_rule import branch_values, pairs
+from bundle.studies.feature_maps.map_statistics import SUM, MapStatistics, weakest
+from bundle.studies.feature_maps.rule_text import rule_text, write_pairs, write_statistics
 from bundle.studies.study_file import read_study
 from bundle.studies.trial import Row, StudyPaths, Trial
 
@@ -36,10 +37,10 @@ def measured(study_file):
     for variant, (contrasts, errors, ious) in MEASURED.items():
         for seed in (0, 1):
             values = [value + (0.1 if seed else -0.1) for value in contrasts]
-            named = {f"F{k}": Contrast(value, 1.0) for k, value in enumerate(values, start=1)}
+            named = {f"F{k}": MapStatistics(value, 1.0, k / 4, -value) for k, value in enumerate(values, start=1)}
             kernels = study.grid.value_of(variant) or (4, 8, 16)
             trial = Trial(study, StudyPaths("tiny", Path("runs")), variant, seed)
-            found.append(TrialMaps(trial, kernels, {}, {**named, SUM: Contrast(sum(values), 2.0)}))
+            found.append(TrialMaps(trial, kernels, {}, {**named, SUM: MapStatistics(sum(values), 2.0, 1.0, 0.5)}))
             for metric, measures in (("pixel_error", errors), ("iou", ious)):
                 rows.append(Row(variant, seed, None, "held_out", "none", metric, measures[seed], 1.0, ""))
     return study, found, pd.DataFrame(rows)
@@ -55,13 +56,16 @@ def test_pairs_differ_in_one_kernel(measured):
         ("4-8-16", "4-6-16"),
     }
     pair = trials["4-8-16", "4-8-10"]
-    assert (pair.branch, pair.from_kernel, pair.to_kernel, pair.weakest, pair.asked) == ("F3", 16, 10, "F3", True)
+    assert (pair.branch, pair.from_kernel, pair.to_kernel, pair.asked()) == ("F3", 16, 10, True)
+    assert pair.weakest == {"contrast": "F3", "frequency": "F1", "leftover": "F2"}
+    assert not pair.asked("leftover")
     assert pair.contrast_change == pytest.approx(0.4)
     assert pair.metric_changes["iou"] == pytest.approx((0.1, -0.07))
     assert (pair.better("pixel_error"), pair.agreed("pixel_error")) == (True, True)
     assert (pair.better("iou"), pair.agreed("iou")) == (True, False)
     other = trials["4-8-10", "2-8-10"]
-    assert (other.branch, other.weakest, other.asked) == ("F1", "F3", False)
+    assert (other.branch, other.weakest["contrast"], other.asked()) == ("F1", "F3", False)
+    assert other.asked("frequency")
     assert other.contrast_change == pytest.approx(-0.3)
     assert not trials["4-8-16", "2-8-16"].better("pixel_error")
 
@@ -81,42 +85,44 @@ def test_only_repeats_that_both_have_are_compared(measured):
 
 def test_the_text_counts_hits_and_says_what_the_rule_asks_for(measured):
     study, found, _ = measured
-    assert weakest(branch_contrasts(found, "4-8-16")) == "F3"
+    assert weakest(branch_values(found, "4-8-16")) == "F3"
     text = rule_text(study, found, pairs(*measured))
-    assert "F3 does least (0.50 logits), so its kernel of 16 px should shrink: try 14, 12, 10, 8 px" in text
+    assert "by contrast: F3 does least (0.50), so its kernel of 16 px should shrink: try 14, 12, 10, 8 px" in text
+    assert "by frequency: F1 does least (0.25), so its kernel of 4 px should shrink: try 2 px" in text
+    assert "by leftover: F2 does least (-2.00), so its kernel of 8 px should shrink: try 6, 4 px" in text
     assert "| kernels 4, 8, 10 | 1.00 ± 0.14 | 2.00 ± 0.14 | 0.90 ± 0.14 | 3.90 ± 0.42 |" in text
     assert "| no F3 | 1.50 ± 0.14 | 2.00 ± 0.14 |  | 3.50 ± 0.28 |" in text
     assert "| any branch | 5 | 4/5 (4) | 3/5 (2) |" in text
-    assert "| the weakest branch, as the rule asks | 2 | 2/2 (2) | 2/2 (1) |" in text
-    assert "| another branch | 3 | 2/3 (2) | 1/3 (1) |" in text
-    assert "| the reference's weakest branch | 1 | 1/1 (1) | 1/1 (0) |" in text
+    assert "| the weakest branch by contrast | 2 | 2/2 (2) | 2/2 (1) |" in text
+    assert "| another branch than that by contrast | 3 | 2/3 (2) | 1/3 (1) |" in text
+    assert "| the weakest branch by leftover | 1 | 1/1 (1) | 0/1 (0) |" in text
+    assert "| the reference's weakest by contrast | 1 | 1/1 (1) | 1/1 (0) |" in text
     assert "| pairs | 0/2 | 1/1 | 2/2 |" in text
 
 
 def test_a_branch_as_small_as_its_stride_cannot_shrink(measured):
     study, found, _ = measured
     only = [run for run in found if run.trial.variant == "4-8-16"]
-    small = [TrialMaps(run.trial, (4, 8, 8), {}, run.contrasts) for run in only]
-    assert (
-        "F3 does least (0.50 logits), so its kernel of 8 px should shrink: it is as small as its stride"
-        in rule_text(study, small, [])
+    small = [TrialMaps(run.trial, (4, 8, 8), {}, run.statistics) for run in only]
+    assert "F3 does least (0.50), so its kernel of 8 px should shrink: it is as small as its stride" in rule_text(
+        study, small, []
     )
     assert "needs the maps of *kernels 4, 8, 16*, of which no run is complete" in rule_text(study, found[4:], [])
 
 
 def test_the_tables(measured, tmp_path):
     study, found, rows = measured
-    lines = list(csv.DictReader(write_contrasts(tmp_path / "c.csv", found).open()))
+    lines = list(csv.DictReader(write_statistics(tmp_path / "c.csv", found).open()))
     assert len(lines) == 2 * (5 * 4 + 3)
     assert lines[2] == {
         **{"variant": "4-8-16", "seed": "0", "fold": "", "map": "F3", "kernel": "16"},
-        **{"contrast": "0.4", "share": f"{0.4 / 3.2:.6g}", "std": "1"},
+        **{"contrast": "0.4", "share": f"{0.4 / 3.2:.6g}", "std": "1", "frequency": "0.75", "leftover": "-0.4"},
     }
     shares = [float(line["share"]) for line in lines if line["map"] != SUM and line["variant"] == "4-8-16"]
     assert sum(shares) == pytest.approx(2, abs=1e-4)
     trials = pairs(study, found, rows)
     lines = list(csv.DictReader(write_pairs(tmp_path / "p.csv", study, trials).open()))
     assert len(lines) == 5
-    assert (lines[0]["branch"], lines[0]["asked"], lines[0]["iou_repeats"]) == ("F3", "True", "2")
+    assert (lines[0]["branch"], lines[0]["weakest_by_contrast"], lines[0]["iou_repeats"]) == ("F3", "F3", "2")
     assert float(lines[0]["iou_change"]) == pytest.approx(np.mean([0.1, -0.07]))
     assert float(lines[0]["iou_change_std"]) == pytest.approx(np.std([0.1, -0.07], ddof=1), rel=1e-5)
