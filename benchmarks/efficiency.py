@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from benchmarks.ceiling import find_ceiling
+from benchmarks.ceiling import DTYPES, Ceiling, find_ceiling
 from benchmarks.inference import ready_network
 from benchmarks.targets import at_least
 from benchmarks.timing import (
@@ -35,7 +36,8 @@ LEAST_SHARE = {"fp32": 0.85, "bf16": 0.92}
 
 
 def run(options: Options, tiles: Sequence[int] = TILES) -> Iterator[Table]:
-    """A table for each precision and tile: all backends installed at the first, eager torch at the other.
+    """A table for each precision and tile: all backends installed at the first, eager torch at the other; and one of
+    the levels of the network alone.
 
     The target is for the fastest of them. "GFLOP/s" and "of the ceiling" count the convolutions' operations only, and
     the time of everything.
@@ -73,6 +75,60 @@ def run(options: Options, tiles: Sequence[int] = TILES) -> Iterator[Table]:
                 targets = [at_least(part, "convolution ceiling", shares[best], LEAST_SHARE[precision], percent=True)]
             title = f"forward pass, tile of {size} px, widths {width} .. {16 * width}, {precision}, {options.device}"
             yield Table(title, ("", "GFLOP/s", "of the ceiling", *TIMING_COLUMNS), rows + missing, targets)
+        yield _levels(network, tiles[0], precision, ceiling, options)
+
+
+def _levels(network: nn.Module, size: int, precision: str, ceiling: Ceiling, options: Options) -> Table:
+    """The 3x3 convolutions of each level with their ReLU, alone: where few channels keep a pass from the ceiling."""
+    inputs: dict[int, list[tuple[nn.Conv2d, torch.Size]]] = {}
+
+    def note(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        assert isinstance(module, nn.Conv2d)
+        if module.kernel_size == (3, 3):
+            # the channels of a level double from one to the next, whatever size the valid convolutions leave
+            inputs.setdefault(module.out_channels, []).append((module, arguments[0].shape))
+
+    hooks = [m.register_forward_pre_hook(note) for m in network.modules() if isinstance(m, nn.Conv2d)]
+    with torch.no_grad():
+        network(torch.rand(1, 1, size, size, device=options.device))
+    for hook in hooks:
+        hook.remove()
+    contenders = {ceiling.name: ceiling.run}
+    works = {ceiling.name: float(ceiling.flops)}
+    for channels, layers in sorted(inputs.items()):
+        name = f"{channels} channels"
+        contenders[name] = _convolutions(layers, precision, options.device)
+        works[name] = sum(2 * 9 * m.in_channels * m.out_channels * (s[2] - 2) * (s[3] - 2) for m, s in layers)
+    timings = interleave(contenders, options.few, options.device)
+    whole = sum(works[name] for name in works if name != ceiling.name)
+    time = sum(timings[name].median for name in works if name != ceiling.name)
+    rows = []
+    for name, timing in timings.items():
+        shares = ("", "") if name == ceiling.name else (works[name] / whole, timing.median / time)
+        cells = [share if isinstance(share, str) else f"{100 * share:.0f} %" for share in shares]
+        rows.append([name, *cells, f"{100 * ceiling.share(works[name], timing.ratio):.0f} %", *timing_cells(timing)])
+    title = f"3x3 convolutions of each level alone, tile of {size} px, {precision}, {options.device}, eager"
+    return Table(title, ("", "of the work", "of the time", "of the ceiling", *TIMING_COLUMNS), rows)
+
+
+def _convolutions(
+    layers: Sequence[tuple[nn.Conv2d, torch.Size]], precision: str, device: str
+) -> Callable[[], torch.Tensor]:
+    tensors = [
+        (
+            torch.randn(shape, device=device).to(DTYPES[precision], memory_format=torch.channels_last),
+            module.weight.detach().to(DTYPES[precision]).contiguous(memory_format=torch.channels_last),
+        )
+        for module, shape in layers
+    ]
+
+    @torch.no_grad()
+    def run() -> torch.Tensor:
+        for image, weight in tensors:
+            found = F.conv2d(image, weight).relu_()
+        return found
+
+    return run
 
 
 def _backend(network: nn.Module, name: str, tile: torch.Tensor, precision: str) -> Callable[[], torch.Tensor] | None:

@@ -150,7 +150,8 @@ def small_ceiling(monkeypatch):
 
 def test_efficiency_counts_what_a_tile_costs(small_ceiling, monkeypatch):
     monkeypatch.setattr(efficiency, "BACKENDS", {"eager": efficiency.BACKENDS["eager"]})
-    tables = list(efficiency.run(Options(repeats=1, base_channels=2, full=True), tiles=(188, 204)))
+    found = list(efficiency.run(Options(repeats=1, base_channels=2, full=True), tiles=(188, 204)))
+    tables, levels = [*found[:2], *found[3:5]], (found[2], found[5])
     assert [table.title.split(", ")[1:4:2] for table in tables] == [
         [f"tile of {size} px", precision] for precision in ("fp32", "bf16") for size in (188, 204)
     ]
@@ -158,6 +159,10 @@ def test_efficiency_counts_what_a_tile_costs(small_ceiling, monkeypatch):
         assert first_column(table)[1:] == ["eager"]
         assert table.rows[0][2] == "100.0 %"
     assert [[target.bound for target in table.targets] for table in tables] == [[0.85], [], [0.92], []]
+    for table in levels:
+        assert first_column(table)[1:] == [f"{channels} channels" for channels in (2, 4, 8, 16, 32)]
+        for column in (1, 2):
+            assert sum(float(row[column].split()[0]) for row in table.rows[1:]) == pytest.approx(100, abs=3)
 
 
 def test_bounded_counts_tiles_and_measures_all_cases_but_the_last(monkeypatch):
