@@ -16,11 +16,12 @@ from torch import nn
 from bundle.geometry import PaddedGeometry, ValidGeometry, per_axis
 from bundle.networks.arguments import require_counts, require_dropout, sequence_of
 from bundle.networks.sized import SizedNetwork
+from bundle.networks.up_convolution import UpConvolution2d
 
 __all__ = ["UNet"]
 
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
-_UP = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_UP = {2: UpConvolution2d, 3: nn.ConvTranspose3d}
 _POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
