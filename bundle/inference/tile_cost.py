@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from bundle.geometry import Geometry
 
@@ -106,9 +106,9 @@ class TileCost:
         if self._pass is None:
             pixels = float(torch.Size(tile_size).numel())
             return pixels, pixels * self._bytes_per_pixel, 2
-        with FlopCounterMode(display=False) as counter, _PeakMemory() as memory:
+        with _Meter() as meter:
             channels = self._pass(tile_size).shape[1]
-        return float(counter.get_total_flops()), float(memory.peak), channels
+        return float(meter.flops), float(meter.peak), channels
 
 
 def _meta_pass(
@@ -121,16 +121,17 @@ def _meta_pass(
     if not isinstance(network, nn.Module) or isinstance(network, torch.jit.ScriptModule):
         return None
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    ghosts = {
-        name: torch.empty_like(t, device="meta", dtype=dtype if t.is_floating_point() else t.dtype)
-        for name, t in tensors.items()
-    }
-
+    with torch.inference_mode(False):
+        ghosts = {
+            name: torch.empty_like(t, device="meta", dtype=dtype if t.is_floating_point() else t.dtype)
+            for name, t in tensors.items()
+        }
     for name, _ in network.named_parameters():
         ghosts[name].requires_grad_(training)
 
     def forward(tile_size: tuple[int, ...]) -> Any:
-        with torch.set_grad_enabled(training):
+        # in inference mode, operations that consist of others would arrive whole and uncounted
+        with torch.inference_mode(False), torch.set_grad_enabled(training):
             tile = torch.empty((1, channels, *tile_size), device="meta", dtype=dtype)
             logits = torch.func.functional_call(network, ghosts, (tile,))
             if training:
@@ -140,18 +141,29 @@ def _meta_pass(
     return forward
 
 
-class _PeakMemory(TorchDispatchMode):
-    """Bytes of all tensors alive at once, at their highest, over the operations run inside."""
+class _Meter(TorchDispatchMode):
+    """FLOPs of the operations run inside, and bytes of all tensors alive at once, at their highest.
+
+    torch's ``FlopCounterMode`` counts the same, but imports torch's compiler, which takes longer than a small image.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.now = self.peak = 0
+        self.flops = self.now = self.peak = 0
         self._seen: dict[int, weakref.finalize[..., torch.UntypedStorage]] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: this is what keeps torch from importing its compiler."""
+        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        out = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        out = _SHAPES.get(func, func)(*args, **kwargs)
+        if count := flop_registry.get(func._overloadpacket):
+            self.flops += count(*args, **kwargs, out_val=out)
         for tensor in tree_leaves(out):
             if isinstance(tensor, torch.Tensor):
                 self._track(tensor.untyped_storage())
@@ -169,6 +181,20 @@ class _PeakMemory(TorchDispatchMode):
     def _free(self, key: int, size: int) -> None:
         self._seen.pop(key, None)
         self.now -= size
+
+
+def _joined(tensors: Sequence[torch.Tensor], dim: int = 0) -> torch.Tensor:
+    size = list(tensors[0].shape)
+    size[dim] = sum(tensor.shape[dim] for tensor in tensors)
+    return tensors[0].new_empty(size)
+
+
+def _normalised(x: torch.Tensor, *others: Any) -> tuple[torch.Tensor, ...]:
+    return torch.empty_like(x), x.new_empty(x.shape[1]), x.new_empty(x.shape[1])
+
+
+# what torch knows on the meta device in Python only, for which it imports its compiler
+_SHAPES = {torch.ops.aten.cat.default: _joined, torch.ops.aten.native_batch_norm.default: _normalised}
 
 
 def free_memory(device: torch.device | str) -> float:

@@ -9,7 +9,6 @@ import numpy as np
 
 from bundle.data.errors import ImageError
 from bundle.data.regions.region import Polygon, Region
-from transforms.compiling import compiled
 
 __all__ = ["instance_values", "no_slice", "rasterised", "require_own_numbers", "require_slice"]
 
@@ -108,51 +107,18 @@ def _inside(region: Region, size: Sequence[int], path: str | os.PathLike[str]) -
 def _polygon(
     polygon: Polygon, shape: tuple[int, ...], origin: tuple[int, int], name: str, path: str | os.PathLike[str]
 ) -> np.ndarray:
+    from bundle.data.regions.rings_compiled import toggle
+
     inside = np.zeros(shape, np.bool_)
     for ring in polygon:
         points = np.ascontiguousarray(ring, np.float64) - origin
-        if doubtful := _toggle(points, inside):
+        if doubtful := toggle(points, inside):
             raise ImageError(
                 path,
                 f"the outline of the region {name!r} crosses itself, so that {doubtful} px are inside or outside as a "
                 "program likes: redraw it",
             )
     return inside
-
-
-@compiled()
-def _toggle(ring: np.ndarray, inside: np.ndarray) -> int:
-    """Change all pixels whose centres are in a ring an odd number of times; how many are there an even number."""
-    high, wide = inside.shape
-    count = len(ring)
-    crossings = np.empty(count, np.float64)
-    ways = np.empty(count, np.int64)
-    doubtful = 0
-    for row in range(high):
-        centre = row + 0.5
-        found = 0
-        for i in range(count):
-            x0, y0 = ring[i]
-            x1, y1 = ring[(i + 1) % count]
-            if (y0 <= centre) != (y1 <= centre):
-                crossings[found] = x0 + (centre - y0) * (x1 - x0) / (y1 - y0)
-                ways[found] = 1 if y1 > y0 else -1
-                found += 1
-        order = np.argsort(crossings[:found])
-        winding = 0
-        for i in range(found - 1):
-            winding += ways[order[i]]
-            # pixels whose centres are behind this crossing, up to the next one; a centre on it is ImageJ's, too
-            first = max(0, int(np.floor(crossings[order[i]] - 0.5)) + 1)
-            last = min(wide, int(np.floor(crossings[order[i + 1]] - 0.5)) + 1)
-            if last <= first:
-                continue
-            if i % 2 == 0:
-                for column in range(first, last):
-                    inside[row, column] = not inside[row, column]
-            elif winding != 0:
-                doubtful += last - first
-    return doubtful
 
 
 def instance_values(regions: Sequence[Region]) -> list[int]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 import torch
+from monai.networks import eval_mode
 from torch import nn
 
 from bundle.geometry import geometry_of
@@ -86,4 +87,5 @@ def _operations_per_pixel(network: nn.Module) -> float:
     geometry = geometry_of(network)
     tile = [axis.input_size(_TILE[axes]) for axis in geometry.axes(axes)]
     channels = next((parameter.shape[1] for parameter in network.parameters() if parameter.dim() > 2), 1)
-    return TileCost(network, geometry, channels, axes).flops(tile) / math.prod(geometry.output_sizes(tile))
+    with eval_mode(network):
+        return TileCost(network, geometry, channels, axes).flops(tile) / math.prod(geometry.output_sizes(tile))

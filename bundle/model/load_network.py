@@ -9,8 +9,8 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from bundle.data.channels import Channels
-from bundle.model import TrainedNetwork
 from bundle.model.card import robust_gray
+from bundle.model.trained_network import TrainedNetwork
 
 __all__ = ["LoadNetwork"]
 
