@@ -27,6 +27,7 @@ NAMES = (
     "training_step",
     "tracking",
     "startup",
+    "startup_inference",
     "cluster",
     "metrics",
 )
