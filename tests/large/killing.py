@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from bundle.atomic import write_json
 from bundle.large.executor import Record, Task
 from tests.crash.io_faults import arm
 
@@ -35,7 +36,7 @@ class KillingTask(Task):
         plan = json.loads(fate.read_text()) if fate.is_file() else {}
         if how := plan.pop(str(number), None):
             if not how.get("always"):
-                fate.write_text(json.dumps(plan))
+                write_json(fate, plan)  # whole: another worker may be reading it
             if how.get("hunger"):
                 eat()
             if "pid" in how:
