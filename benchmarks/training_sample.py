@@ -29,6 +29,7 @@ from benchmarks.steps import CONFIG, ConfiguredTrainer
 from benchmarks.targets import at_least, at_most
 from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, require, timing_cells
 from benchmarks.weight_map import stack_and_sort, weights
+from bundle.data.weigh_kept import weigh_what_is_kept
 from bundle.geometry import ValidGeometry
 
 __all__ = ["run"]
@@ -73,7 +74,8 @@ def _ours(size: int) -> Compose:
     steps = ("augment", "targets", "crop")
     # the crop asks the network for its geometry: one channel is enough
     parser = ConfigParser({**config, "tile_size": size, "depth": DEPTH, "base_channels": 1})
-    return Compose([transform for step in steps for transform in parser.get_parsed_content(step)])
+    transforms = [transform for step in steps for transform in parser.get_parsed_content(step)]
+    return Compose(weigh_what_is_kept(transforms))  # as TileDataset has them
 
 
 def _stock(size: int) -> Compose:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from monai.transforms import Compose
 
 from bundle.data.checks import require_objects
 from bundle.data.item import Item
+from bundle.data.weigh_kept import weigh_what_is_kept
 
 __all__ = ["TileDataset"]
 
@@ -25,7 +27,7 @@ class TileDataset(CacheDataset):
     ``DistributedSampler``, a run and its resumption all see the same samples.
 
     The transforms before the first random one run once an item, here, as in MONAI's ``CacheDataset``; the random
-    ones get a copy.
+    ones get a copy. Pixels that :class:`transforms.CropToOutputd` cuts off are not weighed first.
 
     Args:
         data: datalist.
@@ -57,7 +59,9 @@ class TileDataset(CacheDataset):
         self.seed = seed
         # in shared memory: workers that live through all epochs see it change
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-        super().__init__(data, transform, cache_rate=float(cache), progress=False)
+        chain = copy.copy(transform) if isinstance(transform, Compose) else Compose(transform)
+        chain.transforms = weigh_what_is_kept(chain.transforms)
+        super().__init__(data, chain, cache_rate=float(cache), progress=False)
         made = [(item["label"], str(data[i]["label"])) for i, item in enumerate(self._cache) if "label" in data[i]]
         require_objects([label for label, _ in made], [file for _, file in made])
 

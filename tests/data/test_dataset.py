@@ -14,6 +14,7 @@ from monai.transforms import Compose, MapTransform, RandomizableTransform, Trans
 from torch.utils.data import DistributedSampler
 
 from bundle.data.dataset import TileDataset
+from transforms import CropToOutputd, WeightMapd
 
 
 class Load(MapTransform):
@@ -187,3 +188,11 @@ def test_bad_arguments(arguments, message):
 def test_negative_epoch():
     with pytest.raises(ValueError, match="epoch must be at least 0, got -1"):
         make().set_epoch(-1)
+
+
+def test_weights_are_made_only_where_the_crop_keeps_them():
+    plain = [WeightMapd(), CropToOutputd(("label", "weight"), depth=1)]
+    dataset = TileDataset([{"label": np.ones((1, 28, 28), np.int32)}], Compose(plain), 1)
+    assert dataset.transform.transforms[0].weight_map.inner == plain[1].crop.inner
+    assert dataset[0]["weight"].shape == dataset[0]["label"].shape == (1, 12, 12)
+    assert plain[0].weight_map.inner is None

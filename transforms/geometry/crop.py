@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
@@ -40,9 +42,12 @@ class CropToOutput(Crop):
             CHW[D] of the network's output size.
         """
         size = tuple(img.peek_pending_shape() if isinstance(img, MetaTensor) else img.shape[1:])
+        return super().__call__(img, self.inner(size), lazy)
+
+    def inner(self, size: Sequence[int]) -> tuple[slice, ...]:
+        """What is kept of a spatial size in px: a slice an axis."""
         outputs, margins = self.geometry.output_sizes(size), self.geometry.margins(len(size))
-        inner = tuple(slice(margin, margin + n) for margin, n in zip(margins, outputs, strict=True))
-        return super().__call__(img, inner, lazy)
+        return tuple(slice(margin, margin + n) for margin, n in zip(margins, outputs, strict=True))
 
 
 class CropToOutputd(Cropd):
@@ -56,4 +61,5 @@ class CropToOutputd(Cropd):
         lazy: bool = False,
         geometry: Geometry | None = None,
     ) -> None:
-        super().__init__(keys, CropToOutput(depth, lazy, geometry), allow_missing_keys, lazy)
+        self.crop = CropToOutput(depth, lazy, geometry)
+        super().__init__(keys, self.crop, allow_missing_keys, lazy)

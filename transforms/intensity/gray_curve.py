@@ -91,24 +91,16 @@ class RandGrayCurve(RandomizableTransform):
         """
         if randomize:
             self.randomize(len(img))
-        image = convert_to_numpy(img).astype(np.float32)
+        image = convert_to_numpy(img).astype(np.float32, order="C")
         if self._do_transform:
-            for channel, curve in zip(image, self.curves, strict=False):
+            from transforms.intensity.gray_curve_compiled import look_up
+
+            for channel, curve in zip(image.reshape(len(image), -1), self.curves, strict=False):
                 low, high = float(channel.min()), float(channel.max())
                 if high > low:
                     scale = np.float32((TABLE_SIZE - 1) / (high - low))
-                    changed = self._look_up(curve, (channel - np.float32(low)) * scale)
-                    channel[...] = np.float32(low) + np.float32(high - low) * changed
+                    look_up(channel, curve.astype(np.float32), np.float32(low), np.float32(high - low), scale)
         return convert_to_dst_type(image, img, dtype=np.float32)[0]
-
-    @staticmethod
-    def _look_up(curve: np.ndarray, position: np.ndarray) -> np.ndarray:
-        """The curve at positions in its table; several times as fast as numpy.interp, which searches each one."""
-        entry = np.minimum(position.astype(np.int32), TABLE_SIZE - 2)
-        position -= entry
-        curve = curve.astype(np.float32)
-        mapped: np.ndarray = np.take(curve, entry) + position * np.take(np.diff(curve), entry)
-        return mapped
 
 
 class RandGrayCurved(RandomizableTransform, MapTransform):

@@ -17,26 +17,34 @@ import numpy as np
 
 __all__ = ["two_nearest_distances"]
 
+#: largest reach in px up to which trying all sites is faster than envelopes
+TRIED = 64
+
 
 def two_nearest_distances(
-    instances: np.ndarray, spacing: Sequence[float] | None = None
+    instances: np.ndarray,
+    spacing: Sequence[float] | None = None,
+    region: Sequence[slice] | None = None,
+    reach: float = np.inf,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances to the nearest and the second nearest cell of every pixel.
 
     Args:
         instances: HW[D] whole numbers; positive ones are cells, everything else is not.
         spacing: between pixels along each axis, as scipy's ``sampling``; None is 1 along all.
+        region: the pixels asked for, a slice with start and stop along each axis; None: all. Cells anywhere count.
+        reach: where d1 + d2 is larger they may be larger still, or inf, which saves time in 2D.
 
     Returns:
-        d1, d2: HW[D] float32 each, in the unit of ``spacing`` (px) between pixel centres: 0 inside the cell itself, inf
-        where there is no such cell. d2 is measured to a different cell than d1.
+        d1, d2: float32 each, of the size of ``region``, in the unit of ``spacing`` (px) between pixel centres: 0 inside
+        the cell itself, inf where there is no such cell. d2 is measured to a different cell than d1.
 
     Raises:
         ValueError: for an array that is not 2D or 3D, is empty, or whose diagonal exceeds 46,340; for a spacing that
             is not one positive number an axis.
     """
     # numba takes a fifth of a second to import, which those who only segment need not wait for
-    from transforms.labels.nearest_cells_compiled import ABSENT, along_columns, along_rows
+    from transforms.labels.nearest_cells_compiled import ABSENT, along_columns, along_rows, near_in_rows
 
     if instances.ndim not in (2, 3) or instances.size == 0:
         raise ValueError(f"instances must be (H, W) or (H, W, D) and not empty, got shape {instances.shape}")
@@ -46,17 +54,24 @@ def two_nearest_distances(
     if sum((n * each) ** 2 for n, each in zip(instances.shape, apart, strict=True)) >= ABSENT:
         raise ValueError(f"instances of shape {instances.shape} has a diagonal above the allowed 46340 px")
 
-    shape = instances.shape
-    cells = np.ascontiguousarray(instances, dtype=np.int32).reshape(shape[0], -1)
-    square1, square2 = (np.empty(cells.shape, np.int32 if {*apart} == {1.0} else np.float64) for _ in range(2))
-    label1, label2 = along_columns(cells, square1, square2, apart[0])
-    state: tuple[np.ndarray, ...] = (label1, square1, label2, square2)
-    for axis in range(len(shape) - 1, 0, -1):
-        lines = [np.ascontiguousarray(np.moveaxis(part.reshape(shape), axis, -1)) for part in state]
-        one, its, other, its2 = (line.reshape(-1, shape[axis]) for line in lines)
-        along_rows(one, its, other, its2, apart[axis])
-        state = tuple(np.ascontiguousarray(np.moveaxis(line, -1, axis)) for line in lines)
-    d1, d2 = (np.sqrt(part, dtype=np.float32, casting="same_kind") for part in (state[1], state[3]))
-    d1[state[1] == ABSENT] = np.inf
-    d2[state[3] == ABSENT] = np.inf
+    asked = [slice(0, n) for n in instances.shape] if region is None else list(region)
+    cells = np.ascontiguousarray(instances, dtype=np.int32).reshape(len(instances), -1)
+    size = (asked[0].stop - asked[0].start, *instances.shape[1:])
+    kind = np.int32 if {*apart} == {1.0} else np.float64
+    square1, square2 = (np.empty((size[0], cells.shape[1]), kind) for _ in range(2))
+    label1, label2 = along_columns(cells, square1, square2, apart[0], asked[0].start)
+    if len(size) == 2 and kind is np.int32 and reach <= TRIED:
+        columns = asked[1]
+        square1, square2 = near_in_rows(label1, square1, label2, square2, columns.start, columns.stop, float(reach))
+    else:
+        state = [part.reshape(size) for part in (label1, square1, label2, square2)]
+        for axis in range(len(size) - 1, 0, -1):
+            lines = [np.ascontiguousarray(np.moveaxis(part, axis, -1)) for part in state]
+            one, its, other, its2 = (line.reshape(-1, line.shape[-1]) for line in lines)
+            along_rows(one, its, other, its2, apart[axis])
+            state = [np.moveaxis(line[..., asked[axis]], -1, axis) for line in lines]
+        square1, square2 = state[1], state[3]
+    d1, d2 = (np.sqrt(part, dtype=np.float32, casting="same_kind", order="C") for part in (square1, square2))
+    d1[square1 == ABSENT] = np.inf
+    d2[square2 == ABSENT] = np.inf
     return d1, d2

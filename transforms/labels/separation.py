@@ -61,13 +61,21 @@ class SeparateTouching(Transform):
 
 def _ridge(cells: np.ndarray, width: int) -> np.ndarray:
     """Mask HW[D] of the pixels that become background."""
-    inside = cells > 0
-    lowest = _neighbourhood(np.where(inside, cells, _NO_NEIGHBOUR), np.minimum)
-    later = inside & (lowest < cells)
+    later, earlier = _beside_others(cells)
     if width == 1:
         return later
-    earlier = inside & (_neighbourhood(cells, np.maximum) > cells)
     return np.asarray(_grow_inside(cells, later, (width + 1) // 2 - 1) | _grow_inside(cells, earlier, width // 2 - 1))
+
+
+def _beside_others(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masks HW[D] of the pixels of cells beside a lower-numbered cell, and beside a higher-numbered one."""
+    if cells.ndim == 2:
+        from transforms.labels.separation_compiled import beside_others
+
+        return beside_others(np.ascontiguousarray(cells))
+    inside = cells > 0
+    lowest = _neighbourhood(np.where(inside, cells, _NO_NEIGHBOUR), np.minimum)
+    return inside & (lowest < cells), inside & (_neighbourhood(cells, np.maximum) > cells)
 
 
 def _neighbourhood(values: np.ndarray, extreme: Callable[..., Any]) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,7 @@ class WeightMap(Transform):
         self.class_weights = class_weights
         self.border_on = border_on
         self.spacing = spacing
+        self.inner: Callable[[tuple[int, ...]], tuple[slice, ...]] | None = None
 
     def __call__(self, instances: NdarrayOrTensor, class_of: np.ndarray | None = None) -> NdarrayOrTensor:
         """
@@ -90,17 +92,26 @@ class WeightMap(Transform):
             ValueError: when ``instances`` is not an instance map, or ``class_of`` does not have its instances.
         """
         cells = instance_array(instances)[0]
-        background, ignored = cells == 0, cells == IGNORE
-        classes = class_array(cells, class_of)
-        weight = self._class_weights(classes, ~ignored)[classes]
+        w_c = self._class_weights(cells, class_of)
+        region = tuple(slice(0, n) for n in cells.shape) if self.inner is None else self.inner(cells.shape)
+        inside = cells[region]
+        weight = w_c[class_array(inside, class_of)]
         if self.w0 > 0:
-            border = self._border(cells)
-            weight += border * background if self.border_on == "background" else border
-        weight[ignored] = 0
+            border = self._border(cells, region, float(w_c[0] if self.border_on == "background" else w_c.min()))
+            weight += border * (inside == 0) if self.border_on == "background" else border
+        weight[inside == IGNORE] = 0
+        if weight.shape != cells.shape:
+            whole = np.zeros(cells.shape, np.float32)
+            whole[region] = weight
+            weight = whole
         return convert_to_dst_type(weight[None], instances, dtype=np.float32)[0]
 
-    def _border(self, cells: np.ndarray) -> np.ndarray:
-        d1, d2 = two_nearest_distances(cells, self.spacing)
+    def _border(self, cells: np.ndarray, region: tuple[slice, ...], least: float) -> np.ndarray:
+        """The border term, where adding it to a number of at least ``least`` makes a difference in float32."""
+        # half of float32's last bit of least, or of its smallest number, each with some bits to spare
+        nothing = max(least * 2.0**-26, 2.0**-153)
+        reach = self.sigma * float(np.sqrt(2 * max(0.0, np.log(self.w0 / nothing))))
+        d1, d2 = two_nearest_distances(cells, self.spacing, region, reach)
         d1 += d2  # inf without a second cell, and exp(-inf) is 0
         np.square(d1, out=d1)
         d1 *= np.float32(-0.5 / self.sigma**2)
@@ -108,13 +119,18 @@ class WeightMap(Transform):
         d1 *= np.float32(self.w0)
         return d1
 
-    def _class_weights(self, classes: np.ndarray, annotated: np.ndarray) -> np.ndarray:
-        """w_c of every class, float32."""
+    def _class_weights(self, cells: np.ndarray, class_of: np.ndarray | None) -> np.ndarray:
+        """w_c of every class, float32; of the whole map."""
+        if class_of is None:
+            counts = np.array([np.count_nonzero(cells == 0), np.count_nonzero(cells > 0)])
+        else:
+            classes = class_array(cells, class_of)
+            counts = np.bincount(classes[cells != IGNORE], minlength=1 + int(classes.max(initial=1)))
         if self.class_weights is not None:
-            if classes.size and classes.max() >= len(self.class_weights):
-                raise ValueError(f"class_weights has {len(self.class_weights)} numbers, none for class {classes.max()}")
+            largest = int(np.flatnonzero(counts).max(initial=0))
+            if largest >= len(self.class_weights):
+                raise ValueError(f"class_weights has {len(self.class_weights)} numbers, none for class {largest}")
             return np.array(self.class_weights, np.float32)
-        counts = np.bincount(classes[annotated], minlength=1 + int(classes.max(initial=1)))
         if not self.balance:
             return np.ones(len(counts), np.float32)
         return np.array(balanced_weights(counts, self.max_balance), np.float32)
@@ -175,6 +191,17 @@ class WeightMapd(MapTransform):
         self.weight_key = weight_key
         self.class_of_key = class_of_key
         self.weight_map = WeightMap(w0, sigma, balance, max_balance, class_weights, border_on, spacing)
+
+    def within(self, inner: Callable[[tuple[int, ...]], tuple[slice, ...]]) -> WeightMapd:
+        """A copy that weighs the pixels which a later crop keeps, with the same bits; the others weigh 0.
+
+        Args:
+            inner: what is kept of a spatial size, see :meth:`transforms.CropToOutput.inner`.
+        """
+        made = copy.copy(self)
+        made.weight_map = copy.copy(self.weight_map)
+        made.weight_map.inner = inner
+        return made
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)

@@ -44,6 +44,20 @@ def test_slopes_and_ends_are_where_they_were_asked_to_be():
     np.testing.assert_allclose(steps, slopes / slopes.sum(), atol=1e-3)
 
 
+@given(st.integers(0, 2**31), st.sampled_from([1.0, 1e-3, 4000.0]))
+@settings(max_examples=30, deadline=None)
+def test_gray_values_are_read_from_the_curve_as_numpy_reads_them(seed, scale):
+    random = np.random.RandomState(seed)
+    image = (scale * random.standard_normal((1, 23, 17))).astype(np.float32)
+    transform = RandGrayCurve().set_random_state(seed)
+    out = transform(image)
+    low, high, curve = float(image.min()), float(image.max()), transform.curves[0].astype(np.float32)
+    position = (image - np.float32(low)) * np.float32((len(curve) - 1) / (high - low))
+    entry = np.minimum(position.astype(np.int32), len(curve) - 2)
+    mapped = curve[entry] + (position - entry.astype(np.float32)) * np.diff(curve)[entry]
+    assert out.tobytes() == (np.float32(low) + np.float32(high - low) * mapped).tobytes()
+
+
 def test_each_channel_has_a_curve_and_a_range_of_its_own():
     image = np.random.RandomState(0).rand(1, 9, 9).astype(np.float32)
     transform = RandGrayCurve().set_random_state(1)

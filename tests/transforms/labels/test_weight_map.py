@@ -3,9 +3,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from monai.transforms import Compose
 
+from bundle.data.weigh_kept import weigh_what_is_kept
 from tests.reference import weight_map as reference
-from transforms import WeightMap, WeightMapd, two_nearest_distances
+from transforms import (
+    CropToOutputd,
+    InstancesToClassd,
+    RandGrayCurved,
+    SeparateTouchingd,
+    WeightMap,
+    WeightMapd,
+    two_nearest_distances,
+)
 from transforms.labels.weight_map import balanced_weights
 
 
@@ -55,6 +65,70 @@ def test_distances_seen_from_afar_where_every_pixel_has_another_nearest_cell():
     assert d2[0, 30] == pytest.approx(np.hypot(59, 1))
     for fast, slow in zip((d1, d2), reference.two_nearest_distances(instances), strict=True):
         np.testing.assert_allclose(fast, slow, rtol=1e-6, atol=0)
+
+
+@given(label_maps(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_distances_of_a_region_are_those_of_the_whole(instances, data):
+    bounds = [sorted(data.draw(st.tuples(st.integers(0, n - 1), st.integers(1, n)))) for n in instances.shape]
+    region = tuple(slice(low, max(low + 1, high)) for low, high in bounds)
+    for part, whole in zip(
+        two_nearest_distances(instances, region=region), two_nearest_distances(instances), strict=True
+    ):
+        assert part.tobytes() == whole[region].tobytes()
+
+
+@given(label_maps(), st.sampled_from([0.5, 3.0, 7.3, 20.0, 64.0]))
+@settings(max_examples=150, deadline=None)
+def test_distances_within_reach_are_exact_and_none_is_too_small(instances, reach):
+    found, expected = two_nearest_distances(instances, reach=reach), two_nearest_distances(instances)
+    within = sum(expected) <= reach
+    for near, exact in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(near[within], exact[within])
+        assert (near >= exact).all()
+
+
+@pytest.mark.parametrize("border_on", ["everywhere", "background"])
+@pytest.mark.parametrize("options", [{}, {"class_weights": (0, 1)}, {"w0": 0.01, "sigma": 3}, {"sigma": 30}])
+def test_a_border_term_left_out_is_one_that_changes_no_bit(border_on, options):
+    random = np.random.RandomState(0)
+    instances = np.zeros((1, 150, 140), np.int32)
+    for number in range(1, 9):
+        y, x = random.randint(140, size=2)
+        instances[0, y : y + random.randint(1, 25), x : x + random.randint(1, 25)] = number
+    d1, d2 = two_nearest_distances(instances[0])
+    plain = WeightMap(**{**options, "w0": 0})(instances)[0]
+    w0, sigma = options.get("w0", 10.0), options.get("sigma", 5.0)
+    border = np.exp(np.square(d1 + d2) * np.float32(-0.5 / sigma**2)) * np.float32(w0)
+    expected = plain + border * (instances[0] == 0) if border_on == "background" else plain + border
+    assert WeightMap(border_on=border_on, **options)(instances)[0].tobytes() == expected.tobytes()
+
+
+def chain(*between, keys=("label", "weight")) -> list:
+    return [SeparateTouchingd("label", width=2), WeightMapd(), *between, CropToOutputd(keys, depth=1)]
+
+
+@pytest.mark.parametrize("with_classes", [False, True])
+@pytest.mark.parametrize("shape", [(64, 48), (28, 24, 20)])
+def test_weights_of_what_is_kept_are_those_of_the_whole_map(shape, with_classes):
+    random = np.random.RandomState(1)
+    label = random.randint(-1, 5, [n // 4 for n in shape])
+    for axis in range(len(shape)):
+        label = label.repeat(4, axis)
+    item = {"label": label[None].astype(np.int32)} | ({"class_of": np.array([0, 1, 2, 2, 1])} if with_classes else {})
+    plain = chain(InstancesToClassd("label"))
+    early = weigh_what_is_kept(plain)
+    whole, kept = Compose(plain)(item), Compose(early)(item)
+    assert all(np.asarray(whole[key]).tobytes() == np.asarray(kept[key]).tobytes() for key in ("label", "weight"))
+    weight = early[1](early[0](item))["weight"]
+    inner = (slice(None), *early[-1].crop.inner(shape))
+    assert np.count_nonzero(weight) == np.count_nonzero(weight[inner]) > 0  # the others were left out
+    assert plain[1].weight_map.inner is None
+
+
+def test_all_is_weighed_where_something_else_comes_between_or_nothing_is_cut():
+    for transforms in (chain(RandGrayCurved("weight")), chain(keys="label"), chain()[:2]):
+        assert [a is b for a, b in zip(weigh_what_is_kept(transforms), transforms, strict=True)].count(False) == 0
 
 
 def test_distances_refuse_what_is_no_image():
