@@ -192,7 +192,8 @@ def test_negative_epoch():
 
 def test_weights_are_made_only_where_the_crop_keeps_them():
     plain = [WeightMapd(), CropToOutputd(("label", "weight"), depth=1)]
-    dataset = TileDataset([{"label": np.ones((1, 28, 28), np.int32)}], Compose(plain), 1)
+    label = np.tile(np.arange(28, dtype=np.int32) % 3, (1, 28, 1))
+    dataset = TileDataset([{"label": label}], Compose(plain), 1)
     assert dataset.transform.transforms[0].weight_map.inner == plain[1].crop.inner
     assert dataset[0]["weight"].shape == dataset[0]["label"].shape == (1, 12, 12)
     assert plain[0].weight_map.inner is None
