@@ -51,7 +51,7 @@ quickstart: install
 
 # two processes: with ITK, numba, ONNX Runtime, OpenVINO and compiled torch all in one, it has crashed in a
 # later test that needs none of these; apart they did not
-ALONE := tests/inference/test_backends.py tests/inference/test_choice.py tests/inference/test_int8.py tests/test_benchmarks.py tests/test_benchmark_parts.py tests/test_benchmark_runs.py
+ALONE := tests/inference/backends tests/test_benchmarks.py tests/test_benchmark_parts.py tests/test_benchmark_runs.py
 
 # a worker for each of two cores, with one thread each
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

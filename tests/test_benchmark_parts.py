@@ -175,6 +175,10 @@ def test_bounded_counts_tiles_and_measures_all_cases_but_the_last(monkeypatch):
     assert second[-1] == "--full"
     assert [target.bound for target in table.targets] == [1.08, 1.0, 1.08]
     assert table.targets[1].measured == 2 / 60
+    full = replace(ONCE, full=True)
+    tables = list(bounded.run(full, size=600, cases=((2, "60 MiB"),)))
+    assert [table.title.rpartition(", ")[2] for table in tables] == ["bf16", "int8"]
+    assert [row[-1] for table in tables for row in table.rows] == ["2", "2"]
 
 
 @pytest.mark.parametrize(

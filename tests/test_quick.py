@@ -9,7 +9,7 @@ from tests.quick import tests_of as paths_for
     ("changed", "paths"),
     [
         ("transforms/labels/separation.py", ["tests/transforms/labels/test_separation.py"]),
-        ("bundle/inference/backends/runtimes.py", ["tests/inference/test_backends.py"]),  # its package's
+        ("bundle/data/stores/levels.py", ["tests/data/test_stores.py"]),  # its package's
         ("tests/data/ctc_set.py", ["tests/data"]),
         ("tests/test_bundle.py", ["tests/test_bundle.py"]),
         ("tests/conftest.py", []),

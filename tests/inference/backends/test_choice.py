@@ -17,7 +17,7 @@ from bundle.inference.made_by import made_by
 from bundle.large.job import begun_with
 from bundle.model import checkpoints
 from bundle.networks import UNet
-from tests.inference.test_backends import difference, picture, unet
+from tests.inference.backends.cases import difference, picture, unet
 
 SMALL, LARGE = [(512, 512)] * 2, [(512, 512)] * 1000
 
