@@ -9,13 +9,13 @@ from math import prod
 import numpy as np
 from skimage.measure import regionprops_table
 
+from bundle.cells.shapes import plane_shapes
 from bundle.cells.strips import strips
 
 __all__ = ["measure"]
 
-#: of skimage's properties, those of any cell, and of one in a plane
+#: of skimage's properties, those of a volume
 _ANY = ("label", "area", "centroid", "solidity")
-_FLAT = ("perimeter", "axis_major_length", "axis_minor_length", "eccentricity", "orientation")
 #: how much the sides of a pixel may differ and a length still be one number of µm
 _SQUARE = 1e-3
 
@@ -95,18 +95,17 @@ def measure(
 
 
 def _shapes(cells: np.ndarray, volume: bool) -> Mapping[str, np.ndarray]:
-    """Of skimage, for slices one after the other; places and angles are those of rows and columns."""
-    parts = []
-    planes = [cells] if volume or cells.ndim == 2 else list(np.moveaxis(cells, -1, 0))
-    for index, plane in enumerate(planes):
+    """As skimage has them, for slices one after the other."""
+    if volume:
         with warnings.catch_warnings():  # cells that are too thin for a hull, or of one pixel
             warnings.simplefilter("ignore")
-            part = regionprops_table(plane if volume else plane.T, properties=_ANY if volume else (*_ANY, *_FLAT))
-        if not volume:
-            part["centroid-0"], part["centroid-1"] = part["centroid-1"], part["centroid-0"]
-        part["slice"] = np.full(len(part["label"]), index)
-        parts.append(part)
-    found = {name: np.concatenate([part[name] for part in parts]).astype(np.float64) for name in parts[0]}
+            table = regionprops_table(cells, properties=_ANY)
+        return {name: values.astype(np.float64) for name, values in table.items()}
+    parts = []
+    for index, plane in enumerate([cells] if cells.ndim == 2 else np.moveaxis(cells, -1, 0)):
+        part = plane_shapes(plane)
+        parts.append({**part, "slice": np.full(len(part["label"]), float(index))})
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(found["label"], kind="stable")  # of several classes, the numbers do not follow the slices
     return {name: values[order] for name, values in found.items()}
 
@@ -138,7 +137,7 @@ def _at_border(cells: np.ndarray, axes: int) -> np.ndarray:
 def _neighbours(cells: np.ndarray, axes: int) -> np.ndarray:
     """(N + 1,): with how many others each one shares a side, an edge or a corner of a pixel."""
     highest = int(cells.max(initial=0))
-    pairs = [np.zeros((0, 2), np.int64)]
+    pairs = [np.zeros(0, np.int64)]
     steps = [step for step in np.ndindex(*(3,) * axes) if step > (1,) * axes]
     for step in steps:
         way = [each - 1 for each in step] + [0] * (cells.ndim - axes)
@@ -147,8 +146,9 @@ def _neighbours(cells: np.ndarray, axes: int) -> np.ndarray:
         for rows, _ in strips(one.shape):
             a, b = one[rows], other[rows]
             there = (a != b) & (a > 0) & (b > 0)
-            pairs.append(np.unique(np.sort(np.stack([a[there], b[there]], axis=1).astype(np.int64)), axis=0))
-    return np.bincount(np.unique(np.concatenate(pairs), axis=0).ravel(), minlength=highest + 1)
+            a, b = a[there].astype(np.int64), b[there]
+            pairs.append(np.unique(np.minimum(a, b) * (highest + 1) + np.maximum(a, b)))
+    return np.bincount(np.concatenate(np.divmod(np.unique(np.concatenate(pairs)), highest + 1)), minlength=highest + 1)
 
 
 def _gray(cells: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

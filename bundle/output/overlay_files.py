@@ -16,9 +16,25 @@ from bundle.data.pixel_size import pixel_size
 from bundle.data.spacing import VOXEL_SPACING
 from bundle.output.class_pictures import class_colours, with_legend
 from bundle.output.formats import FORMATS, pixel_size_options
-from bundle.output.overlay import cell_colours, overlay, shown_channels
+from bundle.output.overlay import cell_colours, every, overlay, reduction, shown_channels
 
-__all__ = ["write_overlays"]
+__all__ = ["colours_of", "write_overlays"]
+
+
+def colours_of(
+    cells: np.ndarray, meta: Mapping[str, Any], names: Sequence[str] | None = None, class_of: np.ndarray | None = None
+) -> np.ndarray | None:
+    """The colour of each cell in all pictures of an image, (N + 1)x3; None of a stack, whose slices have their own.
+
+    The arguments are those of :func:`write_overlays`.
+    """
+    if class_of is not None:
+        return np.asarray(class_colours(len(names or ()))[class_of])
+    if cells.ndim == 2:
+        return cell_colours(every(cells.T, reduction(cells.shape)), int(cells.max(initial=0)))
+    if VOXEL_SPACING in meta:  # a cell of a volume has one colour in all slices
+        return cell_colours(np.concatenate(np.pad(cells, ((0, 0), (0, 12), (0, 0))).T))
+    return None
 
 
 def write_overlays(
@@ -30,6 +46,7 @@ def write_overlays(
     colours: bool,
     names: Sequence[str] | None = None,
     class_of: np.ndarray | None = None,
+    of_cells: np.ndarray | None = None,
 ) -> dict[str, str]:
     """Write ``<base>_overlay.png``, of a volume its middle slice, and of a TIFF stack ``<base>_overlay.tif``.
 
@@ -41,16 +58,14 @@ def write_overlays(
         cells: (x, y[, slices]), 0 background, 1 .. N cells.
         colours: three channels are red, green and blue.
         names, class_of: of the classes, and of each cell, (N + 1,); None: there is one kind.
+        of_cells: of :func:`colours_of`.
 
     Returns:
         kind -> path.
     """
-    of_cells = None if class_of is None else class_colours(len(names or ()))[class_of]
     suffix = FORMATS[str(extension(source))]
     volume = cells.ndim == 3
     slices = range(cells.shape[2]) if volume and suffix == ".tif" else [cells.shape[-1] // 2]
-    if of_cells is None and VOXEL_SPACING in meta:  # a cell of a volume has one colour in all slices
-        of_cells = cell_colours(np.concatenate(np.pad(cells, ((0, 0), (0, 12), (0, 0))).T))
     pages = []
     for index in slices:
         plane = image[..., index] if volume else image

@@ -16,13 +16,12 @@ from urllib.parse import quote
 import numpy as np
 from ignite.engine import Engine, Events
 from PIL import Image
-from skimage.segmentation import find_boundaries
 
 from bundle.atomic import write_text
 from bundle.cells.strips import strips
 from bundle.output.class_pictures import class_colours
 from bundle.output.histogram import bars
-from bundle.output.overlay import cell_colours, reduced, shown_channels, stretch
+from bundle.output.overlay import cell_colours, outlines, reduced, shown_channels, stretch
 from bundle.output.templates import html_templates
 
 __all__ = ["ResultPage", "WritePage", "doubt"]
@@ -103,6 +102,7 @@ class ResultPage:
         files: Mapping[str, str],
         colours: bool = False,
         class_of: np.ndarray | None = None,
+        of_cells: np.ndarray | None = None,
         pixel_um: Sequence[float] | None = None,
         measured: Mapping[str, np.ndarray] | None = None,
         counted: Mapping[str, Any] | None = None,
@@ -117,6 +117,7 @@ class ResultPage:
             files: kind -> path of the results.
             colours: three channels are red, green and blue.
             class_of: (N + 1,), class of each cell.
+            of_cells: (N + 1)x3, colour of each cell, 0 .. 255; None: of its class, or one that its neighbours have not.
             pixel_um: size of a pixel along x and y; None: not known.
             measured: of :func:`bundle.cells.measure`.
             counted: where a smaller image is shown, "cells", "classes", "slices" and "slice" of the whole one.
@@ -139,7 +140,7 @@ class ResultPage:
         self.rows.append({"name": name, "number": number, **facts, "links": links})
         if len(self._shown) == _MOST and self._shown[0].doubt >= facts["doubt"]:
             return
-        pictures, size = self._pictures(image, probability, cells, colours, class_of)
+        pictures, size = self._pictures(image, probability, cells, colours, class_of, of_cells)
         bar = None if pixel_um is None else _scale_bar(cells.shape[0] * pixel_um[0])
         shown = _Shown(facts["doubt"], -number, name, facts, links, pictures, size, bar)
         (heapq.heappush if len(self._shown) < _MOST else heapq.heappushpop)(self._shown, shown)
@@ -198,6 +199,7 @@ class ResultPage:
         cells: np.ndarray,
         colours: bool,
         class_of: np.ndarray | None,
+        of_cells: np.ndarray | None,
     ) -> tuple[dict[str, str], tuple[int, int]]:
         """Data of three pictures of one size, the outlines on nothing; and that size, px."""
         factor, rows = -(-max(cells.shape) // _SIDE), cells.T
@@ -209,14 +211,14 @@ class ResultPage:
         gray, small, *likely = (each.repeat(zoom, axis=0).repeat(zoom, axis=1) for each in (gray, small, *likely))
         if class_of is None:
             shade = np.clip(likely[0], 0, 1)
-            of_cells = cell_colours(small)
+            of_cells = cell_colours(small) if of_cells is None else of_cells
         else:
             tints = class_colours(len(self.names or ())) / 255
             shade = np.clip(np.einsum("khw,kc->hwc", np.stack(likely), tints[1:]), 0, 1)
             of_cells = class_colours(len(self.names or ()))[class_of]
         pictures = {
             "image": _jpeg(stretch(gray, colours=colours)),
-            "outlines": _outlines(np.maximum(small, 0), of_cells),
+            "outlines": _outlined(np.maximum(small, 0), of_cells),
             "probability": _jpeg(shade),
         }
         return pictures, (small.shape[1], small.shape[0])
@@ -249,16 +251,13 @@ class WritePage:
         logger.info("%d image%s, %d cell%s: open %s", images, many[0], cells, many[1], self.page.write())
 
 
-def _outlines(cells: np.ndarray, of_cells: np.ndarray) -> str:
+def _outlined(cells: np.ndarray, of_cells: np.ndarray) -> str:
     """A picture of few colours, clear but for the outlines, which are drawn on the cells' own pixels."""
-    inside = cells.copy()
-    for _ in range(_WIDTH):
-        inside[find_boundaries(inside, mode="inner")] = 0
     palette, which = np.unique(of_cells.round().astype(np.uint8), axis=0, return_inverse=True)
-    indices = np.where((cells > 0) & (inside == 0), which.ravel()[cells] + 1, 0).astype(np.uint8)
+    indices = np.where(outlines(cells, _WIDTH), which.ravel()[cells] + 1, 0).astype(np.uint8)
     picture = Image.fromarray(indices, mode="P")
     picture.putpalette([0, 0, 0, *palette.ravel().tolist()])
-    return _uri(picture, "PNG", transparency=0, optimize=True)
+    return _uri(picture, "PNG", transparency=0, compress_level=4)  # the highest takes twenty times as long
 
 
 def _jpeg(picture: np.ndarray) -> str:

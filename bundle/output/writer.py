@@ -21,7 +21,7 @@ from bundle.data.spacing import VOXEL_SPACING, stated_sides
 from bundle.data.stated_channels import are_colours, stated_channels
 from bundle.output.cell_tables import CellTables, measured_cells
 from bundle.output.formats import FORMATS, write_image
-from bundle.output.overlay_files import write_overlays
+from bundle.output.overlay_files import colours_of, write_overlays
 from bundle.output.regions import require_exports, write_regions
 from bundle.output.result_page import ResultPage
 from bundle.output.tables import summary_row
@@ -150,7 +150,10 @@ class SegmentationWriter(Transform):
         )
         path = _absolute(source)  # not resolved: a link has the name that a person gave it
         base = self._base(path, meta.get(ImageMetaKey.PATCH_INDEX))
-        written = self._write(base, path, meta, own_channels(image, meta), probability, cells[0], class_of)
+        of_cells = None
+        if self.overlays or self.page is not None:
+            of_cells = colours_of(cells[0], meta, self.class_names, class_of)
+        written = self._write(base, path, meta, own_channels(image, meta), probability, cells[0], class_of, of_cells)
         if class_map is not None:
             written |= self._write_classes(base, path, meta, class_map[0])
         spacing = np.asarray(meta.get(VOXEL_SPACING, np.nan), float).ravel()
@@ -172,7 +175,8 @@ class SegmentationWriter(Transform):
         if self.page is not None:
             shown = {"image": own_channels(image, meta), "probability": probability, "cells": found, "files": written}
             shown |= {"colours": self._are_colours(path, meta, shown["image"]), "class_of": class_of}
-            self.page.add(base.relative_to(self.output_dir).as_posix(), **shown, pixel_um=sides, measured=measured)
+            shown |= {"of_cells": of_cells, "pixel_um": sides, "measured": measured}
+            self.page.add(base.relative_to(self.output_dir).as_posix(), **shown)
         _logger.info("%s -> %s", source, ", ".join(Path(name).name for name in written.values()))
         d[self.output_key] = written
         return d
@@ -202,6 +206,7 @@ class SegmentationWriter(Transform):
         probability: np.ndarray,
         cells: np.ndarray,
         class_of: np.ndarray | None,
+        of_cells: np.ndarray | None,
     ) -> dict[str, str]:
         suffix = FORMATS[str(extension(source))]
         label_type = np.uint16 if cells.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
@@ -214,7 +219,7 @@ class SegmentationWriter(Transform):
             written[name] = str(target)
         if self.overlays:
             colours = self._are_colours(source, meta, image)
-            written |= write_overlays(base, source, meta, image, cells, colours, self.class_names, class_of)
+            written |= write_overlays(base, source, meta, image, cells, colours, self.class_names, class_of, of_cells)
         return written
 
     def _are_colours(self, source: Path, meta: Mapping[str, Any], image: np.ndarray) -> bool:

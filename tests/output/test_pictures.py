@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
+from bundle.cells import strips
 from bundle.output import overlay as module
 from bundle.output.overlay import cell_colours, overlay, stretch
 from bundle.output.pictures import contact_sheet, panel
@@ -164,7 +165,7 @@ def test_contact_sheet_places_pictures_row_by_row():
 
 @pytest.mark.parametrize("colour", [False, True])
 def test_strips_draw_what_the_whole_image_at_once_does(monkeypatch, colour):
-    monkeypatch.setattr(module, "_STRIP_ROWS", 16)
+    monkeypatch.setattr(strips, "_STRIP", 16 * 83)
     random = np.random.default_rng(3)
     cells, _ = ndi.label(ndi.gaussian_filter(random.normal(size=(101, 83)), 2) > 0.05)
     image = random.uniform(0, 255, (*cells.shape, 3) if colour else cells.shape)
