@@ -23,6 +23,7 @@ NAMES = (
     "efficiency",
     "backends",
     "int8",
+    "many_images",
     "bounded",
     "training_step",
     "tracking",

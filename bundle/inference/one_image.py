@@ -26,6 +26,9 @@ BYTES_PER_PIXEL = 24
 BYTES_PER_CHANNEL = 12
 #: of each class where there are more than two: an fp32 probability, and a copy of it that is written
 _BYTES_PER_CLASS = 8
+#: of images that need no more bytes there may be several at once: one that is read, one in the network, one that waits
+#: and one that is written; they take half of the free memory at most
+_SMALL, _AT_ONCE = 128 * 2**20, 4
 
 
 class RequireMemoryd(MapTransform):
@@ -48,10 +51,9 @@ class RequireMemoryd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         for key in self.key_iterator(dict(data)):
             try:
-                size, channels = spatial_shape(data[key]), stated_channels(data[key]).count
+                size, bytes_per_pixel = self._needed(data[key])
             except ImageError:  # whoever reads it says what is wrong
                 continue
-            bytes_per_pixel = self.bytes_per_pixel + BYTES_PER_CHANNEL * (channels * self.sections - 1)
             needed, free = bytes_per_pixel * math.prod(size), free_memory("cpu")
             if needed > free:
                 side = int((free / bytes_per_pixel / math.prod(size[2:])) ** 0.5)
@@ -63,6 +65,19 @@ class RequireMemoryd(MapTransform):
                     f"{free / 2**30:.1f} GiB are free: cut it into parts of at most {side} x {side} px{other}",
                 )
         return dict(data)
+
+    def alone(self, path: str) -> bool:
+        """Whether an image needs so much memory that the one before must be written before it is read."""
+        try:
+            size, bytes_per_pixel = self._needed(path)
+        except ImageError:
+            return False
+        return bytes_per_pixel * math.prod(size) > min(_SMALL, free_memory("cpu") / (2 * _AT_ONCE))
+
+    def _needed(self, path: str) -> tuple[tuple[int, ...], int]:
+        """Size, and bytes a pixel."""
+        size, channels = spatial_shape(path), stated_channels(path).count
+        return size, self.bytes_per_pixel + BYTES_PER_CHANNEL * (channels * self.sections - 1)
 
 
 class ReleaseImage:

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 _ENOUGH = 3 * 2**30
 #: counted activations -> what a convolution library really takes beside them (re-ordered copies, scratch space)
 _HEADROOM = 1.3
+#: how much more a tile may compute that needs no preparation: images of nearly one size share theirs
+_NEAR = 1.1
 
 
 class OverlapTileInferer(Inferer):
@@ -177,6 +179,7 @@ class OverlapTileInferer(Inferer):
         network: Callable[..., Any],
         device: torch.device | str = "cpu",
         images: int = 1,
+        prepared: Sequence[int] | None = None,
     ) -> tuple[int, ...]:
         """The tile size of the fewest FLOPs that covers an image within the memory bound.
 
@@ -186,6 +189,8 @@ class OverlapTileInferer(Inferer):
             network: its costs are counted, see :class:`bundle.inference.tile_cost.TileCost`.
             device: on which it runs.
             images: batch size, or slices of a stack: their logits are all kept.
+            prepared: a tile that the network's backend is ready for; it is taken where it fits the bound and computes
+                at most a tenth more.
 
         Raises:
             MemoryError: when no tile fits; the message names the bound and what the smallest one needs.
@@ -203,7 +208,13 @@ class OverlapTileInferer(Inferer):
 
         tile, smallest = cheapest_tile(cost, image_size, memory, sorted({min(enough, bound), bound}))
         if tile is not None:
-            return tile
+
+            def work(tile: tuple[int, ...]) -> float:
+                return len(geometry.plan(image_size, tile)) * cost.flops(tile)
+
+            if prepared is None or not geometry.seamless or tile == (kept := tuple(prepared)):
+                return tile
+            return kept if memory(kept) <= bound and work(kept) <= _NEAR * work(tile) else tile
         reason = "" if geometry.seamless else "; a padded network cannot be tiled without seams"
         raise MemoryError(
             f"max_memory {bound / 2**20:.0f} MiB is not enough for an image of {tuple(image_size)} px: the smallest "
@@ -257,7 +268,9 @@ class OverlapTileInferer(Inferer):
         size = tuple(image.shape[2:])
         tile_size = self.tile_size
         if tile_size is None:
-            tile_size = self.choose_tile(size, image.shape[1], network, image.device, image.shape[0])
+            shapes = network.prepared_sizes if isinstance(network, BackendNetwork) else []
+            prepared = next((shape for shape in shapes if len(shape) == len(size)), None)
+            tile_size = self.choose_tile(size, image.shape[1], network, image.device, image.shape[0], prepared)
         plan = geometry.plan(size, tile_size)
         if not self._mentioned and (thin := said_of_thin(size, geometry.margins(len(size)))):
             self._mentioned = True

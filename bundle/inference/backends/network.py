@@ -113,6 +113,11 @@ class BackendNetwork(nn.Module):
         """What the backend computes in, of "fp32", "bf16" and "int8"."""
         return self._runtime.precisions if self.int8 is None else ("int8",)
 
+    @property
+    def prepared_sizes(self) -> list[tuple[int, ...]]:
+        """Spatial sizes of the tiles that need no more preparation; none where sizes do not matter."""
+        return [key[-1][2:] for key in self._prepared if key[-1]]
+
     def peak_memory(self, counted: float, shapes: int = 1) -> float:
         """Bytes that a pass allocates, with what is prepared for it.
 
