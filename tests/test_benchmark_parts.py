@@ -16,6 +16,7 @@ from benchmarks import (
     efficiency,
     elastic,
     inference,
+    many_images,
     memory,
     tile_choice,
     training_sample,
@@ -179,6 +180,15 @@ def test_bounded_counts_tiles_and_measures_all_cases_but_the_last(monkeypatch):
     tables = list(bounded.run(full, size=600, cases=((2, "60 MiB"),)))
     assert [table.title.rpartition(", ")[2] for table in tables] == ["bf16", "int8"]
     assert [row[-1] for table in tables for row in table.rows] == ["2", "2"]
+
+
+def test_many_images_compares_the_command_with_its_network(monkeypatch):
+    (table,) = many_images.run(ONCE, count=2, size=60)
+    assert first_column(table) == [many_images.NETWORK, many_images.THREADS, many_images.ONE_BY_ONE]
+    assert [target.bound for target in table.targets] == [1.1]
+    monkeypatch.setattr(many_images, "_IN_TURN", {"cells#threshold": 0.999})
+    with pytest.raises(CheckError, match="the tables of cells differ"):
+        next(many_images.run(ONCE, count=2, size=60))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ _WAITING = 1
 class WriteBehind:
     """A postprocessing that another thread does, image by image in their order; results are those of the same thread.
 
-    After a failure the images behind it are left alone, and the next call raises it.
+    It does so for the engine that it is attached to, while that runs; any other call is a call of ``work``. After a
+    failure the images behind it are left alone, and the next call raises it.
 
     Args:
         work: the postprocessing of one image.
@@ -35,13 +36,15 @@ class WriteBehind:
         self.failed: tuple[int, BaseException] | None = None
         self._waiting: Queue[list[Any]] = Queue(_WAITING)
         self._thread: Thread | None = None
+        self._running = False
 
     def attach(self, engine: Engine) -> None:
         """At the end of ``engine``, before the handlers attached later, all images are done."""
-        engine.add_event_handler(Events.COMPLETED, lambda: self.wait())
+        engine.add_event_handler(Events.STARTED, self._begin)
+        engine.add_event_handler(Events.COMPLETED, self._end)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Any:
-        if self.alone:
+        if self.alone or not self._running:
             self.wait()
             return self.work(data)
         self._raise()
@@ -64,6 +67,13 @@ class WriteBehind:
     def settle(self) -> None:
         """Until all images are done, or left alone behind one that failed."""
         self._waiting.join()
+
+    def _begin(self) -> None:
+        self._running = True
+
+    def _end(self) -> None:
+        self._running = False
+        self.wait()
 
     def _raise(self) -> None:
         if self.failed is not None:

@@ -70,17 +70,17 @@ class CellTables:
         Returns:
             the path.
         """
-        columns = {name: column.tolist() for name, column in with_classes(table, names, class_of).items()}
-        path = write_csv(
-            base.with_name(f"{base.name}_cells.csv"), columns, zip(*columns.values(), strict=True), _DIGITS
-        )
+        columns = {
+            name: [csv_text(cell, _DIGITS) for cell in column.tolist()]
+            for name, column in with_classes(table, names, class_of).items()
+        }
+        path = write_csv(base.with_name(f"{base.name}_cells.csv"), columns, zip(*columns.values(), strict=True))
         fresh = not self._head
         self._head = self._head or ["file", *_columns_of_all(columns)]
         count = len(columns["instance"])
         every = {"file": [file] * count, "slice": [0] * count, **columns}
         rows = zip(*(every.get(name, [""] * count) for name in self._head), strict=True)
-        told = ([csv_text(cell, _DIGITS) for cell in row] for row in rows)
-        append_csv(self.folder / "cells.csv", self._head, told, fresh=fresh)
+        append_csv(self.folder / "cells.csv", self._head, rows, fresh=fresh)
         return str(path)
 
 

@@ -120,6 +120,11 @@ def test_any_other_error_is_raised_as_it_is():
         trace.run()
 
 
+def test_a_call_by_anybody_else_is_done_when_it_returns():
+    behind = WriteBehind(lambda data: data + 1)
+    assert behind(1) == 2
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("behind")
@@ -168,7 +173,7 @@ def test_results_are_those_without_threads(folder, tmp_path, slow):
     segment(folder, tmp_path / "threads")
     assert set(slow) == {"write-behind"}
     del slow[:]
-    one_by_one = {"evaluator#postprocessing": "@postprocessing", "dataset#alone": "$lambda path: True"}
+    one_by_one = {"evaluator#postprocessing": "@postprocess_image", "dataset#alone": "$lambda path: True"}
     segment(folder, tmp_path / "none", **one_by_one)
     assert set(slow) == {"MainThread"}
     found, expected = files(tmp_path / "threads"), files(tmp_path / "none")

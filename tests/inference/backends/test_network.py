@@ -81,6 +81,18 @@ def test_a_shape_is_prepared_once_and_another_size_takes_its_place(counted):
     assert counted == [(24, 30), (30, 24)][-len(counted) :]
 
 
+def test_images_of_nearly_one_size_share_a_tile(counted):
+    network = unet()
+    prepared, inferer = prepare_network(network, "counted"), OverlapTileInferer()
+    for size in ((204, 204), (198, 204), (204, 200), (200, 198), (60, 60), (200, 202)):
+        image = picture(*size)
+        assert difference(inferer(image, prepared), OverlapTileInferer()(image, network)) <= TOLERANCE["fp32"]
+    assert len(counted) == 3, counted
+    small = OverlapTileInferer(max_memory=inferer.tile_memory(counted[-1], 1, prepared) - 1)
+    assert small(picture(200, 202), prepared).shape == (1, 2, 200, 202)
+    assert len(counted) == 4, "what is prepared does not fit"
+
+
 def test_each_precision_is_prepared_and_takes_the_place_of_the_other(counted):
     prepared = prepare_network(unet(), "counted")
     tile = picture(24, 24)
