@@ -29,17 +29,17 @@ _IN_TURN = {"evaluator#postprocessing": "@postprocess_image", "dataset#alone": "
 def run(
     options: Options, count: int | None = None, size: int = 512, model: str = "models/em_membranes.pt"
 ) -> Iterator[Table]:
-    """One table: ``count`` (20; 100 with ``full``) images of ``size`` px with the published network (width 16), all results as by default.
+    """One table: ``count`` images of ``size`` px (20, with ``full`` 100) and the published network of width 16.
 
-    The start and the preparation of the network are not timed. "CPU" is that of the whole process: with a free core for
-    the thread, the time is that of the network as long as the rest takes less.
+    All results are written. The start and the preparation of the network are not timed. "CPU" is that of the whole
+    process: with a free core for the thread, the time is that of the network as long as the rest takes less.
     """
     count = count or (100 if options.full else 20)
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images"
         images.mkdir()
         for number in range(count):
-            drawn = cells(size, 120, options.seed + number)
+            drawn = cells(size, max(4, 120 * size**2 // 512**2), options.seed + number)
             picture = gray(np.where(outlines(drawn, 2), 0, drawn), options.seed + number)  # membranes between cells
             tifffile.imwrite(images / f"{number:03}.tif", np.rint(60 * picture + 80).clip(0, 255).astype(np.uint8))
         settings = {"dataset_dir": str(images), "checkpoint": str(ROOT / model), "bundle_root": str(ROOT)}

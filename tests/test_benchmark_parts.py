@@ -186,7 +186,7 @@ def test_many_images_compares_the_command_with_its_network(monkeypatch):
     (table,) = many_images.run(ONCE, count=2, size=60)
     assert first_column(table) == [many_images.NETWORK, many_images.THREADS, many_images.ONE_BY_ONE]
     assert [target.bound for target in table.targets] == [1.1]
-    monkeypatch.setattr(many_images, "_IN_TURN", {"cells#threshold": 0.999})
+    monkeypatch.setattr(many_images, "_IN_TURN", {"cells#threshold": 0.01})
     with pytest.raises(CheckError, match="the tables of cells differ"):
         next(many_images.run(ONCE, count=2, size=60))
 
