@@ -124,7 +124,8 @@ def cell_colours(instances: np.ndarray, count: int | None = None) -> np.ndarray:
                 neighbours[b].add(a)
     chosen = np.full(count + 1, -1)
     used = np.zeros(len(_PALETTE), dtype=int)
-    for label in sorted(range(1, count + 1), key=lambda i: (-len(neighbours[i]), i)):
+    there = np.flatnonzero(np.bincount(np.maximum(instances, 0).ravel(), minlength=count + 1)[1:]) + 1
+    for label in sorted(there.tolist(), key=lambda i: (-len(neighbours[i]), i)):
         taken = {int(chosen[other]) for other in neighbours[label]}
         free = [i for i in range(len(_PALETTE)) if i not in taken] or range(len(_PALETTE))
         chosen[label] = min(free, key=lambda i: (used[i], i))

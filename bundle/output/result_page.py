@@ -21,7 +21,7 @@ from bundle.atomic import write_text
 from bundle.cells.strips import strips
 from bundle.output.class_pictures import class_colours
 from bundle.output.histogram import bars
-from bundle.output.overlay import cell_colours, outlines, reduced, shown_channels, stretch
+from bundle.output.overlay import cell_colours, every, outlines, reduced, reduction, shown_channels, stretch
 from bundle.output.templates import html_templates
 
 __all__ = ["ResultPage", "WritePage", "doubt"]
@@ -211,7 +211,8 @@ class ResultPage:
         gray, small, *likely = (each.repeat(zoom, axis=0).repeat(zoom, axis=1) for each in (gray, small, *likely))
         if class_of is None:
             shade = np.clip(likely[0], 0, 1)
-            of_cells = cell_colours(small) if of_cells is None else of_cells
+            if of_cells is None:
+                of_cells = cell_colours(every(rows, reduction(rows.shape)), int(rows.max(initial=0)))
         else:
             tints = class_colours(len(self.names or ())) / 255
             shade = np.clip(np.einsum("khw,kc->hwc", np.stack(likely), tints[1:]), 0, 1)
