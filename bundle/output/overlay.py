@@ -39,6 +39,8 @@ _THREE = np.array([(0, 1, 1), (1, 0, 1), (1, 1, 0)], dtype=np.float32) / 2
 _TRUTH = (255, 225, 0)
 # the longer side of an overlay, px: what is larger is scaled down by a whole number
 _LARGEST_PX = 4096
+# of more cells, which are a few px each in a picture, colours go by the number: neighbours take memory for each cell
+_MOST_CELLS = 100_000
 
 
 def stretch(image: np.ndarray, percent: float = 0.5, colours: bool = True) -> np.ndarray:
@@ -96,6 +98,7 @@ def cell_colours(instances: np.ndarray, count: int | None = None) -> np.ndarray:
     Greedy colouring of the graph of neighbours (cells less than 12 px apart, seen on every second pixel), crowded cells
     first; among the colours no neighbour has, the one used least, so that a picture is colourful even where cells are
     far apart.
+    More than 100,000 cells take the colours in turn.
 
     Args:
         instances: HW, 0 background, 1..N cells.
@@ -106,6 +109,9 @@ def cell_colours(instances: np.ndarray, count: int | None = None) -> np.ndarray:
     """
     count = int(instances.max(initial=0)) if count is None else count
     colours = np.zeros((count + 1, 3), dtype=np.float32)
+    if count > _MOST_CELLS:
+        colours[1:] = _PALETTE[np.arange(count) % len(_PALETTE)]
+        return colours
     neighbours: list[set[int]] = [set() for _ in range(count + 1)]
     seen = instances[::2, ::2]  # a quarter of the time
     for rows, around in strips(seen.shape, halo=_NEIGHBOUR_PX // 4 + 2):

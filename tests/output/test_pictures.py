@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -51,6 +52,20 @@ def test_channels_are_stretched_one_by_one_and_added_in_colours():
     np.testing.assert_array_equal(stretch(image, colours=False), other)
     none = np.zeros((8, 8), int)
     np.testing.assert_array_equal(overlay(image, none, colours=False), np.round(other * 255).astype(np.uint8))
+
+
+def test_more_cells_than_can_be_told_apart_take_the_colours_in_turn_in_little_memory():
+    side = 400
+    cells = np.arange(side * side).reshape(side, side)
+    tracemalloc.start()
+    colours = cell_colours(cells)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50 * cells.size
+    assert not colours[0].any()
+    _, counts = np.unique(colours[1:], axis=0, return_counts=True)
+    assert counts.max() - counts.min() <= 1
+    assert len(counts) == 8
 
 
 def test_neighbours_differ_in_colour():
