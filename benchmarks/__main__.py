@@ -18,6 +18,7 @@ NAMES = (
     "weight_map",
     "elastic",
     "training_sample",
+    "sample_stream",
     "inference",
     "window",
     "efficiency",

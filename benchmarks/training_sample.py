@@ -32,7 +32,7 @@ from benchmarks.weight_map import stack_and_sort, weights
 from bundle.data.weigh_kept import weigh_what_is_kept
 from bundle.geometry import ValidGeometry
 
-__all__ = ["run"]
+__all__ = ["run", "training_chain"]
 
 OURS, STOCK = "the chain of configs/train.json", "stock transforms"
 DEPTH = 4
@@ -45,7 +45,7 @@ def run(options: Options, size: int = 572, count: int = 60, width: int = 16) -> 
         "image": MetaTensor(torch.from_numpy(gray(instances, options.seed))[None]),
         "label": MetaTensor(torch.from_numpy(instances)[None]),
     }
-    chains = {OURS: _ours(size), STOCK: _stock(size)}
+    chains = {OURS: training_chain(size), STOCK: _stock(size)}
     for name, chain in chains.items():
         chain.set_random_state(options.seed)
         _check(name, chain(sample), size)
@@ -68,8 +68,8 @@ def run(options: Options, size: int = 572, count: int = 60, width: int = 16) -> 
         yield _steps(name, chain, sample, options.repeats)
 
 
-def _ours(size: int) -> Compose:
-    """What the config does after loading."""
+def training_chain(size: int) -> Compose:
+    """What the config does after loading, for tiles of ``size`` px."""
     config = ConfigParser.load_config_file(CONFIG)
     steps = ("augment", "targets", "crop")
     # the crop asks the network for its geometry: one channel is enough

@@ -18,6 +18,7 @@ from benchmarks import (
     inference,
     many_images,
     memory,
+    sample_stream,
     tile_choice,
     training_sample,
     weight_map,
@@ -142,6 +143,16 @@ def test_training_sample_lists_the_steps_of_both_chains():
     names = ["RandElasticGridd", "RandGrayCurved", "SeparateTouchingd", "WeightMapd", "InstancesToClassd"]
     assert first_column(ours) == [f"{i} {name}" for i, name in enumerate([*names, "CropToOutputd"], 1)]
     assert first_column(stock)[0] == "1 Rand2DElasticd"
+
+
+def test_a_trainer_of_fixed_pace_waits_for_slow_samples_and_not_for_fast_ones(monkeypatch):
+    monkeypatch.setattr(sample_stream, "WORKERS", (1,))
+    for pace, waits in ((0.0001, True), (0.2, False)):
+        monkeypatch.setattr(sample_stream, "PACE", pace)
+        (table,) = sample_stream.run(ONCE, size=252, count=9, steps=6, validation=0.2, epochs=2)
+        (own, many) = table.rows
+        assert (float(own[2].split()[0]) > 30) is waits
+        assert float(many[1]) == pytest.approx(8 * float(own[1]), rel=0.1)
 
 
 @pytest.fixture
