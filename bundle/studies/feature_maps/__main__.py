@@ -25,7 +25,7 @@ from bundle.studies.trial import StudyPaths, Trial, recorded_trials
 from bundle.tracking import earlier_run_id
 from bundle.tracking.mlflow_store import log_artifact, reason
 
-__all__ = ["main"]
+__all__ = ["main", "told"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,11 +70,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"pictures and tables: {paths.folder / 'feature_maps'}")
         return status
     except Exception as error:
-        cause = own_cause(error) or error  # of MONAI's chain of errors only the one that helps
-        if os.environ.get("SEAMLESS_TRACEBACK") or not isinstance(cause, (ValueError, OSError)):
-            raise
-        print(f"error: {cause}", file=sys.stderr)
-        return 2
+        return told(error)
+
+
+def told(error: Exception) -> int:
+    """Print what a user can do something about; the exit status.
+
+    Raises:
+        Exception: any other error.
+    """
+    cause = own_cause(error) or error  # of MONAI's chain of errors only the one that helps
+    if os.environ.get("SEAMLESS_TRACEBACK") or not isinstance(cause, (ValueError, OSError)):
+        raise error
+    print(f"error: {cause}", file=sys.stderr)
+    return 2
 
 
 def show_maps(study: Study, paths: StudyPaths, trials: Sequence[Trial], count: int) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -16,12 +15,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from bundle.atomic import write_csv, write_text
-from bundle.console import did_you_mean, own_cause
+from bundle.console import did_you_mean
 from bundle.metrics.selection import lower_is_better
 from bundle.networks.dcn import STRIDES
 from bundle.studies.__main__ import arguments, open_study
 from bundle.studies.__main__ import main as run_study
 from bundle.studies.definition import Grid, Study
+from bundle.studies.feature_maps.__main__ import told
 from bundle.studies.feature_maps.branch_maps import maps_of, tuning_images
 from bundle.studies.feature_maps.kernel_rule import branch_values
 from bundle.studies.feature_maps.map_statistics import STATISTICS, weakest
@@ -118,11 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _FailedError as failed:
         return failed.status
     except Exception as error:
-        cause = own_cause(error) or error  # of MONAI's chain of errors only the one that helps
-        if os.environ.get("SEAMLESS_TRACEBACK") or not isinstance(cause, (ValueError, OSError)):
-            raise
-        print(f"error: {cause}", file=sys.stderr)
-        return 2
+        return told(error)
     values = collect(study.with_values([list(best.kernels)]), paths)
     measured = {
         step.kernels: _mean(values, grid.name_of(step.kernels), study.part, metric, trainer.seeds)
