@@ -20,6 +20,8 @@ _FREE = (
     *("network", "initialize", "finalize", "validate", "labelled", "items", "must_match", "data_fingerprint"),
     *("pretrained", "pretrained_network", "trust_weights", "minutes", "length", "plan", "check_page", "workers"),
 )
+#: of others, what changes the speed alone
+_FREE_WITHIN = ("optimizer.fused",)
 #: of "train", only what the network sees
 _FREE_IN_TRAIN = ("items", "dataset", "dataloader", "sampler", "handlers", "trainer", "key_metric")
 #: settings in the groups of an optimizer that a person chooses, but for the rate
@@ -31,7 +33,8 @@ def training_settings(config: Mapping[str, Any] | ConfigParser | None, but: Sequ
     found = {}
     for name, value in flat_config(config) if config is not None else ():
         first, *rest = name.split(".")
-        if first in _FREE or first in but or (first == "train" and rest and rest[0] in _FREE_IN_TRAIN):
+        within_train = first == "train" and rest and rest[0] in _FREE_IN_TRAIN
+        if first in _FREE or first in but or within_train or name in _FREE_WITHIN:
             continue
         found[name] = value
     return found
