@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import time
 import uuid
@@ -17,7 +16,7 @@ import torch
 from bundle.data.formats import one_line
 from bundle.inference.tile_cost import free_memory
 from bundle.large.executor import Executor, Record, Serial, Task
-from bundle.large.job import machine
+from bundle.large.worker import do, plugin, require_dask
 
 __all__ = ["Cluster", "executor_of"]
 
@@ -37,9 +36,6 @@ _SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.worker-saturation": 1.0,
 }
-
-#: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_ARENA_MAX of glibc: where its own rules for the first two end
-_MALLOPT = ((-3, 32 * 2**20), (-1, 64 * 2**20), (-8, 1))
 
 
 def executor_of(
@@ -92,7 +88,7 @@ class Cluster:
             return self._workers
         if self._device.type != "cpu":
             return 1
-        cores: int = _require_dask("dask.system").CPU_COUNT // self.threads
+        cores: int = require_dask("dask.system").CPU_COUNT // self.threads
         fitting = int(_SHARE * free_memory("cpu") / max(task.memory, 1.0))
         if fitting < min(cores, task.count):
             logger.info(
@@ -137,10 +133,10 @@ class Cluster:
 
     def _bring(self, client: Any, name: str, task: Task) -> None:
         """Give the task to the workers. One that dies meanwhile fails the call for all."""
-        plugin = _plugin(name, task, self.threads, self._device)
+        bring = plugin(name, task, self.threads, self._device, own=self.cluster == "local")
         for patience in (1, 5, 0):
             try:
-                client.register_plugin(plugin, name=name)
+                client.register_plugin(bring, name=name)
                 return
             except OSError:
                 if not patience:
@@ -159,13 +155,13 @@ class Cluster:
         self, client: Any, name: str, numbers: Iterator[int], killed: list[int], alone: bool
     ) -> Generator[Record, None, None]:
         """Each block once, a bounded number at a time; those whose worker died are added to ``killed``."""
-        distributed = _require_dask("distributed")
+        distributed = require_dask("distributed")
         waiting, run = distributed.as_completed(), uuid.uuid4().hex[:8]
         running: dict[str, tuple[Any, int]] = {}
 
         def submit(window: int) -> None:
             for number in islice(numbers, max(0, window - len(running))):
-                future = client.submit(_do, name, number, key=f"block-{run}-{number}", pure=False)
+                future = client.submit(do, name, number, key=f"block-{run}-{number}", pure=False)
                 running[future.key] = future, number
                 waiting.add(future)
 
@@ -209,12 +205,13 @@ class Cluster:
         if self._client is not None:
             return self._client
         self._made_for = task.count, task.memory
-        distributed = _require_dask("distributed")
+        distributed = require_dask("distributed")
+        logging.getLogger("distributed").setLevel(logging.WARNING)  # else each connection is told
         if self.cluster == "local":
             workers = self.workers(task)
             limit = int(max(_SHARE * free_memory("cpu") / workers, task.memory))
             logger.info("starting %d workers, %d threads and %.1f GiB each", workers, self.threads, limit / 2**30)
-            with _require_dask("dask").config.set(_SETTINGS), warnings.catch_warnings():
+            with require_dask("dask").config.set(_SETTINGS), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # another port for the dashboard
                 local = distributed.LocalCluster(
                     n_workers=workers,
@@ -238,62 +235,6 @@ class Cluster:
         return self._client
 
 
-#: of a worker: name of a plugin -> the task that it brought, or why this worker cannot do it
-_tasks: dict[str, Task | str] = {}
-
-
-def _plugin(name: str, task: Task, threads: int, device: torch.device) -> Any:
-    """What brings the task to each worker once, to those that join or are started again, too."""
-
-    class Bring(_require_dask("distributed").WorkerPlugin):  # type: ignore[misc]
-        def setup(self, worker: Any) -> None:
-            receive(worker, name, task, threads, device)
-
-        def teardown(self, worker: Any) -> None:
-            _tasks.pop(name, None)
-
-    return Bring()
-
-
-def receive(worker: Any, name: str, task: Task, threads: int, device: torch.device) -> None:
-    torch.set_num_threads(threads)
-    _keep_freed_memory()
-    here = machine(device, threads)
-    other = [f"{key} is {here.get(key)} there, {value} here" for key, value in task.made_by if here.get(key) != value]
-    _tasks[name] = f"worker {worker.address} would compute other last bits: {'; '.join(other)}" if other else task
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc reuse what a tile has freed, in all threads, as it does by itself in other programs.
-
-    Dask's nanny sets MALLOC_TRIM_THRESHOLD_: every activation would be given back to the system, and the memory of the
-    next one cleared by it, at half the speed.
-    """
-    with suppress(OSError, AttributeError):  # another C library
-        mallopt = ctypes.CDLL(None).mallopt
-        for parameter, value in _MALLOPT:
-            mallopt(parameter, value)
-
-
-def _do(name: str, number: int) -> Record:
-    task = _tasks.get(name, "a worker knows nothing of this job")
-    if isinstance(task, str):
-        raise RuntimeError(task)
-    return task(number)
-
-
 def _chained(first: int, rest: Iterator[int]) -> Iterator[int]:
     yield first
     yield from rest
-
-
-def _require_dask(module: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise RuntimeError(
-            'blocks in several processes need dask, not installed here: pip install -e ".[large]"; '
-            "--cluster serial does without"
-        ) from error

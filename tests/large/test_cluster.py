@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,11 @@ import tifffile
 
 from bundle.large import cluster as cluster_module
 from bundle.large import executor_of, image_in_blocks
-from bundle.large.cluster import Cluster, receive
+from bundle.large import worker as worker_module
+from bundle.large.cluster import Cluster
 from bundle.large.executor import Record, Serial, Task, run_blocks
 from bundle.large.markers import Markers
+from bundle.large.worker import do, plugin, receive
 from tests.large.images import content, large
 from tests.large.killing import KillingTask, blocks_done, in_a_process, write_plan
 from tests.large.test_job import folder, one_thread, segment  # noqa: F401 - fixtures
@@ -130,7 +133,18 @@ def test_a_worker_that_would_compute_other_bits_is_refused():
     with pytest.raises(
         RuntimeError, match=r"worker tcp://there would compute other last bits: device is cpu .* cpu OLD"
     ):
-        cluster_module._do("job", 0)
+        do("job", 0)
+
+
+def test_workers_of_our_own_end_at_once(tmp_path, monkeypatch):
+    """Else dask waits four seconds for each, and warns that it kills them."""
+    registered = []
+    monkeypatch.setattr(worker_module.atexit, "register", registered.append)
+    monkeypatch.setattr(worker_module, "receive", lambda *arguments: None)
+    task, device = task_of(tmp_path, print), cluster_module.torch.device("cpu")
+    for own, leave in ((False, []), (True, [worker_module._leave])):
+        plugin("job", task, 1, device, own).setup(None)
+        assert registered == leave
 
 
 def test_workers_of_this_machine_are_as_many_as_cores_memory_and_blocks_allow(tmp_path, monkeypatch):
@@ -169,8 +183,10 @@ def test_no_scheduler_is_said(tmp_path):
     import dask
 
     cluster = Cluster("tcp://127.0.0.1:9")
+    logging.getLogger("distributed").setLevel(logging.INFO)
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}),
         pytest.raises(RuntimeError, match=r"no scheduler answers at --cluster tcp://127\.0\.0\.1:9"),
     ):
         run_blocks(task_of(tmp_path, print), cluster)
+    assert logging.getLogger("distributed").level == logging.WARNING, "each connection would be told"
