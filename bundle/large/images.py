@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from bundle.data.channels import Channels
 from bundle.data.context import said_of_no_stack
 from bundle.data.errors import ImageError
 from bundle.data.formats import stem
-from bundle.data.stores import is_store, open_lazily, store_name
+from bundle.data.stores import LazyImage, is_store, open_lazily, store_name
 from bundle.inference.made_by import made_by
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.probability import require_stored_type
@@ -47,7 +48,7 @@ class LargeImages:
         paths: of stores and TIFFs.
         output_dir: gets ``NAME_segmentation.ome.zarr`` of each.
         trained: the network's file.
-        predictor: the network in its backend, on ``device``.
+        predictors: the network in the backend of an image, see :class:`bundle.inference.backends.Predictors`.
         inferer: with tile size, precision, bound of memory and test-time augmentation.
         channels: that the network takes.
         device: where it runs.
@@ -73,7 +74,7 @@ class LargeImages:
         paths: Sequence[str],
         output_dir: str | os.PathLike[str],
         trained: TrainedNetwork,
-        predictor: nn.Module,
+        predictors: Callable[[Sequence[Sequence[int]], str | None], nn.Module],
         inferer: OverlapTileInferer,
         channels: Channels,
         device: torch.device | str = "cpu",
@@ -95,13 +96,14 @@ class LargeImages:
         # absolute: workers may be elsewhere
         self.paths, self.output_dir = [os.path.abspath(path) for path in paths], Path(output_dir).absolute()
         self.level, self.pixel_size, self.plan_only = level, pixel_size, true_or_false(plan, "plan")
-        self.page = page
+        self.page, self.predictors = page, predictors
         self._summary_begun = False
         require_stored_type(probability_dtype)
         if str(ome_zarr) not in ("0.4", "0.5"):
             raise ValueError(f"ome_zarr must be 0.5 or 0.4, got {ome_zarr!r}")
+        network = predictors([], None)
         self.settings = Settings(
-            *(trained, predictor, inferer, channels, torch.device(device), find_classes or FindClassesd(), robust),
+            *(trained, network, inferer, channels, torch.device(device), find_classes or FindClassesd(), robust),
             *(context_slices, missing, block_size, probability_dtype, str(ome_zarr), cells or CellOptions(), spacing),
             executor or Serial(),
         )
@@ -142,22 +144,24 @@ class LargeImages:
             raise RuntimeError("; ".join(failed))
 
     def _segment(self, path: str, name: str) -> None:
+        spacing = self.settings.trained.card.get("image", {}).get("spacing")
+        image = open_lazily(path, self.level, self.pixel_size, self.settings.missing, spacing)
         settings = self.settings
-        spacing = settings.trained.card.get("image", {}).get("spacing")
-        image = open_lazily(path, self.level, self.pixel_size, settings.missing, spacing)
         if len(image.size) < settings.axes:
             raise ImageError(path, f"it has {len(image.size)} axes, the network works on volumes")
         if settings.context_slices and len(image.size) == settings.axes:
             raise ImageError(path, said_of_no_stack(settings.context_slices))
         if self.output_dir.resolve() == Path(path).resolve().parent:
             raise ImageError(path, f"output_dir is its own folder: {self.output_dir / 'segmentation'} would do, say")
+        job = Job(self.output_dir, name, path)
+        note = job.note()
+        begun = None if note is None else note["fingerprint"]
+        settings = self._for(image, begun)
         with torch.no_grad():
             settings.trained.load(getattr(settings.predictor, "module", settings.predictor))
         settings.predictor.eval()
         require_writable(self.output_dir)
-        job = Job(self.output_dir, name, path)
-        note = job.note()
-        blocks = ImageInBlocks(image, settings, None if note is None else note["fingerprint"])
+        blocks = ImageInBlocks(image, settings, begun)
         if self.plan_only:
             blocks.tell_plan()
             require_disk(path, blocks.layout, self.output_dir)
@@ -169,19 +173,20 @@ class LargeImages:
             store = job.open(fingerprint, blocks.layout)
             blocks.segment(job, store)
             job.remove_interim()
-        self._summarise(store)
+        told = made_by(settings.trained, settings.predictor, settings.inferer.precision, settings.device)
+        self._summarise(store, told)
         if self.page is not None:
-            show(self.page, image, store, blocks.layout, name)
-            self.page.made_by = self._made_by()
+            show(self.page, image, store, blocks.layout, name, told)
             self.page.write()
         logger.info("%s -> %s", path, job.path)
 
-    def _summarise(self, store: ResultStore) -> None:
+    def _for(self, image: LazyImage, begun: Mapping[str, str] | None) -> Settings:
+        """Of one image: with the backend of its size, or of the job that it was begun with."""
+        predictor = self.predictors([image.size], None if begun is None else begun.get("backend"))
+        return replace(self.settings, predictor=predictor)
+
+    def _summarise(self, store: ResultStore, made_by: Mapping[str, str]) -> None:
         """Add the row of an image to those of this run."""
-        row = store.note["cells"]["summary"] | self._made_by()
+        row = store.note["cells"]["summary"] | dict(made_by)
         append_csv(self.output_dir / "summary.csv", tuple(row), [tuple(row.values())], fresh=not self._summary_begun)
         self._summary_begun = True
-
-    def _made_by(self) -> dict[str, str]:
-        settings = self.settings
-        return made_by(settings.trained, settings.predictor, settings.inferer.precision, settings.device)

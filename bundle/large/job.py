@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from bundle.data.errors import ImageError
 from bundle.large.markers import Markers
 from bundle.large.result_store import Layout, ResultStore
 
-__all__ = ["Job", "begun_with", "machine"]
+__all__ = ["Job", "machine"]
 
 _PACKAGES = ("seamless-unet", "torch", "numpy", "zarr")
 
@@ -40,17 +40,6 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
-
-
-def begun_with(output_dir: str | os.PathLike[str], name: str) -> str | None:
-    """What an entry of the fingerprint was for the jobs in a folder that are not complete; None where there is none."""
-    for folder in sorted(Path(output_dir).glob("*_segmentation.job")):
-        job = Job(folder.parent, folder.name.removesuffix("_segmentation.job"), str(folder))
-        with suppress(ImageError):
-            if note := job.note():
-                value: str | None = note["fingerprint"].get(name)
-                return value
-    return None
 
 
 class Job:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ __all__ = ["show"]
 _SIDE = 1536
 
 
-def show(page: ResultPage, image: LazyImage, store: ResultStore, layout: Layout, name: str) -> None:
+def show(
+    page: ResultPage, image: LazyImage, store: ResultStore, layout: Layout, name: str, made_by: Mapping[str, str]
+) -> None:
     """Add an image whose cells are written; of several slices the middle one. The image is read once more.
 
     Args:
@@ -30,7 +32,11 @@ def show(page: ResultPage, image: LazyImage, store: ResultStore, layout: Layout,
         store: complete.
         layout: of the store.
         name: of the image.
+        made_by: what computed it; the page names what computed any of its images.
     """
+    for what, value in made_by.items():
+        others = [other for other in page.made_by.get(what, "").split(", ") if other not in ("", value)]
+        page.made_by = {**page.made_by, what: ", ".join([*others, value])}
     level = next((number for number, size in enumerate(layout.sizes) if max(size[:2]) <= _SIDE), len(layout.sizes) - 1)
     middle = layout.size[2] // 2 if layout.slice_axis else None
 

@@ -12,7 +12,7 @@ from bundle.data.errors import ImageError
 from bundle.data.folder import images
 from bundle.data.formats import TIFF, extension, spatial_shape
 from bundle.data.item import Item
-from bundle.data.stores import full_size, is_store, stores_in
+from bundle.data.stores import is_store, stores_in
 from bundle.inference.one_image import RequireMemoryd
 
 __all__ = ["SortedImages"]
@@ -54,11 +54,11 @@ class SortedImages:
 
     @property
     def sizes(self) -> list[tuple[int, ...]]:
-        """Spatial size of each image, px, as far as its file tells; slices of a stack are an axis."""
+        """Of each image that is read whole, px, as far as its file tells; slices of a stack are an axis."""
         sizes = []
-        for path in [*(item["image"] for item in self.whole), *self.large]:
+        for item in self.whole:
             with suppress(ImageError):  # whoever reads it says what is wrong
-                sizes.append(full_size(path) if is_store(Path(path)) else spatial_shape(path))
+                sizes.append(spatial_shape(item["image"]))
         return sizes
 
     @staticmethod

@@ -10,7 +10,7 @@ import torch
 import zarr
 from torch import nn
 
-from bundle.inference.backends import prepare_network
+from bundle.inference.backends import Predictors
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.large import LargeImages
 from bundle.model import TrainedNetwork, checkpoints
@@ -39,7 +39,8 @@ def large(paths: Any, out: Path, model: Path, tile_size: Any = TILE, **options: 
     paths = [str(path) for path in (paths if isinstance(paths, list) else [paths])]
     inferer = OverlapTileInferer(tile_size, precision="fp32", probability_of=1, tta=options.pop("tta", "none"))
     channels = trained.channels(options.pop("channels", None))
-    return LargeImages(paths, out, trained, prepare_network(trained.build()), inferer, channels, **options)
+    predictors = options.pop("predictors", Predictors(trained.build(), "eager"))
+    return LargeImages(paths, out, trained, predictors, inferer, channels, **options)
 
 
 def probability(out: Path, name: str) -> np.ndarray:

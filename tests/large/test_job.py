@@ -21,8 +21,10 @@ from ome_zarr_models.v05.image import Image as Image05
 from ome_zarr_models.v05.image_label import ImageLabel as ImageLabel05
 from ome_zarr_models.v05.labels import Labels as Labels05
 
+from bundle.inference.backends import Predictors
 from bundle.large import forecast, image_in_blocks
 from bundle.large import probability as probability_module
+from bundle.model import TrainedNetwork
 from tests.crash.io_faults import arm, read_record
 from tests.data.test_stores import write_store
 from tests.large.images import content, large, probability, write_network
@@ -290,6 +292,20 @@ def test_a_plan_says_blocks_disk_and_time_and_makes_nothing(folder, tmp_path, ca
     assert "100 x 130 px in 9 blocks of 44 x 44 px, 9 tiles of 84 x 84 px; up to " in said
     assert "GiB on the disk; about 0.0 minutes for the network" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_backend_goes_by_the_level_that_is_read(folder, tmp_path):
+    asked = []
+
+    class Asked(Predictors):
+        def __call__(self, sizes, begun=None):
+            asked.append(sizes)
+            return super().__call__(sizes, begun)
+
+    store = write_store(tmp_path / "two.zarr", [np.zeros((100, 80), np.uint8), np.zeros((50, 40), np.uint8)], "yx")
+    predictors = Asked(TrainedNetwork(folder / "model.pt").build())
+    large(store, tmp_path / "out", folder / "model.pt", level=1, plan=True, predictors=predictors).run()
+    assert asked[-1] == [(40, 50)]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from bundle.data.stores.lazy_image import LazyImage
 from bundle.data.stores.ome_zarr import is_store, store_levels
 from bundle.data.stores.tiff import tiff_levels
 
-__all__ = ["advice_to_convert", "full_size", "open_lazily"]
+__all__ = ["advice_to_convert", "open_lazily"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,15 +56,6 @@ def open_lazily(
     if len(images) > 1:
         logger.info("%s: level %d of %d, %s", path, number, len(images), _told(images[number]))
     return images[number]
-
-
-def full_size(path: str | os.PathLike[str]) -> tuple[int, ...]:
-    """px along x, y[, slices] of the largest level.
-
-    Raises:
-        ImageError: for a file that cannot be read part by part.
-    """
-    return _levels(Path(path), "error")[0].size
 
 
 def advice_to_convert(path: str | os.PathLike[str]) -> str:

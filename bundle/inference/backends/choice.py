@@ -11,10 +11,12 @@ from monai.networks import eval_mode
 from torch import nn
 
 from bundle.geometry import geometry_of
+from bundle.inference.backends.network import BackendNetwork, prepare_network
 from bundle.inference.backends.runtimes import BACKENDS
 from bundle.inference.tile_cost import TileCost
+from bundle.model.int8_file import Int8Network
 
-__all__ = ["choose_backend"]
+__all__ = ["Predictors", "choose_backend"]
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +67,8 @@ def choose_backend(
         return "eager"
     if not isinstance(network, nn.Module) or isinstance(network, torch.jit.ScriptModule):
         return "eager"
-    known = list(sizes)
+    if not (known := list(sizes)):
+        return "eager"
     work = _operations_per_pixel(network) * sum(math.prod(size) for size in known)
     worth = _WORTH + _OF_A_SIZE * len({tuple(size) for size in known})
     told = f"{work / 1e12:.2g} TFLOP in all, OpenVINO is faster from {worth / 1e12:.2g} on"
@@ -74,6 +77,45 @@ def choose_backend(
     if missing := openvino.missing():
         return _told("eager", f"{told}; for OpenVINO, pip install {' '.join(missing)}")
     return _told("openvino", told)
+
+
+class Predictors:
+    """A network in the backend of each job: images that are segmented together in memory are one, an image that goes
+    block by block is one of its own, so that nothing in its result depends on its neighbours.
+
+    Args:
+        network: in fp32, on ``device``.
+        backend, device, precision: see :func:`choose_backend`.
+        int8: see :func:`prepare_network`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        backend: str = "auto",
+        device: torch.device | str = "cpu",
+        precision: str = "auto",
+        int8: Int8Network | None = None,
+    ) -> None:
+        self.network, self.backend, self.device, self.precision, self.int8 = network, backend, device, precision, int8
+        self._prepared: dict[str, BackendNetwork] = {}
+
+    def __call__(self, sizes: Iterable[Sequence[int]], begun: str | None = None) -> BackendNetwork:
+        """
+        Args:
+            sizes: of the images of the job, px.
+            begun: its backend, where it was begun by an earlier command.
+
+        Returns:
+            the network; jobs of one backend share what is prepared.
+
+        Raises:
+            ValueError, RuntimeError: as :func:`prepare_network`.
+        """
+        chosen = choose_backend(self.backend, self.network, self.device, sizes, self.precision, begun)
+        if chosen not in self._prepared:
+            self._prepared[chosen] = prepare_network(self.network, chosen, self.int8, check=self.backend == "auto")
+        return self._prepared[chosen]
 
 
 def _told(backend: str, why: str) -> str:

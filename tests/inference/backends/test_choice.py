@@ -12,9 +12,8 @@ import pytest
 import tifffile
 import torch
 
-from bundle.inference.backends import BACKENDS, choice, choose_backend, prepare_network
+from bundle.inference.backends import BACKENDS, Predictors, choice, choose_backend, prepare_network
 from bundle.inference.made_by import made_by
-from bundle.large.job import begun_with
 from bundle.model import checkpoints
 from bundle.networks import UNet
 from tests.inference.backends.cases import difference, picture, unet
@@ -157,15 +156,24 @@ def test_the_default_of_the_command(bundle_run, folder):
     assert backends == {"eager"}
 
 
-def test_a_job_goes_on_with_what_it_was_begun_with(bundle_run, folder):
-    """Fewer images than when it was begun would have made another choice."""
+def test_each_large_image_is_a_job_of_its_own_and_keeps_its_backend(monkeypatch):
+    monkeypatch.setattr(BACKENDS["openvino"].__class__, "missing", lambda self: [])
+    predictors = Predictors(wide(16))
+    of_one, of_other = predictors([(512, 512)]), predictors([(40000, 40000)])
+    assert (of_one.backend, of_other.backend) == ("eager", "openvino")
+    assert predictors([(600, 600)]) is of_one
+    assert predictors([(512, 512)], "openvino") is of_other
+    assert Predictors(wide(16), "eager")([(40000, 40000)], "openvino").backend == "eager", "what is said stays"
+
+
+def test_a_neighbour_changes_nothing_of_what_is_there(bundle_run, folder, monkeypatch):
+    """Neither of a complete result, nor of a new one."""
     pytest.importorskip("openvino")
     _, backends = infer(bundle_run, folder, "out", by_blocks=True, backend="openvino")
     assert backends == {"openvino"}
-    assert begun_with(folder / "out", "backend") is None, "all is complete"
-    (folder / "out" / "0_segmentation.job").mkdir()
-    assert begun_with(folder / "out", "backend") == "openvino"
-    assert begun_with(folder / "out", "no such entry") is None
+    tifffile.imwrite(folder / "in" / "2.tif", np.random.RandomState(2).randint(0, 255, (40, 56)).astype(np.uint8))
     said, backends = infer(bundle_run, folder, "out", by_blocks=True)
-    assert "backend openvino: which this result was begun with" in said
-    assert backends == {"openvino"}
+    assert said.count("backend openvino: which this result was begun with") == 2
+    assert said.count("is complete: nothing is left to do") == 2
+    assert backends == {"openvino", "eager"}
+    assert "computed by openvino, eager in fp32" in (folder / "out" / "index.html").read_text(encoding="utf-8")
