@@ -24,7 +24,7 @@ from bundle.large.pyramid import build_pyramid
 from bundle.large.result_store import Layout, ResultStore
 from bundle.large.settings import Settings
 
-__all__ = ["ImageInBlocks"]
+__all__ = ["ImageInBlocks", "fingerprint"]
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +53,9 @@ class ImageInBlocks:
         if tile is None:
             some = tuple(min(n, _ENOUGH) for n in size)
             tile = inferer.choose_tile(some, settings.shown, settings.predictor, settings.device, images=0)
-        blocks = settings.block_size or (_numbers(begun["block_size"]) if begun else None)
-        self.plan = BlockPlan(settings.geometry.plan(size, tile), blocks)
+        tiles = settings.geometry.plan(size, tile)
+        kept = begun is not None and begun["tile_size"] == sizes_text(tiles.tile_size)
+        self.plan = BlockPlan(tiles, settings.block_size or (_numbers(begun["block_size"]) if begun and kept else None))
 
     @property
     def layout(self) -> Layout:
@@ -70,22 +71,26 @@ class ImageInBlocks:
         with torch_threads(settings.executor.threads):
             tell_plan(self.image, self.plan, self.slices, self.layout, settings.run(), one, len(self._turns()))
 
-    def segment(self, job: Job, store: ResultStore) -> None:
-        """What is not done yet."""
-        if not store.note["probability"]:
-            self._probability(job, store)
-            store.note = {**store.note, "probability": True}
-        self._cells(job, store)
-
-    def _probability(self, job: Job, store: ResultStore) -> None:
-        image, settings = self.image, self.settings
+    def gray(self, job: Job) -> GrayValues:
+        """Those of the image, which is read for it; of a job that was begun, as it remembers them."""
         known = job.remembered("gray")
         if known:
             gray = GrayValues.from_json(known)
-            require_unchanged(image, gray)
+            require_unchanged(self.image, gray)
         else:
-            gray = measure(image, settings.channels, self.slices is not None, settings.robust)
+            gray = measure(self.image, self.settings.channels, self.slices is not None, self.settings.robust)
             job.remember("gray", gray.as_json())
+        return gray
+
+    def segment(self, job: Job, store: ResultStore, gray: GrayValues | None) -> None:
+        """What is not done yet; ``gray`` is needed where the probability is not."""
+        if gray is not None and not store.note["probability"]:
+            self._probability(job, store, gray)
+            store.note = {**store.note, "probability": True}
+        self._cells(job, store)
+
+    def _probability(self, job: Job, store: ResultStore, gray: GrayValues) -> None:
+        image, settings = self.image, self.settings
         levels = store.levels()
         source = StandardizedImage(image, settings.channels, gray, settings.context_slices)
         blocks = ProbabilityBlocks(
@@ -137,31 +142,31 @@ class ImageInBlocks:
     def _turns(self) -> list[tuple[Turn, TilePlan]]:
         return self.settings.inferer.turns(self.settings.geometry, self.plan.plan)
 
-    def _int8(self) -> dict[str, str]:
-        int8 = getattr(self.settings.predictor, "int8", None)
-        return {} if int8 is None else {"int8 network": atomic.sha256(int8.path)}
+    @property
+    def sizes(self) -> dict[str, str]:
+        """Of tiles and blocks: with :func:`fingerprint` they decide about every bit of the result."""
+        return {"tile_size": sizes_text(self.plan.plan.tile_size), "block_size": sizes_text(self.plan.sizes)}
 
-    def fingerprint(self) -> dict[str, str]:
-        """What decides about every bit of the result."""
-        settings = self.settings
-        return {
-            **{f"image {key}": str(value) for key, value in self.image.pixels.identity().items()},
-            "network": atomic.sha256(settings.trained.path),
-            **self._int8(),
-            "channels": str(settings.channels.select),
-            "standardize": "robust" if settings.robust else "mean and deviation",
-            "context_slices": str(settings.context_slices),
-            "classes": ", ".join(settings.find_classes.names or ("cell",)),
-            "tta": settings.inferer.tta,
-            "tile_size": sizes_text(self.plan.plan.tile_size),
-            "block_size": sizes_text(self.plan.sizes),
-            "probability_dtype": settings.dtype,
-            "ome_zarr": settings.version,
-            "missing": settings.missing,
-            "precision": resolve_precision(settings.inferer.precision, settings.device, settings.predictor),
-            "backend": str(getattr(settings.predictor, "backend", "eager")),
-            **machine(settings.device, settings.executor.threads),
-        }
+
+def fingerprint(image: LazyImage, settings: Settings) -> dict[str, str]:
+    """What decides about the bits of a result besides the sizes of tiles and blocks."""
+    int8 = getattr(settings.predictor, "int8", None)
+    return {
+        **{f"image {key}": str(value) for key, value in image.pixels.identity().items()},
+        "network": atomic.sha256(settings.trained.path),
+        **({} if int8 is None else {"int8 network": atomic.sha256(int8.path)}),
+        "channels": str(settings.channels.select),
+        "standardize": "robust" if settings.robust else "mean and deviation",
+        "context_slices": str(settings.context_slices),
+        "classes": ", ".join(settings.find_classes.names or ("cell",)),
+        "tta": settings.inferer.tta,
+        "probability_dtype": settings.dtype,
+        "ome_zarr": settings.version,
+        "missing": settings.missing,
+        "precision": resolve_precision(settings.inferer.precision, settings.device, settings.predictor),
+        "backend": str(getattr(settings.predictor, "backend", "eager")),
+        **machine(settings.device, settings.executor.threads),
+    }
 
 
 def _numbers(text: str) -> list[int]:

@@ -25,7 +25,7 @@ from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.probability import require_stored_type
 from bundle.large.executor import Executor, Serial
 from bundle.large.forecast import require_disk
-from bundle.large.image_in_blocks import ImageInBlocks
+from bundle.large.image_in_blocks import ImageInBlocks, fingerprint
 from bundle.large.job import Job
 from bundle.large.page_entry import show
 from bundle.large.result_store import ResultStore
@@ -161,17 +161,22 @@ class LargeImages:
             settings.trained.load(getattr(settings.predictor, "module", settings.predictor))
         settings.predictor.eval()
         require_writable(self.output_dir)
+        made_of = fingerprint(image, settings)
+        if note is not None:  # before its tiles and blocks are taken over, which another network may not have
+            job.require_same(note, {**note["fingerprint"], **made_of}, settings.trained.name)
         blocks = ImageInBlocks(image, settings, begun)
         if self.plan_only:
             blocks.tell_plan()
             require_disk(path, blocks.layout, self.output_dir)
             return
-        fingerprint = blocks.fingerprint()
         with job.alone():
             if note is None:
                 require_disk(path, blocks.layout, self.output_dir)
-            store = job.open(fingerprint, blocks.layout)
-            blocks.segment(job, store)
+                job.forget()
+            # before there is a store: an image that cannot be read leaves nothing
+            gray = None if note is not None and note["probability"] else blocks.gray(job)
+            store = job.open(made_of | blocks.sizes, blocks.layout, settings.trained.name)
+            blocks.segment(job, store, gray)
             job.remove_interim()
         told = made_by(settings.trained, settings.predictor, settings.inferer.precision, settings.device)
         self._summarise(store, told)

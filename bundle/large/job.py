@@ -93,34 +93,50 @@ class Job:
             raise ImageError(self.image, f"{self.path} is there and no result of this command: move it away")
         return note
 
-    def open(self, fingerprint: Mapping[str, str], layout: Layout) -> ResultStore:
+    def forget(self) -> None:
+        """What is left of a store that was removed."""
+        shutil.rmtree(self.folder / "stages", ignore_errors=True)
+        (self.folder / "gray.json").unlink(missing_ok=True)
+
+    def open(self, fingerprint: Mapping[str, str], layout: Layout, network: str) -> ResultStore:
         """The store, new or as an earlier process left it.
 
         Raises:
-            ImageError: when it was begun with anything else: what and how it differs.
+            ImageError: as :meth:`require_same`.
         """
         remove_leftovers(self.path.parent)
         note = self.note()
         if note is None:
-            shutil.rmtree(self.folder / "stages", ignore_errors=True)  # of a store that was removed
-            (self.folder / "gray.json").unlink(missing_ok=True)
-            return ResultStore.create(
-                self.path, layout, {"fingerprint": dict(fingerprint), "probability": False, "cells": None}
-            )
+            content = {"fingerprint": dict(fingerprint), "network": network, "probability": False, "cells": None}
+            return ResultStore.create(self.path, layout, content)
+        self.require_same(note, fingerprint, network)
+        if note["cells"] is None:
+            remove_leftovers(self.path)
+            self._remove_partial()
+        return ResultStore(self.path)
+
+    def require_same(self, note: Mapping[str, Any], fingerprint: Mapping[str, str], network: str) -> None:
+        """Check what a store was begun with.
+
+        Args:
+            note: of the store.
+            fingerprint: of this command.
+            network: its name, for the message.
+
+        Raises:
+            ImageError: when it was begun with anything else: what and how it differs.
+        """
         begun = note["fingerprint"]
-        names = sorted({*begun, *fingerprint}, key=[*begun, *fingerprint].index)
-        other = [name for name in names if begun.get(name) != fingerprint.get(name)]
+        other = [name for name in {**begun, **fingerprint} if begun.get(name) != fingerprint.get(name)]
         if other:
-            told = "; ".join(f"{name} was {begun.get(name)}, is {fingerprint.get(name)}" for name in other)
+            was = {**begun, "network": f"{note.get('network', '')} {begun['network']}".lstrip()}
+            now = {**fingerprint, "network": f"{network} {fingerprint['network']}"}
+            told = "; ".join(f"{name} was {was.get(name)}, is {now.get(name)}" for name in other)
             raise ImageError(
                 self.image,
                 f"{self.path} was begun with other settings, and what is there would not fit the rest ({told}): use "
                 "them again, choose another output_dir, or remove it to begin again",
             )
-        if note["cells"] is None:
-            remove_leftovers(self.path)
-            self._remove_partial()
-        return ResultStore(self.path)
 
     def markers(self, stage: str) -> Markers:
         return Markers(self.folder / "stages", stage)

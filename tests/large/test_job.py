@@ -24,7 +24,8 @@ from ome_zarr_models.v05.labels import Labels as Labels05
 from bundle.inference.backends import Predictors
 from bundle.large import forecast, image_in_blocks
 from bundle.large import probability as probability_module
-from bundle.model import TrainedNetwork
+from bundle.model import TrainedNetwork, checkpoints
+from bundle.networks import UNet
 from tests.crash.io_faults import arm, read_record
 from tests.data.test_stores import write_store
 from tests.large.images import content, large, probability, write_network
@@ -167,7 +168,7 @@ def test_a_job_goes_on_where_it_was_stopped(folder, tmp_path, monkeypatch):
         ({"tta": "d4"}, "tta was none, is d4"),
         ({"robust": True}, "standardize was mean and deviation, is robust"),
         ({"threads": 2}, "threads was 1, is 2"),
-        ({"network": 1}, "network was [0-9a-f]{64}, is [0-9a-f]{64}"),
+        ({"network": 1}, "network was model [0-9a-f]{64}, is other [0-9a-f]{64}"),
         ({"image": (50, 50)}, r"image shape was \[130, 100\], is \[50, 50\]"),
     ],
 )
@@ -180,18 +181,12 @@ def test_other_settings_are_refused_with_what_differs(folder, tmp_path, monkeypa
     if options.pop("threads", None):
         monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     if options.pop("network", None):
-        model = write_network(tmp_path / "model.pt", channels=1)
-        torch.manual_seed(1)
-        from bundle.model import checkpoints
-        from bundle.networks import UNet
-
-        checkpoints.write(model, UNet(2, 1, 2, base_channels=3, depth=2).state_dict())
+        model = tmp_path / "other.pt"  # its blocks and tiles do not fit those that were begun with
+        checkpoints.write(model, UNet(2, 1, 2, base_channels=3, depth=1).state_dict())
     if shape := options.pop("image", None):
         image = write_store(tmp_path / "slide.zarr", [np.ones(shape, np.uint16)], "yx")
-    if "tile_size" in options:
-        options["block_size"] = 88
     with pytest.raises(RuntimeError, match=rf"was begun with other settings.*{message}.*or remove it to begin again"):
-        large(image, tmp_path / "out", model, **{"block_size": 44, **options}).run()
+        large(image, tmp_path / "out", model, **{"tile_size": None, **options}).run()
     assert content(tmp_path / "out") == before
 
 
@@ -242,7 +237,8 @@ def test_blocks_that_cannot_be_done_are_named_and_the_others_are_done(folder, tm
     kept = chunk.read_bytes()
     chunk.write_bytes(b"nonsense")
     with pytest.raises(
-        RuntimeError, match=r"2 of 9 blocks of the probability could not.*\(block 5: .* cannot be read.*; block 8: "
+        RuntimeError,
+        match=r"2 of 9 blocks of the probability could not.*\(block 5: .*zarr/0/c/3/2 cannot be read.*; block 8: ",
     ):
         run.run()
     chunk.write_bytes(kept)
@@ -251,6 +247,16 @@ def test_blocks_that_cannot_be_done_are_named_and_the_others_are_done(folder, tm
         run.run()
     assert state.computed == [5, 8]
     assert probability(out, "slide").tobytes() == probability(folder / "whole", "slide").tobytes()
+
+
+@pytest.mark.parametrize(("damage", "said"), [(b"nonsense", "cannot be read"), (None, "is missing")])
+def test_an_image_that_cannot_be_read_once_leaves_nothing(folder, tmp_path, damage, said):
+    store = write_store(tmp_path / "slide.zarr", [np.ones((130, 100), np.uint16)], "yx", chunks=(40, 40))
+    chunk = store / "0" / "c" / "3" / "2"
+    chunk.unlink() if damage is None else chunk.write_bytes(damage)
+    with pytest.raises(RuntimeError, match=rf"slide.zarr/0/c/3/2 {said}"):
+        large(store, tmp_path / "out", folder / "model.pt").run()
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_full_disk_stops_the_job_in_one_sentence(folder, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -91,26 +91,40 @@ class ZarrPixels:
     def read(self, region: tuple[slice, ...]) -> np.ndarray:
         """
         Raises:
-            UnreadableImageError: for a chunk that is missing, unless it has a declared value.
+            UnreadableImageError: for a chunk that is damaged, or missing, unless it has a declared value.
         """
-        found = np.asarray(self.array[region])
+        try:
+            found = np.asarray(self.array[region])
+        except Exception:
+            self._require_readable(region)
+            raise
         if self.missing == "error" or self.array.metadata.fill_value is None:
             self._require_chunks(region, found)
         return found
 
-    def _require_chunks(self, region: tuple[slice, ...], found: np.ndarray) -> None:
-        sizes = self.array.shards or self.array.chunks
-        along = [range(part.start // n, -(-part.stop // n)) for part, n in zip(region, sizes, strict=True)]
-        folder = Path(self.path) / self.name
+    def _files(self, region: tuple[slice, ...]) -> Iterator[tuple[Path, tuple[slice, ...]]]:
+        """Each file of a region, and what of the array it holds."""
+        along = [range(part.start // n, -(-part.stop // n)) for part, n in zip(region, self.parts, strict=True)]
         for place in product(*along):
-            key = self.array.metadata.encode_chunk_key(place)
-            if not (folder / key).is_file():
-                raise self._lacks(folder / key)
+            file = Path(self.path) / self.name / self.array.metadata.encode_chunk_key(place)
+            yield file, tuple(slice(at * n, (at + 1) * n) for at, n in zip(place, self.parts, strict=True))
+
+    def _require_readable(self, region: tuple[slice, ...]) -> None:
+        for file, part in self._files(region):
+            try:
+                self.array[part]
+            except Exception as error:  # each codec has its own
+                raise UnreadableImageError(self.path, f"{file} cannot be read ({one_line(error)})") from error
+
+    def _require_chunks(self, region: tuple[slice, ...], found: np.ndarray) -> None:
+        for file, _ in self._files(region):
+            if not file.is_file():
+                raise self._lacks(file)
         if self.array.shards:  # a shard does not say which of its chunks it lacks: they read as whatever fills them
             other = self._filled_otherwise()[region]
             if not np.array_equal(found, other):
                 at = tuple(int(i[0]) + part.start for i, part in zip(np.nonzero(found != other), region, strict=True))
-                raise self._lacks(f"a chunk at {at} ({self.axes}) of {folder}")
+                raise self._lacks(f"a chunk at {at} ({self.axes}) of {Path(self.path) / self.name}")
 
     def _filled_otherwise(self) -> Any:
         import zarr
