@@ -12,7 +12,7 @@ from bundle.data.errors import ImageError
 from bundle.data.folder import images
 from bundle.data.formats import TIFF, extension, spatial_shape
 from bundle.data.item import Item
-from bundle.data.stores import is_store, stores_in
+from bundle.data.stores import advice_to_convert, is_store, stores_in
 from bundle.inference.one_image import RequireMemoryd
 
 __all__ = ["SortedImages"]
@@ -28,6 +28,7 @@ class SortedImages:
         by_blocks: "auto" takes stores, and TIFFs that do not fit into the free memory, block by block; True all stores
             and TIFFs; False only stores. The command line gives it as text.
         require_memory: says which image fits.
+        plan: only say what would be done.
 
     Attributes:
         whole: items of the images that are read whole.
@@ -38,7 +39,13 @@ class SortedImages:
         ValueError: for another ``by_blocks``.
     """
 
-    def __init__(self, path: str | os.PathLike[str], by_blocks: str | bool, require_memory: RequireMemoryd) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        by_blocks: str | bool,
+        require_memory: RequireMemoryd,
+        plan: str | bool = False,
+    ) -> None:
         always = by_blocks != "auto" and true_or_false(by_blocks, "by_blocks (or auto)")
         path = Path(path)
         stores = stores_in(path)
@@ -51,6 +58,9 @@ class SortedImages:
                 self.large.append(item["image"])
             else:
                 self.whole.append(item)
+        for option, asked in (("by_blocks", always), ("plan", true_or_false(plan, "plan"))):
+            if asked:
+                self._tell_of_memory(option)
 
     @property
     def sizes(self) -> list[tuple[int, ...]]:
@@ -60,6 +70,14 @@ class SortedImages:
             with suppress(ImageError):  # whoever reads it says what is wrong
                 sizes.append(spatial_shape(item["image"]))
         return sizes
+
+    def _tell_of_memory(self, option: str) -> None:
+        """Say that an option does nothing for the images that are read whole, and what would help."""
+        for tiff in (True, False):
+            if paths := [item["image"] for item in self.whole if (extension(item["image"]) in TIFF) is tiff]:
+                more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
+                advice = "--by_blocks true goes by blocks" if tiff else f"convert it, {advice_to_convert(paths[0])}"
+                logger.warning("--%s does nothing for %s%s, which goes in memory: %s", option, paths[0], more, advice)
 
     @staticmethod
     def _files(path: Path, may_be_none: bool) -> list[Item]:

@@ -12,7 +12,8 @@ from monai.bundle import ConfigWorkflow
 from bundle.console import own_cause
 from bundle.data.stores import LazyImage
 from bundle.inference import one_image
-from bundle.large import page_entry, result_store
+from bundle.inference.one_image import RequireMemoryd
+from bundle.large import SortedImages, page_entry, result_store
 from bundle.large.cells.grid import Grid
 from bundle.large.probability import ProbabilityBlocks
 from bundle.output.result_page import ResultPage
@@ -219,6 +220,22 @@ def test_one_image_that_fails_costs_no_other(folder, tmp_path):
     assert "c.zarr: it has 4 channels, " in said
     assert 0 < probability(tmp_path / "out", "a").mean() < 1
     assert 0 <= probability(tmp_path / "out", "b").mean() <= 1
+
+
+@pytest.mark.parametrize(("by_blocks", "plan"), [("auto", "true"), ("true", False)])
+def test_what_does_nothing_for_images_in_memory_is_said(tmp_path, caplog, by_blocks, plan):
+    for name in ("a.tif", "b.tif", "c.nii.gz", "d.png"):
+        (tmp_path / name).touch()
+    found = SortedImages(tmp_path, by_blocks, RequireMemoryd("image"), plan)
+    said = [record.getMessage() for record in caplog.records]
+    option, tiffs = ("plan", 2) if plan else ("by_blocks", 0)
+    assert len(found.whole) == 2 + tiffs
+    assert said.pop() == (
+        f"--{option} does nothing for {tmp_path / 'c.nii.gz'} (and 1 more), which goes in memory: convert it, once: "
+        f"python -m bundle.large.convert {tmp_path / 'c.nii.gz'} {tmp_path / 'c.ome.zarr'}"
+    )
+    told = "a.tif (and 1 more), which goes in memory: --by_blocks true goes by blocks"
+    assert [text.endswith(told) for text in said] == [True] * (tiffs // 2)
 
 
 def test_nothing_readable_is_said(folder, tmp_path):
