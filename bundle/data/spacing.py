@@ -11,9 +11,20 @@ from bundle.data.errors import ImageError
 from bundle.data.formats import META_IMAGE, NIFTI, TIFF, extension
 from bundle.data.item import Item
 from bundle.data.pixel_size import pixel_size
+from bundle.data.stores.window import open_whole
+from bundle.data.windows import file_of, window_of
 from bundle.geometry import relative_spacing
 
-__all__ = ["VOXEL_SPACING", "require_spacing", "spacing_of", "stated_sides", "stated_spacing", "warn_of_other_spacing"]
+__all__ = [
+    "VOXEL_SPACING",
+    "common_sides",
+    "require_spacing",
+    "sides_of",
+    "spacing_of",
+    "stated_sides",
+    "stated_spacing",
+    "warn_of_other_spacing",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +89,26 @@ def stated_sides(path: str | os.PathLike[str]) -> list[float] | None:
     return None if stated is None or (stated[0] == stated[1] and stated[0] in (1.0, 1e3)) else stated[:2]
 
 
+def sides_of(path: str | os.PathLike[str]) -> list[float] | None:
+    """As :func:`stated_sides`; of a rectangle, those of the image that it is a part of."""
+    window = window_of(path)
+    if window is None or extension(window.file) in TIFF:
+        return stated_sides(file_of(path))
+    spacing = open_whole(window.file).spacing
+    return None if spacing is None else list(spacing[:2])
+
+
+def common_sides(items: Iterable[Item]) -> list[float] | None:
+    """Sides (x, y) of a pixel, µm, of a set of images, where each states them, and all about the same."""
+    first: list[float] | None = None
+    for path in dict.fromkeys(item["image"] for item in items):
+        found = sides_of(path)
+        first = first or found
+        if found is None or first is None or any(abs(a - b) > _ALIKE * b for a, b in zip(found, first, strict=True)):
+            return None
+    return first
+
+
 def spacing_of(items: Iterable[Item], spacing: Sequence[float] | None = None) -> list[float]:
     """The spacing of a set of volumes, to train one network on all of them.
 
@@ -112,8 +143,11 @@ def spacing_of(items: Iterable[Item], spacing: Sequence[float] | None = None) ->
 
 
 def warn_of_other_spacing(path: str, found: Sequence[float] | None, trained: Sequence[float] | None) -> None:
-    """Say it when the voxels of a volume have another shape, or another size, than those a network was trained on."""
-    if found is None or trained is None:
+    """Say it when the voxels of a volume have another shape, or another size, than those a network was trained on.
+
+    A network of planes, whose card has the two sides of a pixel, knows nothing of voxels.
+    """
+    if found is None or trained is None or len(trained) != len(found):
         return
     if not _alike(found, trained):
         logger.warning(

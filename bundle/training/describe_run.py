@@ -15,6 +15,7 @@ from monai.engines import Workflow
 from bundle.data.classes import Classes
 from bundle.data.fingerprint import IMAGES_BY, READABLE, image_fingerprints
 from bundle.data.item import Item
+from bundle.data.spacing import common_sides
 from bundle.model import TrainedNetwork
 from bundle.model.architecture import network_entry
 from bundle.model.card import write_card
@@ -94,9 +95,16 @@ class DescribeRun:
             **_classes(parser),
             "config": config,
         }
-        if parser is not None and "voxel_spacing" in parser:
-            self._card.setdefault("image", {})["spacing"] = parser.get_parsed_content("voxel_spacing")
+        if spacing := self._spacing(parser):
+            self._card.setdefault("image", {})["spacing"] = spacing
         write_card(self.run_dir / "card.json", self._card)
+
+    def _spacing(self, parser: ConfigParser | None) -> list[float] | None:
+        """µm between voxels, or the sides of a pixel; None where these are unknown or differ."""
+        if parser is not None and "voxel_spacing" in parser:
+            spacing: list[float] = parser.get_parsed_content("voxel_spacing")
+            return spacing
+        return common_sides(self.trained_on)
 
     def _data(self) -> dict[str, Any]:
         """The images that train and validate, also those of the network that this one starts from."""

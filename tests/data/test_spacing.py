@@ -76,7 +76,8 @@ def test_a_spacing_that_is_none(spacing):
 
 def test_a_volume_unlike_those_of_the_training_is_mentioned(caplog):
     caplog.set_level(logging.WARNING)
-    for found, trained in ((None, [1, 1, 1]), ([0.2, 0.2, 0.5], [1, 1, 2.5]), ([0.2, 0.2, 0.5], [0.2, 0.2, 0.51])):
+    alike = [(None, [1, 1, 1]), ([0.2, 0.2, 0.5], [1, 1, 2.5]), ([0.2, 0.2, 0.5], [0.2, 0.2, 0.51])]
+    for found, trained in (*alike, ([0.2, 0.2, 0.5], [7, 7])):  # at last slices, by a network of planes
         warn_of_other_spacing("a.tif", found, trained)
     assert not caplog.text
     warn_of_other_spacing("a.tif", [0.2, 0.2, 1.0], [1, 1, 2.5])

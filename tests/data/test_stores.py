@@ -113,13 +113,20 @@ def test_shards_and_series_of_bioformats(tmp_path):
         open_lazily(tmp_path / "slide.zarr")
 
 
-def test_a_level_by_number_or_by_the_size_of_its_pixels(tmp_path):
+def test_a_level_by_number_or_by_the_size_of_its_pixels(tmp_path, caplog):
+    caplog.set_level("INFO")
     levels = [STACK[0], STACK[0][::2, ::2], STACK[0][::4, ::4]]
     store = write_store(tmp_path / "a.zarr", levels, "yx")
     assert open_lazily(store).size == (77, 60)
     assert open_lazily(store, level=2).size == open_lazily(store, pixel_size=1.9).size == (20, 15)
+    assert caplog.messages[0].endswith(
+        "77 x 60 px of 0.5 µm, the largest, for the size of a pixel of the training is not known"
+    )
+    assert caplog.messages[2].endswith("px of 2 µm, as asked")
     assert open_lazily(store, trained=(1.05, 1.05)).size == (39, 30)
+    assert caplog.messages[3].endswith(": level 1 of 3, 39 x 30 px of 1 µm, like the 1.05 µm of the training")
     assert open_lazily(store, trained=(7, 7)).size == (77, 60)
+    assert "none has the 7 µm of the training" in caplog.messages[4]
     assert open_lazily(store, level=1).spacing == (1.0, 1.0)
     with pytest.raises(ImageError, match=r"no level 3: its levels are 0: 77 x 60 px of 0.5 µm; 1: 39 x 30 px of 1 µm"):
         open_lazily(store, level=3)

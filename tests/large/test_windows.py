@@ -8,10 +8,12 @@ import tifffile
 
 from bundle.data import datalist
 from bundle.data.channels import Channels
+from bundle.data.doctor.sheet import measure
 from bundle.data.errors import ImageError
 from bundle.data.fingerprint import fingerprint, image_fingerprints
 from bundle.data.formats import spatial_shape
 from bundle.data.loading import LoadSliced
+from bundle.data.spacing import common_sides
 from bundle.data.stores import lazy_image
 from bundle.data.stores.window import open_whole
 from bundle.data.windows import window_of
@@ -86,6 +88,22 @@ def test_a_tiled_tiff_and_a_label_of_all_of_a_store(data, tmp_path):
     np.testing.assert_array_equal(images["b"], pixels)
 
 
+def test_the_size_of_a_pixel_where_all_state_the_same(data, tmp_path):
+    folder, pixels = data
+    items = datalist(folder)
+    assert common_sides(items) == [0.5, 0.5]
+    assert measure(items[0], LoadSliced(("image", "label"))).pixel_um == (0.5, 0.5), "checking prints it"
+    others = {}
+    for name, um in {"alike": 0.51, "other": 0.25, "unknown": None}.items():
+        options = {} if um is None else {"metadata": {"PhysicalSizeX": um, "PhysicalSizeY": um}, "ome": True}
+        others[name] = {"image": str(tmp_path / f"{name}.tif")}
+        tifffile.imwrite(others[name]["image"], pixels, **options)
+    assert common_sides([*items, others["alike"]]) == [0.5, 0.5]
+    assert common_sides([*items, others["other"]]) is None
+    assert common_sides([others["unknown"], *items]) is None
+    assert common_sides([]) is None
+
+
 @pytest.mark.parametrize(
     ("part", "message"),
     [
@@ -123,3 +141,4 @@ def test_a_training_reads_no_more_than_a_part_at_a_time(data, tmp_path, monkeypa
     assert max(read) <= 64 * 56  # the largest part
     card = json.loads((tmp_path / "runs" / "a" / "card.json").read_text())
     assert f"slide {PARTS[0]}" in json.dumps(card)
+    assert card["image"]["spacing"] == [0.5, 0.5]  # by which the level of a pyramid is chosen

@@ -16,7 +16,7 @@ from bundle.data.formats import META_IMAGE, NIFTI, TIFF, extension, itk_header, 
 from bundle.data.item import Item
 from bundle.data.pixel_size import pixel_size
 from bundle.data.same_image import Sketch, sketch_of
-from bundle.data.spacing import stated_spacing
+from bundle.data.spacing import sides_of, stated_spacing
 from bundle.data.stores.window import open_whole
 from bundle.data.windows import window_of
 from transforms.labels.instances import IGNORE
@@ -172,6 +172,9 @@ def _pixel_um(path: str) -> tuple[float, ...] | None:
     if extension(path) in (*NIFTI, *META_IMAGE):
         stated = stated_spacing(path)
         return None if stated is None or set(stated[:2]) == {1.0} else tuple(stated)
+    if window_of(path) is not None:
+        sides = sides_of(path)
+        return None if sides is None else tuple(sides)
     size = pixel_size(path)
     if size is None or not size.calibrated:
         return None

@@ -52,9 +52,9 @@ def open_lazily(
     if missing not in ("error", "fill"):
         raise ValueError(f"missing must be error or fill, got {missing!r}")
     images = _levels(path, missing)
-    number = _number(path, images, level, pixel_size, trained)
+    number, why = _number(path, images, level, pixel_size, trained)
     if len(images) > 1:
-        logger.info("%s: level %d of %d, %s", path, number, len(images), _told(images[number]))
+        logger.info("%s: level %d of %d, %s, %s", path, number, len(images), _told(images[number]), why)
     return images[number]
 
 
@@ -105,23 +105,24 @@ def _number(
     level: int | None,
     pixel_size: float | None,
     trained: Sequence[float] | None,
-) -> int:
+) -> tuple[int, str]:
+    """The number of the level, and why it is that."""
     there = "; ".join(f"{number}: {_told(image)}" for number, image in enumerate(images))
     if level is not None:
         if isinstance(level, bool) or not isinstance(level, int) or not 0 <= level < len(images):
             raise ImageError(path, f"it has no level {level!r}: its levels are {there}")
-        return level
+        return level, "as asked"
     wanted = pixel_size if pixel_size is not None else trained[0] if trained else None
     if wanted is None:
-        return 0
+        return 0, "the largest, for the size of a pixel of the training is not known"
     if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not wanted > 0:
         raise ValueError(f"pixel_size must be a number of µm above 0, got {wanted!r}")
     far = [abs(math.log(image.spacing[0] / wanted)) if image.spacing else math.inf for image in images]
     number = far.index(min(far))
     if far[number] <= math.log(1 + _NEAR):
-        return number
+        return number, "as asked" if pixel_size is not None else f"like the {wanted:.3g} µm of the training"
     if pixel_size is None:
-        return 0
+        return 0, f"the largest, for none has the {wanted:.3g} µm of the training: --level takes another one"
     raise ImageError(path, f"it has no level of {pixel_size:g} µm: its levels are {there}; choose one by --level")
 
 
