@@ -61,7 +61,8 @@ class BlockPlan:
             side = _PIXELS ** (1 / axes)
             self.tiles = tuple(max(1, round(side / step)) for step in self.steps)
         else:
-            sizes = (block_size,) * axes if isinstance(block_size, int) else tuple(block_size)
+            one = isinstance(block_size, int | float | str)  # what is no number is refused with the nearest
+            sizes: tuple[int, ...] = (block_size,) * axes if one else tuple(block_size)  # type: ignore[assignment, arg-type]
             if len(sizes) != axes:
                 raise ValueError(f"block_size has {len(sizes)} axes {sizes}, the image has {axes} {plan.image_size}")
             along = zip(sizes, self.steps, plan.image_size, strict=True)

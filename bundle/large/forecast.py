@@ -49,6 +49,7 @@ def tell_plan(
     run: Callable[[torch.Tensor], torch.Tensor],
     tile: torch.Tensor,
     turns: int = 1,
+    done: int = 0,
 ) -> None:
     """Print blocks, disk and time.
 
@@ -57,15 +58,31 @@ def tell_plan(
         run: the network; it is timed.
         tile: one, of any content.
         turns: how often the image is segmented, each time turned.
+        done: blocks that an earlier command has computed.
     """
-    tiles = len(plan.plan) * (slices or 1)
+    tiles, blocks = len(plan.plan) * (slices or 1), len(plan) * (slices or 1)
     run(tile)  # the first one prepares
     start = time.perf_counter()
     run(tile).cpu()
-    seconds = (time.perf_counter() - start) * tiles * turns
-    duration = f"{seconds / 3600:.1f} hours" if seconds > 7200 else f"{seconds / 60:.1f} minutes"
+    left = (blocks - done) / blocks
     print(
-        f"{image.path}: {sizes_text(image.size)} px in {len(plan) * (slices or 1)} blocks of {sizes_text(plan.sizes)} "
-        f"px, {tiles} tiles of {sizes_text(plan.plan.tile_size)} px; up to {layout.bytes / 2**30:.3g} GiB on the disk; "
-        f"about {duration} for the network, of one worker"
+        f"{image.path}: {sizes_text(image.size)} px in {_counted(blocks, 'block')} of {sizes_text(plan.sizes)} px"
+        f"{f', of which {done} are done' if done else ''}, {_counted(tiles, 'tile')} of "
+        f"{sizes_text(plan.plan.tile_size)} px; up to {layout.bytes / 2**30:.3g} GiB on the disk; about "
+        f"{_duration((time.perf_counter() - start) * tiles * turns * left)} of one worker for the network alone, "
+        "without start, gray values, cells and pyramids"
     )
+
+
+def _duration(seconds: float) -> str:
+    """
+    >>> _duration(0.3), _duration(45), _duration(400), _duration(8000)
+    ('1 second', '45 seconds', '6.7 minutes', '2.2 hours')
+    """
+    if seconds < 120:
+        return _counted(max(1, round(seconds)), "second")
+    return f"{seconds / 3600:.1f} hours" if seconds > 7200 else f"{seconds / 60:.1f} minutes"
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -64,12 +64,14 @@ class ImageInBlocks:
         what = self.settings.dtype, self.settings.version, kinds.names, label_type(math.prod(image.size), kinds)
         return Layout(image.size, image.slice_axis, image.spacing, chunks, *what)
 
-    def tell_plan(self) -> None:
-        """Blocks, disk and time, the latter from one tile."""
+    def tell_plan(self, job: Job, complete: bool) -> None:
+        """Blocks, disk and time, the latter from one tile; ``complete``: the probability is there."""
         settings = self.settings
+        blocks = len(self.plan) * (self.slices or 1)
+        done = blocks if complete else int(job.markers("probability").done(blocks).sum())
         one = torch.zeros((1, settings.shown, *self.plan.plan.tile_size), device=settings.device)
         with torch_threads(settings.executor.threads):
-            tell_plan(self.image, self.plan, self.slices, self.layout, settings.run(), one, len(self._turns()))
+            tell_plan(self.image, self.plan, self.slices, self.layout, settings.run(), one, len(self._turns()), done)
 
     def gray(self, job: Job) -> GrayValues:
         """Those of the image, which is read for it; of a job that was begun, as it remembers them."""

@@ -138,7 +138,8 @@ class LargeImages:
                         )
                     self._segment(path, name)
                 except (ImageError, RuntimeError) as error:
-                    logger.error("%s", error)
+                    if path != self.paths[-1]:  # else the end is now, and tells it
+                        logger.error("%s", error)
                     failed.append(str(error) if isinstance(error, ImageError) else f"{path}: {error}")
         if failed:
             raise RuntimeError("; ".join(failed))
@@ -166,8 +167,9 @@ class LargeImages:
             job.require_same(note, {**note["fingerprint"], **made_of}, settings.trained.name)
         blocks = ImageInBlocks(image, settings, begun)
         if self.plan_only:
-            blocks.tell_plan()
-            require_disk(path, blocks.layout, self.output_dir)
+            blocks.tell_plan(job, note is not None and note["probability"])
+            if note is None:
+                require_disk(path, blocks.layout, self.output_dir)
             return
         with job.alone():
             if note is None:

@@ -72,6 +72,8 @@ def test_sizes_that_do_not_fit_name_the_nearest():
         BlockPlan(plan, 1000)
     with pytest.raises(ValueError, match="got 0; the nearest is 384"):
         BlockPlan(plan, 0)
+    with pytest.raises(ValueError, match="got 'abc'; the nearest is 384"):
+        BlockPlan(plan, "abc")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="has 3 axes"):
         BlockPlan(plan, (384, 384, 384))
     assert len(BlockPlan(plan, 2000)) == 1

@@ -250,13 +250,14 @@ def test_blocks_that_cannot_be_done_are_named_and_the_others_are_done(folder, tm
 
 
 @pytest.mark.parametrize(("damage", "said"), [(b"nonsense", "cannot be read"), (None, "is missing")])
-def test_an_image_that_cannot_be_read_once_leaves_nothing(folder, tmp_path, damage, said):
+def test_an_image_that_cannot_be_read_once_leaves_nothing(folder, tmp_path, caplog, damage, said):
     store = write_store(tmp_path / "slide.zarr", [np.ones((130, 100), np.uint16)], "yx", chunks=(40, 40))
     chunk = store / "0" / "c" / "3" / "2"
     chunk.unlink() if damage is None else chunk.write_bytes(damage)
     with pytest.raises(RuntimeError, match=rf"slide.zarr/0/c/3/2 {said}"):
         large(store, tmp_path / "out", folder / "model.pt").run()
     assert list((tmp_path / "out").iterdir()) == []
+    assert not caplog.messages, "the command ends with it"
 
 
 def test_a_full_disk_stops_the_job_in_one_sentence(folder, tmp_path, monkeypatch):
@@ -296,8 +297,22 @@ def test_a_plan_says_blocks_disk_and_time_and_makes_nothing(folder, tmp_path, ca
     segment(folder, tmp_path, plan="true")
     said = capsys.readouterr().out
     assert "100 x 130 px in 9 blocks of 44 x 44 px, 9 tiles of 84 x 84 px; up to " in said
-    assert "GiB on the disk; about 0.0 minutes for the network" in said
+    assert "GiB on the disk; about 1 second of one worker for the network alone, without start, gray values" in said
     assert list(tmp_path.iterdir()) == []
+    segment(folder, tmp_path, plan="true", block_size=132, tile_size=220)
+    assert "in 1 block of 100 x 130 px, 1 tile of 220 x 220 px;" in capsys.readouterr().out
+
+
+def test_the_plan_of_a_job_that_has_begun_says_what_is_done(folder, tmp_path, monkeypatch, capsys):
+    stopped_after(monkeypatch, 4, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        segment(folder, tmp_path)
+    segment(folder, tmp_path, plan="true")
+    segment(folder, folder / "whole", plan="true")
+    said = capsys.readouterr().out.splitlines()
+    assert ["in 9 blocks of 44 x 44 px, of which 4 are done, 9" in said[0], "of which 9 are done" in said[1]] == [
+        True
+    ] * 2
 
 
 def test_the_backend_goes_by_the_level_that_is_read(folder, tmp_path):
