@@ -34,6 +34,24 @@ CHANGES = {
         "train.preprocessing.transforms": "$[@find_training_context, *@load, @separate_touching, @weight_map, "
         "*@augment, @instances_to_class, *@crop]",
     },
+    "adamw": {
+        "network_def.dropout": "0.0",
+        "optimizer._target_": "torch.optim.AdamW",
+        "optimizer.lr": "0.001",
+        "optimizer.momentum": None,
+        "optimizer.fused": None,
+        "optimizer.weight_decay": "0.0001",
+    },
+    "stronger_changes": {
+        "elastic.scale_range": "0.15",
+        **{f"gray_curve.end_low.{i}": end for i, end in enumerate(("-0.15", "0.15"))},
+        **{f"gray_curve.end_high.{i}": end for i, end in enumerate(("0.85", "1.15"))},
+        **{f"gray_curve.slope.{i}": slope for i, slope in enumerate(("0.5", "1.5"))},
+        **{f"blur.sigma_{axis}.{i}": px for axis in "xy" for i, px in enumerate(("0.3", "1.5"))},
+        **{"blur._target_": "RandGaussianSmoothd", "blur.keys": "image", "blur.prob": "0.3"},
+        **{"noise._target_": "RandGaussianNoised", "noise.keys": "image", "noise.prob": "0.3", "noise.std": "0.3"},
+        **{"augment.2": "@blur", "augment.3": "@noise"},
+    },
     "networks/unet_same": {
         "padding": "same",
         "elastic.spatial_size": "$@network_def.geometry.input_size(@tile_size)",

@@ -18,7 +18,7 @@ __all__ = ["class_pixels", "class_weights", "warn_of_absent_classes"]
 
 logger = logging.getLogger(__name__)
 
-_WAYS = ("tile", "dataset")
+_WAYS = ("tile", "dataset", "sqrt")
 
 
 def class_pixels(items: Iterable[Any], count: int) -> np.ndarray:
@@ -45,9 +45,10 @@ def class_weights(
     """w_c of every class, for :class:`transforms.WeightMap`.
 
     Args:
-        way: "tile": counted in every tile anew; "dataset": counted once over all ``items``, as in the paper; or one
+        way: "tile": counted in every tile anew; "dataset": counted once over all ``items``, as in the paper; "sqrt":
+            their square roots, half-way to equal weights on a logarithmic scale, with mean 1 over the pixels; or one
             number of at least 0 for each class.
-        items: datalist that trains; read for "dataset" only.
+        items: datalist that trains; read for "dataset" and "sqrt" only.
         transforms: from its paths to instance maps with their tables.
         classes: of the data.
         max_balance: see :class:`transforms.WeightMap`.
@@ -60,11 +61,14 @@ def class_weights(
     """
     if isinstance(way, str):
         if way not in _WAYS:
-            raise ValueError(f"class_weights must be tile, dataset or one number for each class, got {way!r}")
+            raise ValueError(f"class_weights must be tile, dataset, sqrt or one number for each class, got {way!r}")
         if way == "tile":
             return None
         counts = class_pixels((_through(item, transforms) for item in items), len(classes))
         weights = balanced_weights(counts, max_balance)
+        if way == "sqrt":
+            roots = np.sqrt(weights)
+            weights = list(map(float, roots * counts.sum() / (roots @ counts)))
         told = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(classes.names, weights, strict=True))
         logger.info("class weights, counted over %d images: %s", len(items), told)
         return weights

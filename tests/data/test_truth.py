@@ -130,6 +130,9 @@ def test_weights_are_counted_once_over_a_data_set(data):
     steps.append(SeparateTouchingd("label", 0))
     counts = np.bincount(CLASSES.ravel())
     assert class_weights("dataset", items, steps, classes) == pytest.approx(list(15 / (3 * counts)))
+    roots = np.array(class_weights("sqrt", items, steps, classes))
+    assert roots / roots[0] == pytest.approx((counts[0] / counts) ** 0.5)
+    assert roots @ counts == pytest.approx(15)
     assert class_weights("tile", items, steps, classes) is None
     assert class_weights([1, 2, 3], items, steps, classes) == [1, 2, 3]
     for wrong in ("image", [1, 2], [1, 2, -3]):
