@@ -28,7 +28,7 @@ class SortedImages:
         by_blocks: "auto" takes stores, and TIFFs that do not fit into the free memory, block by block; True all stores
             and TIFFs; False only stores. The command line gives it as text.
         require_memory: says which image fits.
-        plan: only say what would be done.
+        plan, level, pixel_size: as asked for; of images in memory they change nothing, which is said.
 
     Attributes:
         whole: items of the images that are read whole.
@@ -45,6 +45,8 @@ class SortedImages:
         by_blocks: str | bool,
         require_memory: RequireMemoryd,
         plan: str | bool = False,
+        level: int | None = None,
+        pixel_size: float | None = None,
     ) -> None:
         always = by_blocks != "auto" and true_or_false(by_blocks, "by_blocks (or auto)")
         path = Path(path)
@@ -58,9 +60,10 @@ class SortedImages:
                 self.large.append(item["image"])
             else:
                 self.whole.append(item)
-        for option, asked in (("by_blocks", always), ("plan", true_or_false(plan, "plan"))):
-            if asked:
-                self._tell_of_memory(option)
+        asked = {"by_blocks": always, "plan": true_or_false(plan, "plan")}
+        asked |= {"level": level is not None, "pixel_size": pixel_size is not None}
+        for option in [name for name, given in asked.items() if given]:
+            self._tell_of_memory(option)
 
     @property
     def sizes(self) -> list[tuple[int, ...]]:
@@ -76,7 +79,7 @@ class SortedImages:
         for tiff in (True, False):
             if paths := [item["image"] for item in self.whole if (extension(item["image"]) in TIFF) is tiff]:
                 more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
-                advice = "--by_blocks true goes by blocks" if tiff else f"convert it, {advice_to_convert(paths[0])}"
+                advice = "--by_blocks true takes it by blocks" if tiff else f"convert it, {advice_to_convert(paths[0])}"
                 logger.warning("--%s does nothing for %s%s, which goes in memory: %s", option, paths[0], more, advice)
 
     @staticmethod

@@ -222,19 +222,27 @@ def test_one_image_that_fails_costs_no_other(folder, tmp_path):
     assert 0 <= probability(tmp_path / "out", "b").mean() <= 1
 
 
-@pytest.mark.parametrize(("by_blocks", "plan"), [("auto", "true"), ("true", False)])
-def test_what_does_nothing_for_images_in_memory_is_said(tmp_path, caplog, by_blocks, plan):
+@pytest.mark.parametrize(
+    ("option", "options"),
+    [
+        ("plan", {"plan": "true"}),
+        ("by_blocks", {"by_blocks": "true"}),
+        ("level", {"level": 0}),
+        ("pixel_size", {"pixel_size": 0.5}),
+    ],
+)
+def test_what_does_nothing_for_images_in_memory_is_said(tmp_path, caplog, option, options):
     for name in ("a.tif", "b.tif", "c.nii.gz", "d.png"):
         (tmp_path / name).touch()
-    found = SortedImages(tmp_path, by_blocks, RequireMemoryd("image"), plan)
+    found = SortedImages(tmp_path, require_memory=RequireMemoryd("image"), **{"by_blocks": "auto", **options})
     said = [record.getMessage() for record in caplog.records]
-    option, tiffs = ("plan", 2) if plan else ("by_blocks", 0)
+    tiffs = 0 if option == "by_blocks" else 2
     assert len(found.whole) == 2 + tiffs
     assert said.pop() == (
         f"--{option} does nothing for {tmp_path / 'c.nii.gz'} (and 1 more), which goes in memory: convert it, once: "
         f"python -m bundle.large.convert {tmp_path / 'c.nii.gz'} {tmp_path / 'c.ome.zarr'}"
     )
-    told = "a.tif (and 1 more), which goes in memory: --by_blocks true goes by blocks"
+    told = "a.tif (and 1 more), which goes in memory: --by_blocks true takes it by blocks"
     assert [text.endswith(told) for text in said] == [True] * (tiffs // 2)
 
 
