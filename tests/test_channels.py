@@ -119,7 +119,8 @@ def test_the_card_says_which_images_it_takes(journey):
     card = TrainedNetwork(journey.checkpoint).card
     names = NAMES[journey.kind]
     assert card["image"] == {
-        **{"channels": len(names), "channel_names": names, "select": "all", "standardize": {"robust": False}}
+        **{"channels": len(names), "channel_names": names, "select": "all", "standardize": {"robust": False}},
+        **({"spacing": [0.5, 0.5]} if journey.kind == "two" else {}),  # which alone states it
     }
     assert card["network"]["in_channels"] == len(names)
     assert card["result"]["epochs"] == 3  # the resumed run went on
