@@ -164,7 +164,7 @@ class Annotator:
         return {"image": chosen["id"], "score": chosen.get("score")} if chosen else {}
 
     def propose(self, image: str, request: dict[str, Any] = Body({})) -> Response:  # noqa: B008
-        """Segment an image with ``threshold`` and ``min_size``; ``passes`` of dropout for the uncertainty, or 0.
+        """Segment an image with ``threshold`` and ``min_size``; ``passes`` for the uncertainty, or 0.
 
         The arrays are "cells" and "classes", "probability" and "uncertainty", float16. The latter is 1 - |2 p - 1| or,
         with passes, their disagreement as a share of ln 2.
@@ -201,7 +201,7 @@ class Annotator:
             data = task.run_pre_transforms(data, task.pre_transforms(data))
             network, inferer = task._get_network(device, data), task.inferer(data)
             image = data["image"].to(torch.device(device))
-            disagreeing = uncertainty.dropout_passes(network, inferer, image, passes)
+            disagreeing = uncertainty.disagreeing_passes(network, inferer, image, passes)
         doubt: np.ndarray = uncertainty.epistemic_map(disagreeing).numpy() / np.log(2)
         return doubt
 

@@ -23,8 +23,8 @@ class UncertaintyScoring(ScoringMethod):
     """Scores every image without a label, and notes in its info score and model: nothing is scored twice.
 
     Args:
-        kind: "epistemic", the disagreement of passes with dropout, or "border", the uncertainty between touching
-            cells; see :mod:`bundle.inference.uncertainty`.
+        kind: "epistemic", the disagreement of passes with dropout (of a network without: of the image turned and
+            mirrored), or "border", the uncertainty between touching cells; see :mod:`bundle.inference.uncertainty`.
         task: the inference task of the bundle.
 
     Requests may have ``max_images`` (so many at most are scored anew, in the order of their names; None for all),
@@ -79,7 +79,7 @@ class UncertaintyScoring(ScoringMethod):
         network, inferer = self.task._get_network(device, data), self.task.inferer(data)
         image = data["image"].to(torch.device(device))
         if self.kind == "epistemic":
-            passes = uncertainty.dropout_passes(
+            passes = uncertainty.disagreeing_passes(
                 network, inferer, image, request.get("passes", 8), request.get("seed", 0)
             )
             return uncertainty.epistemic_score(passes)

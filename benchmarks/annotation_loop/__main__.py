@@ -24,7 +24,7 @@ _HELP = {
     "steps": "of training, every round",
     "base_channels": "of the network",
     "tile_size": "px, of training",
-    "passes": "with dropout, for each epistemic score",
+    "passes": "for each epistemic score, with dropout or of the image turned",
 }
 
 

@@ -17,7 +17,7 @@ from bundle import atomic
 from bundle.console import own_cause
 from bundle.data.loading import LoadSliced
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.inference.uncertainty import border_score, dropout_passes, epistemic_score, foreground_probability, rank
+from bundle.inference.uncertainty import border_score, disagreeing_passes, epistemic_score, foreground_probability, rank
 from bundle.model import TrainedNetwork
 from bundle.studies.commands import Command, RunFolder
 from bundle.tracking import sqlite_uri
@@ -92,7 +92,7 @@ class Loop:
 
     def score(self, strategy: str, seed: int, network: torch.nn.Module, image: torch.Tensor) -> float:
         if strategy == "epistemic":
-            return epistemic_score(dropout_passes(network, self.inferer, image, self.settings.passes, seed))
+            return epistemic_score(disagreeing_passes(network, self.inferer, image, self.settings.passes, seed))
         return border_score(foreground_probability(network, self.inferer, image))
 
     def image(self, name: str) -> torch.Tensor:

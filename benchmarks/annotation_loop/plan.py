@@ -32,7 +32,7 @@ class Settings:
         add: frames annotated in each further round.
         steps: of training, every round.
         base_channels, tile_size: of the network and its training.
-        passes: with dropout, for each epistemic score.
+        passes: for each epistemic score, with dropout or of the image turned.
         config_files: overlays on top of ``configs/train.json``.
     """
 

@@ -1,7 +1,8 @@
 """Which image to annotate next: scores of a network's uncertainty, from its probability maps alone.
 
 Two kinds of uncertainty. :func:`epistemic_score` asks how much networks that fit the annotated images equally well
-disagree, by Monte Carlo dropout (Gal and Ghahramani 2016). :func:`border_score` asks how sure one
+disagree, by Monte Carlo dropout (Gal and Ghahramani 2016); of a network without dropout, how much its answers to the
+image turned and mirrored do (test-time augmentation, Wang et al. 2019). :func:`border_score` asks how sure one
 network is of what separates touching cells: the few pixels that decide whether two cells are counted as two.
 """
 
@@ -19,9 +20,19 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from bundle.cells import probability_to_instances
+from bundle.inference.tta import members, turned, turned_back, turned_plane
 from transforms import WeightMap
 
-__all__ = ["border_score", "dropout_passes", "epistemic_map", "epistemic_score", "foreground_probability", "rank"]
+__all__ = [
+    "border_score",
+    "disagreeing_passes",
+    "dropout_passes",
+    "epistemic_map",
+    "epistemic_score",
+    "foreground_probability",
+    "rank",
+    "turned_passes",
+]
 
 #: steps from the threshold towards 1 at which a component is looked at again
 _STRICTER = 5
@@ -43,6 +54,53 @@ def foreground_probability(network: nn.Module, inferer: Inferer, image: torch.Te
     """
     with _evaluating(network):
         return _foreground(network, inferer, image)
+
+
+def disagreeing_passes(
+    network: nn.Module, inferer: Inferer, image: torch.Tensor, passes: int = 8, seed: int = 0
+) -> torch.Tensor:
+    """:func:`dropout_passes` of a network that has dropout, :func:`turned_passes` of one that has none.
+
+    Args:
+        network, inferer, image, passes, seed: as there.
+
+    Returns:
+        PHW[D], the probability of any class but 0, 0 .. 1; P is ``passes``, and 8 at most without dropout.
+
+    Raises:
+        ValueError: for fewer than 2 passes, and for a network of a single class.
+    """
+    if _dropout_layers(network):
+        return dropout_passes(network, inferer, image, passes, seed)
+    return turned_passes(network, inferer, image, passes)
+
+
+def turned_passes(network: nn.Module, inferer: Inferer, image: torch.Tensor, passes: int = 8) -> torch.Tensor:
+    """The probability of "cell" of the image turned and mirrored, each turned back: at most eight passes.
+
+    Where the training turned and mirrored its tiles too, all passes agree on what the network has learned.
+
+    Args:
+        network: any; its mode is restored.
+        inferer: such as :class:`bundle.inference.overlap_tile.OverlapTileInferer`.
+        image: CHW[D], as the network was trained on (standardized), on the network's device.
+        passes: at least 2.
+
+    Returns:
+        PHW[D] in the image's orientation, the probability of any class but 0, 0 .. 1; P is 8 at most.
+
+    Raises:
+        ValueError: for fewer than 2 passes, and for a network of a single class or a volume without two axes that
+            may be turned.
+    """
+    _require_passes(passes)
+    plane = turned_plane(network.geometry, image.dim() - 1, getattr(inferer, "spacing", None))  # type: ignore[arg-type]
+    with _evaluating(network):
+        each = (
+            (turn, _foreground(network, inferer, turned(image[None], turn)[0]))
+            for turn in members("d4", plane)[:passes]
+        )
+        return torch.stack([turned_back(found[None, None], turn)[0, 0] for turn, found in each])
 
 
 def dropout_passes(
@@ -69,13 +127,12 @@ def dropout_passes(
         ValueError: for fewer than 2 passes, and for a network of a single class or without a dropout layer of a
             probability above 0, whose passes would all be the same.
     """
-    if passes < 2:
-        raise ValueError(f"passes must be at least 2 (2 is the nearest, 8 is usual), got {passes}")
-    layers = [module for module in network.modules() if isinstance(module, _DropoutNd) and module.p > 0]
+    _require_passes(passes)
+    layers = _dropout_layers(network)
     if not layers:
         raise ValueError(
             f"network {type(network).__name__} has no dropout layer with a probability above 0: all passes would be "
-            "the same; train with network_def#dropout 0.5, or choose by border_score"
+            "the same; take turned_passes, or train with network_def#dropout 0.5"
         )
     cuda = [image.device] if image.device.type == "cuda" else []
     with _evaluating(network), torch.random.fork_rng(devices=cuda):
@@ -167,6 +224,15 @@ def rank(scores: Mapping[str, float]) -> list[str]:
         if math.isnan(score):
             raise ValueError(f"the score of image {name!r} is NaN: nothing can be ranked by it")
     return sorted(scores, key=lambda name: (-scores[name], name))
+
+
+def _require_passes(passes: int) -> None:
+    if passes < 2:
+        raise ValueError(f"passes must be at least 2 (2 is the nearest, 8 is usual), got {passes}")
+
+
+def _dropout_layers(network: nn.Module) -> list[nn.Module]:
+    return [module for module in network.modules() if isinstance(module, _DropoutNd) and module.p > 0]
 
 
 @contextmanager

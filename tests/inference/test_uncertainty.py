@@ -18,11 +18,13 @@ from bundle.geometry import ValidGeometry
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.uncertainty import (
     border_score,
+    disagreeing_passes,
     dropout_passes,
     epistemic_map,
     epistemic_score,
     foreground_probability,
     rank,
+    turned_passes,
 )
 from bundle.networks import UNet
 from tests.reference import uncertainty as reference
@@ -129,10 +131,32 @@ class TestPasses:
             logits = inferer(IMAGE[None], network.eval())[0]
         torch.testing.assert_close(p, torch.sigmoid(logits[1] - logits[0]))
 
+    def test_turned_passes_are_the_image_turned_and_mirrored_and_back(self):
+        network, inferer = unet(dropout=0.0), OverlapTileInferer(64)
+        network.train()
+        found = turned_passes(network, inferer, IMAGE)
+        assert network.training
+        image = IMAGE[0].numpy()
+        for number, one in enumerate(found):
+            mirrored, quarters = number >= 4, number % 4
+            given = np.rot90(image[::-1] if mirrored else image, quarters)
+            back = np.rot90(foreground_probability(network, inferer, torch.tensor(given[None].copy())), -quarters)
+            np.testing.assert_allclose(one, back[::-1] if mirrored else back, atol=1e-6)
+        assert len({one.numpy().tobytes() for one in found}) == 8
+        assert torch.equal(turned_passes(network, inferer, IMAGE, passes=3), found[:3])
+
+    def test_a_network_without_dropout_is_asked_by_turning_the_image(self):
+        inferer = OverlapTileInferer(64)
+        without, with_dropout = unet(dropout=0.0), unet()
+        assert torch.equal(disagreeing_passes(without, inferer, IMAGE, 20), turned_passes(without, inferer, IMAGE))
+        found = disagreeing_passes(with_dropout, inferer, IMAGE, 3, seed=4)
+        assert torch.equal(found, dropout_passes(with_dropout, inferer, IMAGE, 3, seed=4))
+
     def test_bad_input(self):
         inferer = OverlapTileInferer(64)
-        with pytest.raises(ValueError, match=r"passes must be at least 2 .* got 1"):
-            dropout_passes(unet(), inferer, IMAGE, passes=1)
+        for passes_of in (dropout_passes, turned_passes, disagreeing_passes):
+            with pytest.raises(ValueError, match=r"passes must be at least 2 .* got 1"):
+                passes_of(unet(), inferer, IMAGE, passes=1)
         with pytest.raises(ValueError, match=r"UNet has no dropout layer.*network_def#dropout"):
             dropout_passes(unet(dropout=0.0), inferer, IMAGE)
         one_class = UNet(2, 1, 1, base_channels=2, depth=1)

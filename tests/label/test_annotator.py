@@ -98,7 +98,7 @@ def test_images_and_proposals_have_the_axes_of_the_file(kind, server, gray):
 
 def test_uncertainty_of_passes(server, gray):
     found = arrays(server.post("/annotate/proposal", {"passes": 3}, image="png"))["uncertainty"]
-    passes = uncertainty.dropout_passes(
+    passes = uncertainty.disagreeing_passes(
         images.network(server.model), OverlapTileInferer(precision="auto"), images.network_input(gray[1]["png"]), 3
     )
     np.testing.assert_allclose(found, uncertainty.epistemic_map(passes).T / np.log(2), atol=2e-3)

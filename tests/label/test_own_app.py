@@ -179,7 +179,7 @@ def test_strategies_choose_what_their_scores_say(server, gray):
     assert server.post("/activelearning/random").json()["id"] in (*images.KINDS, "broken")
     assert server.post("/activelearning/border").json()["id"] in images.KINDS
     scores = server.post("/scoring/epistemic", {"passes": 3}, run_sync="true").json()
-    passes = uncertainty.dropout_passes(
+    passes = uncertainty.disagreeing_passes(
         images.network(server.model), OverlapTileInferer(precision="auto"), images.network_input(gray[1]["rgb"]), 3, 0
     )
     assert scores["rgb"] == pytest.approx(uncertainty.epistemic_score(passes), rel=1e-4)
