@@ -114,10 +114,10 @@ class _Endless:
 
 
 def bare_loop(trainer: ConfiguredTrainer, precision: str, memory_format: torch.memory_format) -> Step:
-    """The same step in a plain PyTorch loop, on a copy of the trainer's network: forward, loss, backward, SGD."""
+    """The same step in a plain PyTorch loop, on a copy of the trainer's network: forward, loss, backward, AdamW."""
     network = copy.deepcopy(trainer.network).to(memory_format=memory_format).train()  # type: ignore[call-overload]
     given = trainer.trainer.optimizer.defaults
-    optimizer = torch.optim.SGD(network.parameters(), lr=given["lr"], momentum=given["momentum"])
+    optimizer = torch.optim.AdamW(network.parameters(), lr=given["lr"], weight_decay=given["weight_decay"])
     loss_function = PixelWeightedCrossEntropy()
     image, target = trainer.batch
 

@@ -24,8 +24,8 @@ CHANGES = {
     },
     "bilinear": {"elastic.mode.0": "bilinear"},
     "no_border": {"weight_map.w0": "0.0"},
-    "no_balance": {"weight_map.balance": "false"},
-    "no_dropout": {"network_def.dropout": "0.0"},
+    "no_balance": {"class_weights": "equal"},
+    "dropout": {"network_def.dropout": "0.5"},
     "no_gray_values": {"augment.1": None},
     "no_shift": {"elastic.shift": "none"},
     "precompute": {
@@ -34,13 +34,14 @@ CHANGES = {
         "train.preprocessing.transforms": "$[@find_training_context, *@load, @separate_touching, @weight_map, "
         "*@augment, @instances_to_class, *@crop]",
     },
-    "adamw": {
-        "network_def.dropout": "0.0",
-        "optimizer._target_": "torch.optim.AdamW",
-        "optimizer.lr": "0.001",
-        "optimizer.momentum": None,
-        "optimizer.fused": None,
-        "optimizer.weight_decay": "0.0001",
+    "sgd": {
+        "network_def.dropout": "0.5",
+        "freeze_norm_after": "null",
+        "class_weights": "tile",
+        "optimizer._target_": "torch.optim.SGD",
+        "optimizer.lr": "0.02",
+        "optimizer.momentum": "0.99",
+        "optimizer.weight_decay": None,
     },
     "stronger_changes": {
         "elastic.scale_range": "0.15",
@@ -140,7 +141,7 @@ def weighed(flow: ConfigWorkflow) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_without_border_term_each_class_has_one_weight(ablated):
-    (background, cells), (plain, same_cells) = weighed(ablated()), weighed(ablated("no_border"))
+    (background, cells), (plain, same_cells) = weighed(ablated("sgd")), weighed(ablated("sgd", "no_border"))
     assert np.unique(plain) == pytest.approx(1800 / (2 * 1600))  # 1600 of 1800 px are background
     assert np.unique(same_cells) == np.unique(cells) == pytest.approx(1800 / (2 * 200))
     assert background.max() > plain.max() + 5
@@ -148,15 +149,15 @@ def test_without_border_term_each_class_has_one_weight(ablated):
 
 
 def test_without_balance_only_the_border_term_is_left(ablated):
-    (background, cells), (plain, plain_cells) = weighed(ablated()), weighed(ablated("no_balance"))
+    (background, cells), (plain, plain_cells) = weighed(ablated("sgd")), weighed(ablated("sgd", "no_balance"))
     assert (plain_cells == 1).all()
     assert (cells != 1).all()
     np.testing.assert_allclose(plain - 1, background - 1800 / (2 * 1600), atol=1e-5)
     assert plain.max() > 6
 
 
-def test_without_dropout_there_is_none(ablated):
-    for names, there in (((), True), (("no_dropout",), False)):
+def test_dropout_is_there_when_it_is_asked_for(ablated):
+    for names, there in (((), False), (("dropout",), True), (("sgd",), True)):
         network = ablated(*names).parser.get_parsed_content("network_def")
         assert any(isinstance(module, nn.Dropout) for module in network.modules()) == there
 

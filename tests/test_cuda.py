@@ -89,7 +89,7 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(workflow, tmp_p
 def test_the_command_line_with_what_it_chooses_on_a_gpu(bundle_run, cells, tmp_path):
     """64 channels, tiles of 572 px and bf16; the cells found are those that the CPU finds with the same weights."""
     place = {"output_dir": str(tmp_path / "runs"), "model_file": str(tmp_path / "model.pt"), "run_name": "wide"}
-    few = {"max_epochs": 2, "samples_per_epoch": 20, "optimizer#momentum": 0.9}
+    few = {"max_epochs": 2, "samples_per_epoch": 20}
     trained = bundle_run("training", "configs/train.json", dataset_dir=str(cells), gpu=True, **place, **few)
     assert trained.returncode == 0, trained.stderr
     assert TrainedNetwork(tmp_path / "model.pt").build().classify.in_channels == 64
@@ -137,7 +137,7 @@ def test_an_evaluation_measures_what_the_cpu_measures(bundle_run, cells, tmp_pat
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_it_learns(workflow, precision):
-    quick = {"optimizer#lr": 0.03, "optimizer#momentum": 0.9, "tile_size": 124, "base_channels": 8}
+    quick = {"optimizer#lr": 0.003, "tile_size": 124, "base_channels": 8}
     options = {"max_epochs": 5, "samples_per_epoch": 40, "val_interval": 5, "precision": precision}
     flow = workflow(**options, **quick, device="cuda")
     losses = []

@@ -173,6 +173,10 @@ def test_what_it_was_trained_on_is_not_held_out(tmp_path: Path) -> None:
     assert "--fold 0 --folds 3" in told
 
 
+#: the default recipe of version 0.1.0
+THEN = ["configs/train.json", "configs/ablation/sgd.json"]
+
+
 def killed(folder: Path, **changed: object) -> dict[str, Any]:
     places = {"dataset_dir": LEGACY / "data", "output_dir": folder / "runs", "model_file": folder / "model.pt"}
     return {**{name: str(path) for name, path in places.items()}, **KILLED, "resume": "true", **changed}
@@ -183,7 +187,7 @@ def test_a_run_that_was_killed_in_the_middle_of_an_epoch_goes_on(bundle_run: Any
     run_dir = tmp_path / "runs/killed"
     (run_id,) = (run_dir / "mlflow_run_id.txt").read_text().split()
     before = [row for row in rows(run_dir / "history.csv") if row["name"] == LOSS]
-    done = bundle_run("training", "configs/train.json", **killed(tmp_path))
+    done = bundle_run("training", THEN, **killed(tmp_path))
     assert done.returncode == 0, done.stderr
     last = torch.load(run_dir / "last.pt", weights_only=True)
     assert (last["epoch"], last["iteration"]) == (2, 120)
@@ -206,12 +210,20 @@ def test_a_run_that_was_killed_in_the_middle_of_an_epoch_goes_on(bundle_run: Any
 def test_it_does_not_go_on_with_another_fold(bundle_run: Any, tmp_path: Path) -> None:
     unpack("runs.tar.xz", tmp_path)
     kept = {file: file.read_bytes() for file in (tmp_path / "runs/killed").glob("*.pt")}
-    done = bundle_run("training", "configs/train.json", **killed(tmp_path, fold=1))
+    done = bundle_run("training", THEN, **killed(tmp_path, fold=1))
     assert done.returncode != 0
     assert "runs/killed/last.pt belongs to a run with other settings (fold 1 instead of 0)" in done.stderr
     assert "Traceback" not in done.stderr
     assert {file: file.read_bytes() for file in kept} == kept
     assert not (tmp_path / "model.pt").exists()
+
+
+def test_with_todays_recipe_it_says_which_one_it_began_with(bundle_run: Any, tmp_path: Path) -> None:
+    unpack("runs.tar.xz", tmp_path)
+    done = bundle_run("training", "configs/train.json", **killed(tmp_path))
+    assert done.returncode != 0
+    assert "optimizer has other settings (lr 0.001 instead of 0.02" in done.stderr
+    assert "repeat its command with configs/ablation/sgd.json, once the default, last and add --resume" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -234,7 +246,8 @@ def test_it_does_not_go_on_with_other_settings(option: str, value: object, befor
     unpack("runs.tar.xz", tmp_path)
     kept = {file: file.read_bytes() for file in (tmp_path / "runs/killed").glob("*.pt")}
     options = {**killed(tmp_path, **{option: value}), "bundle_root": str(ROOT), "device": "cpu"}
-    flow = ConfigWorkflow(str(ROOT / "configs/train.json"), run_id="training", logging_file=False, **options)
+    files = [str(ROOT / file) for file in THEN]
+    flow = ConfigWorkflow(files, run_id="training", logging_file=False, **options)
     with pytest.raises(RuntimeError) as caught:
         run(flow)
     assert f"{option.rpartition('#')[2]} {value} instead of {before}" in messages(caught.value)

@@ -193,7 +193,7 @@ def test_accesses_that_fail(bench: Bench) -> None:
 
 def interrupt_step(number: int, wanted: int) -> None:
     """A signal in the middle of a step, when the gradients are there and the weights still the old ones."""
-    step, calls = torch.optim.SGD.step, []
+    step, calls = torch.optim.AdamW.step, []
 
     def interrupted(self: Any, *args: Any, **kwargs: Any) -> Any:
         calls.append(None)
@@ -201,7 +201,7 @@ def interrupt_step(number: int, wanted: int) -> None:
             os.kill(os.getpid(), number)
         return step(self, *args, **kwargs)
 
-    torch.optim.SGD.step = interrupted  # type: ignore[method-assign]
+    torch.optim.AdamW.step = interrupted  # type: ignore[method-assign]
 
 
 def interrupt_validation(number: int) -> None:

@@ -124,7 +124,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(workflow, tmp_path):
 def test_resuming_with_other_settings_is_refused(workflow, tmp_path):
     workflow(run_name="mine", max_epochs=1).run()
     before = (tmp_path / "runs" / "mine" / "last.pt").read_bytes()
-    others = {"samples_per_epoch": 3, "seed": 5, "held_out": 1, "optimizer#lr": 0.0001, "optimizer#momentum": 0.5}
+    others = {"samples_per_epoch": 3, "seed": 5, "held_out": 1, "optimizer#lr": 0.0001, "optimizer#weight_decay": 0.5}
     for name, value in others.items():
         with pytest.raises(RuntimeError) as caught:
             workflow(run_name="mine", resume="true", max_epochs=2, **{name: value}).run()
@@ -179,7 +179,7 @@ def test_without_validation_the_last_network_is_the_best(workflow, tmp_path):
 
 
 def test_it_learns(workflow):
-    quick = {"optimizer#lr": 0.03, "optimizer#momentum": 0.9, "tile_size": 124, "base_channels": 8}
+    quick = {"optimizer#lr": 0.003, "tile_size": 124, "base_channels": 8}
     flow = workflow(max_epochs=5, samples_per_epoch=40, val_interval=5, **quick)
     losses = []
     trainer = flow.parser.get_parsed_content("train#trainer")

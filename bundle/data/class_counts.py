@@ -18,7 +18,7 @@ __all__ = ["class_pixels", "class_weights", "warn_of_absent_classes"]
 
 logger = logging.getLogger(__name__)
 
-_WAYS = ("tile", "dataset", "sqrt")
+_WAYS = ("tile", "dataset", "sqrt", "equal")
 
 
 def class_pixels(items: Iterable[Any], count: int) -> np.ndarray:
@@ -46,8 +46,8 @@ def class_weights(
 
     Args:
         way: "tile": counted in every tile anew; "dataset": counted once over all ``items``, as in the paper; "sqrt":
-            their square roots, half-way to equal weights on a logarithmic scale, with mean 1 over the pixels; or one
-            number of at least 0 for each class.
+            their square roots, half-way to equal weights on a logarithmic scale, with mean 1 over the pixels;
+            "equal": 1 for each class; or one number of at least 0 for each class.
         items: datalist that trains; read for "dataset" and "sqrt" only.
         transforms: from its paths to instance maps with their tables.
         classes: of the data.
@@ -61,12 +61,14 @@ def class_weights(
     """
     if isinstance(way, str):
         if way not in _WAYS:
-            raise ValueError(f"class_weights must be tile, dataset, sqrt or one number for each class, got {way!r}")
+            raise ValueError(f"class_weights must be {', '.join(_WAYS)} or one number for each class, got {way!r}")
         if way == "tile":
             return None
+        if way == "equal":
+            return [1.0] * len(classes)
         counts = class_pixels((_through(item, transforms) for item in items), len(classes))
         weights = balanced_weights(counts, max_balance)
-        if way == "sqrt":
+        if way == "sqrt" and counts.any():
             roots = np.sqrt(weights)
             weights = list(map(float, roots * counts.sum() / (roots @ counts)))
         told = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(classes.names, weights, strict=True))

@@ -82,6 +82,7 @@ RENAMED = (
     Renamed("option", "augment#0", "elastic"),
     Renamed("option", "augment#1", "gray_curve"),
     Renamed("option", "crop#0", "crop_to_output"),
+    Renamed("option", "weight_map#balance", "class_weights", "equal instead of false"),
     Renamed("option", "rgb", "channels", "all instead of refuse"),
     Renamed("option", "load_image_and_label#rgb", "load_image_and_label#channels", "all instead of refuse"),
     Renamed("option", "grid", "cells", "auto for what is to be chosen"),

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from bundle.model import checkpoints
 from bundle.model.renamed import translated
-from bundle.training.resume_settings import changed_settings, require_same_optimizer
+from bundle.training.resume_settings import changed_settings, how_to_resume, require_same_optimizer
 from bundle.training.resumed_loader import ResumedLoader
 from bundle.training.run_state import RunState
 
@@ -95,9 +95,9 @@ def _require_same(state: RunState, trainer: Engine, content: Mapping[str, Any]) 
         )
         changed.append(f"minutes {given} instead of {kept}")
     if changed:
+        sgd = any(change.startswith("optimizer._target_") and change.endswith("SGD") for change in changed)
         raise ValueError(
-            f"{state.last} belongs to a run with other settings ({', '.join(changed)}): repeat its command and add "
-            "--resume true, or start a new run"
+            f"{state.last} belongs to a run with other settings ({', '.join(changed)}): {how_to_resume(sgd)}"
         )
     steps: int = content["iteration"] - content["epoch"] * engine.epoch_length
     begun = content["epoch"] + (steps > 0)

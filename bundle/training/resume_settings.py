@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from bundle.tracking.config import flat_config
 
-__all__ = ["changed_settings", "require_same_optimizer", "training_settings"]
+__all__ = ["changed_settings", "how_to_resume", "require_same_optimizer", "training_settings"]
 
 #: entries that may differ: where things lie, how long it trains, what is recorded, on what machine
 _FREE = (
@@ -49,6 +49,14 @@ def changed_settings(before: Mapping[str, str], now: Mapping[str, str]) -> list[
     ]
 
 
+def how_to_resume(sgd: bool) -> str:
+    """What to do with a run whose settings differ; ``sgd``: it began with SGD, the default before AdamW."""
+    command = (
+        "repeat its command with configs/ablation/sgd.json, once the default, last" if sgd else "repeat its command"
+    )
+    return f"{command} and add --resume true, or start a new run"
+
+
 def require_same_optimizer(fresh: Optimizer, state: Mapping[str, Any], path: Path) -> None:
     """Check that an optimizer has the settings of its state in the checkpoint ``path``, which would replace them.
 
@@ -65,8 +73,9 @@ def require_same_optimizer(fresh: Optimizer, state: Mapping[str, Any], path: Pat
             for name, value in now.items()
             if name in before and name not in scheduled and before[name] != value
         ]
-        if changed:
+        sgd = "momentum" in kept and "momentum" not in group
+        if changed or sgd:
+            what = ", ".join(changed) or f"{type(fresh).__name__} instead of SGD"
             raise ValueError(
-                f"{path} belongs to a run whose optimizer has other settings ({', '.join(changed)}): repeat its "
-                "command and add --resume true, or start a new run"
+                f"{path} belongs to a run whose optimizer has other settings ({what}): {how_to_resume(sgd)}"
             )

@@ -196,7 +196,7 @@ def test_defaults_that_the_pages_tell():
     tile_gpu, tile_cpu = re.findall(r"\d+", train["tile_size"])
     drawn = signature(make_dataset).parameters
     height, width = drawn["size"].default
-    rate, momentum = train["optimizer"]["lr"], train["optimizer"]["momentum"]
+    rate = train["optimizer"]["lr"]
     for page, sentence in {
         "docs/get_started.md": f"{gpu} channels instead of {cpu}, tiles of {tile_gpu} px instead of {tile_cpu} px",
         "docs/README.md": f"{drawn['count'].default} labelled images of {height} x {width} px and {TEST_COUNT} for",
@@ -206,7 +206,11 @@ def test_defaults_that_the_pages_tell():
     }.items():
         assert sentence in " ".join(PAGES[page].split()), sentence
     card = " ".join(PAGES["docs/README.md"].split())
-    for part in (f"Width | {gpu} on a GPU, {cpu} on a CPU", f"seed {drawn['seed'].default}", f"momentum {momentum}"):
+    for part in (
+        f"Width | {gpu} on a GPU, {cpu} on a CPU",
+        f"seed {drawn['seed'].default}",
+        f"learning rate of {rate}",
+    ):
         assert part in card
 
 

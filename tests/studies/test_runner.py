@@ -161,7 +161,7 @@ def test_other_settings_are_not_mixed_with_those_of_before(run, tmp_path):
     run(seeds=[0])
     code, printed, journal = run("--optimizer#lr", "0.5", seeds=[0])
     assert (code, journal) == (2, [])
-    assert "run tiny-all-s0 was begun with other settings (optimizer.lr 0.5 instead of 0.02)" in printed
+    assert "run tiny-all-s0 was begun with other settings (optimizer.lr 0.5 instead of 0.001)" in printed
     code, _, journal = run(
         "--optimizer#lr", "0.5", "--accept_changes", "--seeds", "[0,1]", "--variants", "all", seeds=[0]
     )
@@ -177,7 +177,7 @@ def test_other_settings_are_not_mixed_with_those_of_other_seeds(run):
     code, printed, journal = run("--optimizer#lr", "0.5", "--seeds", "[1]", seeds=[0])
     assert (code, journal) == (2, [])
     assert "run tiny-all-s0, which the same mean would have, was begun with other settings" in printed
-    assert "(optimizer.lr 0.5 instead of 0.02)" in printed
+    assert "(optimizer.lr 0.5 instead of 0.001)" in printed
     code, _, journal = run("--seeds", "[1]", seeds=[0])
     assert (code, len(journal)) == (0, 4)
 
@@ -221,7 +221,7 @@ def test_what_is_wrong_is_said_before_anything_is_trained(arguments, entries, me
 
 def test_an_option_may_not_take_back_what_makes_a_variant(run, tmp_path):
     overlay = tmp_path / "overlay.json"
-    overlay.write_text('{"network_def#dropout": 0.0}')
+    overlay.write_text('{"network_def#dropout": 0.1}')
     variants = {"all": {}, "without": {"config_files": [str(overlay)]}}
     for option in ({"network_def#dropout": 0.3}, {"network_def": {}}):
         code, printed, _ = run(variants=variants, options={**STUDY["options"], **option})

@@ -23,12 +23,12 @@ def parser(**options) -> ConfigParser:
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("optimizer#lr", -1, "a number above 0, got -1: 0.02 is the default"),
-        ("optimizer#lr", 0, "a number above 0, got 0: 0.02 is the default"),
-        ("optimizer#lr", "nan", "a number above 0, got 'nan': 0.02"),
-        ("optimizer#lr", float("nan"), "a number above 0, got nan: 0.02"),
-        ("optimizer#lr", float("inf"), "a number above 0, got inf: 0.02"),
-        ("optimizer#momentum", 1.5, "a number from 0 to 1, got 1.5: 1 is the nearest"),
+        ("optimizer#lr", -1, "a number above 0, got -1: 0.001 is the default"),
+        ("optimizer#lr", 0, "a number above 0, got 0: 0.001 is the default"),
+        ("optimizer#lr", "nan", "a number above 0, got 'nan': 0.001"),
+        ("optimizer#lr", float("nan"), "a number above 0, got nan: 0.001"),
+        ("optimizer#lr", float("inf"), "a number above 0, got inf: 0.001"),
+        ("optimizer#weight_decay", -1, "a number of at least 0, got -1: 0 is the nearest"),
         ("train#dataloader#batch_size", 0, "a whole number of at least 1, got 0: 1 is the nearest"),
         ("train#dataloader#num_workers", -1, "a whole number of at least 0 (0: no worker processes), got -1: 0 is the"),
         ("val_interval", 0, "a whole number of at least 1 (epochs), got 0: 1 is the nearest"),

@@ -30,12 +30,12 @@ class WeightMap(Transform):
     Args:
         w0: height of the border term; the paper's is 10.
         sigma: width of the border term in px; the paper's is about 5.
-        balance: w_c of class k is n / (K n_k), n_k of n annotated pixels being of class k and K classes present: all
-            of these then have the same total weight and the mean of w_c is 1; of a single one it is 1. False: w_c is 1.
         max_balance: w_c is kept within 1 / max_balance .. max_balance, so that a frame with a single small cell
             does not weigh it a thousandfold.
-        class_weights: w_c of (background, cell), or of every class in order, instead of ``balance``; those of a whole
-            data set come from :func:`balanced_weights`.
+        class_weights: w_c of (background, cell), or of every class in order; those of a whole data set come from
+            :func:`balanced_weights`. None: w_c of class k is n / (K n_k), n_k of n annotated pixels being of class k
+            and K classes present: all of these then have the same total weight and the mean of w_c is 1; of a single
+            one it is 1.
         border_on: ``"everywhere"``, the equation as printed, or ``"background"`` only, as the authors' later
             plugin has it.
         spacing: between pixels along each axis, for distances and ``sigma`` in its unit; None: in px.
@@ -51,7 +51,6 @@ class WeightMap(Transform):
         self,
         w0: float = 10.0,
         sigma: float = 5.0,
-        balance: bool = True,
         max_balance: float = 10.0,
         class_weights: Sequence[float] | None = None,
         border_on: str = "everywhere",
@@ -72,7 +71,6 @@ class WeightMap(Transform):
             raise ValueError(f"border_on must be one of {', '.join(BORDER_ON)}, got {border_on!r}")
         self.w0 = w0
         self.sigma = sigma
-        self.balance = balance
         self.max_balance = max_balance
         self.class_weights = class_weights
         self.border_on = border_on
@@ -131,8 +129,6 @@ class WeightMap(Transform):
             if largest >= len(self.class_weights):
                 raise ValueError(f"class_weights has {len(self.class_weights)} numbers, none for class {largest}")
             return np.array(self.class_weights, np.float32)
-        if not self.balance:
-            return np.ones(len(counts), np.float32)
         return np.array(balanced_weights(counts, self.max_balance), np.float32)
 
 
@@ -177,7 +173,6 @@ class WeightMapd(MapTransform):
         weight_key: str = "weight",
         w0: float = 10.0,
         sigma: float = 5.0,
-        balance: bool = True,
         max_balance: float = 10.0,
         class_weights: Sequence[float] | None = None,
         border_on: str = "everywhere",
@@ -190,7 +185,7 @@ class WeightMapd(MapTransform):
             raise ValueError(f"keys must be one key, that of the instance map, got {self.keys}")
         self.weight_key = weight_key
         self.class_of_key = class_of_key
-        self.weight_map = WeightMap(w0, sigma, balance, max_balance, class_weights, border_on, spacing)
+        self.weight_map = WeightMap(w0, sigma, max_balance, class_weights, border_on, spacing)
 
     def within(self, inner: Callable[[tuple[int, ...]], tuple[slice, ...]]) -> WeightMapd:
         """A copy that weighs the pixels which a later crop keeps, with the same bits; the others weigh 0.

@@ -228,11 +228,11 @@ def test_border_term_by_hand():
     # two cells with 3 px of background between them: in its middle d1 = d2 = 2
     instances = np.zeros((1, 1, 7), np.int32)
     instances[0, 0, :2], instances[0, 0, 5:] = 1, 2
-    weight = WeightMap(w0=10, sigma=5, balance=False)(instances)[0, 0]
+    weight = WeightMap(w0=10, sigma=5, class_weights=(1, 1))(instances)[0, 0]
     assert weight[3] == pytest.approx(1 + 10 * np.exp(-(4**2) / 50))
     assert weight[1] == pytest.approx(1 + 10 * np.exp(-(4**2) / 50))  # inside: d1 = 0, d2 = 4
     assert weight[0] == pytest.approx(1 + 10 * np.exp(-(5**2) / 50))
-    on_background = WeightMap(w0=10, sigma=5, balance=False, border_on="background")(instances)[0, 0]
+    on_background = WeightMap(w0=10, sigma=5, class_weights=(1, 1), border_on="background")(instances)[0, 0]
     np.testing.assert_allclose(on_background, np.where(instances[0, 0] > 0, 1, weight), rtol=1e-6)
 
 
