@@ -36,7 +36,6 @@ CHANGES = {
     },
     "sgd": {
         "network_def.dropout": "0.5",
-        "freeze_norm_after": "null",
         "class_weights": "tile",
         "optimizer._target_": "torch.optim.SGD",
         "optimizer.lr": "0.02",
