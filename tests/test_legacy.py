@@ -223,7 +223,7 @@ def test_with_todays_recipe_it_says_which_one_it_began_with(bundle_run: Any, tmp
     done = bundle_run("training", "configs/train.json", **killed(tmp_path))
     assert done.returncode != 0
     assert "optimizer has other settings (lr 0.001 instead of 0.02" in done.stderr
-    assert "repeat its command with configs/ablation/sgd.json, once the default, last and add --resume" in done.stderr
+    assert "repeat its command (with configs/ablation/sgd.json right behind train.json, if" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,14 @@ def test_resuming_with_other_settings_is_refused(workflow, tmp_path):
         assert (tmp_path / "runs" / "mine" / "last.pt").read_bytes() == before
 
 
+def test_a_run_of_the_recipe_before_is_told_how_to_go_on(workflow):
+    workflow("ablation/sgd.json", run_name="old", max_epochs=1).run()
+    with pytest.raises(RuntimeError) as caught:
+        workflow(run_name="old", resume=True, max_epochs=2).run()
+    assert "with configs/ablation/sgd.json right behind train.json" in str(own_cause(caught.value))
+    workflow("ablation/sgd.json", run_name="old", resume=True, max_epochs=2).run()
+
+
 def test_resuming_a_complete_run_says_so_and_changes_nothing(workflow, tmp_path, caplog):
     workflow(run_name="done", max_epochs=2).run()
     names = ("runs/done/last.pt", "runs/done/best.pt", "runs/done/history.csv", "model.pt")

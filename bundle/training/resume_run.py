@@ -95,7 +95,8 @@ def _require_same(state: RunState, trainer: Engine, content: Mapping[str, Any]) 
         )
         changed.append(f"minutes {given} instead of {kept}")
     if changed:
-        sgd = any(change.startswith("optimizer._target_") and change.endswith("SGD") for change in changed)
+        before_adamw = content.get("settings", {}).get("optimizer._target_") == "torch.optim.SGD"
+        sgd = before_adamw and state.settings.get("optimizer._target_") != "torch.optim.SGD"
         raise ValueError(
             f"{state.last} belongs to a run with other settings ({', '.join(changed)}): {how_to_resume(sgd)}"
         )

@@ -50,11 +50,11 @@ def changed_settings(before: Mapping[str, str], now: Mapping[str, str]) -> list[
 
 
 def how_to_resume(sgd: bool) -> str:
-    """What to do with a run whose settings differ; ``sgd``: it began with SGD, the default before AdamW."""
-    command = (
-        "repeat its command with configs/ablation/sgd.json, once the default, last" if sgd else "repeat its command"
+    """What to do with a run whose settings differ; ``sgd``: it began with SGD, which was the default before AdamW."""
+    old = (
+        " (with configs/ablation/sgd.json right behind train.json, if that had no optimizer of its own)" if sgd else ""
     )
-    return f"{command} and add --resume true, or start a new run"
+    return f"repeat its command{old} and add --resume true, or start a new run"
 
 
 def require_same_optimizer(fresh: Optimizer, state: Mapping[str, Any], path: Path) -> None:
