@@ -286,6 +286,12 @@ def test_a_study_goes_on_without_training_anything_again(python_m: Any, tmp_path
     models = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.pt")}
     places = ("--dataset_dir", LEGACY / "data", "--output_dir", tmp_path / "study")
     done = python_m("bundle.studies", "--study", LEGACY / "tiny.json", *places)
+    assert done.returncode == 2  # of the default recipe, which was another one then
+    assert "configs/ablation/sgd.json right behind train.json" in done.stdout + done.stderr
+    study = json.loads((LEGACY / "tiny.json").read_text())
+    study["config_files"].insert(1, "configs/ablation/sgd.json")
+    (tmp_path / "tiny.json").write_text(json.dumps(study))
+    done = python_m("bundle.studies", "--study", tmp_path / "tiny.json", *places)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(re.findall("monai.bundle run evaluating", done.stdout)) == 1
     assert "monai.bundle run training" not in done.stdout

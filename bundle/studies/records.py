@@ -25,6 +25,8 @@ _PLACES = (
 )
 # of version 0.1: how it put together what other entries say
 _WIRING = ("train", "validate", "items", "labelled", "parts")
+# the default optimizer was SGD before AdamW
+_OF_SGD = " (those of SGD, the default before: configs/ablation/sgd.json right behind train.json in its config_files)"
 
 
 def settings_of(config: Mapping[str, Any] | ConfigParser) -> dict[str, str]:
@@ -64,8 +66,9 @@ def _require_same(trial: Trial, record: Record, others: bool) -> None:
         told = [f"{name} {now} instead of {then}" for name, (then, now) in changed.items()]
         raise FileExistsError(
             f"run {trial.name}{', which the same mean would have,' if others else ''} was begun with other settings "
-            f"({', '.join(told[:5])}): restore them, move {trial.run.path} and {trial.record_file} away, or choose "
-            "another output_dir; --accept_changes continues nevertheless"
+            f"({', '.join(told[:5])}): restore them{_OF_SGD if 'optimizer.lr' in changed else ''}, move "
+            f"{trial.run.path} and {trial.record_file} away, or choose another output_dir; --accept_changes continues "
+            "nevertheless"
         )
     for name, settings in record["evaluations"].items() if not others else ():
         folder = trial.run.path / "evaluation" / name
