@@ -21,6 +21,7 @@ from monailabel.utils.others.generic import name_to_device
 from bundle.atomic import sha256
 from bundle.data.formats import natural_key, spatial_shape
 from bundle.inference import uncertainty
+from bundle.inference.passes import disagreeing_passes
 from bundle.model import TrainedNetwork
 from label_app.pixels import image_of, label_of, packed, unpacked, write_label
 from label_app.refusals import as_422
@@ -201,7 +202,7 @@ class Annotator:
             data = task.run_pre_transforms(data, task.pre_transforms(data))
             network, inferer = task._get_network(device, data), task.inferer(data)
             image = data["image"].to(torch.device(device))
-            disagreeing = uncertainty.disagreeing_passes(network, inferer, image, passes)
+            disagreeing = disagreeing_passes(network, inferer, image, passes)
         doubt: np.ndarray = uncertainty.epistemic_map(disagreeing).numpy() / np.log(2)
         return doubt
 

@@ -12,6 +12,7 @@ from monailabel.utils.others.generic import name_to_device
 
 from bundle.data.errors import image_error
 from bundle.inference import uncertainty
+from bundle.inference.passes import disagreeing_passes, foreground_probability
 from bundle.model import TrainedNetwork
 
 __all__ = ["MostUncertain", "UncertaintyScoring"]
@@ -79,11 +80,9 @@ class UncertaintyScoring(ScoringMethod):
         network, inferer = self.task._get_network(device, data), self.task.inferer(data)
         image = data["image"].to(torch.device(device))
         if self.kind == "epistemic":
-            passes = uncertainty.disagreeing_passes(
-                network, inferer, image, request.get("passes", 8), request.get("seed", 0)
-            )
+            passes = disagreeing_passes(network, inferer, image, request.get("passes", 8), request.get("seed", 0))
             return uncertainty.epistemic_score(passes)
-        probability = uncertainty.foreground_probability(network, inferer, image)
+        probability = foreground_probability(network, inferer, image)
         planes = probability.unbind(-1) if probability.dim() == 3 else [probability]  # the slices of a stack
         return sum(map(uncertainty.border_score, planes)) / len(planes)
 

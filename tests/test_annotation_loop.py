@@ -19,7 +19,8 @@ from bundle.cells import probability_to_instances
 from bundle.data.fingerprint import image_fingerprints
 from bundle.data.readers import read_image
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.inference.uncertainty import border_score, foreground_probability
+from bundle.inference.passes import foreground_probability
+from bundle.inference.uncertainty import border_score
 from bundle.metrics.ctc import seg
 from bundle.model import TrainedNetwork, checkpoints
 from bundle.networks import UNet

@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Events
 
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.inference.uncertainty import dropout_passes
+from bundle.inference.passes import dropout_passes
 from bundle.model import TrainedNetwork, checkpoints
 from bundle.networks import DCN, FCN, FPN, MultiLevel, UNet, WindowCNN
 from bundle.tracking.provenance import provenance

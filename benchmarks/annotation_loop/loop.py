@@ -17,7 +17,8 @@ from bundle import atomic
 from bundle.console import own_cause
 from bundle.data.loading import LoadSliced
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.inference.uncertainty import border_score, disagreeing_passes, epistemic_score, foreground_probability, rank
+from bundle.inference.passes import disagreeing_passes, foreground_probability
+from bundle.inference.uncertainty import border_score, epistemic_score, rank
 from bundle.model import TrainedNetwork
 from bundle.studies.commands import Command, RunFolder
 from bundle.tracking import sqlite_uri

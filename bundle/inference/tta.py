@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 
 from bundle.geometry import Geometry, Turn, isotropic_planes
 
-__all__ = ["TTA", "averaged", "members", "require_tta", "turned", "turned_back", "turned_plane"]
+__all__ = ["TTA", "averaged", "each_turned", "members", "require_tta", "turned", "turned_back", "turned_plane"]
 
 #: (quarter turns, mirrored) of the members of the dihedral group, the identity first
 _DIHEDRAL = [(turns, mirrored) for mirrored in (False, True) for turns in range(4)]
@@ -65,11 +65,19 @@ def averaged(
     turns = members(name, plane)
     if len(turns) > 1 and image.dim() < 4:
         raise ValueError(f"tta {name!r} rotates two axes, the image has {image.dim() - 2}")
-    first, *others = turns
-    total = turned_back(predict(turned(image, first)), first)
-    for other in others:
-        total.add_(turned_back(predict(turned(image, other)), other))
-    return total / len(turns) if others else total
+    each = each_turned(image, predict, turns)
+    total = next(each)
+    for other in each:
+        total.add_(other)
+    return total / len(turns) if len(turns) > 1 else total
+
+
+def each_turned(
+    image: torch.Tensor, predict: Callable[[torch.Tensor], torch.Tensor], turns: Iterable[Turn]
+) -> Iterator[torch.Tensor]:
+    """What ``predict``, see :func:`averaged`, makes of an image turned each time, in the image's orientation."""
+    for turn in turns:
+        yield turned_back(predict(turned(image, turn)), turn)
 
 
 def members(name: str, plane: tuple[int, int] = (0, 1)) -> list[Turn]:

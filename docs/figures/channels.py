@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without an 
 from bundle.cells import probability_to_instances
 from bundle.data.load_slice import LoadSlice
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.inference.uncertainty import foreground_probability
+from bundle.inference.passes import foreground_probability
 from bundle.model import TrainedNetwork
 from bundle.output.overlay import overlay, stretch
 from transforms import Standardize

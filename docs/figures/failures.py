@@ -27,7 +27,7 @@ from transform_pictures import panels, save, show
 from bundle.cells.instances import probability_to_instances
 from bundle.data.loading import LoadSliced
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.inference.uncertainty import foreground_probability
+from bundle.inference.passes import foreground_probability
 from bundle.model import TrainedNetwork
 from transforms import Standardize
 

@@ -10,7 +10,7 @@ from pydoc import locate
 import pytest
 
 from bundle.data.synthetic import TEST_COUNT, make_dataset
-from bundle.inference.uncertainty import dropout_passes
+from bundle.inference.passes import dropout_passes
 from bundle.training import choose_cells
 from docs import hooks
 from tests.conftest import ROOT

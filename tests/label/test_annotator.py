@@ -19,6 +19,7 @@ from PIL import Image
 from bundle.data.synthetic_classes import draw_objects
 from bundle.inference import uncertainty
 from bundle.inference.overlap_tile import OverlapTileInferer
+from bundle.inference.passes import disagreeing_passes
 from bundle.model import checkpoints
 from tests.label import images
 from tests.label.conftest import PATIENCE, prepare
@@ -98,7 +99,7 @@ def test_images_and_proposals_have_the_axes_of_the_file(kind, server, gray):
 
 def test_uncertainty_of_passes(server, gray):
     found = arrays(server.post("/annotate/proposal", {"passes": 3}, image="png"))["uncertainty"]
-    passes = uncertainty.disagreeing_passes(
+    passes = disagreeing_passes(
         images.network(server.model), OverlapTileInferer(precision="auto"), images.network_input(gray[1]["png"]), 3
     )
     np.testing.assert_allclose(found, uncertainty.epistemic_map(passes).T / np.log(2), atol=2e-3)

@@ -18,6 +18,7 @@ import torch
 from bundle.atomic import sha256
 from bundle.inference import uncertainty
 from bundle.inference.overlap_tile import OverlapTileInferer
+from bundle.inference.passes import disagreeing_passes
 from bundle.model import checkpoints
 from tests.label import images
 from tests.label.conftest import prepare
@@ -179,7 +180,7 @@ def test_strategies_choose_what_their_scores_say(server, gray):
     assert server.post("/activelearning/random").json()["id"] in (*images.KINDS, "broken")
     assert server.post("/activelearning/border").json()["id"] in images.KINDS
     scores = server.post("/scoring/epistemic", {"passes": 3}, run_sync="true").json()
-    passes = uncertainty.disagreeing_passes(
+    passes = disagreeing_passes(
         images.network(server.model), OverlapTileInferer(precision="auto"), images.network_input(gray[1]["rgb"]), 3, 0
     )
     assert scores["rgb"] == pytest.approx(uncertainty.epistemic_score(passes), rel=1e-4)
