@@ -106,7 +106,7 @@ def test_the_learning_rate_follows_the_clock(monkeypatch):
             rates.append(self.param_groups[0]["lr"])
 
     monkeypatch.setattr(monai_stock.torch.optim, "Adam", Recorder)
-    monkeypatch.setattr(monai_stock, "timed_steps", lambda minutes, now: iter([0.0, 0.5, 0.75]))
+    monkeypatch.setattr(monai_stock, "timed_steps", lambda minutes: iter([0.0, 0.5, 0.75]))
     batch = {"image": torch.rand(1, 1, 8, 8), "label": torch.ones(1, 1, 8, 8)}
     losses = monai_stock.train(torch.nn.Conv2d(1, 2, 1), itertools.repeat(batch), minutes=1)
     assert len(losses) == 3

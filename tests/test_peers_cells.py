@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from benchmarks.peers.cells.export import export, main
+from benchmarks.peers.cells.files import read, read_training
 from benchmarks.peers.cells.semantic import cells_of, cut_apart
 from bundle.data.synthetic import draw_cells
 from tests.conftest import ROOT
@@ -52,6 +53,50 @@ def test_pixels_without_annotation_are_refused(data, tmp_path):
     tifffile.imwrite(data / "label" / "2.tif", label)
     with pytest.raises(ValueError, match=r"2\.tif: it has pixels that are not annotated"):
         export([str(ROOT / CONFIG)], tmp_path / "split", dataset_dir=str(data))
+
+
+def test_held_out_images_may_have_other_labels_than_those_that_train(tmp_path):
+    """A film with silver truth of all frames, and gold truth of four, which leaves pixels out."""
+    film = tmp_path / "film"
+    for folder in ("01", "01_ST/SEG", "01_GT/SEG", "01_GT/TRA"):
+        (film / folder).mkdir(parents=True)
+    for frame in range(6):
+        image, label = (np.array(part) for part in draw_cells((64, 80), [0, frame]))
+        gold = np.where(label == label.max(), 0, label)
+        for path, pixels in (
+            (film / f"01/t{frame:03}.tif", image.astype(np.uint8)),
+            (film / f"01_ST/SEG/man_seg{frame:03}.tif", label.astype(np.uint16)),
+            (film / f"01_GT/TRA/man_track{frame:03}.tif", label.astype(np.uint16)),
+            *([(film / f"01_GT/SEG/man_seg{frame:03}.tif", gold.astype(np.uint16))] if frame in (0, 2, 3, 5) else []),
+        ):
+            tifffile.imwrite(path, pixels)
+    options = {"dataset_dir": str(film), "fold": 0, "folds": 3, "validation": 0}
+    config = [str(ROOT / CONFIG), str(ROOT / "configs/experiments/dic_hela.json")]
+    counts = export(config, tmp_path / "split", held_out_labels="gold", **options)
+    assert counts == {"training": 4, "validation": 0, "held_out": 1}
+    (truth,) = (tmp_path / "split/held_out/label").iterdir()
+    np.testing.assert_array_equal(tifffile.imread(truth), tifffile.imread(film / "01_GT/SEG/man_seg000.tif"))
+    trained = {file.stem[-3:] for file in (tmp_path / "split/training/label").iterdir()}
+    assert trained == {"002", "003", "004", "005"}
+    for file in (tmp_path / "split/training/label").iterdir():
+        silver = tifffile.imread(film / f"01_ST/SEG/man_seg{file.stem[-3:]}.tif")
+        np.testing.assert_array_equal(tifffile.imread(file) > 0, silver > 0)
+
+
+def test_programs_learn_from_training_and_validation_images(data, tmp_path):
+    export([str(ROOT / CONFIG)], tmp_path / "split", dataset_dir=str(data), held_out=1, validation=1)
+    learned, measured = read_training(tmp_path / "split"), read(tmp_path / "split", "held_out")
+    assert (len(learned), len(measured)) == (4, 1)
+    assert not learned.keys() & measured.keys()
+
+
+@pytest.mark.parametrize("program", ["cellpose", "stardist"])
+def test_a_program_that_is_not_installed_says_how_it_is(program, tmp_path):
+    peer = [sys.executable, "-m", f"benchmarks.peers.cells.{program}_peer"]
+    done = subprocess.run(peer, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {sys.executable} has no ")
+    assert f"{program}_env/bin/pip install '{program}==" in done.stderr
 
 
 def test_touching_cells_are_cut_apart_and_grown_back():

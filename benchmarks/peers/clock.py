@@ -1,4 +1,4 @@
-"""Training for so many minutes, whatever a step costs; standard library only, as other environments import it."""
+"""Training for so many minutes of a core, whatever a step costs; imports the standard library only."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 __all__ = ["timed_steps"]
 
 
-def timed_steps(minutes: float, now: Callable[[], float] = time.perf_counter) -> Iterator[float]:
+def timed_steps(minutes: float, now: Callable[[], float] = time.process_time) -> Iterator[float]:
     """Progress at the start of every step, until the time is over.
 
     The clock runs from the first step. The last one ends, at the mean pace so far, as near to the end as whole steps
     allow: at most half a step before or after it. There is always one.
 
     Args:
-        minutes: of wall-clock time, above 0.
+        minutes: of CPU time of this process, all its threads together, above 0: so what else the machine does takes
+            nothing away from one program or another.
         now: seconds, for tests.
 
     Yields:

@@ -34,7 +34,7 @@ def make_parser(module: str, description: str, name: str) -> argparse.ArgumentPa
     """
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.peers.{module}", description=description)
     parser.add_argument("--dataset_dir", required=True, help="folder of train-volume.tif and train-labels.tif")
-    parser.add_argument("--minutes", type=float, default=40.0, help="of training, by the clock (default 40)")
+    parser.add_argument("--minutes", type=float, default=40.0, help="of a core, for the training (default 40)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (default 0)")
     parser.add_argument("--output_dir", default="output/peers", help="gets a folder NAME (default output/peers)")
     parser.add_argument("--name", default=name, help=f"of that folder (default {name})")

@@ -95,9 +95,8 @@ def train(
     minutes: float,
     precision: str = "fp32",
     steps: int = 0,
-    now: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
-    """Train for so many minutes of wall-clock time, or of another clock, or so many steps; the loss of every step.
+    """Train for so many minutes of a core, or so many steps; the loss of every step.
 
     Args:
         network: maps (B, 1, H, W) images to (B, 2, H, W) logits; is trained in place.
@@ -105,13 +104,12 @@ def train(
         minutes: see :func:`benchmarks.peers.clock.timed_steps`; loading and augmentation count.
         precision: "fp32", or "bf16" for a forward pass under autocast.
         steps: instead of minutes; 0: minutes.
-        now: the clock, s.
     """
     loss_function = DiceCELoss(to_onehot_y=True, softmax=True)
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
     losses = []
     network.train()
-    for progress in (step / steps for step in range(steps)) if steps else timed_steps(minutes, now):
+    for progress in (step / steps for step in range(steps)) if steps else timed_steps(minutes):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * 0.5 * (1 + np.cos(np.pi * progress))
         batch = next(batches)

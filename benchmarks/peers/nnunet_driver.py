@@ -48,6 +48,7 @@ def main(job_file: str) -> None:
     facts = {
         "steps": len(trainer.losses),
         "losses": trainer.losses,
+        "cpu_minutes": trainer.cpu_seconds / 60,
         "seconds": {
             "preparation": trained - start - trainer.seconds,
             "training": trainer.seconds,

@@ -18,9 +18,10 @@ class nnUNetTrainerMinutes(nnUNetTrainer):
     """Set ``minutes``, then call :meth:`run_training`.
 
     Attributes:
-        minutes: of training by the clock, augmentation included; the making of data loaders and network is not.
+        minutes: of a core, for the training with augmentation; the making of data loaders and network is not counted.
         losses: of every step.
-        seconds: that the steps took.
+        seconds: that the steps took, by the clock.
+        cpu_seconds: of this process in these steps.
     """
 
     minutes: float = 40.0
@@ -29,7 +30,7 @@ class nnUNetTrainerMinutes(nnUNetTrainer):
         self.on_train_start()
         self.network.train()
         self.losses: list[float] = []
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         for progress in timed_steps(self.minutes):
             for group in self.optimizer.param_groups:
                 group["lr"] = self.initial_lr * (1 - progress) ** 0.9  # as nnU-Net's PolyLRScheduler
@@ -38,5 +39,5 @@ class nnUNetTrainerMinutes(nnUNetTrainer):
             self.print_to_log_file(
                 f"step {len(self.losses)}, {100 * progress:.1f} % of the time, loss {step['loss']:.4f}"
             )
-        self.seconds = time.perf_counter() - start
+        self.seconds, self.cpu_seconds = time.perf_counter() - start, time.process_time() - used
         self.on_train_end()

@@ -10,9 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from cellpose import models, train
 
-from benchmarks.peers.cells.files import cpu_minutes, options_of, read, segment, write_facts
+from benchmarks.peers.cells.files import cpu_minutes, not_installed, options_of, read_training, segment, write_facts
+
+try:
+    from cellpose import models, train
+except ModuleNotFoundError as error:
+    raise SystemExit(not_installed(error, "cellpose==3.1.1.2")) from error
 
 #: epochs that are timed
 _TIMED = 3
@@ -21,7 +25,7 @@ _TIMED = 3
 def main(argv: Sequence[str] | None = None) -> None:
     options = options_of((__doc__ or "").split("\n")[0], argv)
     torch.manual_seed(options.seed)
-    pairs = list(read(options.split, "training").values())
+    pairs = list(read_training(options.split).values())
     images, labels = [image for image, _ in pairs], [label.astype(np.int32) for _, label in pairs]
     began = cpu_minutes()
 

@@ -2,14 +2,15 @@
 
 ``python -m benchmarks.peers.cells.export --config_file "['configs/train.json','configs/experiments/dic_hela.json']"
 --dataset_dir data/DIC-C2DH-HeLa --output_dir output/split/dic`` writes ``training/image``, ``training/label`` and the
-same in ``validation`` and ``held_out``; further options are those of the training.
+same in ``validation`` and ``held_out``; further options are those of the training. ``--held_out_labels gold`` takes
+gold truth of the held-out images, for a training on silver truth.
 """
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,37 +28,50 @@ __all__ = ["export", "main"]
 _READ = ("load_image_and_label", "label_to_instances", "load_markers", "ignore_unannotated")
 
 
-def export(config_file: Sequence[str], output_dir: Path, **options: Any) -> dict[str, int]:
+def export(
+    config_file: Sequence[str], output_dir: Path, held_out_labels: str | None = None, **options: Any
+) -> dict[str, int]:
     """Write the images and instance labels of a training's parts as TIFF, (H, W), in the gray values of the files.
+
+    Args:
+        config_file: as a training gets it.
+        output_dir: must be empty.
+        held_out_labels: ``labelled#labels`` of the held-out images, of which those remain that have such a label; what
+            it leaves unannotated becomes background, which SEG does not look at. None: as in the training.
+        options: further ones of the training.
 
     Returns:
         how many images each part has.
 
     Raises:
         FileExistsError: where the folder has something already.
-        ValueError: for labels that leave pixels unannotated, which other programs cannot be told.
+        ValueError: for training labels that leave pixels unannotated, which other programs cannot be told.
     """
     if output_dir.exists() and any(output_dir.iterdir()):
         raise FileExistsError(f"{output_dir} is not empty: give another --output_dir, or remove it")
     require_writable(output_dir)
-    flow = ConfigWorkflow(list(config_file), workflow_type="train", logging_file=False, **options)
-    parsed = flow.parser.get_parsed_content
+    parsed = _parsed(config_file, options)
     read = Compose([parsed(name) for name in _READ])
-    known = {item["name"] for item in parsed("items")}
-    parts: dict[str, list[Item]] = {
-        "training": parsed("train#items"),
-        "validation": parsed("validate#items"),
-        "held_out": [item for item in parsed("labelled") if item["name"] not in known],
-    }
+    parts: dict[str, list[Item]] = {"training": parsed("train#items"), "validation": parsed("validate#items")}
+    measured = _parsed(config_file, {**options, "labelled#labels": held_out_labels}) if held_out_labels else parsed
+    known = {item["name"] for item in measured("items")}
+    parts["held_out"] = [item for item in measured("labelled") if item["name"] not in known]
     for part, items in parts.items():
         for item in items:
             data = read(dict(item))
             label = np.asarray(data["label"])[0].T
-            if label.min() < 0:
+            if label.min() < 0 and not (held_out_labels and part == "held_out"):
                 raise ValueError(f"{item['label']}: it has pixels that are not annotated; take labels that have none")
-            _write(output_dir / part / "label" / f"{item['name']}.tif", label.astype(np.uint16))
+            _write(output_dir / part / "label" / f"{item['name']}.tif", label.clip(min=0).astype(np.uint16))
             _write(output_dir / part / "image" / f"{item['name']}.tif", _stored(np.asarray(data["image"])))
     return {part: len(items) for part, items in parts.items()}
+
+
+def _parsed(config_file: Sequence[str], options: dict[str, Any]) -> Callable[[str], Any]:
+    """What gives the parsed entries of a training's config."""
+    flow = ConfigWorkflow(list(config_file), workflow_type="train", logging_file=False, **options)
+    entry: Callable[[str], Any] = flow.parser.get_parsed_content
+    return entry
 
 
 def _stored(image: np.ndarray) -> np.ndarray:

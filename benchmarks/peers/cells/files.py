@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import random
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -16,10 +17,19 @@ from typing import Any
 import numpy as np
 import tifffile
 
-__all__ = ["Images", "cpu_minutes", "options_of", "read", "segment", "write_facts"]
+__all__ = ["Images", "cpu_minutes", "not_installed", "options_of", "read", "read_training", "segment", "write_facts"]
 
 #: name -> (image (H, W) or (H, W, C), label (H, W) uint16)
 Images = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+def not_installed(error: ModuleNotFoundError, *requirements: str) -> str:
+    """What to say where a program is missing in this Python."""
+    environment = f"{requirements[0].split('=')[0]}_env"
+    return (
+        f"error: {sys.executable} has no {error.name}: python3 -m venv {environment} && {environment}/bin/pip install "
+        f"{' '.join(map(repr, requirements))}, and repeat this with {environment}/bin/python"
+    )
 
 
 def options_of(description: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -43,15 +53,18 @@ def options_of(description: str, argv: Sequence[str] | None = None) -> argparse.
     return options
 
 
-def read(split: Path, part: str) -> Images:
-    names = sorted(path.name for path in (split / part / "label").glob("*.tif"))
+def read(split: Path, *parts: str) -> Images:
+    """The images of some parts, of each in the order of their names; a part that is not there has none."""
     return {
-        name.removesuffix(".tif"): (
-            tifffile.imread(split / part / "image" / name),
-            tifffile.imread(split / part / "label" / name),
-        )
-        for name in names
+        label.stem: (tifffile.imread(split / part / "image" / label.name), tifffile.imread(label))
+        for part in parts
+        for label in sorted((split / part / "label").glob("*.tif"))
     }
+
+
+def read_training(split: Path) -> Images:
+    """What a program may learn from: training and validation images, as ours does; each chooses its own validation."""
+    return read(split, "training", "validation")
 
 
 def cpu_minutes() -> float:

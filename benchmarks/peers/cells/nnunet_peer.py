@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import tifffile
 
-from benchmarks.peers.cells.files import options_of, read, write_facts
+from benchmarks.peers.cells.files import options_of, read, read_training, write_facts
 from benchmarks.peers.cells.semantic import cells_of, write_pairs
 from benchmarks.peers.command import PeerError
 from benchmarks.peers.nnunet import DATASET, DATASET_ID, describe, read_probability, require_nnunet, run_driver
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_nnunet(chosen.nnunet_python)
         folder = options.output_dir.absolute()
         raw = folder / "nnUNet_raw" / DATASET
-        training = write_pairs(read(options.split, "training"), raw / "imagesTr", raw / "labelsTr", "_0000")
+        training = write_pairs(read_training(options.split), raw / "imagesTr", raw / "labelsTr", "_0000")
         names = write_pairs(read(options.split, options.part), raw / "imagesTs", None, "_0000")
         describe(raw, "microscopy", len(training))
         job = {

@@ -14,12 +14,16 @@ from collections.abc import Sequence
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-import tensorflow as tf
-from csbdeep.utils import normalize
-from stardist import fill_label_holes
-from stardist.models import Config2D, StarDist2D
 
-from benchmarks.peers.cells.files import cpu_minutes, options_of, read, segment, write_facts
+from benchmarks.peers.cells.files import cpu_minutes, not_installed, options_of, read_training, segment, write_facts
+
+try:
+    import tensorflow as tf
+    from csbdeep.utils import normalize
+    from stardist import fill_label_holes
+    from stardist.models import Config2D, StarDist2D
+except ModuleNotFoundError as error:
+    raise SystemExit(not_installed(error, "stardist==0.9.2", "tensorflow==2.21.*")) from error
 
 
 def changed(image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -47,7 +51,7 @@ class UntilTheEnd(tf.keras.callbacks.Callback):
 def main(argv: Sequence[str] | None = None) -> None:
     options = options_of((__doc__ or "").split("\n")[0], argv)
     tf.random.set_seed(options.seed)
-    pairs = list(read(options.split, "training").values())
+    pairs = list(read_training(options.split).values())
     order = np.random.RandomState(options.seed).permutation(len(pairs))
     held = max(1, round(0.15 * len(pairs))) if len(pairs) > 1 else 0
     images = [normalize(image, 1, 99.8, axis=(0, 1)) for image, _ in pairs]
