@@ -10,7 +10,7 @@ import pandas as pd
 
 from bundle.metrics.selection import lower_is_better
 from bundle.studies.definition import Study
-from bundle.studies.summary import Summary
+from bundle.studies.summary import Summary, f_test
 
 __all__ = ["digits_of", "markdown", "markdown_table", "with_spread"]
 
@@ -48,8 +48,28 @@ def markdown(study: Study, values: pd.DataFrame, summaries: Sequence[Summary]) -
     return (
         f"{text}\nDifferences from *{reference}* at the same tta (its own ones: from {first}), mean ± "
         f"standard deviation over pairs of equal {repeats}, and in how many pairs the difference is for the worse:\n\n"
-        f"{markdown_table(['', 'tta', *head], compared)}\n"
+        f"{markdown_table(['', 'tta', *head], compared)}\n{_grid_differs(study, summaries)}"
     )
+
+
+def _grid_differs(study: Study, summaries: Sequence[Summary]) -> str:
+    """Whether the values of a grid differ by more than their seeds do."""
+    grid = study.grid
+    if grid is None or study.folds:
+        return ""
+    found = {
+        (tta, metric): f_test(
+            [s for s in summaries if grid.value_of(s.variant) is not None and (s.tta, s.metric) == (tta, metric)]
+        )
+        for tta in study.reference_tta
+        for metric in study.metrics
+    }
+    told = [
+        f"{study.metrics[metric]} ({tta}): F({test.between}, {test.within}) = {test.f:.2f}, p = {test.p:.2g}"
+        for (tta, metric), test in found.items()
+        if test is not None
+    ]
+    return f"\nDo the values of {grid.name} differ by more than seeds do? {'; '.join(told)}.\n" if told else ""
 
 
 def _cells(line: _Line, forms: dict[str, str]) -> Iterator[str]:

@@ -7,14 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import stats
 
 from bundle.atomic import write_csv
 from bundle.studies.study_file import read_study
-from bundle.studies.summary import collect, read_values, repeats_of, summarise
+from bundle.studies.summary import collect, f_test, read_values, repeats_of, summarise
 from bundle.studies.summary_chart import draw, lines_of
 from bundle.studies.summary_files import write_summary
 from bundle.studies.summary_markdown import markdown
 from bundle.studies.trial import Row, StudyPaths, Trial
+from tests.conftest import ROOT
 from tests.studies.conftest import STUDY
 
 
@@ -101,6 +103,25 @@ def test_the_table_says_what_is_worse(study):
     assert "|  | tta | runs | minutes | pixel error ↓ | IoU ↑ |" in lines
     assert "| full recipe | none | 2 | 1.5 | 0.150 ± 0.071 | 0.850 ± 0.071 |" in lines
     assert "| without border weight | none | +0.010 ± 0.028 (1/2 worse) | −0.010 ± 0.028 (1/2 worse) |" in lines
+
+
+def test_whether_the_values_of_a_grid_differ_is_scipys_f_test():
+    study = read_study(ROOT / "configs/studies/dcn_kernels.json")
+    rows = pd.read_csv(ROOT / "docs/studies/dcn_kernels.csv", dtype={"variant": str}).assign(run_id="")
+    summaries = summarise(study, repeats_of(study, rows))
+    own = rows[
+        (rows.metric == "background_iou") & (rows.tta == "none") & rows.variant.isin([s.variant for s in summaries])
+    ]
+    groups = [group.value for name, group in own.groupby("variant") if "F" not in name]
+    expected = stats.f_oneway(*groups)
+    found = f_test([s for s in summaries if s.metric == "background_iou" and "F" not in s.variant])
+    assert (found.between, found.within) == (15, 32)
+    assert (found.f, found.p) == pytest.approx((expected.statistic, expected.pvalue))
+    assert f"F(15, 32) = {found.f:.2f}, p = {found.p:.2g}" in markdown(study, rows, summaries)
+    assert f_test(summaries[:1]) is None
+    assert "differ by more than seeds do" not in markdown(
+        study, rows[rows.seed == 0], summarise(study, repeats_of(study, rows[rows.seed == 0]))
+    )
 
 
 def test_nothing_measured_yet(study, tmp_path):
