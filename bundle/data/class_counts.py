@@ -72,7 +72,7 @@ def class_weights(
             roots = np.sqrt(weights)
             weights = list(map(float, roots * counts.sum() / (roots @ counts)))
         told = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(classes.names, weights, strict=True))
-        logger.info("class weights, counted over %d images: %s", len(items), told)
+        logger.info("class weights (%s), counted over %d image%s: %s", way, len(items), "s" * (len(items) > 1), told)
         return weights
     numbers = [float(weight) for weight in way]
     if len(numbers) != len(classes) or not min(numbers) >= 0:

@@ -215,7 +215,8 @@ def _by_stem(folder: Path, with_stores: bool = False, regions: bool = False) -> 
 def _refuse_lonely(names: set[str], kind: str, other: str, folder: Path) -> None:
     if names:
         shown = ", ".join(sorted(names, key=natural_key)[:5]) + (", ..." if len(names) > 5 else "")
-        raise ValueError(f"{len(names)} {kind} have no {other} of the same name in {folder}: {shown}")
+        lonely = f"{len(names)} {kind} have" if len(names) > 1 else f"1 {kind.removesuffix('s')} has"
+        raise ValueError(f"{lonely} no {other} of the same name in {folder}: {shown}")
 
 
 def _unique(items: list[Item]) -> list[Item]:

@@ -82,7 +82,8 @@ def pick(parts: Mapping[str, Sequence[Item]], part: str) -> list[Item]:
         raise ValueError(f"part must be one of {', '.join(parts)}, got {part!r}")
     if not parts[part]:
         raise ValueError(
-            f"part {part!r} has no images: give --{part} a number, a fraction or a list of names, as in training"
+            f"part {part!r} has no images: give --{part} a number, a fraction or a list of names, as in training "
+            "(the card of the network has them)"
         )
     return list(parts[part])
 
@@ -97,7 +98,9 @@ def _count(items: Sequence[Item], select: float | int, name: str) -> int:
     if not 0 <= select < 1:
         raise ValueError(f"{name} must be at least 0 and below 1 as a fraction, got {select}")
     if select and n < 2:
-        raise ValueError(f"{name} {select} needs at least 2 items, got {n}; 0 trains on all{range_hint(items, name)}")
+        raise ValueError(
+            f"--{name} {select} needs at least 2 images, got {n}; --{name} 0 trains on all{range_hint(items, name)}"
+        )
     return min(n - 1, max(1, round(select * n))) if select else 0
 
 

@@ -32,6 +32,9 @@ def pairs(truth: Path, result: Path, names: Sequence[str] | None, end: str) -> d
     Raises:
         ValueError: for files that are missing, or two of one frame or name.
     """
+    for path in (truth, result):
+        if not path.exists():
+            raise ValueError(f"{path} does not exist: give a folder of images, or one file")
     if truth.is_file() and result.is_file():
         return {stem(truth): (truth, result)}
     references = frames_in(truth, SEGMENTATION)
@@ -51,7 +54,8 @@ def pairs(truth: Path, result: Path, names: Sequence[str] | None, end: str) -> d
                 missing.append(f"{result / (name + end)}.tif" if pair[0] else f"{truth / name}.tif")
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise ValueError(f"missing {', '.join(missing[:5])}{more}")
+        some = f"; --names {' '.join(list(files)[:2])} measures some only" if files else ""
+        raise ValueError(f"missing {', '.join(missing[:5])}{more}{some}")
     if not files:
         raise ValueError(f"no image in {truth}: it must be a folder with a label for each image, or one file")
     return files

@@ -91,6 +91,9 @@ def require_fitting_tile(parser: ConfigParser | None, entry: str = "network_def"
     probe = ConfigParser(copy.deepcopy(parser.get()))
     if isinstance(probe[entry], dict) and "in_channels" in probe[entry]:
         probe[entry]["in_channels"] = 1  # the images tell it; sizes do not depend on it
+    for name in probe[entry] if isinstance(probe[entry], dict) else ():
+        if not name.startswith("_"):
+            probe.get_parsed_content(f"{entry}#{name}")  # a plan, for example, reads images: not below
     with torch.device("meta"):  # sizes without content
         network = probe.get_parsed_content(entry)
     if not isinstance(network, SizedNetwork):

@@ -42,6 +42,7 @@ class CheckPage:
         findings: the worst first.
         advice: option, value and reason.
         sheets: of all images that could be read.
+        advised: which of them the advice follows from, in words; "" for all.
     """
 
     source: str
@@ -49,6 +50,7 @@ class CheckPage:
     findings: Sequence[Finding]
     advice: Sequence[tuple[str, str, str]]
     sheets: Sequence[Sheet] = field(default_factory=list)
+    advised: str = ""
 
     @property
     def level(self) -> str:
@@ -60,7 +62,7 @@ class CheckPage:
     def verdict(self) -> str:
         count = sum(finding.level == "warning" for finding in self.findings)
         if self.level == "stop":
-            return "a training would be senseless"
+            return "not ready to train"
         return "ready to train" if not count else f"ready to train, after a look at {count} point{'s' * (count > 1)}"
 
 

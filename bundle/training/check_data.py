@@ -43,6 +43,7 @@ def check_data(parser: ConfigParser, page: str | os.PathLike[str], timed: bool =
         ValueError: when a training would be senseless; with the reasons, after table and page are there.
         ImageError, FileNotFoundError: as the reading of the datalist.
     """
+    Path(page).unlink(missing_ok=True)  # of another data set, perhaps, where an error ends this one
     items: list[Item] = parser.get_parsed_content("labelled")
     image = parser.get_parsed_content("image")
     classes = parser.get_parsed_content("classes")
@@ -51,18 +52,24 @@ def check_data(parser: ConfigParser, page: str | os.PathLike[str], timed: bool =
     parts, refused = _parts(parser, items)
     findings += refused
     if sheets:
-        findings += [*doctor.label_findings(sheets), *doctor.turned_labels(sheets), *doctor.shifted_labels(sheets)]
+        findings += [
+            *doctor.label_findings(sheets, classes.of_pixels),
+            *doctor.turned_labels(sheets),
+            *doctor.shifted_labels(sheets),
+        ]
         findings += doctor.twins(sheets, *([item["name"] for item in part] for part in parts))
         findings += doctor.unlike_others(sheets)
         findings += _without_objects(sheets, parser)
     findings.sort(key=lambda finding: doctor.LEVELS.index(finding.level))
     stops = [finding for finding in findings if finding.level == "stop"]
     advice = [] if stops or not sheets else _advice(parser, sheets, parts[0], timed)
+    trained = f"from the {counted(len(parts[0]), 'image')} that train{'s' if len(parts[0]) == 1 else ''}"
     shown = CheckPage(
         source=str(parser.get_parsed_content("dataset_dir")),
         facts=doctor.facts(sheets, image.names, classes.of_pixels) if sheets else [],
         findings=findings,
         advice=[(each.option, str(each.value), each.why) for each in advice],
+        advised=trained if len(parts[0]) < len(items) else "",
         sheets=sheets,
     )
     print(_table(shown), flush=True)
@@ -156,7 +163,7 @@ def _table(page: CheckPage) -> str:
     for finding in page.findings:
         lines += ["", *textwrap.wrap(f"{finding.level}: {finding.title}. {finding.text}", _WIDTH)]
     if page.advice:
-        lines += ["", "what follows for a training:"]
+        lines += ["", f"what follows for a training{', ' * bool(page.advised)}{page.advised}:"]
         lines += _rows([(f"--{option} {value}", why) for option, value, why in page.advice])
     return "\n".join([*lines, ""])
 

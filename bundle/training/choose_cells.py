@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 #: annotated cells that are enough for a choice
 _ENOUGH = 50
+#: SEG below which a network is no use
+_USELESS = 0.1
 #: px (voxels) of all images together: some fifty ways of reading are tried on each of them
 _MOST = 2**21
 
@@ -148,16 +150,18 @@ class ChooseCells:
         on = " and ".join(f"{number} {part}" for part, number in self.told["images"].items())
         options = best.options.told
         logger.info(
-            "%scells are read with %s: SEG %.3f instead of %.3f, %d cells found, %d missed, %d invented, on %s images",
+            "%scells are read with %s: SEG %.3f (%.3f as before), %d of %d cells found, %d invented, on %s images",
             kind,
             ", ".join(f"{name} {options[name]}" for name in self.auto) or "what is given",
             best.seg,
             before.seg,
             best.found,
-            best.cells - best.found,
+            best.cells,
             sum(best.invented),
             on,
         )
+        if best.seg < _USELESS:
+            logger.warning("SEG %.3f: the network finds next to nothing; look at pictures/ and train longer", best.seg)
 
     def _write(self, found: Mapping[str | None, Sequence[Fit]]) -> None:
         rows = [([] if kind is None else [kind], fit) for kind, fits in found.items() for fit in fits]

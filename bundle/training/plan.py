@@ -117,9 +117,10 @@ def _depth_and_tile(large: float, side: int) -> tuple[Advice, Advice]:
 
 
 def _min_size(sheets: Sequence[Sheet]) -> Advice:
+    unit = "px" if len(sheets[0].size) == 2 else "voxels"
     areas = np.concatenate([sheet.areas[sheet.whole] if sheet.whole.any() else sheet.areas for sheet in sheets])
     middle = float(np.median(areas))
-    why = f"a tenth of the median object of {middle:.0f} px, as a training takes it; less is dirt"
+    why = f"a tenth of the median object of {middle:.0f} {unit}, as a training takes it; less is dirt"
     return Advice("cells#min_size", smallest_cell(middle), why)
 
 

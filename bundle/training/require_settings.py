@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from bundle.console import command_line
 from bundle.tracking.config import flat_config
 
 __all__ = ["require_settings"]
+
+logger = logging.getLogger(__name__)
 
 
 class _Range(NamedTuple):
@@ -78,6 +81,8 @@ _ALLOWED = {
 }
 #: entries that --minutes takes the place of, or that may go by the epochs of the config
 _TOLD_BY_LENGTH = ("length.max_epochs", "val_interval")
+#: what only validation images can decide
+_OF_VALIDATION = ("best_by", "patience")
 #: a count of images, a share of them below 1, or their names
 _SELECTIONS = ("held_out", "validation")
 
@@ -108,6 +113,11 @@ def require_settings(parser: ConfigParser | None) -> None:
 
     if _value(parser, "minutes") is not None:
         _require_one_length(parser)
+    idle = [f"--{name}" for name in _OF_VALIDATION if name in command_line()]
+    if idle and _value(parser, "validation") == 0:
+        logger.warning(
+            "%s: without effect, since no image validates; --validation 0.2 lets a fifth do it", " and ".join(idle)
+        )
 
 
 def _require_one_length(parser: ConfigParser) -> None:

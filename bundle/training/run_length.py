@@ -125,7 +125,7 @@ def _told(length: RunLength, pace: Pace, steps: int) -> str:
     if count:
         parts += f" and {count} validation{'' if count == 1 else 's'} ({pace.validation:.3g} s each)"
     took: Any = seconds_of(length.epochs, pace, steps, length.val_interval) / 60
-    return f"--minutes {length.state['minutes']:g}: {parts}, about {took:.1f} min"
+    return f"--minutes {length.state['minutes']:g}: {parts}, about {took:.1f} min if no other program runs"
 
 
 def _validation(pace: Pace) -> str:

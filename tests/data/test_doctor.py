@@ -1,5 +1,6 @@
 """Each finding, with a folder where it must appear and one where it must not."""
 
+import dataclasses
 import re
 import shutil
 from functools import partial
@@ -164,6 +165,24 @@ def test_swapped_foreground(folder):
 
 def test_few_objects(clean_sheets):
     assert "Few objects" in titles(doctor.label_findings(clean_sheets[:1]))
+
+
+def test_few_images(clean_sheets):
+    many = [dataclasses.replace(sheet, areas=np.tile(sheet.areas, 20)) for sheet in clean_sheets]
+    assert "Few images" not in titles(doctor.label_findings(many[:5]))
+    (found,) = (each for each in doctor.label_findings(many[:2]) if each.title == "Few images")
+    assert found.level == "note"
+    assert "There are 2 images." in found.text
+
+
+def test_masks_of_one_value_in_which_touching_cells_count_as_one(folder):
+    change(folder, "label", range(SEVERAL), lambda label: np.where(label > 0, 255, 0).astype(np.uint8))
+    sheets = sheets_of(folder)
+    assert sum(sheet.objects for sheet in sheets) >= 20
+    assert "No touching objects" in titles(doctor.label_findings(sheets))
+    assert "No touching objects" not in titles(doctor.label_findings(sheets, of_pixels=True))
+    touching = [dataclasses.replace(sheets[0], touching=2), *sheets[1:]]
+    assert "No touching objects" not in titles(doctor.label_findings(touching))
 
 
 def test_duplicates_in_another_gray_scale_and_orientation(folder, clean_sheets):

@@ -74,7 +74,7 @@ def test_other_folder_names_and_missing_labels(tmp_path, position):
     for name in ("a", "b"):
         save(tmp_path / "raw" / f"{name}.png", position())
     save(tmp_path / "truth" / "b.png", position())
-    with pytest.raises(ValueError, match=r"1 images have no label of the same name in .*truth: a"):
+    with pytest.raises(ValueError, match=r"1 image has no label of the same name in .*truth: a"):
         folder.datalist(tmp_path, "raw", "truth")
     items = folder.datalist(tmp_path, "raw", "truth", need_label=False)
     assert ["label" in item for item in items] == [False, True]

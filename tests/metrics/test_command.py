@@ -92,7 +92,12 @@ def test_a_file_that_is_no_image_is_named(challenge):
 
 
 def test_nothing_to_measure(tmp_path):
+    with pytest.raises(SystemExit, match=r"truth does not exist: give a folder of images"):
+        run(tmp_path)
     (tmp_path / "truth").mkdir()
+    with pytest.raises(SystemExit, match=r"out does not exist"):
+        run(tmp_path)
+    (tmp_path / "out").mkdir()
     with pytest.raises(SystemExit, match=r"no image in .*truth"):
         run(tmp_path)
 

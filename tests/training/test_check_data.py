@@ -57,8 +57,24 @@ def test_the_command(bundle_run, folder, tmp_path):
     empty(folder, range(5))
     done = bundle_run("checking", "configs/train.json", **options)
     assert done.returncode == 1
-    assert "A training would be senseless" in (tmp_path / "out" / "check.html").read_text()
+    assert "Not ready to train" in (tmp_path / "out" / "check.html").read_text()
     assert re.search(r"\nerror: .* cannot be trained on: None of the 5 labels marks an object", done.stderr)
+
+
+def test_the_page_of_another_data_set_does_not_stay(check, folder, tmp_path):
+    check()
+    (folder / "label" / "001.tif").unlink()
+    with pytest.raises(FileNotFoundError):
+        check(dataset_dir=str(folder))
+    assert not (tmp_path / "check.html").exists()
+
+
+def test_advice_names_the_images_that_it_follows_from(check):
+    out, html, _ = check(validation=1)
+    assert "what follows for a training, from the 4 images that train:" in out
+    assert "What follows for a training, from the 4 images that train" in html
+    out, _, _ = check(validation=0)
+    assert "what follows for a training:" in out
 
 
 def test_steps_of_this_machine(check, monkeypatch):
@@ -74,7 +90,7 @@ def test_one_image(check, folder):
         for kind in ("image", "label"):
             (folder / kind / f"{name:03d}.tif").unlink()
     out, html, error = check(dataset_dir=str(folder))
-    assert "validation 0.2 needs at least 2 items, got 1; 0 trains on all" in error
+    assert "--validation 0.2 needs at least 2 images, got 1; --validation 0 trains on all" in error
     assert "stop: No split." in out
     assert "No split" in html
     _, _, error = check(dataset_dir=str(folder), validation=0)
@@ -183,3 +199,12 @@ def test_a_training_takes_its_sizes_from_the_plan(workflow, cells):
         for name in ("depth", "tile_size", "weight_map#sigma", "separate_touching#width")
     }
     assert list(found.values()) == [plan.depth, plan.tile_size, plan.border_sigma, plan.ridge]
+
+
+@pytest.mark.nightly
+def test_a_training_by_the_plan_runs(python_m, cells, tmp_path):
+    """All that a training checks before it starts, among them the tile, from values that images tell."""
+    files = "['configs/train.json','configs/planned.json']"
+    short = ("--max_epochs", "1", "--samples_per_epoch", "2", "--base_channels", "2", "--output_dir", tmp_path)
+    done = python_m("monai.bundle", "run", "training", "--config_file", files, "--dataset_dir", cells, *short)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from monai.bundle import ConfigParser
@@ -73,3 +74,10 @@ def test_what_passes():
 def test_every_name_is_an_entry_of_the_config():
     missing = {name for name in _ALLOWED if name not in parser()}
     assert not missing
+
+
+@pytest.mark.parametrize(("validation", "warned"), [(0, True), (0.2, False)])
+def test_what_only_validation_images_decide_is_told_where_there_are_none(monkeypatch, caplog, validation, warned):
+    monkeypatch.setattr(sys, "argv", ["bundle", "--best_by", "seg", "--patience", "5"])
+    require_settings(parser(validation=validation, best_by="seg", patience=5))
+    assert ("--best_by and --patience: without effect, since no image validates" in caplog.text) == warned

@@ -148,7 +148,7 @@ class LabelToInstances(Transform):
         where = f" of {file}" if file else ""
         if not foreground.any():
             warnings.warn(
-                f"the label{where} has no cell: are cells non-zero, and is ignore_value not the cells' value?",
+                f"the label{where} has no cell: all its pixels are 0 or not annotated",
                 stacklevel=3,
             )
         elif (foreground | ignored).all():

@@ -5,26 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bundle.data.checks import require_learnable, swapped_labels
-from bundle.data.doctor.finding import Finding, counted, named, of_all
+from bundle.data.doctor.finding import Finding, are, counted, named, of_all
 from bundle.data.doctor.sheet import Sheet
 
 __all__ = ["label_findings"]
 
 #: share of images without objects from which it is odd
 _MANY = 0.5
-#: objects that docs/your_images.md asks for at least
-_FEW_OBJECTS = 20
+#: objects that docs/your_images.md asks for at least, and images
+_FEW_OBJECTS, _FEW_IMAGES = 20, 5
 
 
-def label_findings(sheets: Sequence[Sheet]) -> list[Finding]:
-    """What each label says by itself."""
+def label_findings(sheets: Sequence[Sheet], of_pixels: bool = False) -> list[Finding]:
+    """What each label says by itself; ``of_pixels``: labels tell classes of pixels, whose regions have no numbers."""
     files = [sheet.item["label"] for sheet in sheets]
     try:
         require_learnable([sheet.summary for sheet in sheets], files)
     except ValueError as error:
         text = f"{str(error)[0].upper()}{str(error)[1:]}."
         return [Finding("stop", "Nothing to learn", text, tuple(sheet.name for sheet in sheets))]
-    return [*_empty(sheets), *_swapped(sheets), *_few(sheets)]
+    apart = [] if of_pixels else _none_touching(sheets)
+    return [*_empty(sheets), *_swapped(sheets), *_few(sheets), *apart]
 
 
 def _empty(sheets: Sequence[Sheet]) -> list[Finding]:
@@ -51,7 +52,23 @@ def _swapped(sheets: Sequence[Sheet]) -> list[Finding]:
 
 def _few(sheets: Sequence[Sheet]) -> list[Finding]:
     total = sum(sheet.objects for sheet in sheets)
-    if not 0 < total < _FEW_OBJECTS:
+    if 0 < total < _FEW_OBJECTS:
+        text = f"There are {counted(total, 'object')} in all. Start with 100 or more, in images that differ."
+        return [Finding("note", "Few objects", text)]
+    if len(sheets) < _FEW_IMAGES:
+        text = (
+            f"There {are(len(sheets))} {counted(len(sheets), 'image')}. A training runs, but what it learns holds for "
+            f"images like {'this one' if len(sheets) == 1 else 'these'} only: annotate {_FEW_IMAGES} to 20 that differ."
+        )
+        return [Finding("note", "Few images", text)]
+    return []
+
+
+def _none_touching(sheets: Sequence[Sheet]) -> list[Finding]:
+    if sum(sheet.objects for sheet in sheets) < _FEW_OBJECTS or any(sheet.touching for sheet in sheets):
         return []
-    text = f"There are {counted(total, 'object')} in all. Start with 100 or more, in images that differ."
-    return [Finding("note", "Few objects", text)]
+    text = (
+        "No object touches another. Where none do in the images, that is right. But if a label has one value for all "
+        "objects, those that touch count as one: give each object its own number, or leave a gap of 1 px between them."
+    )
+    return [Finding("note", "No touching objects", text)]

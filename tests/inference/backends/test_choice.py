@@ -176,4 +176,4 @@ def test_a_neighbour_changes_nothing_of_what_is_there(bundle_run, folder, monkey
     assert said.count("backend openvino: which this result was begun with") == 2
     assert said.count("is complete: nothing is left to do") == 2
     assert backends == {"openvino", "eager"}
-    assert "computed by openvino, eager in fp32" in (folder / "out" / "index.html").read_text(encoding="utf-8")
+    assert "computed by openvino, PyTorch in fp32" in (folder / "out" / "index.html").read_text(encoding="utf-8")

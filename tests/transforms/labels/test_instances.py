@@ -82,7 +82,7 @@ def test_label_of_one_class_warns_and_names_the_file():
     def named(values):
         return MetaTensor(torch.tensor(values), meta={"filename_or_obj": "t007.tif"})
 
-    with pytest.warns(UserWarning, match=r"t007\.tif has no cell: are cells non-zero"):
+    with pytest.warns(UserWarning, match=r"t007\.tif has no cell: all its pixels are 0 or not annotated"):
         empty = LabelToInstances()(named([[[0, 0, -1]]]))
     np.testing.assert_array_equal(empty, [[[0, 0, -1]]])
     with pytest.warns(UserWarning, match=r"t007\.tif has no background: is it inverted"):
