@@ -87,7 +87,7 @@ class Progress:
         if self._bar is not None:  # else the epoch's steps were those of an interrupted run
             pace = (time.monotonic() - self._started) / max(1, state.iteration - self._first)
             left = pace * (state.max_epochs * state.epoch_length - state.iteration)
-            text += f"  {pace:.2f} s/step  {left / 60:.1f} min left"
+            text += f"  {pace:.2f} s/step in all  {left / 60:.1f} min left"
         print(text, flush=True)
 
     def _shown(self, state: Any) -> dict[str, float]:
