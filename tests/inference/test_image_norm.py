@@ -58,7 +58,7 @@ def test_any_tile_gives_what_a_training_step_over_the_whole_image_sees(size):
         torch.testing.assert_close(found, OverlapTileInferer(60)(x, network), rtol=0, atol=1e-4)
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
     other = unet("batch")
-    other.load_state_dict(before)
+    other.load_state_dict(before, strict=False)
     assert (OverlapTileInferer(60)(x, other) - expected).abs().max() > 0.05  # running statistics are another network
 
 
@@ -86,9 +86,9 @@ def test_turned_images_have_the_statistics_of_the_image():
     network, x = unet(), image(50, 70)
     found = OverlapTileInferer(100, tta="d4")(x, network)
     fixed, seen = unet("batch"), OverlapTileInferer(100)
-    fixed.load_state_dict(network.state_dict())
+    fixed.load_state_dict(network.state_dict(), strict=False)
     seen.normalise(network, (50, 70), lambda spans: cut(x, spans))
-    fixed.load_state_dict(network.state_dict())
+    fixed.load_state_dict(network.state_dict(), strict=False)
     torch.testing.assert_close(found, OverlapTileInferer(100, tta="d4")(x, fixed))
 
 
