@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bundle.geometry import Geometry
 
-__all__ = ["kept_statistics", "norm_by_image", "set_statistics", "windows_of"]
+__all__ = ["computed", "kept_statistics", "norm_by_image", "set_statistics", "windows_of"]
 
 #: px (voxels) of a window's output along an axis, and windows along an axis, at most
 _SIDE = {1: 5000, 2: 388, 3: 84}
@@ -30,7 +30,7 @@ Spans = tuple[tuple[int, int], ...]
 
 def norm_by_image(network: Any) -> bool:
     """Whether a network, or the one that a backend computes, is normalised by the image."""
-    return bool(getattr(_computed(network), "norm_by_image", False))
+    return bool(getattr(computed(network), "norm_by_image", False))
 
 
 def windows_of(size: Sequence[int], geometry: Geometry) -> list[Spans]:
@@ -107,7 +107,8 @@ def kept_statistics(network: nn.Module) -> Iterator[None]:
                 layer.running_var.copy_(var)
 
 
-def _computed(network: Any) -> Any:
+def computed(network: Any) -> Any:
+    """The network itself, of one that a backend computes."""
     return getattr(network, "module", network)
 
 

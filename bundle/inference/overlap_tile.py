@@ -23,7 +23,7 @@ from bundle.geometry import Geometry, Tile, TilePlan, Turn, geometry_of
 from bundle.inference.backends import BackendNetwork
 from bundle.inference.cheapest_tile import cheapest_tile
 from bundle.inference.cutting import cut, inside, said_of_thin
-from bundle.inference.image_norm import kept_statistics, norm_by_image, set_statistics, windows_of
+from bundle.inference.image_norm import computed, kept_statistics, norm_by_image, set_statistics, windows_of
 from bundle.inference.precision import autocast, resolve_precision
 from bundle.inference.probability import class_probability
 from bundle.inference.tile_cost import TileCost, free_memory, parse_bytes
@@ -56,7 +56,8 @@ class OverlapTileInferer(Inferer):
             ``max_memory`` admits: every tile pays for its margin, so fewer and larger ones compute less.
         max_memory: bound on what inference may allocate beside the network's weights, the image and, with
             ``probability_of``, the probability, in bytes or as text ("1.5 GiB"); None takes half of what is free on the
-            device when called, and of a CPU's no more than 3 GiB where that is enough.
+            device when called, and of a CPU's no more than 3 GiB where that is enough. It does not bound the windows
+            of at most 388 px of output in which a network of norm "image" is measured.
         tta: test-time augmentation, the mean of the logits over "none"; "d4", the eight rotations and mirrorings of the
             first two spatial axes of equal ``spacing`` that the network treats alike; or "paper7", seven of them (all
             but one mirrored quarter turn).
@@ -199,7 +200,7 @@ class OverlapTileInferer(Inferer):
         """
         if not norm_by_image(network):
             return
-        module = getattr(network, "module", network)
+        module = computed(network)
         geometry = self.geometry or geometry_of(network)
 
         def run(tile: torch.Tensor) -> None:
