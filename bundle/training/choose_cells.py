@@ -32,10 +32,13 @@ _MOST = 2**21
 
 
 def images_to_choose_on(validation: Sequence[Item], training: Sequence[Item]) -> list[Item]:
-    """Those that validate, then those that train, such that any first few of the latter are spread over all."""
+    """Those that validate, then those that train; any first few of either are spread over all of their kind."""
+    return [*_spread(validation), *_spread(training)]
+
+
+def _spread(items: Sequence[Item]) -> list[Item]:
     golden = (5**0.5 - 1) / 2
-    order = sorted(range(len(training)), key=lambda number: number * golden % 1)
-    return [*validation, *(training[number] for number in order)]
+    return [items[number] for number in sorted(range(len(items)), key=lambda number: number * golden % 1)]
 
 
 class ChooseCells:

@@ -72,12 +72,13 @@ def test_of_large_images_the_middle_counts(tmp_path, monkeypatch):
 
 def test_the_first_training_images_are_spread_over_all():
     items = [{"image": number} for number in range(100)]
-    order = [item["image"] for item in images_to_choose_on([{"image": "v"}], items)]
-    assert order[0] == "v"
-    assert sorted(order[1:]) == list(range(100))
-    for count in (3, 5, 10):
-        gaps = np.diff([0, *sorted(order[1 : count + 1]), 99])
-        assert gaps.max() <= 2.7 * 100 / count
+    for chosen in (images_to_choose_on([{"image": "v"}], items)[1:], images_to_choose_on(items, [])):
+        order = [item["image"] for item in chosen]
+        assert sorted(order) == list(range(100))
+        for count in (3, 5, 10):
+            gaps = np.diff([0, *sorted(order[:count]), 99])
+            assert gaps.max() <= 2.7 * 100 / count
+    assert images_to_choose_on([{"image": "v"}], items)[0] == {"image": "v"}
 
 
 def test_nothing_annotated(tmp_path, caplog):
