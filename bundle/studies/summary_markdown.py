@@ -35,7 +35,7 @@ def markdown(study: Study, values: pd.DataFrame, summaries: Sequence[Summary]) -
         runs = sorted({each.n for each in line.values()})
         known = "" if math.isnan(minutes[variant]) else f"{minutes[variant]:.1f}"
         measured.append([*name, "-".join(map(str, dict.fromkeys([runs[0], runs[-1]]))), known, *_cells(line, forms)])
-        if any(each.against for each in line.values()):
+        if any(each.pairs for each in line.values()):
             compared.append([*name, *_differences(line, forms)])
     text = (
         f"**{study.title}**, part {study.part}: mean ± standard deviation over {repeats}; ↓ lower is better, ↑ higher. "

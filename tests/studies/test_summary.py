@@ -105,6 +105,13 @@ def test_the_table_says_what_is_worse(study):
     assert "| without border weight | none | +0.010 ± 0.028 (1/2 worse) | −0.010 ± 0.028 (1/2 worse) |" in lines
 
 
+def test_without_a_run_to_compare_with_nothing_is_said_of_differences(study, rows):
+    alone = rows[rows.variant == "border"]
+    text = markdown(study, alone, summarise(study, repeats_of(study, alone)))
+    assert "| without border weight | none |" in text
+    assert "Differences" not in text
+
+
 def test_whether_the_values_of_a_grid_differ_is_scipys_f_test():
     study = read_study(ROOT / "configs/studies/dcn_kernels.json")
     rows = pd.read_csv(ROOT / "docs/studies/dcn_kernels.csv", dtype={"variant": str}).assign(run_id="")
