@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +22,6 @@ from bundle.geometry import Geometry, Tile, TilePlan, Turn, geometry_of
 from bundle.inference.backends import BackendNetwork
 from bundle.inference.cheapest_tile import cheapest_tile
 from bundle.inference.cutting import cut, inside, said_of_thin
-from bundle.inference.image_norm import computed, kept_statistics, norm_by_image, set_statistics, windows_of
 from bundle.inference.precision import autocast, resolve_precision
 from bundle.inference.probability import class_probability
 from bundle.inference.tile_cost import TileCost, free_memory, parse_bytes
@@ -56,8 +54,7 @@ class OverlapTileInferer(Inferer):
             ``max_memory`` admits: every tile pays for its margin, so fewer and larger ones compute less.
         max_memory: bound on what inference may allocate beside the network's weights, the image and, with
             ``probability_of``, the probability, in bytes or as text ("1.5 GiB"); None takes half of what is free on the
-            device when called, and of a CPU's no more than 3 GiB where that is enough. It does not bound the windows
-            of at most 388 px of output in which a network of norm "image" is measured.
+            device when called, and of a CPU's no more than 3 GiB where that is enough.
         tta: test-time augmentation, the mean of the logits over "none"; "d4", the eight rotations and mirrorings of the
             first two spatial axes of equal ``spacing`` that the network treats alike; or "paper7", seven of them (all
             but one mirrored quarter turn).
@@ -141,20 +138,10 @@ class OverlapTileInferer(Inferer):
         spatial = image.dim() - 2
         run = self.runner(network, image.device, *args, **kwargs)
 
-        def together(images: torch.Tensor) -> torch.Tensor:
+        def segment(images: torch.Tensor) -> torch.Tensor:
             plane = self._plane(geometry, images.dim() - 2)
             whole = averaged(images, lambda turned: self._tiles(turned, network, run, geometry), self.tta, plane)
             return whole if self.tta == "none" else self.read(whole)
-
-        def segment(images: torch.Tensor) -> torch.Tensor:
-            if not norm_by_image(network):
-                return together(images)
-            found = []
-            with kept_statistics(network):  # type: ignore[arg-type]
-                for one in images.split(1):
-                    self.normalise(network, one.shape[2:], partial(cut, one))
-                    found.append(together(one))
-            return torch.cat(found)
 
         if axes is not None and spatial == axes + 1 and self.stack_axis is not None:
             axis = range(2, image.dim())[self.stack_axis]
@@ -184,30 +171,6 @@ class OverlapTileInferer(Inferer):
             return self.read(logits) if self.tta == "none" else logits
 
         return run
-
-    def normalise(
-        self,
-        network: Any,
-        size: Sequence[int],
-        window: Callable[[tuple[tuple[int, int], ...]], torch.Tensor],
-    ) -> None:
-        """Give a network that is normalised by the image the statistics of this one; another one stays as it is.
-
-        Args:
-            network: as in a call.
-            size: of the image, px.
-            window: cuts one of :func:`bundle.inference.image_norm.windows_of`, a BCHW[D] tile.
-        """
-        if not norm_by_image(network):
-            return
-        module = computed(network)
-        geometry = self.geometry or geometry_of(network)
-
-        def run(tile: torch.Tensor) -> None:
-            with autocast(resolve_precision(self.precision, tile.device, network), tile.device):
-                module(tile)
-
-        set_statistics(module, map(window, windows_of(size, geometry)), run)
 
     def choose_tile(
         self,

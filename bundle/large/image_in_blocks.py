@@ -97,7 +97,7 @@ class ImageInBlocks:
         source = StandardizedImage(image, settings.channels, gray, settings.context_slices)
         blocks = ProbabilityBlocks(
             *(source, self.plan, self.slices, settings.run(), settings.device, levels[0], settings.dtype),
-            *(self._turns(), settings.inferer.read, self.layout.class_axis, settings.normalise()),
+            *(self._turns(), settings.inferer.read, self.layout.class_axis),
         )
 
         def require_there() -> None:

@@ -32,7 +32,6 @@ class ProbabilityBlocks:
         turns: see :meth:`bundle.inference.OverlapTileInferer.turns`; None: the image is not turned.
         read: maps the mean of the turned logits to probabilities.
         class_axis: of the array; None: there is none.
-        normalise: called with the image, its size and the slice (None: all) before the first block of each.
 
     Raises:
         ValueError: when blocks share a chunk of ``array``.
@@ -50,7 +49,6 @@ class ProbabilityBlocks:
         turns: Sequence[tuple[Turn, TilePlan]] | None = None,
         read: Callable[[torch.Tensor], torch.Tensor] | None = None,
         class_axis: int | None = None,
-        normalise: Callable[[StandardizedImage, Sequence[int], int | None], None] | None = None,
     ) -> None:
         chunks = [n for axis, n in enumerate(array.chunks) if axis != class_axis]
         plan.require_own_chunks(tuple(reversed(chunks))[: len(plan.plan.image_size)])
@@ -58,8 +56,6 @@ class ProbabilityBlocks:
         self.run, self.device = run, device
         self.target, self.dtype = partial(Plane, array, classes=class_axis), dtype
         self.turns, self.read = turns or [(Turn(), plan.plan)], read
-        self.normalise = normalise
-        self._normalised: list[int | None] = [-1]
 
     def __len__(self) -> int:
         return len(self.plan) * (self.slices or 1)
@@ -74,9 +70,6 @@ class ProbabilityBlocks:
         index, within = divmod(number, len(self.plan))
         region = self.plan[within].output
         place = None if self.slices is None else index
-        if self.normalise is not None and self._normalised != [place]:
-            self.normalise(self.image, self.plan.plan.image_size, place)
-            self._normalised = [place]
         # in the order of bundle.inference.tta.averaged
         first, *others = self.turns
         found = self._turned(*first, region, place)

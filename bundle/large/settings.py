@@ -13,7 +13,6 @@ from bundle.data.channels import Channels
 from bundle.geometry import Geometry, geometry_of
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.large.executor import Executor
-from bundle.large.gray import StandardizedImage
 from bundle.large.label_image import KindsOfCells
 from bundle.model import TrainedNetwork
 
@@ -58,31 +57,9 @@ class Settings:
         """What maps a tile to its probability."""
         return self.inferer.runner(self.predictor, self.device)
 
-    def normalise(self) -> NormaliseByImage:
-        """What gives the network the statistics of an image, where it has norm "image"."""
-        return NormaliseByImage(self.inferer, self.predictor, self.device)
-
     def kinds(self) -> KindsOfCells:
         """How cells are read off the stored probability."""
         classes = self.find_classes
         each = classes.options if classes.names and classes.of_pixels else ()
         cells, *others = (replace(one, spatial_dims=self.axes) for one in (self.cells, *each))
         return KindsOfCells(cells, tuple(classes.names or ()), tuple(others))
-
-
-@dataclass(frozen=True)
-class NormaliseByImage:
-    """Goes to the workers with the network."""
-
-    inferer: OverlapTileInferer
-    predictor: nn.Module
-    device: torch.device
-
-    def __call__(self, image: StandardizedImage, size: Sequence[int], place: int | None) -> None:
-        """
-        Args:
-            image: in windows.
-            size: of the image, or of one of its slices, px.
-            place: of the slice; None: the image is no stack of slices.
-        """
-        self.inferer.normalise(self.predictor, size, lambda spans: image.window(spans, place).to(self.device))

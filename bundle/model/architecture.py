@@ -170,15 +170,9 @@ def unet_arguments(weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         "out_channels": last.shape[0],
         "base_channels": first.shape[0],
         "depth": depth,
-        "norm": _norm_of(weights),
+        "norm": "batch" if any(name.endswith("running_mean") for name in weights) else None,
         "up_relu": up_relu,
         "wide_last_up": last_up.shape[1] == last_up.shape[0],
         "padding": "same" if "same_padding" in weights else "valid",
         **({"flat_levels": flat_levels} if any(flat_levels) else {}),
     }
-
-
-def _norm_of(weights: Mapping[str, torch.Tensor]) -> str | None:
-    if not any(name.endswith("running_mean") for name in weights):
-        return None
-    return "image" if "statistics_of_image" in weights else "batch"

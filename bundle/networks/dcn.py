@@ -99,7 +99,7 @@ class DCN(PaddedNetwork):
                 up = Conv[Conv.CONVTRANS, spatial_dims](
                     width, base_channels, kernel, stride=stride, padding=(kernel - stride) // 2
                 )
-                normalised = [Norm[Norm.BATCH, spatial_dims](base_channels)] if norm is not None else []
+                normalised = [Norm[Norm.BATCH, spatial_dims](base_channels)] if norm == "batch" else []
                 score = Conv[Conv.CONV, spatial_dims](base_channels, out_channels, kernel_size=1)
                 self.branches[f"F{level}"] = nn.Sequential(up, *normalised, nn.ReLU(inplace=True), score)
         self.drop = nn.Dropout(dropout)

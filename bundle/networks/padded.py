@@ -26,7 +26,7 @@ class PaddedNetwork(SizedNetwork):
         base_channels: channels of the first level, at least 1.
         depth: number of 2x2 max-poolings; the input is a multiple of 2^depth px.
         dropout: probability in [0, 1).
-        norm: see :func:`bundle.networks.sized.require_norm`.
+        norm: None or "batch".
 
     Attributes:
         depth, padding: number and text that TorchScript keeps and the inferer reads.
@@ -49,7 +49,9 @@ class PaddedNetwork(SizedNetwork):
             raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
         require_counts(in_channels=in_channels, out_channels=out_channels, base_channels=base_channels)
         require_dropout(dropout)
-        super().__init__(spatial_dims, in_channels, PaddedGeometry(2**depth), norm)
+        if norm not in (None, "batch"):
+            raise ValueError(f"norm must be None or 'batch', got {norm!r}")
+        super().__init__(spatial_dims, in_channels, PaddedGeometry(2**depth))
         self.depth = depth
         self.padding = "same"
         self.pool = Pool[Pool.MAX, spatial_dims](kernel_size=2, stride=2)
@@ -72,7 +74,7 @@ def convolutions(
     layers: list[nn.Module] = []
     for _ in range(count):
         layers.append(Conv[Conv.CONV, spatial_dims](before, width, kernel_size, padding=kernel_size // 2))
-        if norm is not None:
+        if norm == "batch":
             layers.append(Norm[Norm.BATCH, spatial_dims](width))
         layers.append(nn.ReLU(inplace=True))
         before = width

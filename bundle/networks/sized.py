@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from bundle.geometry import Geometry
 
-__all__ = ["SizedNetwork", "require_norm"]
+__all__ = ["SizedNetwork"]
 
 _Network = TypeVar("_Network", bound="SizedNetwork")
 
@@ -28,21 +28,15 @@ class SizedNetwork(nn.Module):
         spatial_dims: number of spatial axes.
         in_channels: channels of the image.
         geometry: its sizes.
-        norm: see :func:`require_norm`.
 
     Attributes:
         geometry: for the inferer, the crops and the configs.
         spatial_dims, in_channels, step (the largest), and of every axis steps, smallest_inputs, size_rules: numbers
             and text, which TorchScript keeps.
-        norm_by_image: at inference, batch normalisation has the statistics of the image that is segmented.
     """
 
-    def __init__(self, spatial_dims: int, in_channels: int, geometry: Geometry, norm: str | None = None) -> None:
-        require_norm(norm)
+    def __init__(self, spatial_dims: int, in_channels: int, geometry: Geometry) -> None:
         super().__init__()
-        self.norm_by_image = norm == "image"
-        if norm == "image":  # weights alone would not tell it from "batch"
-            self.register_buffer("statistics_of_image", torch.tensor(True))
         self.geometry = geometry
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
@@ -99,23 +93,3 @@ class SizedNetwork(nn.Module):
                 # what Geometry.require_valid says, in the words of TorchScript
                 below = max(smallest, n - (n - smallest) % step)
                 raise ValueError(f"input size {n} {self.size_rules[axis]}; the nearest are {below} and {below + step}")
-
-
-def require_norm(norm: str | None) -> None:
-    """Check the name of a normalisation.
-
-    "batch" has running statistics at inference. "image" has those of the image that is segmented, the same for all of
-    its tiles (:mod:`bundle.inference.image_norm`): what a training of one tile a step does. None: none.
-
-    Raises:
-        ValueError: for another one.
-    """
-    if norm in (None, "batch", "image"):
-        return
-    if norm in ("instance", "group", "layer"):
-        raise ValueError(
-            f"norm {norm!r} is refused: it depends on the content of the tile, so tiles would no longer equal one "
-            "pass over the whole image; allowed are None, 'batch' (running statistics at inference) and 'image' "
-            "(statistics of the whole image)"
-        )
-    raise ValueError(f"norm must be None, 'batch' or 'image', got {norm!r}")

@@ -42,9 +42,8 @@ class UNet(SizedNetwork):
         dropout: probability in [0, 1), applied after the last ReLU of the lowest contracting block (before its
             pooling, so that the skip carries it too) and of the bottleneck: "at the end of the contracting path"
             in the paper, at these two places in the authors' release.
-        norm: None (the paper), "batch" or "image": batch normalisation between each 3x3 convolution and its ReLU. In
-            evaluation mode it is a fixed affine map that :meth:`fold_batch_norm` merges into the convolutions; see
-            :func:`bundle.networks.sized.require_norm`.
+        norm: None (the paper) or "batch": batch normalisation between each 3x3 convolution and its ReLU. In
+            evaluation mode it is a fixed affine map that :meth:`fold_batch_norm` merges into the convolutions.
         up_relu: a ReLU after each up-convolution, as in the authors' release; the paper's figure has none.
         wide_last_up: the last up-convolution keeps its number of channels (128 -> 128 at the defaults), as in
             the authors' release; in the paper each one halves them.
@@ -94,11 +93,12 @@ class UNet(SizedNetwork):
             raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
         require_counts(in_channels=in_channels, out_channels=out_channels, base_channels=base_channels)
         require_dropout(dropout)
+        _require_tile_exact(norm)
         if padding not in ("valid", "same"):
             raise ValueError(f"padding must be 'valid' (the paper's) or 'same', got {padding!r}")
         valid = [ValidGeometry(depth, flat) for flat in _require_flat_levels(flat_levels, spatial_dims, depth)]
         each = valid if padding == "valid" else [PaddedGeometry(axis.step) for axis in valid]
-        super().__init__(spatial_dims, in_channels, per_axis(each), norm)
+        super().__init__(spatial_dims, in_channels, per_axis(each))
         # numbers and text, which TorchScript keeps
         self.depth = depth
         self.padding = padding
@@ -147,6 +147,17 @@ class UNet(SizedNetwork):
         return logits
 
 
+def _require_tile_exact(norm: str | None) -> None:
+    if norm in (None, "batch"):
+        return
+    if norm in ("instance", "group", "layer"):
+        raise ValueError(
+            f"norm {norm!r} is refused: it depends on the content of the tile, so tiles would no longer equal one "
+            "pass over the whole image; allowed are None and 'batch' (running statistics at inference)"
+        )
+    raise ValueError(f"norm must be None or 'batch', got {norm!r}")
+
+
 def _require_flat_levels(flat_levels: Sequence[int] | None, spatial_dims: int, depth: int) -> list[int]:
     levels = [0] * spatial_dims if flat_levels is None else sequence_of(flat_levels)
     if len(levels) != spatial_dims or 0 not in levels:
@@ -166,7 +177,7 @@ def _block(
     border = tuple(size // 2 if padding == "same" else 0 for size in kernel)
     for channels in (before, width):
         layers.append(_CONV[dims](channels, width, kernel_size=tuple(kernel), padding=border))  # type: ignore[arg-type]
-        if norm is not None:
+        if norm == "batch":
             layers.append(_BATCH_NORM[dims](width))
         layers.append(nn.ReLU(inplace=True))
     if dropout > 0:

@@ -113,12 +113,6 @@ def require_settings(parser: ConfigParser | None) -> None:
 
     if _value(parser, "minutes") is not None:
         _require_one_length(parser)
-    frozen = _value(parser, "freeze_norm_after")
-    if frozen is not None and _value(parser, "network_def#norm") == "image":
-        raise ValueError(
-            f"--freeze_norm_after {frozen} trains with running statistics, which a network of norm 'image' does not "
-            "have at inference: give --freeze_norm_after '$None', or --network_def#norm batch"
-        )
     idle = [f"--{name}" for name in _OF_VALIDATION if name in command_line()]
     if idle and _value(parser, "validation") == 0:
         logger.warning(

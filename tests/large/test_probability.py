@@ -107,24 +107,6 @@ def test_a_network_gives_the_same_bits(folder, unet, size, extra, tiles, seed, k
     assert found.tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize("slices", [None, 3])
-def test_a_network_that_is_normalised_by_the_image_gives_the_same_bits(folder, slices):
-    """In whatever order the blocks come; each slice of a stack has statistics of its own."""
-    torch.manual_seed(0)
-    network = UNet(2, 1, 2, base_channels=3, depth=2, norm="image").eval()
-    shape = (1, 61, 37) if slices is None else (1, 61, 37, slices)
-    pixels = np.random.default_rng(1).integers(0, 250, shape, np.uint8)
-    image, channels = lazy(pixels), Channels("all", 1)
-    inferer = OverlapTileInferer(60, probability_of=1, stack_axis=-1)
-    source = StandardizedImage(image, channels, measure(image, channels, by_slice=slices is not None))
-    found = by_blocks(
-        *(source, (61, 37), network.geometry, 60, (1, 1), inferer.runner(network, torch.device("cpu")), folder, slices),
-        normalise=lambda of, size, place: inferer.normalise(network, size, lambda spans: of.window(spans, place)),
-    )
-    expected = inferer(Standardize()(torch.from_numpy(pixels.astype(np.float32)))[None], network)[0, 0].numpy()
-    assert found.tobytes() == expected.tobytes()
-
-
 @pytest.mark.parametrize("select", ["all", "luminance", (2, 0)])
 @pytest.mark.parametrize("gray", [False, True])
 def test_channels_and_slices(folder, select, gray):

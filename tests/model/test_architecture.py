@@ -50,17 +50,15 @@ def test_in_the_folder_of_a_run_it_is_its_card(checkpoint, tmp_path):
     assert isinstance(TrainedNetwork(checkpoint).build(), DCN)
 
 
-@pytest.mark.parametrize("norm", [None, "batch", "image"])
 @pytest.mark.parametrize("beside", [None, {"config": {}}, {"network": None}])
-def test_without_a_name_a_unets_tensors_tell(beside, norm, tmp_path):
-    trained = UNet(**UNET, norm=norm, padding="same")
+def test_without_a_name_a_unets_tensors_tell(beside, tmp_path):
+    trained = UNet(**UNET, norm="batch", padding="same")
     checkpoints.write(tmp_path / "model.pt", trained.state_dict())
     if beside is not None:
         write_card(tmp_path / "model.json", beside)
     network = TrainedNetwork(tmp_path / "model.pt").build()
     assert isinstance(network, UNet)
     assert network.geometry == trained.geometry
-    assert network.norm_by_image == (norm == "image")
     TrainedNetwork(tmp_path / "model.pt").load(network)
 
 

@@ -115,7 +115,7 @@ def test_learns_one_image_by_heart(name: str) -> None:
         ({"dropout": "0.5"}, "dropout must be a number in .* got '0.5'"),
         ({"spatial_dims": 2.0}, "spatial_dims must be 2 or 3, got 2.0"),
         ({"dropout": 1.0}, r"dropout must be a number in \[0, 1\)"),
-        ({"norm": "bath"}, "norm must be None, 'batch' or 'image', got 'bath'"),
+        ({"norm": "bath"}, "norm must be None or 'batch', got 'bath'"),
     ],
 )
 def test_bad_arguments(name: str, arguments: dict, message: str) -> None:

@@ -138,7 +138,7 @@ def test_norms_that_depend_on_the_tile_are_refused(norm):
         ({"in_channels": 0}, "in_channels must be an integer of at least 1"),
         ({"base_channels": 2.5}, "base_channels must be an integer"),
         ({"dropout": 1.0}, r"dropout must be a number in \[0, 1\)"),
-        ({"norm": "bath"}, "norm must be None, 'batch' or 'image', got 'bath'"),
+        ({"norm": "bath"}, "norm must be None or 'batch', got 'bath'"),
         ({"depth": 0}, "depth must be an integer of at least 1"),
     ],
 )

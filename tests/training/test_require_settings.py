@@ -81,10 +81,3 @@ def test_what_only_validation_images_decide_is_told_where_there_are_none(monkeyp
     monkeypatch.setattr(sys, "argv", ["bundle", "--best_by", "seg", "--patience", "5"])
     require_settings(parser(validation=validation, best_by="seg", patience=5))
     assert ("--best_by and --patience: without effect, since no image validates" in caplog.text) == warned
-
-
-def test_frozen_statistics_and_those_of_the_image_are_two_trainings():
-    with pytest.raises(ValueError, match=r"--freeze_norm_after 0\.5 trains with running statistics"):
-        require_settings(parser(**{"freeze_norm_after": 0.5, "network_def#norm": "image"}))
-    require_settings(parser(**{"network_def#norm": "image"}))
-    require_settings(parser(freeze_norm_after=0.5))

@@ -18,7 +18,6 @@ from torch import nn
 from bundle.geometry import geometry_of
 from bundle.inference.backends.network import BackendNetwork
 from bundle.inference.backends.runtimes import BACKENDS, import_openvino
-from bundle.inference.image_norm import norm_by_image
 from bundle.model.int8_file import Int8Network, digest_of
 
 __all__ = ["calibrated", "require_nncf"]
@@ -50,13 +49,10 @@ def calibrated(network: nn.Module, tiles: Sequence[torch.Tensor]) -> Int8Network
         tiles: 1CHW[D], of one size, of images like those that it will see.
 
     Raises:
-        ValueError: without tiles, for a network of norm "image", and when tiles of two sizes do not agree where both
-            tell.
+        ValueError: without tiles, and when tiles of two sizes do not agree where both tell.
         RuntimeError: as :func:`require_nncf`.
     """
     require_nncf()
-    if norm_by_image(network):
-        raise ValueError("a network of norm 'image' is another one for each image: there is no int8 of it")
     if not tiles:
         raise ValueError("there is no image to calibrate on: give some that train or validate (docs/speed.md)")
     shape = list(tiles[0].shape)

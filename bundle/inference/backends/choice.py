@@ -13,7 +13,6 @@ from torch import nn
 from bundle.geometry import geometry_of
 from bundle.inference.backends.network import BackendNetwork, prepare_network
 from bundle.inference.backends.runtimes import BACKENDS
-from bundle.inference.image_norm import norm_by_image
 from bundle.inference.tile_cost import TileCost
 from bundle.model.int8_file import Int8Network
 
@@ -72,9 +71,6 @@ def choose_backend(
         return "eager"
     work = _operations_per_pixel(network) * sum(math.prod(size) for size in known)
     worth = _WORTH + _OF_A_SIZE * len({tuple(size) for size in known})
-    if norm_by_image(network):  # it is prepared again for each image, and for each slice of a stack
-        axes = int(network.spatial_dims)  # type: ignore[arg-type]
-        worth = _WORTH * sum(math.prod(size[axes:]) for size in known)
     told = f"{work / 1e12:.2g} TFLOP in all, OpenVINO is faster from {worth / 1e12:.2g} on"
     if work < worth:
         return _told("eager", told)

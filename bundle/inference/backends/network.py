@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from bundle.inference.backends.runtimes import BACKENDS, Predict, fold, folds, graph_of_int8
-from bundle.inference.image_norm import norm_by_image
 from bundle.model.int8_file import Int8Network
 
 __all__ = ["BackendNetwork", "prepare_network"]
@@ -56,11 +55,6 @@ def prepare_network(
         raise TypeError(f"backend {backend!r} cannot export a TorchScript network: use 'eager', or the network itself")
     if int8 is not None:
         _require_int8(backend)
-    if norm_by_image(network) and (backend == "compile" or int8 is not None):
-        raise ValueError(
-            f"{'precision int8' if int8 is not None else 'backend compile'} prepares a network for many images; one "
-            "of norm 'image' is another for each: allowed are backends eager, openvino and onnxruntime in fp32 or bf16"
-        )
     if missing := runtime.missing():
         extra = "-e '.[onnxruntime]'" if backend == "onnxruntime" else backend
         raise RuntimeError(

@@ -23,7 +23,6 @@ from bundle import atomic, networks
 from bundle.data.dic_cells import draw_cells
 from bundle.data.loading import LoadSliced
 from bundle.geometry import AxisGeometry
-from bundle.inference.image_norm import norm_by_image
 from bundle.inference.packages.description import FORMATS, documentation, rdf
 from bundle.inference.packages.proof import require_equal, require_onnx_at_other_sizes
 from bundle.inference.packages.sources import BUILDER, architecture
@@ -207,8 +206,6 @@ def _require_packable(trained: TrainedNetwork) -> None:
         reason = "sees neighbouring slices, which other programs do not hand over"
     elif robust_gray(trained.card):
         reason = "was trained with clipped gray values (robust), which other programs do not clip alike"
-    elif norm_by_image(network):
-        reason = "has norm 'image', the statistics of each image, which other programs do not measure"
     if reason:
         raise ValueError(
             f"checkpoint {trained} cannot become a package: it {reason}; use configs/inference.json for it"
