@@ -12,6 +12,8 @@ from tests.conftest import ROOT, TINY
 from tests.data.ctc_set import boxes
 from tests.test_experiments import EXPERIMENTS, film
 
+SAME_SIZE_AND_FOCUS = {"elastic.scale_range": "0.0", "gray_curve.retain_stats": "false", "augment.2": None}
+
 #: entry of the executed config -> its value with the overlay; None: it is gone
 CHANGES = {
     "no_elastic": {"elastic.sigma": "0.0"},
@@ -26,7 +28,7 @@ CHANGES = {
     "no_border": {"weight_map.w0": "0.0"},
     "no_balance": {"class_weights": "equal"},
     "dropout": {"network_def.dropout": "0.5"},
-    "no_gray_values": {"augment.1": None},
+    "no_gray_values": {"augment.1": "@blur", "augment.2": None},
     "no_shift": {"elastic.shift": "none"},
     "precompute": {
         "elastic.keys.2": "weight",
@@ -41,17 +43,9 @@ CHANGES = {
         "optimizer.lr": "0.02",
         "optimizer.momentum": "0.99",
         "optimizer.weight_decay": None,
+        **SAME_SIZE_AND_FOCUS,
     },
-    "stronger_changes": {
-        "elastic.scale_range": "0.15",
-        **{f"gray_curve.end_low.{i}": end for i, end in enumerate(("-0.15", "0.15"))},
-        **{f"gray_curve.end_high.{i}": end for i, end in enumerate(("0.85", "1.15"))},
-        **{f"gray_curve.slope.{i}": slope for i, slope in enumerate(("0.5", "1.5"))},
-        **{f"blur.sigma_{axis}.{i}": px for axis in "xy" for i, px in enumerate(("0.3", "1.5"))},
-        **{"blur._target_": "RandGaussianSmoothd", "blur.keys": "image", "blur.prob": "0.3"},
-        **{"noise._target_": "RandGaussianNoised", "noise.keys": "image", "noise.prob": "0.3", "noise.std": "0.3"},
-        **{"augment.2": "@blur", "augment.3": "@noise"},
-    },
+    "fewer_changes": {"freeze_norm_after": "null", **SAME_SIZE_AND_FOCUS},
     "networks/unet_same": {
         "padding": "same",
         "elastic.spatial_size": "$@network_def.geometry.input_size(@tile_size)",
