@@ -12,7 +12,12 @@ from tests.conftest import ROOT, TINY
 from tests.data.ctc_set import boxes
 from tests.test_experiments import EXPERIMENTS, film
 
-SAME_SIZE_AND_FOCUS = {"elastic.scale_range": "0.0", "gray_curve.retain_stats": "false", "augment.2": None}
+AS_BEFORE = {
+    "freeze_norm_after": "null",
+    "elastic.scale_range": "0.0",
+    "gray_curve.retain_stats": "false",
+    "augment.2": None,
+}
 
 #: entry of the executed config -> its value with the overlay; None: it is gone
 CHANGES = {
@@ -43,9 +48,9 @@ CHANGES = {
         "optimizer.lr": "0.02",
         "optimizer.momentum": "0.99",
         "optimizer.weight_decay": None,
-        **SAME_SIZE_AND_FOCUS,
+        **AS_BEFORE,
     },
-    "fewer_changes": {"freeze_norm_after": "null", **SAME_SIZE_AND_FOCUS},
+    "fewer_changes": AS_BEFORE,
     "networks/unet_same": {
         "padding": "same",
         "elastic.spatial_size": "$@network_def.geometry.input_size(@tile_size)",

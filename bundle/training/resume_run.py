@@ -95,10 +95,9 @@ def _require_same(state: RunState, trainer: Engine, content: Mapping[str, Any]) 
         )
         changed.append(f"minutes {given} instead of {kept}")
     if changed:
-        before_adamw = content.get("settings", {}).get("optimizer._target_") == "torch.optim.SGD"
-        sgd = before_adamw and state.settings.get("optimizer._target_") != "torch.optim.SGD"
         raise ValueError(
-            f"{state.last} belongs to a run with other settings ({', '.join(changed)}): {how_to_resume(sgd)}"
+            f"{state.last} belongs to a run with other settings ({', '.join(changed)}): "
+            + how_to_resume(content.get("settings", {}), state.settings)
         )
     steps: int = content["iteration"] - content["epoch"] * engine.epoch_length
     begun = content["epoch"] + (steps > 0)

@@ -26,6 +26,8 @@ _FREE_WITHIN = ("optimizer.fused",)
 _FREE_IN_TRAIN = ("items", "dataset", "dataloader", "sampler", "handlers", "trainer", "key_metric")
 #: settings in the groups of an optimizer that a person chooses, but for the rate
 _OPTIMIZER = ("momentum", "betas", "weight_decay", "nesterov", "dampening")
+#: entries that older runs do not have -> the value with which a training does what it did without them
+_ADDED = {"elastic.scale_range": "0.0", "gray_curve.retain_stats": "false"}
 
 
 def training_settings(config: Mapping[str, Any] | ConfigParser | None, but: Sequence[str] = ()) -> dict[str, str]:
@@ -41,20 +43,26 @@ def training_settings(config: Mapping[str, Any] | ConfigParser | None, but: Sequ
 
 
 def changed_settings(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What differs, for a message: what only one of them knows is no match either."""
+    """What differs, for a message: what only one of them knows is no match either, but for what changes nothing."""
+    unused = {name for name in now if name.startswith("blur.") and "@blur" not in now.values()}
+    before = {**{name: value for name, value in _ADDED.items() if name in now}, **before}
     return [
         f"{name} {now.get(name, 'not given')} instead of {before.get(name, 'not given')}"
         for name in {**now, **before}
-        if before.get(name) != now.get(name)
+        if before.get(name) != now.get(name) and (name not in unused or name in before)
     ]
 
 
-def how_to_resume(sgd: bool) -> str:
-    """What to do with a run whose settings differ; ``sgd``: it began with SGD, which was the default before AdamW."""
-    old = (
-        " (with configs/ablation/sgd.json right behind train.json, if that had no optimizer of its own)" if sgd else ""
-    )
-    return f"repeat its command{old} and add --resume true, or start a new run"
+def how_to_resume(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """What to do with a run whose settings were ``before``; it may have begun with what was the default then."""
+    sgd = "torch.optim.SGD"
+    overlay = ""
+    if before.get("optimizer._target_") == sgd != now.get("optimizer._target_"):
+        overlay = "sgd"
+    elif "gray_curve.retain_stats" in now and "gray_curve.retain_stats" not in before:
+        overlay = "fewer_changes"
+    told = f" (with configs/ablation/{overlay}.json right behind train.json, if nothing else had set these)"
+    return f"repeat its command{told if overlay else ''} and add --resume true, or start a new run"
 
 
 def require_same_optimizer(fresh: Optimizer, state: Mapping[str, Any], path: Path) -> None:
@@ -77,5 +85,6 @@ def require_same_optimizer(fresh: Optimizer, state: Mapping[str, Any], path: Pat
         if changed or sgd:
             what = ", ".join(changed) or f"{type(fresh).__name__} instead of SGD"
             raise ValueError(
-                f"{path} belongs to a run whose optimizer has other settings ({what}): {how_to_resume(sgd)}"
+                f"{path} belongs to a run whose optimizer has other settings ({what}): "
+                + how_to_resume({"optimizer._target_": "torch.optim.SGD"} if sgd else {}, {})
             )
