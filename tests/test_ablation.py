@@ -15,8 +15,7 @@ from tests.test_experiments import EXPERIMENTS, film
 AS_BEFORE = {
     "freeze_norm_after": "null",
     "elastic.scale_range": "0.0",
-    "gray_curve.retain_stats": "false",
-    "augment.2": None,
+    "augment.1": "@gray_curve",
 }
 
 #: entry of the executed config -> its value with the overlay; None: it is gone
@@ -33,7 +32,7 @@ CHANGES = {
     "no_border": {"weight_map.w0": "0.0"},
     "no_balance": {"class_weights": "equal"},
     "dropout": {"network_def.dropout": "0.5"},
-    "no_gray_values": {"augment.1": "@blur", "augment.2": None},
+    "no_gray_values": {"gray_values.transforms.0": "@blur", "gray_values.transforms.1": None},
     "no_shift": {"elastic.shift": "none"},
     "precompute": {
         "elastic.keys.2": "weight",

@@ -9,6 +9,7 @@ from transforms.geometry.elastic_grid import RandElasticGrid, RandElasticGridd
 from transforms.geometry.mirror import MirrorPad
 from transforms.geometry.windows import RandBalancedWindows, RandBalancedWindowsd
 from transforms.intensity.gray_curve import RandGrayCurve, RandGrayCurved
+from transforms.intensity.retain_stats import RetainStats, RetainStatsd
 from transforms.intensity.standardize import Standardize, Standardized
 from transforms.labels.classes import KeepClassesd, LabelToClassedInstancesd
 from transforms.labels.instances import IGNORE, InstancesToClass, InstancesToClassd, LabelToInstances, LabelToInstancesd
@@ -37,6 +38,8 @@ __all__ = [
     "RandElasticGridd",
     "RandGrayCurve",
     "RandGrayCurved",
+    "RetainStats",
+    "RetainStatsd",
     "SeparateTouching",
     "SeparateTouchingd",
     "Standardize",

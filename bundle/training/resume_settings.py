@@ -27,7 +27,7 @@ _FREE_IN_TRAIN = ("items", "dataset", "dataloader", "sampler", "handlers", "trai
 #: settings in the groups of an optimizer that a person chooses, but for the rate
 _OPTIMIZER = ("momentum", "betas", "weight_decay", "nesterov", "dampening")
 #: entries that older runs do not have -> the value with which a training does what it did without them
-_ADDED = {"elastic.scale_range": "0.0", "gray_curve.retain_stats": "false"}
+_ADDED = {"elastic.scale_range": "0.0"}
 
 
 def training_settings(config: Mapping[str, Any] | ConfigParser | None, but: Sequence[str] = ()) -> dict[str, str]:
@@ -44,7 +44,7 @@ def training_settings(config: Mapping[str, Any] | ConfigParser | None, but: Sequ
 
 def changed_settings(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """What differs, for a message: what only one of them knows is no match either, but for what changes nothing."""
-    unused = {name for name in now if name.startswith("blur.") and "@blur" not in now.values()}
+    unused = {name for name in now if "@gray_values" not in now.values() and name.startswith(("gray_values.", "blur."))}
     before = {**{name: value for name, value in _ADDED.items() if name in now}, **before}
     return [
         f"{name} {now.get(name, 'not given')} instead of {before.get(name, 'not given')}"
@@ -59,7 +59,7 @@ def how_to_resume(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     overlay = ""
     if before.get("optimizer._target_") == sgd != now.get("optimizer._target_"):
         overlay = "sgd"
-    elif "gray_curve.retain_stats" in now and "gray_curve.retain_stats" not in before:
+    elif "@gray_values" in now.values() and "@gray_values" not in before.values():
         overlay = "fewer_changes"
     told = f" (with configs/ablation/{overlay}.json right behind train.json, if nothing else had set these)"
     return f"repeat its command{told if overlay else ''} and add --resume true, or start a new run"

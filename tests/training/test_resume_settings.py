@@ -23,17 +23,17 @@ def test_a_run_goes_on_with_an_optimizer_that_is_fused_on_a_gpu_or_not(device, f
 def test_a_run_from_before_tiles_were_blurred_goes_on_with_the_tiles_of_then():
     entries = {
         "elastic": {"sigma": 10.0, "scale_range": 0.2},
-        "gray_curve": {"retain_stats": True},
         "blur": {"prob": 0.3},
-        "augment": ["@elastic", "@gray_curve", "@blur"],
+        "gray_values": {"transforms": ["@gray_curve", "@blur"]},
+        "augment": ["@elastic", "@gray_values"],
     }
     now = training_settings(ConfigParser(entries))
     before = training_settings(ConfigParser({"elastic": {"sigma": 10.0}, "augment": ["@elastic", "@gray_curve"]}))
-    assert len(changed_settings(before, now)) == 4
+    assert len(changed_settings(before, now)) == 5
     assert "with configs/ablation/fewer_changes.json right behind train.json" in how_to_resume(before, now)
     parser = ConfigParser(entries)
     overlay = ConfigParser.load_config_file(str(ROOT / "configs/ablation/fewer_changes.json"))
-    for name in ("elastic#scale_range", "gray_curve#retain_stats", "augment"):
+    for name in ("elastic#scale_range", "augment"):
         parser[name.replace("#", "::")] = overlay[name]
     as_then = training_settings(parser)
     assert changed_settings(before, as_then) == []

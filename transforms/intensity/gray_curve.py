@@ -22,17 +22,6 @@ def _range(value: Sequence[float], name: str) -> tuple[float, float]:
     return float(value[0]), float(value[1])
 
 
-def _stats(channel: np.ndarray) -> tuple[float, float]:
-    return float(channel.mean(dtype=np.float64)), float(channel.std(dtype=np.float64))
-
-
-def _give_back(channel: np.ndarray, mean: float, deviation: float) -> None:
-    changed, spread = _stats(channel)
-    scale = deviation / spread if spread else 1.0
-    channel *= np.float32(scale)
-    channel += np.float32(mean - changed * scale)
-
-
 class RandGrayCurve(RandomizableTransform):
     """Map the gray values of each channel by a random, strictly rising, smooth curve of its own.
 
@@ -48,9 +37,6 @@ class RandGrayCurve(RandomizableTransform):
         end_low: range of the curve's value at the channel's minimum, in units of its range (0 keeps it).
         end_high: range of the curve's value at the channel's maximum (1 keeps it).
         slope: range of the slopes between knots, before they are scaled to meet the end value; above 0.
-        retain_stats: give each channel its mean and standard deviation back, as MONAI's ``RandAdjustContrast`` does.
-            For images that are standardized beforehand: what a curve adds to all gray values, or multiplies them by,
-            is then no change that occurs at inference, where standardizing takes it away.
 
     Raises:
         ValueError: an argument out of its range, or ends that could make the curve fall.
@@ -65,7 +51,6 @@ class RandGrayCurve(RandomizableTransform):
         end_low: Sequence[float] = (-0.05, 0.05),
         end_high: Sequence[float] = (0.95, 1.05),
         slope: Sequence[float] = (0.8, 1.2),
-        retain_stats: bool = False,
     ) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(f"prob must be within 0 .. 1, got {prob}")
@@ -80,7 +65,6 @@ class RandGrayCurve(RandomizableTransform):
             raise ValueError(f"end_low {self.end_low} must stay below end_high {self.end_high}")
         if self.slope[0] <= 0:
             raise ValueError(f"slope must stay above 0 for the curve to rise, got {self.slope}")
-        self.retain_stats = retain_stats
         self.curves = np.linspace(0, 1, TABLE_SIZE)[None]
 
     def randomize(self, data: int = 1) -> None:
@@ -115,10 +99,7 @@ class RandGrayCurve(RandomizableTransform):
                 low, high = float(channel.min()), float(channel.max())
                 if high > low:
                     scale = np.float32((TABLE_SIZE - 1) / (high - low))
-                    before = _stats(channel) if self.retain_stats else None
                     look_up(channel, curve.astype(np.float32), np.float32(low), np.float32(high - low), scale)
-                    if before is not None:
-                        _give_back(channel, *before)
         return convert_to_dst_type(image, img, dtype=np.float32)[0]
 
 
@@ -135,12 +116,11 @@ class RandGrayCurved(RandomizableTransform, MapTransform):
         end_low: Sequence[float] = (-0.05, 0.05),
         end_high: Sequence[float] = (0.95, 1.05),
         slope: Sequence[float] = (0.8, 1.2),
-        retain_stats: bool = False,
         allow_missing_keys: bool = False,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob=1.0)  # the array form draws whether it changes the image
-        self.gray_curve = RandGrayCurve(prob, knots, end_low, end_high, slope, retain_stats)
+        self.gray_curve = RandGrayCurve(prob, knots, end_low, end_high, slope)
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandGrayCurved:
         super().set_random_state(seed, state)
