@@ -140,7 +140,7 @@ def test_training_sample_lists_the_steps_of_both_chains():
     whole, ours, stock = training_sample.run(ONCE, size=284, count=9, width=2)
     assert first_column(whole) == [training_sample.OURS, training_sample.STOCK, "a training step, width 2, bf16"]
     assert [target.bound for target in whole.targets] == [15, 0.15]
-    names = ["RandElasticGridd", "RandGrayCurved", "SeparateTouchingd", "WeightMapd", "InstancesToClassd"]
+    names = ["RandElasticGridd", "RetainStatsd", "SeparateTouchingd", "WeightMapd", "InstancesToClassd"]
     assert first_column(ours) == [f"{i} {name}" for i, name in enumerate([*names, "CropToOutputd"], 1)]
     assert first_column(stock)[0] == "1 Rand2DElasticd"
 

@@ -175,10 +175,10 @@ def gray_curves() -> None:
     )
     for _ in range(12):
         default.randomize()
-        axes[0].plot(x, default.curve, color=BLUE, alpha=0.5, linewidth=1)
+        axes[0].plot(x, default.curves[0], color=BLUE, alpha=0.5, linewidth=1)
     usual, changed = default(gray), strong(gray)
-    axes[0].plot(x, default.curve, color="#0b57d0", linewidth=2)
-    axes[0].plot(x, strong.curve, color=ORANGE, linewidth=2)
+    axes[0].plot(x, default.curves[0], color="#0b57d0", linewidth=2)
+    axes[0].plot(x, strong.curves[0], color=ORANGE, linewidth=2)
     axes[0].plot([0, 1], [0, 1], color="0.4", linewidth=0.8, linestyle=":")
     axes[0].set(
         xlabel="gray value in the image's range", ylabel="new value", aspect="equal", xlim=(0, 1), ylim=(-0.06, 1.06)

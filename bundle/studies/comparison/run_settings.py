@@ -21,9 +21,9 @@ _BOOKKEEPING = {
 }  # fmt: skip
 #: of no effect on an evaluation, which takes them from its checkpoint
 _TRAINING_ONLY = {
-    "seed", "train", "optimizer", "lr_scheduler", "augment", "elastic", "gray_curve", "turn", "crop", "crop_to_output",
-    "balanced_windows", "network_def", "base_channels", "depth", "tile_size", "max_epochs", "samples_per_epoch",
-    "patience", "best_by", "val_interval",
+    "seed", "train", "optimizer", "lr_scheduler", "augment", "elastic", "gray_curve", "blur", "gray_values", "turn",
+    "crop", "crop_to_output", "balanced_windows", "network_def", "base_channels", "depth", "tile_size", "max_epochs",
+    "samples_per_epoch", "patience", "best_by", "val_interval",
 }  # fmt: skip
 #: of the provenance: no fact of its own, or shown for every run
 _DERIVED = (f"{_PROVENANCE}config_sha256", COMMIT, FINGERPRINT)
