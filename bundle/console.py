@@ -176,7 +176,13 @@ def require_known_options(arguments: Sequence[str] | None = None) -> None:
                 raise ValueError(f"MONAI ignores an option whose value is None: write --{name} '$None'")
             _require_known_within(config, name, options)
             continue
-        raise ValueError(f"unknown option --{name}: {did_you_mean(name, sorted(own), '--')}")
+        within = [
+            f"{parent}#{name}" for parent, entry in config.get().items() if isinstance(entry, dict) and name in entry
+        ]
+        raise ValueError(
+            f"unknown option --{name}: "
+            + (f"did you mean --{' or --'.join(within)}?" if within else did_you_mean(name, sorted(own), "--"))
+        )
 
 
 def _require_known_within(config: ConfigParser, name: str, options: Mapping[str, Any]) -> None:

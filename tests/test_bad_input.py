@@ -303,8 +303,14 @@ def test_options_of_monai_and_of_nested_entries_are_known():
     files = ["--config_file", f"['{ROOT}/configs/train.json','{ROOT}/configs/experiments/em.json']"]
     require_known_options([*files, "--tracking", "mlflow", "--network_def#norm", "batch", "--seed=3"])
     require_known_options(["-q", "--durations=5"])
-    with pytest.raises(ValueError, match=r"unknown option --lr: known are .*optimizer"):
+    with pytest.raises(ValueError, match=r"unknown option --lr: did you mean --optimizer#lr\?$"):
         require_known_options([*files, "--lr", "0.1"])
+    with pytest.raises(
+        ValueError, match=r"unknown option --sigma: did you mean --elastic#sigma or --weight_map#sigma\?$"
+    ):
+        require_known_options([*files, "--sigma", "5"])
+    with pytest.raises(ValueError, match=r"unknown option --qqqq: known are .*optimizer"):
+        require_known_options([*files, "--qqqq", "5"])
     require_known_options(
         [*files, "--network_def#norm", "$None", "--network_def#up_relu", "True", "--elastic#prob", "1"]
     )
