@@ -23,6 +23,7 @@ __all__ = [
     "command_line",
     "did_you_mean",
     "explain_errors",
+    "nearest_path",
     "own_cause",
     "require_known_options",
     "require_own",
@@ -56,6 +57,30 @@ def did_you_mean(name: object, known: Iterable[str], prefix: str = "") -> str:
     if not near or len(spelt) <= _FEW:
         hint.append(f"known are {', '.join(spelt.values()) or 'none'}")
     return " ".join(hint)
+
+
+def nearest_path(path: str | os.PathLike[str]) -> Path | None:
+    """The path that somebody may have meant: one name in it is misspelt, and what follows it may be missing, too.
+
+    Args:
+        path: of a file or folder that does not exist.
+
+    Returns:
+        None where nothing is near.
+
+    Examples:
+        >>> nearest_path("rnus/first/best.pt")  # where there is runs/first/best.pt
+        PosixPath('runs/first/best.pt')
+    """
+    path = Path(path)
+    missing = next((each for each in [*reversed(path.parents), path] if not each.exists()), None)
+    if missing is None or not missing.parent.is_dir():
+        return None
+    for rest in dict.fromkeys((path.relative_to(missing), Path())):  # the whole path, or as far as it goes
+        beside = sorted(each.name for each in missing.parent.iterdir() if (each / rest).exists())
+        if near := difflib.get_close_matches(missing.name, beside, 1):
+            return missing.with_name(near[0]) / rest
+    return None
 
 
 def explain_errors() -> None:

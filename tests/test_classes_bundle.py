@@ -54,7 +54,7 @@ def trained(data, tmp_path_factory, bundle_run, kind):
     if kind == "classes":
         result = bundle_run("training", "configs/train.json", **options)
         assert result.returncode == 0, result.stderr
-        assert "class weights (dataset), counted over 3 images: background" in result.stdout + result.stderr
+        assert "(class_weights dataset, counted over 3 images)" in result.stdout + result.stderr
     else:
         workflow(folder, data, **options).run()
     return folder

@@ -4,11 +4,12 @@ import errno
 import logging
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 from bundle import console
-from bundle.console import explain_errors, true_or_false
+from bundle.console import explain_errors, nearest_path, true_or_false
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,17 @@ def test_what_is_starting_is_said_in_one_line(monkeypatch, caplog, words, line):
 @pytest.mark.parametrize(("value", "expected"), [(True, True), ("true", True), ("False", False), (False, False)])
 def test_true_or_false(value, expected):
     assert true_or_false(value, "resume") is expected
+
+
+def test_a_misspelt_path_is_told_with_what_may_be_meant(tmp_path: Path) -> None:
+    best = tmp_path / "runs" / "first" / "best.pt"
+    best.parent.mkdir(parents=True)
+    best.touch()
+    for name in ("rnus/first/best.pt", "runs/frist/best.pt", "runs/first/bset.pt"):
+        assert nearest_path(tmp_path / name) == best
+    assert nearest_path(tmp_path / "runs" / "frist" / "other.txt") == best.parent  # as far as it goes
+    assert nearest_path(tmp_path / "elsewhere" / "best.pt") is None
+    assert nearest_path("") is None
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bundle.console import nearest_path
 from bundle.data import ctc, folder, isbi2012
 from bundle.data.item import Item
 
@@ -60,7 +61,9 @@ def datalist(root: str | os.PathLike[str], layout: str = "auto", **options: Any)
     understood = "; ".join(f"{name}: {known.needs}" for name, known in LAYOUTS.items())
     folder_of_data = Path(root) if root else None
     if folder_of_data is None or not folder_of_data.is_dir():
-        raise FileNotFoundError(f"dataset_dir {str(root)!r} is no folder; layouts understood are {understood}")
+        near = nearest_path(folder_of_data) if folder_of_data else None
+        meant = f"; did you mean {near}?" if near and near.is_dir() else ""
+        raise FileNotFoundError(f"dataset_dir {str(root)!r} is no folder{meant}; layouts understood are {understood}")
     if not any(folder_of_data.iterdir()):
         raise FileNotFoundError(f"dataset_dir {str(root)!r} is empty; layouts understood are {understood}")
     if layout == "auto":

@@ -206,12 +206,15 @@ def channels_of(items: Sequence[Item], select: str | Sequence[int] = "all") -> C
             return Channels(select, 1)
     (common, _), *others = counts.most_common()
     if others:
+        if set(counts) == {1, 3}:
+            advice = "--channels luminance makes one gray channel of each"
+        else:
+            advice = f"{_option(range(min(counts)))} takes those that all have"
         odd = next(path for path, each in found.items() if each.count == others[-1][0])
-        advice = "--channels luminance" if set(counts) == {1, 3} else _option(range(min(counts)))
         raise ImageError(
             odd,
             f"it has {_told(found[odd])}, {counts[common]} other image{'s have' if counts[common] > 1 else ' has'} "
-            f"{common}; all must have as many: {advice} takes what all have, or leave it out",
+            f"{common}, and all must have as many: {advice}, or move this image to another folder",
         )
     return Channels(select, common, _common_names(found, strict=chosen.select == "all" and common > 1))
 

@@ -72,7 +72,8 @@ def class_weights(
             roots = np.sqrt(weights)
             weights = list(map(float, roots * counts.sum() / (roots @ counts)))
         told = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(classes.names, weights, strict=True))
-        logger.info("class weights (%s), counted over %d image%s: %s", way, len(items), "s" * (len(items) > 1), told)
+        counted = f"{len(items)} image{'s' * (len(items) > 1)}"
+        logger.info("weight of a pixel in the loss: %s (class_weights %s, counted over %s)", told, way, counted)
         return weights
     numbers = [float(weight) for weight in way]
     if len(numbers) != len(classes) or not min(numbers) >= 0:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from bundle.console import nearest_path
 from bundle.data import isbi2012
 from bundle.data.classes import CLASS_DIR
 from bundle.data.errors import ImageError
@@ -62,8 +62,8 @@ def datalist(
     labels = _by_stem(root / label_dir, regions=True) if need_label or (root / label_dir).is_dir() else {}
     pictures = _with_windows(pictures, stores, labels)
     if need_label:
-        _refuse_lonely(pictures.keys() - labels.keys(), "images", "label", root / label_dir)
-    _refuse_lonely(labels.keys() - pictures.keys(), "labels", "image", root / image_dir)
+        _refuse_lonely(pictures, labels, "images", "label", root / label_dir)
+    _refuse_lonely(labels, pictures, "labels", "image", root / image_dir)
     classes = _class_files(root / CLASS_DIR)
     items: list[Item] = []
     for name, picture in pictures.items():
@@ -165,22 +165,26 @@ def _readable(folder: Path, regions: bool = False) -> Iterable[Path]:
     )
 
 
-def _folders_beside(folder: Path) -> str:
-    """What may be meant instead of a folder that is missing."""
-    there = folder if folder.parent.is_dir() else folder.parent
-    if not there.parent.is_dir():
+def _instead_of(folder: Path) -> str:
+    """What may be meant instead of a folder that is missing, or what to do."""
+    near = nearest_path(folder)
+    if near is not None and near.is_dir():
+        return f"; did you mean {near}?"
+    if not folder.parent.is_dir():
         return ""
-    beside = sorted((each.name for each in there.parent.iterdir() if each.is_dir()), key=natural_key)
-    near = get_close_matches(there.name, beside, 1)
-    if near:
-        return f"; did you mean {there.with_name(near[0])}?"
-    return f"; {there.parent} has {', '.join(beside[:9])}" if there is folder and beside else ""
+    if any(_readable(folder.parent)):
+        return (
+            f"; {folder.parent} itself holds images: move them into {folder.parent / 'image'}, and labels of the same "
+            f"names into {folder.parent / 'label'}"
+        )
+    beside = sorted((each.name for each in folder.parent.iterdir() if each.is_dir()), key=natural_key)
+    return f"; {folder.parent} has {', '.join(beside[:9])}" if beside else ""
 
 
 def _files(folder: Path, read_by_others: Sequence[str] = (), regions: bool = False) -> list[Path]:
     """Readable files of a folder in natural order; those of kinds that are not read are named in the log."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"dataset_dir: there is no folder {folder}{_folders_beside(folder)}")
+        raise FileNotFoundError(f"dataset_dir: there is no folder {folder}{_instead_of(folder)}")
     files = sorted(_readable(folder, regions), key=natural_key)
     unread = set(FOREIGN) - set(read_by_others)
     foreign = sorted((file.name for file in folder.iterdir() if file.suffix.lower() in unread), key=natural_key)
@@ -212,11 +216,25 @@ def _by_stem(folder: Path, with_stores: bool = False, regions: bool = False) -> 
     return found
 
 
-def _refuse_lonely(names: set[str], kind: str, other: str, folder: Path) -> None:
-    if names:
-        shown = ", ".join(sorted(names, key=natural_key)[:5]) + (", ..." if len(names) > 5 else "")
-        lonely = f"{len(names)} {kind} have" if len(names) > 1 else f"1 {kind.removesuffix('s')} has"
-        raise ValueError(f"{lonely} no {other} of the same name in {folder}: {shown}")
+def _refuse_lonely(files: Mapping[str, Path], others: Mapping[str, Path], kind: str, other: str, folder: Path) -> None:
+    names = sorted(files.keys() - others.keys(), key=natural_key)
+    if not names:
+        return
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    lonely = f"{len(names)} {kind} have" if len(names) > 1 else f"1 {kind.removesuffix('s')} has"
+    free = sorted(others.keys() - files.keys(), key=natural_key)
+    pairs = ((name, each, *sorted((name, each), key=len)) for name in names for each in free)
+    alike = next(
+        ((name, each) for name, each, part, whole in pairs if whole.startswith(part) or whole.endswith(part)), None
+    )
+    if alike is not None:
+        name, each = alike
+        advice = f"{others[each].name} seems to belong to {files[name].name}: give both one name, and so all others"
+    elif other == "label":
+        advice = "annotate them (one without cells needs a label of zeros), or move them to another folder"
+    else:
+        advice = "put the images there, or move these labels to another folder"
+    raise ValueError(f"{lonely} no {other} of the same name in {folder}: {shown}; {advice}")
 
 
 def _unique(items: list[Item]) -> list[Item]:

@@ -74,8 +74,9 @@ class LoadSliced(MapTransform):
             if item[key].shape[1:] != item[first].shape[1:]:
                 sizes = " and ".join(f"{k} {tuple(item[k].shape[1:])}" for k in (first, key))
                 turned = item[key].shape[:0:-1] == item[first].shape[1:]
-                hint = "; they fit when x and y are exchanged" if turned else ""
-                raise ImageError(data[key], f"the sizes (x, y) of one item differ: {sizes} of {data[first]}{hint}")
+                advice = "they fit when x and y are exchanged" if turned else "save both with the same size"
+                told = f"{key} and {first} must have one size (x, y), got {sizes} of {data[first]}; {advice}"
+                raise ImageError(data[key], told)
             if key != first:
                 require_same_axes(str(data[first]), item[first], str(data[key]), item[key])
         return item

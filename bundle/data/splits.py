@@ -99,7 +99,8 @@ def _count(items: Sequence[Item], select: float | int, name: str) -> int:
         raise ValueError(f"{name} must be at least 0 and below 1 as a fraction, got {select}")
     if select and n < 2:
         raise ValueError(
-            f"--{name} {select} needs at least 2 images, got {n}; --{name} 0 trains on all{range_hint(items, name)}"
+            f"--{name} {select} needs at least 2 images, got {n}: annotate more, or --{name} 0 trains on all"
+            f"{range_hint(items, name)}"
         )
     return min(n - 1, max(1, round(select * n))) if select else 0
 

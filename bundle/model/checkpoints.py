@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from bundle.atomic import cannot_be_written, replacing
+from bundle.console import nearest_path
 from bundle.model.architecture import unet_arguments
 from bundle.model.seal import is_whole, seal
 
@@ -113,8 +114,12 @@ def require_file(path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if not path.is_file():
         beside = sorted(str(p) for p in path.parent.glob("*.pt")) if path.parent.is_dir() else []
-        hint = f"; there are {', '.join(beside)}" if beside else "; train first (make quickstart) or name one"
-        raise FileNotFoundError(f"checkpoint {path} does not exist{hint}")
+        hint = "train a network first, or name one by --checkpoint"
+        if beside:
+            hint = f"there are {', '.join(beside)}"
+        elif near := nearest_path(path):
+            hint = f"did you mean {near}?"
+        raise FileNotFoundError(f"checkpoint {path} does not exist; {hint}")
 
 
 def read(path: str | os.PathLike[str], data: bytes | None = None) -> Any:
@@ -173,9 +178,10 @@ def default_model(folder: str | os.PathLike[str]) -> str:
     own, shipped = Path(folder, "model.pt"), Path(folder, SHIPPED)
     if own.is_file() or not shipped.is_file():
         return str(own)
-    logger.info(
-        "%s does not exist: using the shipped network %s, trained on EM membranes (docs/README.md)", own, shipped
-    )
+    logger.warning(
+        "no network was trained here (%s does not exist): using the shipped %s, which knows neuronal membranes in EM "
+        "sections and nothing else; for other images train one, or name yours by --checkpoint", own, shipped,
+    )  # fmt: skip
     return str(shipped)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,11 @@ def _measured(items: Sequence[Item], read: Any) -> tuple[list[Sheet], list[Findi
             broken.append(found)
     if not broken:
         return sheets, []
-    told = named([f"{Path(each.path).name}: {each.reason}" for each in broken], 3)
-    text = f"{counted(len(broken), 'image or label')} cannot be used: {told}."
+    reasons: dict[str, list[str]] = {}
+    for each in broken:
+        reasons.setdefault(each.reason, []).append(Path(each.path).name)
+    told = named([f"{named(names, 3)}: {reason}" for reason, names in reasons.items()], 3)
+    text = f"{counted(len(broken), 'file')} cannot be used: {told}."
     return sheets, [Finding("stop", "Files that do not fit", text)]
 
 
@@ -138,13 +142,19 @@ def _advice(parser: ConfigParser, sheets: Sequence[Sheet], training: Sequence[It
     left_out: tuple[str, ...] = () if flat and isinstance(network.geometry, ValidGeometry) else ("depth", "tile_size")
     if parser.get_parsed_content("classes").of_pixels:  # whose regions touch, and shall
         left_out += ("separate_touching#width",)
-    advice = [each for each in advice if each.option not in left_out]
+    advice = [_marked(each, parser) for each in advice if each.option not in left_out]
     if not timed:
         return advice
     pace = _pace(parser, training[:2])
     steps = int(60 * _MINUTES / pace.step)
     why = f"a step takes {pace.step:.2g} s here, so {_MINUTES} minutes are about {steps} steps, validations not counted"
     return [*advice, Advice("minutes", _MINUTES, why)]
+
+
+def _marked(advice: Advice, parser: ConfigParser) -> Advice:
+    """Told so where the config has this value already."""
+    same = parser.get_parsed_content(advice.option) == advice.value
+    return replace(advice, why=f"already set; {advice.why}") if same else advice
 
 
 def _pace(parser: ConfigParser, few: Sequence[Item]) -> Pace:

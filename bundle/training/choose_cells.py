@@ -153,15 +153,17 @@ class ChooseCells:
         on = " and ".join(f"{number} {part}" for part, number in self.told["images"].items())
         options = best.options.told
         logger.info(
-            "%scells are read with %s: SEG %.3f (%.3f as before), %d of %d cells found, %d invented, on %s images",
+            "%scells are read with %s, which was best on %s images: SEG %.3f (before this choice %.3f), %d of %d cells "
+            "found, %d invented%s",
             kind,
             ", ".join(f"{name} {options[name]}" for name in self.auto) or "what is given",
+            on,
             best.seg,
             before.seg,
             best.found,
             best.cells,
             sum(best.invented),
-            on,
+            "; so few cells tell little of other images" if best.cells < _ENOUGH else "",
         )
         if best.seg < _USELESS:
             logger.warning("SEG %.3f: the network finds next to nothing; look at pictures/ and train longer", best.seg)

@@ -54,7 +54,8 @@ class PanelHandler:
         folder: where the pictures go; made if absent.
         tracker: of the run; its engine tells the epoch. None: the validator's own.
         count: pictures of one validation, at least 1.
-        every: validations from one set of pictures to the next, at least 1; the first is always shown.
+        every: validations from one set of pictures to the next, at least 1; the first is always shown, and that of the
+            trainer's last epoch.
         options: how cells are found; None: the options' defaults.
         transpose: turn (x, y), as MONAI's readers order the axes, into rows and columns.
         names: of the classes, the background's first; None: there is one kind of cell.
@@ -93,7 +94,9 @@ class PanelHandler:
             engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def _begin(self, engine: Engine) -> None:
-        self._drawn = 0 if self._validations % self.every == 0 else self.count
+        driver = self._driver(engine)
+        last = driver is not engine and driver.state.epoch == driver.state.max_epochs
+        self._drawn = 0 if last or self._validations % self.every == 0 else self.count
         self._validations += 1
 
     def __call__(self, engine: Engine) -> None:

@@ -100,9 +100,11 @@ def _depth_and_tile(large: float, side: int) -> tuple[Advice, Advice]:
     fits = [depth for depth in _DEPTHS if 2 * ValidGeometry(depth).margin >= large]
     depth = fits[0] if fits else _DEPTHS[-1]
     window = 2 * ValidGeometry(depth).margin
-    seen = f"it sees {window} px across, and three quarters of the objects are below {large:.0f} px"
+    seen = f"a pixel of the result sees {window} px across, and three quarters of the objects are below {large:.0f} px"
     if not fits:
-        seen = f"it sees {window} px across, less than an object of {large:.0f} px: scale the images down instead"
+        seen = (
+            f"a pixel of the result sees {window} px across, less than objects of {large:.0f} px: scale the images down"
+        )
     axis = ValidGeometry(depth)
     wanted = max(_USUAL_OUTPUT, round(_OBJECTS_ACROSS * large))
     tile = axis.input_size(min(side, wanted))
@@ -112,7 +114,7 @@ def _depth_and_tile(large: float, side: int) -> tuple[Advice, Advice]:
     elif wanted > _USUAL_OUTPUT:
         why += f"in which objects of {large:.0f} px have room beside each other"
     else:
-        why += "the usual size, in which small objects are many"
+        why += "enough for many objects of this size"
     return Advice("depth", depth, seen), Advice("tile_size", tile, why)
 
 
@@ -120,7 +122,7 @@ def _min_size(sheets: Sequence[Sheet]) -> Advice:
     unit = "px" if len(sheets[0].size) == 2 else "voxels"
     areas = np.concatenate([sheet.areas[sheet.whole] if sheet.whole.any() else sheet.areas for sheet in sheets])
     middle = float(np.median(areas))
-    why = f"a tenth of the median object of {middle:.0f} {unit}, as a training takes it; less is dirt"
+    why = f"a tenth of the median object of {middle:.0f} {unit}, as a training takes it; smaller ones are dirt"
     return Advice("cells#min_size", smallest_cell(middle), why)
 
 
@@ -134,5 +136,6 @@ def _border(middle: float) -> Advice:
 
 def _ridge(middle: float) -> Advice:
     if middle < _NARROW:
-        return Advice("separate_touching#width", _RIDGE // 2, f"2 px would take much of objects of {middle:.0f} px")
-    return Advice("separate_touching#width", _RIDGE, "touching objects stay apart in the labels, and keep their size")
+        why = f"the gap cut between touching objects: 2 px would take much of objects of {middle:.0f} px"
+        return Advice("separate_touching#width", _RIDGE // 2, why)
+    return Advice("separate_touching#width", _RIDGE, "the gap cut between touching objects, so that they stay apart")

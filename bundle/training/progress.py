@@ -18,7 +18,8 @@ __all__ = ["Progress"]
 class Progress:
     """Shows steps, loss, key metric and the time that is left; attach it to the trainer.
 
-    On a terminal it is one bar over all steps. Elsewhere (a log file, a CI job) it prints one line an epoch.
+    On a terminal it is one bar over all steps. Elsewhere (a log file, a CI job) it prints one line an epoch. At the end
+    it says which epoch's network is kept. Attach it before what uses that network.
 
     Args:
         evaluator: engine of the validation, whose key metric is shown; None for none.
@@ -98,3 +99,9 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+        state: Any = engine.state
+        best = getattr(getattr(self.evaluator, "state", None), "best_metric_epoch", -1)
+        if self.evaluator is not None and best != -1:
+            key: Any = self.evaluator.state
+            told = f"by {key.key_metric_name} on validation images ({float(key.best_metric):.4f})"
+            print(f"the network of epoch {best} of {state.epoch} is kept: the best {told}", flush=True)

@@ -86,7 +86,34 @@ def test_lonely_files_are_counted_and_five_are_named(tmp_path, position):
     for n in range(7):
         save(tmp_path / "label" / f"l{n}.png", position())
     save(tmp_path / "label" / "x.png", position())
-    with pytest.raises(ValueError, match=r"7 labels have no image .*: l0, l1, l2, l3, l4, \.\.\.$"):
+    with pytest.raises(
+        ValueError, match=r"7 labels have no image .*: l0, l1, l2, l3, l4, \.\.\.; put the images there"
+    ):
+        folder.datalist(tmp_path)
+
+
+def test_labels_that_are_called_otherwise_are_named(tmp_path, position):
+    for n in range(3):
+        save(tmp_path / "image" / f"00{n}.png", position())
+        save(tmp_path / "label" / f"00{n}_mask.png", position())
+    with pytest.raises(ValueError, match=r"3 images have no label .*; 000_mask\.png seems to belong to 000\.png: give"):
+        folder.datalist(tmp_path)
+    for n in range(2):
+        (tmp_path / "label" / f"00{n}_mask.png").rename(tmp_path / "label" / f"00{n}.png")
+    with pytest.raises(ValueError, match=r"1 image has no label .*: 002; 002_mask\.png seems to belong to 002\.png"):
+        folder.datalist(tmp_path)
+    (tmp_path / "label" / "002_mask.png").unlink()
+    with pytest.raises(
+        ValueError, match=r"1 image has no label .*: 002; annotate them \(one without cells needs a label"
+    ):
+        folder.datalist(tmp_path)
+
+
+def test_images_that_lie_in_the_folder_itself(tmp_path, position):
+    save(tmp_path / "a.png", position())
+    with pytest.raises(
+        FileNotFoundError, match=rf"no folder {tmp_path}/image; {tmp_path} itself holds images: move them"
+    ):
         folder.datalist(tmp_path)
 
 
@@ -134,6 +161,8 @@ def test_label_with_other_number_of_slices(write_pair, position):
 def test_missing_empty_and_unreadable(tmp_path, layout):
     with pytest.raises(FileNotFoundError, match=r"is no folder; layouts understood are isbi2012: .*folder: image/"):
         datalist(tmp_path / "nowhere", layout)
+    with pytest.raises(FileNotFoundError, match=rf"is no folder; did you mean {tmp_path}\?; layouts understood"):
+        datalist(f"{tmp_path}s", layout)
     with pytest.raises(FileNotFoundError, match="is empty; layouts understood"):
         datalist(tmp_path, layout)
     (tmp_path / "image").mkdir()

@@ -79,8 +79,8 @@ def test_every_slice_is_in_one_part(spans):
         (["x:5-3"], "the slices of x that can be chosen are 0 to 15"),
         (["y:1-2"], "validation names 1 unknown items: y:1-2; the 1 names begin with x"),
         (["x:0-15"], "validation names all 1 items: none is left to train on"),
-        (0.2, "--validation 0.2 needs at least 2 images, got 1; --validation 0 trains on all, or choose some slices of "
-              "the volume: "
+        (0.2, "--validation 0.2 needs at least 2 images, got 1: annotate more, or --validation 0 trains on all, or "
+              "choose some slices of the volume: "
               "--validation \"['x:13-15']\""),
     ],
 )  # fmt: skip

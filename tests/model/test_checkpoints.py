@@ -46,6 +46,28 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
 
+def test_without_a_network_of_ones_own_the_shipped_one_is_taken_and_said_aloud(tmp_path, caplog):
+    assert checkpoints.default_model(tmp_path) == str(tmp_path / "model.pt")  # told when it is read
+    shipped = tmp_path / checkpoints.SHIPPED
+    checkpoints.write(shipped, unet().state_dict())
+    assert checkpoints.default_model(tmp_path) == str(shipped)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "which knows neuronal membranes in EM sections and nothing else" in caplog.text
+    caplog.clear()
+    checkpoints.write(tmp_path / "model.pt", unet().state_dict())
+    assert checkpoints.default_model(tmp_path) == str(tmp_path / "model.pt")
+    assert not caplog.records
+
+
+def test_a_misspelt_checkpoint_is_told_with_what_may_be_meant(tmp_path):
+    best = tmp_path / "runs" / "first" / "best.pt"
+    checkpoints.write(best, unet().state_dict())
+    with pytest.raises(FileNotFoundError, match=rf"frist/best\.pt does not exist; did you mean {best}\?"):
+        checkpoints.require_file(tmp_path / "runs" / "frist" / "best.pt")
+    with pytest.raises(FileNotFoundError, match=rf"bset\.pt does not exist; there are {best}"):
+        checkpoints.require_file(best.with_name("bset.pt"))
+
+
 class Evil:
     def __reduce__(self):
         return os.system, ("touch pwned",)

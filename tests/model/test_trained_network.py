@@ -91,7 +91,7 @@ def test_a_file_that_is_not_there_yet(tmp_path):
     trained = TrainedNetwork(tmp_path / "model.pt")
     assert (trained.card, trained.origin()) == ({}, "of unknown training")
     for ask in (lambda: trained.weights, lambda: trained.version, trained.load):
-        with pytest.raises(FileNotFoundError, match="does not exist; train first"):
+        with pytest.raises(FileNotFoundError, match="does not exist; train a network first"):
             ask()
     checkpoints.write(tmp_path / "model.pt", unet().state_dict())
     assert trained.load().depth == 2

@@ -77,6 +77,13 @@ def test_advice_names_the_images_that_it_follows_from(check):
     assert "what follows for a training:" in out
 
 
+def test_advice_says_which_values_are_set_already(check):
+    (line,) = re.findall(r"--separate_touching#width .*", check()[0])
+    assert "already set;" in line
+    (line,) = re.findall(r"--separate_touching#width .*", check(**{"separate_touching#width": 5})[0])
+    assert "already set;" not in line
+
+
 def test_steps_of_this_machine(check, monkeypatch):
     monkeypatch.setattr(checking.MeasurePace, "__call__", lambda self: checking.Pace(0.5))
     out, html, error = check(timed=True)
@@ -90,7 +97,7 @@ def test_one_image(check, folder):
         for kind in ("image", "label"):
             (folder / kind / f"{name:03d}.tif").unlink()
     out, html, error = check(dataset_dir=str(folder))
-    assert "--validation 0.2 needs at least 2 images, got 1; --validation 0 trains on all" in error
+    assert "--validation 0.2 needs at least 2 images, got 1: annotate more, or --validation 0 trains on all" in error
     assert "stop: No split." in out
     assert "No split" in html
     _, _, error = check(dataset_dir=str(folder), validation=0)
@@ -123,7 +130,7 @@ def test_files_that_do_not_fit(check, folder):
     file = folder / "label" / "003.tif"
     tifffile.imwrite(file, tifffile.imread(file)[:90].T)
     _, html, error = check(dataset_dir=str(folder))
-    assert re.search(r"1 image or label cannot be used: 003\.tif: the sizes \(x, y\) of one item differ", error)
+    assert re.search(r"1 file cannot be used: 003\.tif: label and image must have one size \(x, y\), got", error)
     assert "Files that do not fit" in html
 
 

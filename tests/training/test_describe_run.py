@@ -21,6 +21,23 @@ def items(tmp_path):
     return [{"image": str(tmp_path / f"i{i}.tif"), "name": f"i{i}"} for i in range(4)]
 
 
+@pytest.mark.parametrize(
+    ("training", "validating", "told"),
+    [
+        (1, 1, "1 image trains, 1 validates; --validation 0 trains on all"),
+        (3, 1, "3 images train, 1 validates"),
+        (2, 0, "2 images train, 0 validate"),
+    ],
+)
+def test_it_says_how_many_images_train(tmp_path, items, caplog, training, validating, told):
+    (tmp_path / "run").mkdir()
+    with caplog.at_level(logging.INFO):
+        DescribeRun(tmp_path / "run", items[:training], items[training : training + validating]).describe(
+            SimpleNamespace()
+        )
+    assert told in [record.message for record in caplog.records]
+
+
 def data_of(tmp_path, items, pretrained):
     run = DescribeRun(tmp_path / "run", items, pretrained=TrainedNetwork(pretrained))
     (tmp_path / "run").mkdir(exist_ok=True)

@@ -176,6 +176,15 @@ def test_count_and_every(tmp_path, drawn):
             PanelHandler(tmp_path, **{name: 0})
 
 
+def test_the_last_epoch_of_a_training_is_shown_too(tmp_path, drawn):
+    tracker = FakeTracker(1)
+    handler = PanelHandler(tmp_path, tracker=tracker, every=5)
+    for epoch in (1, 2, 3):
+        tracker.engine.state.epoch, tracker.engine.state.max_epochs = epoch, 3
+        validate(handler, [[{"image": BAR, "pred": LOGITS}]])
+    assert [name for name, _ in tracker.artifacts] == ["image00_0001.png", "image00_0003.png"]
+
+
 def test_a_picture_that_fails_does_not_stop_the_validation(tmp_path, caplog):
     handler = PanelHandler(tmp_path)
     with caplog.at_level(logging.WARNING):

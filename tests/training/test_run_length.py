@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -175,6 +176,16 @@ def test_a_training_says_after_its_first_steps_how_long_it_takes(predict, times,
     Progress(predict=predict).attach(trainer)
     trainer.run(range(15), max_epochs=3)
     assert len(re.findall(r"^45 steps of \S+ s take about 0\.0 min$", capsys.readouterr().out, re.MULTILINE)) == times
+
+
+@pytest.mark.parametrize(("best", "told"), [(2, "the network of epoch 2 of 3 is kept: the best by loss"), (-1, "")])
+def test_a_training_says_at_its_end_which_network_it_kept(best, told, capsys):
+    trainer, evaluator = Engine(lambda engine, batch: None), Engine(lambda engine, batch: None)
+    evaluator.state = SimpleNamespace(metrics={}, best_metric_epoch=best, best_metric=0.25, key_metric_name="loss")
+    Progress(evaluator, predict=False).attach(trainer)
+    trainer.run(range(2), max_epochs=3)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(told or "epoch 3/3")
 
 
 def test_the_config_hands_the_length_on():

@@ -71,7 +71,7 @@ def choose_backend(
         return "eager"
     work = _operations_per_pixel(network) * sum(math.prod(size) for size in known)
     worth = _WORTH + _OF_A_SIZE * len({tuple(size) for size in known})
-    told = f"{work / 1e12:.2g} TFLOP in all, OpenVINO is faster from {worth / 1e12:.2g} on"
+    told = f"{work / 1e12:.2g} TFLOP to compute, and OpenVINO, slow to start, is faster from {worth / 1e12:.2g} on"
     if work < worth:
         return _told("eager", told)
     if missing := openvino.missing():

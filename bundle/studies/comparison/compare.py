@@ -22,7 +22,7 @@ from bundle.studies.comparison.shared_images import shared_images
 __all__ = ["write_report"]
 
 #: orders runs and images, where nobody asks for another one, trainings were not told one, and it was measured
-_USUAL = ("rand_error", "seg", "loss")
+_USUAL = ("seg", "rand_error", "loss")
 _NAME_CHARACTERS = 40  # of the settings in an evaluation's name; the table's columns have them all
 _WINDOWS = 20  # in the longest training: how many windows of the running mean its loss consists of
 
@@ -47,7 +47,7 @@ def write_report(
         runs: names or ids; a training brings its evaluations, a parent its children. None takes all.
         output: folder; made if absent, and of earlier reports only these two files are replaced.
         metric: orders rows and images; None takes the one by which most trainings chose their network (``best_by``),
-            or, where that is the loss, the first measured one of rand_error, seg, loss.
+            or, where that is the loss, the first measured one of seg, rand_error, loss.
         images: how many are shown of each part, 0 for none.
 
     Returns:

@@ -47,7 +47,8 @@ class Row:
 
     def told(self, setting: str) -> str:
         """The value of a setting; of the seed all values; a dash where there is none."""
-        values = {each.get(setting, "–") for each in self.settings}
+        given = (each.get(setting, "–") for each in self.settings)
+        values = {"None" if value == "null" else value for value in given}  # as MLflow stores a None of a config
         return ", ".join(sorted(values, key=lambda text: (len(text), text)))
 
     @property
