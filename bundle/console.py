@@ -66,11 +66,7 @@ def nearest_path(path: str | os.PathLike[str]) -> Path | None:
         path: of a file or folder that does not exist.
 
     Returns:
-        None where nothing is near.
-
-    Examples:
-        >>> nearest_path("rnus/first/best.pt")  # where there is runs/first/best.pt
-        PosixPath('runs/first/best.pt')
+        for ``rnus/first/best.pt`` ``runs/first/best.pt``, where there is one; None where nothing is near.
     """
     path = Path(path)
     missing = next((each for each in [*reversed(path.parents), path] if not each.exists()), None)
