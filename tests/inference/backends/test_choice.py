@@ -152,7 +152,7 @@ def infer(bundle_run, folder, name, **options):
 def test_the_default_of_the_command(bundle_run, folder):
     said, backends = infer(bundle_run, folder, "out")
     assert said.count("backend eager: ") == 1
-    assert "OpenVINO is faster from 3.3 on" in said
+    assert "OpenVINO, slow to start, is faster from 3.3 on" in said
     assert backends == {"eager"}
 
 
