@@ -153,7 +153,7 @@ class ChooseCells:
         on = " and ".join(f"{number} {part}" for part, number in self.told["images"].items())
         options = best.options.told
         logger.info(
-            "%scells are read with %s, which was best on %s images: SEG %.3f (before this choice %.3f), %d of %d cells "
+            "%scells are read with %s, as chosen on %s images: SEG %.3f (before this choice %.3f), %d of %d cells "
             "found, %d invented%s",
             kind,
             ", ".join(f"{name} {options[name]}" for name in self.auto) or "what is given",

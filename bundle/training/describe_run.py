@@ -30,9 +30,6 @@ __all__ = ["DescribeRun"]
 
 logger = logging.getLogger(__name__)
 
-#: training images below which a validation costs a large part of them
-_FEW = 3
-
 
 class DescribeRun:
     """Ignite handler for the trainer: writes ``card.json`` into the folder of the run, see :mod:`bundle.model.card`.
@@ -101,9 +98,8 @@ class DescribeRun:
         if spacing := self._spacing(parser):
             self._card.setdefault("image", {})["spacing"] = spacing
         write_card(self.run_dir / "card.json", self._card)
-        few = "; --validation 0 trains on all" if self.validated_on and len(self.trained_on) < _FEW else ""
         train = f"{len(self.trained_on)} image{'s train' if len(self.trained_on) != 1 else ' trains'}"
-        logger.info("%s, %d validate%s%s", train, len(self.validated_on), "s" * (len(self.validated_on) == 1), few)
+        logger.info("%s, %d validate%s", train, len(self.validated_on), "s" * (len(self.validated_on) == 1))
 
     def _spacing(self, parser: ConfigParser | None) -> list[float] | None:
         """µm between voxels, or the sides of a pixel; None where these are unknown or differ."""

@@ -24,7 +24,7 @@ def items(tmp_path):
 @pytest.mark.parametrize(
     ("training", "validating", "told"),
     [
-        (1, 1, "1 image trains, 1 validates; --validation 0 trains on all"),
+        (1, 1, "1 image trains, 1 validates"),
         (3, 1, "3 images train, 1 validates"),
         (2, 0, "2 images train, 0 validate"),
     ],
