@@ -181,7 +181,7 @@ def test_worker_processes_make_the_same_samples(workflow, tmp_path):
 
 
 def test_without_validation_the_last_network_is_the_best(workflow, tmp_path):
-    workflow(run_name="all", validation=0, max_epochs=1, **{"train#handlers#1#_disabled_": True}).run()
+    workflow(run_name="all", validation=0, max_epochs=1).run()
     last = checkpoints.read(tmp_path / "runs" / "all" / "last.pt")["network"]
     torch.testing.assert_close(dict(checkpoints.read(tmp_path / "model.pt")), dict(last))
 

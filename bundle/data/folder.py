@@ -223,18 +223,20 @@ def _refuse_lonely(files: Mapping[str, Path], others: Mapping[str, Path], kind: 
     shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
     lonely = f"{len(names)} {kind} have" if len(names) > 1 else f"1 {kind.removesuffix('s')} has"
     free = sorted(others.keys() - files.keys(), key=natural_key)
-    pairs = ((name, each, *sorted((name, each), key=len)) for name in names for each in free)
-    alike = next(
-        ((name, each) for name, each, part, whole in pairs if whole.startswith(part) or whole.endswith(part)), None
-    )
-    if alike is not None:
-        name, each = alike
+    alike = [(name, each) for name in names[:5] for each in free if _begins_or_ends_with(name, each)]
+    if alike:
+        name, each = alike[0]
         advice = f"{others[each].name} seems to belong to {files[name].name}: give both one name, and so all others"
     elif other == "label":
         advice = "annotate them (one without cells needs a label of zeros), or move them to another folder"
     else:
         advice = "put the images there, or move these labels to another folder"
     raise ValueError(f"{lonely} no {other} of the same name in {folder}: {shown}; {advice}")
+
+
+def _begins_or_ends_with(one: str, other: str) -> bool:
+    part, whole = sorted((one, other), key=len)
+    return whole.startswith(part) or whole.endswith(part)
 
 
 def _unique(items: list[Item]) -> list[Item]:

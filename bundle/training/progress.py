@@ -99,9 +99,7 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-        state: Any = engine.state
-        best = getattr(getattr(self.evaluator, "state", None), "best_metric_epoch", -1)
-        if self.evaluator is not None and best != -1:
-            key: Any = self.evaluator.state
-            told = f"by {key.key_metric_name} on validation images ({float(key.best_metric):.4f})"
-            print(f"the network of epoch {best} of {state.epoch} is kept: the best {told}", flush=True)
+        best: Any = self.evaluator.state if self.evaluator is not None else None
+        if getattr(best, "best_metric_epoch", -1) != -1:
+            told = f"the best by {best.key_metric_name} on validation images ({float(best.best_metric):.4f})"
+            print(f"the network of epoch {best.best_metric_epoch} of {engine.state.epoch} is kept: {told}", flush=True)
