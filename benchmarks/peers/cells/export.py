@@ -8,6 +8,7 @@ gold truth of the held-out images, for a training on silver truth.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import sys
 from collections.abc import Callable, Sequence
@@ -89,14 +90,20 @@ def _write(path: Path, pixels: np.ndarray) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    options = options_of(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.peers.cells.export",
+        description=(__doc__ or "").split("\n")[0],
+        allow_abbrev=False,
+        epilog="All other options, such as --dataset_dir and --fold, are those of the training.",
+    )
+    parser.add_argument("--config_file", required=True, help="of a training, or a list of them")
+    parser.add_argument("--output_dir", required=True, type=Path, help="must be empty")
+    parser.add_argument("--held_out_labels", help="labelled#labels of the held-out images, such as gold")
+    own, rest = parser.parse_known_args(argv)
+    text = own.config_file
+    files = ast.literal_eval(text) if text.startswith("[") else [text]
     try:
-        given = options.pop("config_file")
-        files = ast.literal_eval(given) if isinstance(given, str) and given.startswith("[") else given
-        output_dir = Path(options.pop("output_dir"))
-        counts = export([files] if isinstance(files, str) else files, output_dir, **options)
-    except KeyError as error:
-        sys.exit(f"error: --{error.args[0]} is missing")
+        counts = export(files, own.output_dir, own.held_out_labels, **options_of(rest))
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(", ".join(f"{part}: {count}" for part, count in counts.items()))
