@@ -13,6 +13,7 @@ from tests.data.ctc_set import boxes
 from tests.test_experiments import EXPERIMENTS, film
 
 AS_BEFORE = {
+    "network_def.deep_supervision": "false",
     "freeze_norm_after": "null",
     "elastic.scale_range": "0.0",
     "augment.1": "@gray_curve",
@@ -50,6 +51,7 @@ CHANGES = {
         **AS_BEFORE,
     },
     "fewer_changes": AS_BEFORE,
+    "no_deep_supervision": {"network_def.deep_supervision": "false"},
     "networks/unet_same": {
         "padding": "same",
         "elastic.spatial_size": "$@network_def.geometry.input_size(@tile_size)",

@@ -28,6 +28,7 @@ __all__ = [
     "require_fitting_tile",
     "require_known_network",
     "unet_arguments",
+    "with_training_classifiers",
 ]
 
 logger = logging.getLogger(__name__)
@@ -175,4 +176,19 @@ def unet_arguments(weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         "wide_last_up": last_up.shape[1] == last_up.shape[0],
         "padding": "same" if "same_padding" in weights else "valid",
         **({"flat_levels": flat_levels} if any(flat_levels) else {}),
+        **({"deep_supervision": True} if any(map(_of_training, weights)) else {}),
     }
+
+
+def with_training_classifiers(weights: Mapping[str, torch.Tensor], network: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights with as many classifiers of ``deep_supervision`` as a network has: its own where they have none.
+
+    So a network begins with the weights of one that was trained without them, or with them where it has none.
+    """
+    others = {name: tensor for name, tensor in weights.items() if not _of_training(name)}
+    own = {name: weights.get(name, tensor) for name, tensor in network.state_dict().items() if _of_training(name)}
+    return others | own
+
+
+def _of_training(name: str) -> bool:
+    return name.startswith("classify_coarser.")

@@ -20,7 +20,7 @@ from bundle.data.classes import Classes
 from bundle.data.item import Item
 from bundle.model import card as cards
 from bundle.model import checkpoints
-from bundle.model.architecture import PACKAGE, build, require_fitting, unet_arguments
+from bundle.model.architecture import PACKAGE, build, require_fitting, unet_arguments, with_training_classifiers
 from bundle.model.image_entry import channels_in
 from bundle.model.int8_file import Int8Network, int8_file
 
@@ -182,11 +182,14 @@ class TrainedNetwork:
     def load(self, network: nn.Module | None = None) -> nn.Module:
         """Put the weights into ``network``, or into a new one; after that they are kept there alone.
 
+        Classifiers of ``deep_supervision``, which only training uses, may be in one of the two alone.
+
         Raises:
             FileNotFoundError, ValueError: as :meth:`build` and :func:`bundle.model.checkpoints.load_weights`.
         """
         network = self.build() if network is None else network
-        checkpoints.load_weights(network, self.weights, self.path)
+        weights = with_training_classifiers(self.weights, network)
+        checkpoints.load_weights(network, weights, self.path)
         self._weights = None
         return network
 

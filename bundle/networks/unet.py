@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bundle.geometry import PaddedGeometry, ValidGeometry, per_axis
-from bundle.networks.arguments import require_counts, require_dropout, sequence_of
+from bundle.networks.arguments import require_counts, require_dropout, require_switch, sequence_of
 from bundle.networks.sized import SizedNetwork
 from bundle.networks.up_convolution import UpConvolution2d
 
@@ -54,11 +54,15 @@ class UNet(SizedNetwork):
         flat_levels: for every axis, the number of upper levels at which kernels and poolings along it are 1, for images
             whose spacing differs from axis to axis (:func:`bundle.geometry.flat_levels`): 0 .. ``depth`` + 1, and 0
             along one axis at least. None is 0 along all.
+        deep_supervision: in training a 1x1 convolution classifies each coarser level of the way up, too, for
+            :class:`bundle.training.auxiliary_loss.AuxiliaryLoss` (Lee et al., Deeply-supervised nets, AISTATS 2015).
+            In evaluation they are not used.
 
     Shape:
         input: BCHW[D], each spatial size valid for ``geometry`` (188 + 16 k px at depth 4; with same padding 16 k).
         output: BNHW[D] logits, smaller than the input by ``2 * margin`` px along every axis (92 px a side at depth 4;
-            with same padding 0).
+            with same padding 0). In training with ``deep_supervision`` BKNHW[D], K = ``depth``: the logits, then those
+            of the coarser levels, from the coarsest on, enlarged (bi- or trilinearly) to the same pixels.
 
     Raises:
         ValueError: for arguments outside what is allowed, and in ``forward`` for an invalid size (naming the two
@@ -88,11 +92,13 @@ class UNet(SizedNetwork):
         wide_last_up: bool = False,
         padding: str = "valid",
         flat_levels: Sequence[int] | None = None,
+        deep_supervision: bool = False,
     ) -> None:
         if spatial_dims not in _CONV:
             raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
         require_counts(in_channels=in_channels, out_channels=out_channels, base_channels=base_channels)
         require_dropout(dropout)
+        require_switch("deep_supervision", deep_supervision)
         _require_tile_exact(norm)
         if padding not in ("valid", "same"):
             raise ValueError(f"padding must be 'valid' (the paper's) or 'same', got {padding!r}")
@@ -102,6 +108,7 @@ class UNet(SizedNetwork):
         # numbers and text, which TorchScript keeps
         self.depth = depth
         self.padding = padding
+        self.deep_supervision = deep_supervision
         self.flat_levels = [axis.flat_levels for axis in valid]
         if padding == "same":
             self.register_buffer("same_padding", torch.tensor(True))
@@ -123,6 +130,8 @@ class UNet(SizedNetwork):
             self.up.append(nn.Sequential(up, nn.ReLU(inplace=True)) if up_relu else up)
             self.merge.append(_block(risen + width, width, self._kernel(level, 3), padding, norm, 0.0))
         self.classify = _CONV[spatial_dims](base_channels, out_channels, kernel_size=1)
+        coarser = channels[depth - 1 : 0 : -1] if deep_supervision else []
+        self.classify_coarser = nn.ModuleList([_CONV[spatial_dims](n, out_channels, kernel_size=1) for n in coarser])
         self.reset_parameters()
 
     def _kernel(self, level: int, size: int) -> tuple[int, ...]:
@@ -137,14 +146,30 @@ class UNet(SizedNetwork):
             skips.append(x)
             x = pool(x)
         x = self.down[-1](x)
+        levels: list[torch.Tensor] = []
         for up, merge in zip(self.up, self.merge):  # noqa: B905 - TorchScript knows no strict=
             x = up(x)
             skip = skips.pop()
             if self.padding == "valid":
                 skip = _centre_crop(skip, x, self.training)
             x = merge(torch.cat([x, skip], dim=1))
+            levels.append(x)
         logits: torch.Tensor = self.classify(x)
+        if self.training and self.deep_supervision:
+            return torch.stack(self._with_coarser(logits, levels), dim=1)
         return logits
+
+    def _with_coarser(self, logits: torch.Tensor, levels: list[torch.Tensor]) -> list[torch.Tensor]:
+        """The logits, and those of each coarser level at their pixels: the convolutions that follow cut its edge."""
+        maps = [logits]
+        for index, classify in enumerate(self.classify_coarser):
+            coarse = classify(levels[index])
+            size: list[int] = []
+            for axis, flat in enumerate(self.flat_levels):
+                size.append(coarse.shape[axis + 2] << max(0, self.depth - 1 - index - flat))
+            mode = "bilinear" if self.spatial_dims == 2 else "trilinear"
+            maps.append(_centre_crop(F.interpolate(coarse, size, mode=mode), logits, True))
+        return maps
 
 
 def _require_tile_exact(norm: str | None) -> None:

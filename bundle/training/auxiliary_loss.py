@@ -1,4 +1,4 @@
-"""Auxiliary classifiers: losses inside a network that help its early training and then fade."""
+"""Auxiliary classifiers: losses inside a network that help its training."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import math
 
 import torch
 from ignite.engine import Engine, Events
-from monai.losses import DeepSupervisionLoss
 from torch import nn
 
 __all__ = ["AuxiliaryLoss"]
 
 
 class AuxiliaryLoss(nn.Module):
-    """The loss of the logits plus, with a weight that decays over the training, that of each auxiliary classifier.
+    """The loss of the logits plus, with a weight, that of each auxiliary classifier.
 
     It is the loss of a trainer, and one of its handlers::
 
         loss(logits) + weight * 0.5 ^ (steps done / half_life) * sum of loss(auxiliary logits)
 
     The steps done are the trainer's iterations, which every checkpoint holds: nothing else has to be saved, and a
-    resumed run continues with the same weight. Without :meth:`attach` the weight stays at its first value.
+    resumed run continues with the same weight. Without :meth:`attach`, or a ``half_life``, the weight stays at its
+    first value.
 
     Chen et al. (AAAI 2016) let the weights of the auxiliary classifiers shrink while training proceeds; the schedule
     is ours.
@@ -28,7 +28,10 @@ class AuxiliaryLoss(nn.Module):
     Args:
         loss: of one map of logits and the target.
         weight: of each auxiliary classifier at the first step, at least 0.
-        half_life: steps after which half of it is left, above 0.
+        half_life: steps after which half of it is left, above 0. None: it stays.
+
+    Attributes:
+        of_network: the last loss of the logits alone, which compares with that of a validation.
 
     Shape:
         input: BKNHW[D] logits of N classes: first the network's, then those of K - 1 auxiliary classifiers, stacked
@@ -45,34 +48,33 @@ class AuxiliaryLoss(nn.Module):
         1.7329
     """
 
-    def __init__(self, loss: nn.Module, weight: float = 1.0, half_life: float = 1000) -> None:
+    def __init__(self, loss: nn.Module, weight: float = 1.0, half_life: float | None = None) -> None:
         super().__init__()
         if not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
             raise ValueError(f"weight must be a number of at least 0 (0 is the nearest), got {weight!r}")
-        if not half_life > 0:
+        if half_life is not None and not half_life > 0:
             raise ValueError(f"half_life must be above 0 steps, got {half_life!r}")
         self.loss = loss
         self.weight = weight
         self.half_life = half_life
         self.steps_done = 0
+        self.of_network: torch.Tensor | None = None
 
     @property
     def present_weight(self) -> float:
         """Of each auxiliary classifier in this step."""
-        return float(self.weight * 0.5 ** (self.steps_done / self.half_life))
+        return float(self.weight * (0.5 ** (self.steps_done / self.half_life) if self.half_life else 1))
 
     def attach(self, engine: Engine) -> None:
         """Let the trainer's iterations count as the steps."""
         engine.add_event_handler(Events.ITERATION_STARTED, self._count)
 
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        loss: torch.Tensor
-        if input.dim() == target.dim():
-            loss = self.loss(input, target)
-            return loss
-        maps = list(input.unbind(dim=1))
-        weights = [1.0] + [self.present_weight] * (len(maps) - 1)
-        loss = DeepSupervisionLoss(self.loss, weights=weights)(maps, target)  # type: ignore[arg-type]  # no _Loss
+        maps = [input] if input.dim() == target.dim() else list(input.unbind(dim=1))
+        loss: torch.Tensor = self.loss(maps[0], target)
+        self.of_network = loss.detach()
+        for auxiliary in maps[1:]:
+            loss = loss + self.present_weight * self.loss(auxiliary, target)
         return loss
 
     def _count(self, engine: Engine) -> None:

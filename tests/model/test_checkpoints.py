@@ -101,6 +101,17 @@ def test_load_takes_model_files_and_training_checkpoints(tmp_path):
         torch.testing.assert_close(dict(found.state_dict()), dict(trained.state_dict()))
 
 
+def test_classifiers_that_only_training_uses_may_be_in_the_file_or_the_network_alone(tmp_path):
+    for with_them, without in ((True, False), (False, True), (True, True)):
+        trained, network = unet(depth=2, deep_supervision=with_them), unet(depth=2, deep_supervision=without)
+        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        checkpoints.write(tmp_path / "model.pt", trained.state_dict())
+        found = TrainedNetwork(tmp_path / "model.pt").load(network).state_dict()
+        assert list(found) == list(before)
+        for name, tensor in found.items():
+            assert torch.equal(tensor, trained.state_dict().get(name, before[name]))
+
+
 def test_another_architecture_is_refused_and_named(tmp_path):
     checkpoints.write(tmp_path / "model.pt", unet(base_channels=4, norm="batch").state_dict())
     network = unet()
@@ -124,6 +135,7 @@ def test_no_network_inside(tmp_path):
         {"depth": 3, "norm": "batch"},
         {"up_relu": True, "wide_last_up": True},
         {"spatial_dims": 3, "depth": 1, "wide_last_up": True},
+        {"depth": 2, "deep_supervision": True},
     ],
 )
 def test_arguments_are_read_off_the_tensors(arguments):

@@ -103,6 +103,39 @@ def test_dropout_acts_in_training_only(small):
     assert not torch.equal(small(image), small(image))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "shape", "factors"),
+    [
+        ({"depth": 4}, (1, 1, 204, 220), [(8, 8), (4, 4), (2, 2)]),
+        ({"depth": 3, "padding": "same"}, (2, 1, 16, 24), [(4, 4), (2, 2)]),
+        ({"spatial_dims": 3, "depth": 2, "flat_levels": [0, 0, 1]}, (1, 1, 44, 48, 24), [(2, 2, 1)]),
+        ({"depth": 1}, (1, 1, 20, 22), []),
+    ],
+)
+def test_coarser_levels_are_classified_in_training_at_the_pixels_of_the_logits(arguments, shape, factors):
+    torch.manual_seed(0)
+    common = {"spatial_dims": 2, "in_channels": 1, "out_channels": 3, "base_channels": 2, "dropout": 0.0} | arguments
+    network, plain = UNet(**common, deep_supervision=True), UNet(**common)
+    plain.load_state_dict({name: t for name, t in network.state_dict().items() if name in plain.state_dict()})
+    levels: list[torch.Tensor] = []
+    hooks = [merge.register_forward_hook(lambda *layer: levels.append(layer[-1])) for merge in network.merge]
+    image = torch.rand(shape)
+    maps = network(image).unbind(1)
+    assert len(maps) == len(factors) + 1
+    torch.testing.assert_close(maps[0], plain(image))
+    for found, level, classify, factor in zip(maps[1:], levels[:-1], network.classify_coarser, factors, strict=True):
+        mode = "bilinear" if image.dim() == 4 else "trilinear"
+        expected = nn.functional.interpolate(classify(level), scale_factor=factor, mode=mode)
+        for axis, side in enumerate(found.shape[2:], start=2):
+            assert (expected.shape[axis] - side) % 2 == 0
+            expected = expected.narrow(axis, (expected.shape[axis] - side) // 2, side)
+        torch.testing.assert_close(found, expected)
+    for hook in hooks:
+        hook.remove()
+    torch.testing.assert_close(torch.jit.script(network)(image), torch.stack(maps, 1))
+    torch.testing.assert_close(network.eval()(image), plain.eval()(image))
+
+
 def test_scripted_equals_eager(small):
     scripted = torch.jit.script(small)
     image = torch.rand(1, 1, 60, 44)

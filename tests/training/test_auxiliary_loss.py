@@ -24,6 +24,7 @@ def test_it_is_the_weighted_sum(maps):
     loss = AuxiliaryLoss(plain, weight=0.25, half_life=10)
     expected = plain(stacked[:, 0], target) + 0.25 * (plain(stacked[:, 1], target) + plain(stacked[:, 2], target))
     torch.testing.assert_close(loss(stacked, target), expected)
+    torch.testing.assert_close(loss.of_network, plain(stacked[:, 0], target))
     torch.testing.assert_close(loss(stacked[:, 0], target), plain(stacked[:, 0], target))
 
 
@@ -51,6 +52,8 @@ def test_the_weight_halves_every_half_life_of_the_trainers_steps(maps):
     loss.attach(engine)
     engine.run(range(4), max_epochs=2)
     assert weights == pytest.approx([2 * 0.5 ** (done / 3) for done in range(8)], rel=1e-4)
+    loss.half_life = None
+    assert loss.present_weight == 2.0
 
 
 @pytest.mark.parametrize(
