@@ -12,15 +12,15 @@ __all__ = ["AuxiliaryLoss"]
 
 
 class AuxiliaryLoss(nn.Module):
-    """The loss of the logits plus, with a weight, that of each auxiliary classifier.
+    """The loss of the logits, with the gradient of a sum: of this loss and that of each auxiliary classifier.
 
-    It is the loss of a trainer, and one of its handlers::
+    The sum is ::
 
         loss(logits) + weight * 0.5 ^ (steps done / half_life) * sum of loss(auxiliary logits)
 
-    The steps done are the trainer's iterations, which every checkpoint holds: nothing else has to be saved, and a
-    resumed run continues with the same weight. Without :meth:`attach`, or a ``half_life``, the weight stays at its
-    first value.
+    The value is that of the logits alone, which compares with the loss of a validation. The steps done are the
+    trainer's iterations, which every checkpoint holds: with a ``half_life`` it is a handler of the trainer, too,
+    nothing else has to be saved, and a resumed run continues with the same weight.
 
     Chen et al. (AAAI 2016) let the weights of the auxiliary classifiers shrink while training proceeds; the schedule
     is ours.
@@ -29,9 +29,6 @@ class AuxiliaryLoss(nn.Module):
         loss: of one map of logits and the target.
         weight: of each auxiliary classifier at the first step, at least 0.
         half_life: steps after which half of it is left, above 0. None: it stays.
-
-    Attributes:
-        of_network: the last loss of the logits alone, which compares with that of a validation.
 
     Shape:
         input: BKNHW[D] logits of N classes: first the network's, then those of K - 1 auxiliary classifiers, stacked
@@ -44,8 +41,8 @@ class AuxiliaryLoss(nn.Module):
     Examples:
         >>> from bundle.training.loss import PixelWeightedCrossEntropy
         >>> loss = AuxiliaryLoss(PixelWeightedCrossEntropy(), weight=0.5, half_life=100)
-        >>> round(loss(torch.zeros(1, 4, 2, 8, 8), torch.ones(1, 1, 8, 8)).item(), 4)  # (1 + 3 * 0.5) log 2
-        1.7329
+        >>> round(loss(torch.zeros(1, 4, 2, 8, 8), torch.ones(1, 1, 8, 8)).item(), 4)  # log 2
+        0.6931
     """
 
     def __init__(self, loss: nn.Module, weight: float = 1.0, half_life: float | None = None) -> None:
@@ -58,7 +55,6 @@ class AuxiliaryLoss(nn.Module):
         self.weight = weight
         self.half_life = half_life
         self.steps_done = 0
-        self.of_network: torch.Tensor | None = None
 
     @property
     def present_weight(self) -> float:
@@ -72,9 +68,9 @@ class AuxiliaryLoss(nn.Module):
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         maps = [input] if input.dim() == target.dim() else list(input.unbind(dim=1))
         loss: torch.Tensor = self.loss(maps[0], target)
-        self.of_network = loss.detach()
         for auxiliary in maps[1:]:
-            loss = loss + self.present_weight * self.loss(auxiliary, target)
+            more = self.present_weight * self.loss(auxiliary, target)
+            loss = loss + (more - more.detach())  # its gradient alone; what is not finite stays so
         return loss
 
     def _count(self, engine: Engine) -> None:

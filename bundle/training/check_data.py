@@ -161,7 +161,7 @@ def _pace(parser: ConfigParser, few: Sequence[Item]) -> Pace:
     """Of steps on one or two images: the others need not be read for it."""
     preprocessing = parser.get_parsed_content("train#preprocessing")
     samples = TileDataset(list(few), preprocessing, samples_per_epoch=WARM_UP + MEASURED + 1)
-    names = ("network", "optimizer", "loss", "train#inferer", "device")
+    names = ("network", "optimizer", "auxiliary_loss", "train#inferer", "device")
     network, optimizer, loss, inferer, device = (parser.get_parsed_content(name) for name in names)
     return MeasurePace(network, optimizer, loss, inferer, DataLoader(samples, batch_size=1), device)()
 

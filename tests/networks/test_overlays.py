@@ -91,7 +91,7 @@ def test_it_changes_the_network_and_what_the_network_asks_for(name):
     changed = {key for key in before | after if before.get(key) != after.get(key)}
     allowed = ("network_def.", "elastic.spatial_size", "tracker.params.", "padding")
     if name == "dcn":
-        allowed += ("auxiliary_loss.",)
+        allowed += ("auxiliary_loss.", "train.handlers.")
     assert {key for key in changed if not key.startswith(allowed)} == set()
     assert after["elastic.spatial_size"] == "$@network_def.geometry.input_size(@tile_size)"
     lost = {key for key in before if key not in after}

@@ -16,7 +16,7 @@ from tests.conftest import ROOT, TINY
 
 COMMON = {"in_channels": 1, "out_channels": 2, "base_channels": 2}
 NETWORKS = {
-    "unet": ("UNet", {"spatial_dims": 2, **COMMON, "depth": 2, "norm": "batch"}),
+    "unet": ("UNet", {"spatial_dims": 2, **COMMON, "depth": 2, "norm": "batch", "deep_supervision": True}),
     "dcn": ("DCN", {"spatial_dims": 2, **COMMON, "norm": "batch"}),
     "window": ("WindowCNN", {**COMMON, "window": 65}),
 }
@@ -101,7 +101,7 @@ def test_a_step_of_every_variant_is_timed_by_its_own_configs(study_file):
         },
     )
     networks = {
-        "unet": UNet(2, 1, 2, base_channels=2, depth=2, norm="batch"),
+        "unet": UNet(2, 1, 2, base_channels=2, depth=2, norm="batch", deep_supervision=True),
         "window_cnn": WindowCNN(1, 2, base_channels=2),
         "dcn": DCN(2, 1, 2, base_channels=2, norm="batch"),
     }
