@@ -131,11 +131,6 @@ def test_a_checkpoint_in_the_folder_of_its_run_segments_as_before(tmp_path: Path
     require_as_before(tmp_path / "out", "unet")
 
 
-def test_the_shipped_network_segments_as_before(tmp_path: Path) -> None:
-    segment(ROOT / "models/em_membranes.pt", LEGACY / "em", tmp_path / "out", tile_size=380)
-    require_as_before(tmp_path / "out", "shipped")
-
-
 def test_a_torchscript_export_goes_through_the_inferer(tmp_path: Path) -> None:
     unpack("models.tar.xz", tmp_path)
     inferer = getattr(importlib.import_module(INFERER[0]), INFERER[1])(tile_size=60)
