@@ -92,7 +92,10 @@ def test_a_network_says_where_it_comes_from(checkpoint, tmp_path):
     assert TrainedNetwork(tmp_path / "nothing.pt").origin() == "of unknown training"
     assert TrainedNetwork(checkpoint).origin() == "no experiment, trained on 2 images: s0, s1"
     shipped = Path(__file__).parents[2] / "models/em_membranes.pt"
-    assert TrainedNetwork(shipped).origin() == "run em-default-s0 of em, trained on 20 images: train-00, train-01, train-02, ..."
+    assert (
+        TrainedNetwork(shipped).origin()
+        == "run em-default-s0 of em, trained on 20 images: train-00, train-01, train-02, ..."
+    )
 
 
 def test_images_are_known_by_their_content_and_slice(items, tmp_path):
