@@ -20,8 +20,8 @@ from bundle.training.plan import plan_of, plan_of_data
 def check(workflow, tmp_path, capsys):
     """Run it in this process; the table, the page, and the error's sentence where there is one."""
 
-    def run(timed=False, **options):
-        flow = workflow(**options)
+    def run(*overlays, timed=False, **options):
+        flow = workflow(*overlays, **options)
         error = ""
         try:
             checking.check_data(flow.parser, tmp_path / "check.html", timed=timed)
@@ -67,6 +67,12 @@ def test_the_page_of_another_data_set_does_not_stay(check, folder, tmp_path):
     with pytest.raises(FileNotFoundError):
         check(dataset_dir=str(folder))
     assert not (tmp_path / "check.html").exists()
+
+
+def test_steps_of_a_network_with_auxiliary_classifiers_are_timed(check):
+    out, _, error = check("networks/dcn.json", timed=True)
+    assert "a step takes" in out
+    assert not error
 
 
 def test_advice_names_the_images_that_it_follows_from(check):
