@@ -15,8 +15,8 @@ from torch import nn
 from benchmarks.timing import Options
 from bundle.data.synthetic import make_dataset
 from bundle.inference.precision import autocast
-from bundle.training.batch import prepare_batch
 from bundle.training.auxiliary_loss import AuxiliaryLoss
+from bundle.training.batch import prepare_batch
 from bundle.training.loss import PixelWeightedCrossEntropy
 
 __all__ = ["CONFIG", "ConfiguredTrainer", "bare_loop", "parser_of"]
