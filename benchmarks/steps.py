@@ -15,9 +15,7 @@ from torch import nn
 from benchmarks.timing import Options
 from bundle.data.synthetic import make_dataset
 from bundle.inference.precision import autocast
-from bundle.training.auxiliary_loss import AuxiliaryLoss
 from bundle.training.batch import prepare_batch
-from bundle.training.loss import PixelWeightedCrossEntropy
 
 __all__ = ["CONFIG", "ConfiguredTrainer", "bare_loop", "parser_of"]
 
@@ -119,7 +117,7 @@ def bare_loop(trainer: ConfiguredTrainer, precision: str, memory_format: torch.m
     network = copy.deepcopy(trainer.network).to(memory_format=memory_format).train()  # type: ignore[call-overload]
     given = trainer.trainer.optimizer.defaults
     optimizer = torch.optim.AdamW(network.parameters(), lr=given["lr"], weight_decay=given["weight_decay"])
-    loss_function = AuxiliaryLoss(PixelWeightedCrossEntropy(), weight=0.5)
+    loss_function = trainer.trainer.loss_function
     image, target = trainer.batch
 
     def step() -> torch.Tensor:

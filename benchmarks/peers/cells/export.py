@@ -101,10 +101,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--held_out_labels", help="labelled#labels of the held-out images, such as gold")
     own, rest = parser.parse_known_args(argv)
     text = own.config_file
-    files = ast.literal_eval(text) if text.startswith("[") else [text]
     try:
+        files = ast.literal_eval(text) if text.startswith("[") else [text]
         counts = export(files, own.output_dir, own.held_out_labels, **options_of(rest))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         sys.exit(f"error: {error}")
     print(", ".join(f"{part}: {count}" for part, count in counts.items()))
 
