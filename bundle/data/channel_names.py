@@ -10,6 +10,7 @@ from typing import Any
 import tifffile
 
 from bundle.data.formats import has_opacity, tiff_axes, tiff_series
+from bundle.data.pixel_size import ome_pixels
 
 __all__ = ["COLOURS", "StatedChannels", "are_colours", "channels_of_tiff"]
 
@@ -44,10 +45,7 @@ def channels_of_tiff(file: tifffile.TiffFile) -> StatedChannels:
 
 
 def _ome(text: str | None) -> list[str]:
-    images = tifffile.xml2dict(text or "<OME/>").get("OME", {})
-    images = images.get("Image", {}) if isinstance(images, dict) else {}
-    first = images[0] if isinstance(images, list) else images
-    channels = first.get("Pixels", {}).get("Channel", [])
+    channels = ome_pixels(text).get("Channel", [])
     return [str(each.get("Name", "")).strip() for each in (channels if isinstance(channels, list) else [channels])]
 
 

@@ -201,7 +201,7 @@ def channels_of(items: Sequence[Item], select: str | Sequence[int] = "all") -> C
     counts = Counter(each.count for each in found.values())
     if chosen.select == "all" and set(counts) <= {1, 3} and counts[3]:
         coloured = [path for path, each in found.items() if each.count == 3]
-        if all(are_equal(read_image(path, np.dtype(np.float32))) for path in coloured):
+        if all(are_equal(read_image(path, np.dtype(np.float32))[:3]) for path in coloured):
             _say_equal(coloured[0])
             return Channels(select, 1)
     (common, _), *others = counts.most_common()

@@ -53,9 +53,10 @@ def require_apart(labelled: Sequence[Item], training: Sequence[Item], validation
     used = {_file(item) for item in (*training, *validation)}
     held_out = [item for item in labelled if _file(item) not in used] if used <= set(map(_file, labelled)) else []
     # without those of a single gray value, as black frames of a film
-    known = {_file(item): text for item in training if len(text := image_fingerprint(item)) > 16}
+    by_slice = any("slices" in item for item in (*training, *validation))
+    known = {_file(item): text for item in training if len(text := image_fingerprint(item, by_slice)) > 16}
     for option, measured in (("validation", validation), ("held_out", held_out)):
-        seen = seen_images(measured, known)
+        seen = seen_images(measured, known, by_slice)
         same = [f"{_file(found.item)} is {found.name}" for found in seen if found.same]
         if same:
             raise ValueError(
@@ -166,10 +167,10 @@ def warn_of_empty_validation(validated: Sequence[Any]) -> None:
 
 
 def _looks_swapped(label: np.ndarray) -> bool:
-    areas = np.bincount(label[label > 0])
+    numbers, areas = np.unique(label[label > 0], return_counts=True)
     if areas.size == 0 or areas.max() < 0.8 * areas.sum():
         return False
-    region = label == areas.argmax()
+    region = label == numbers[areas.argmax()]
     if not all(side.any() for side in (region[0], region[-1], region[:, 0], region[:, -1])):
         return False
     return int(ndimage.label(~region)[1]) >= _OTHERS

@@ -84,9 +84,10 @@ def _colour_values(given: Any) -> list[int]:
     if not isinstance(given, (list, tuple)):
         return []
     colours = given if given and all(isinstance(value, (list, tuple)) for value in given) else [given]
-    if not all(len(one) == 3 and all(0 <= part <= 255 for part in _gray_values(one)) for one in colours):
+    parts = [_gray_values(one) for one in colours]
+    if not all(len(one) == 3 and max(one) <= 255 for one in parts):
         return []
-    return [COLOUR + (one[0] << 16) + (one[1] << 8) + one[2] for one in colours if _gray_values(one)]
+    return [COLOUR + (red << 16) + (green << 8) + blue for red, green, blue in parts]
 
 
 def is_not_annotated(name: object) -> bool:

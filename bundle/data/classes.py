@@ -77,6 +77,17 @@ class Classes:
             raise ValueError(f"there is no class {name!r}: {did_you_mean(name, self.names)}")
         return found[asked]
 
+    def of_value(self, value: int) -> int:
+        """The class that a label's value stands for; -1 for -1.
+
+        Raises:
+            ValueError: for a value that no class has.
+        """
+        number = IGNORE if value == IGNORE else self._class_of(value)
+        if number is None:
+            raise ValueError(f"the value {shown_value(value)} has no class; {self._known()}")
+        return number
+
     def indices(self, values: np.ndarray, path: str, ignored: int | None = None) -> np.ndarray:
         """The class of every pixel of a label.
 

@@ -24,6 +24,7 @@ from bundle.data.ctc_names import IMAGE, SEGMENTATION, TRACKING, frames_in
 from bundle.data.errors import ImageError
 from bundle.data.formats import spatial_shape, stem
 from bundle.data.item import FILES, Item
+from bundle.data.readers import read_image
 
 __all__ = ["datalist", "recognises"]
 
@@ -174,6 +175,4 @@ def _require_one_size(item: Item) -> None:
 
 
 def _holds_object(path: str) -> bool:
-    from bundle.data.readers import read_image  # MONAI takes seconds to import, and names need none of it
-
     return bool((read_image(path, np.dtype(np.float32)) > 0).any())

@@ -34,11 +34,10 @@ class TileDataset(CacheDataset):
         transform: from paths to tiles.
         samples_per_epoch: length of the dataset, at least 1; independent of the number of items.
         seed: 0 .. 2^32 - 1.
-        cache: keep the results of the transforms before the first random one in memory.
 
     Raises:
-        ValueError: for an empty ``data`` or another argument out of range; with ``cache``, when no label of the items
-            has anything to learn, see :func:`bundle.data.checks.require_objects`.
+        ValueError: for an empty ``data`` or another argument out of range; when no label of the items has anything to
+            learn, see :func:`bundle.data.checks.require_objects`.
     """
 
     def __init__(
@@ -47,7 +46,6 @@ class TileDataset(CacheDataset):
         transform: Compose | Sequence[Any],
         samples_per_epoch: int,
         seed: int = 0,
-        cache: bool = True,
     ) -> None:
         if len(data) == 0:
             raise ValueError("data is an empty datalist: there is nothing to train on")
@@ -61,7 +59,7 @@ class TileDataset(CacheDataset):
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         chain = copy.copy(transform) if isinstance(transform, Compose) else Compose(transform)
         chain.transforms = weigh_what_is_kept(chain.transforms)
-        super().__init__(data, chain, cache_rate=float(cache), progress=False)
+        super().__init__(data, chain, progress=False)
         made = [(item["label"], str(data[i]["label"])) for i, item in enumerate(self._cache) if "label" in data[i]]
         require_objects([label for label, _ in made], [file for _, file in made])
 
@@ -70,7 +68,7 @@ class TileDataset(CacheDataset):
 
     @property
     def cached(self) -> Sequence[Any]:
-        """The items before their first random transform; none without ``cache``."""
+        """The items before their first random transform."""
         return tuple(self._cache)
 
     @property

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from bundle.data.drawing import largest_parts, smooth_noise
+
 __all__ = ["draw_cells"]
 
 #: radius of a cell, px; with it 256 x 256 px hold 10 to 25 cells
@@ -37,8 +39,8 @@ def draw_cells(size: Sequence[int] = (256, 256), seed: int | Sequence[int] = 0) 
     labels, nearness = _cells(random, shape)
     thickness = _thickness(random, labels, nearness)
     shear = thickness - ndimage.shift(thickness, (1.0, 1.0), order=1, mode="nearest")
-    light = _smooth_noise(random, shape, 60) * 4 + np.linspace(-3, 3, shape[1]) * random.uniform(-1, 1)
-    grain = _smooth_noise(random, shape, 0.7) * 2.6
+    light = smooth_noise(random, shape, 60) * 4 + np.linspace(-3, 3, shape[1]) * random.uniform(-1, 1)
+    grain = smooth_noise(random, shape, 0.7) * 2.6
     image = 128 + light + 18.0 * shear + grain
     return np.clip(np.rint(image), 0, 255).astype(np.uint8), labels
 
@@ -61,7 +63,7 @@ def _cells(random: np.random.RandomState, shape: tuple[int, int]) -> tuple[np.nd
         here = (distance < 1) & (distance < nearest[window])
         labels[window][here] = number
         nearest[window][here] = distance[here]
-    return _largest_parts(labels), nearest
+    return largest_parts(labels, 80), nearest
 
 
 def _window(centre: float, reach: float, side: int) -> slice:
@@ -90,17 +92,6 @@ def _place(random: np.random.RandomState, shape: tuple[int, int]) -> list[tuple[
     return seeds
 
 
-def _largest_parts(labels: np.ndarray) -> np.ndarray:
-    """Keep the largest connected part of every cell, drop slivers, and number the cells 1..N."""
-    kept = np.zeros_like(labels)
-    for cell in range(1, int(labels.max()) + 1):
-        parts, found = ndimage.label(labels == cell)
-        areas = np.bincount(parts.ravel(), minlength=2)[1:]
-        if found and areas.max() >= 80:
-            kept[parts == 1 + areas.argmax()] = kept.max() + 1
-    return kept
-
-
 def _thickness(random: np.random.RandomState, labels: np.ndarray, nearness: np.ndarray) -> np.ndarray:
     """Optical thickness, in units of the shading's gain: flat cells with steep borders, a nucleus, granules.
 
@@ -110,7 +101,7 @@ def _thickness(random: np.random.RandomState, labels: np.ndarray, nearness: np.n
     """
     thickness = np.zeros(labels.shape)
     spots = np.zeros(labels.shape)
-    granules = _smooth_noise(random, labels.shape, 1.1) * 0.75 + _smooth_noise(random, labels.shape, 2.2) * 0.9
+    granules = smooth_noise(random, labels.shape, 1.1) * 0.75 + smooth_noise(random, labels.shape, 2.2) * 0.9
     for cell, window in enumerate(ndimage.find_objects(labels), 1):
         # one px around the window, so that its border counts as outside; beyond the image the cell goes on
         around = np.pad(labels, 1, mode="edge")[tuple(slice(side.start, side.stop + 2) for side in window)]
@@ -134,9 +125,3 @@ def _vesicles(random: np.random.RandomState, where: np.ndarray) -> np.ndarray:
         chosen = places[random.randint(len(places), size=random.randint(3, 14))]
         spots[tuple(chosen.T)] = random.choice([-1, 1], p=[0.6, 0.4], size=len(chosen)) * random.uniform(18, 36)
     return spots
-
-
-def _smooth_noise(random: np.random.RandomState, shape: tuple[int, ...], sigma: float) -> np.ndarray:
-    """Gaussian noise of unit standard deviation, smooth over ``sigma`` px."""
-    noise = ndimage.gaussian_filter(random.standard_normal(shape), sigma, mode="wrap")
-    return np.asarray((noise - noise.mean()) / noise.std())

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from bundle.atomic import remove_leftovers, replacing, require_writable, sha256
+from bundle.data.dsb2018 import join_masks
 from bundle.data.errors import ImageError
 
 __all__ = ["SOURCES", "DownloadError", "Source", "download"]
@@ -53,12 +54,6 @@ class Source:
     prepare: Callable[[Path], None] | None = None
 
 
-def _join_masks(folder: Path) -> None:
-    from bundle.data.dsb2018 import join_masks  # loads MONAI, which a download of the others does not need
-
-    join_masks(folder)
-
-
 _CTC = "https://data.celltrackingchallenge.net/training-datasets"
 _CTC_TERMS = (
     "Conditions of the Cell Tracking Challenge (celltrackingchallenge.net/datasets): acknowledge it and cite its "
@@ -86,7 +81,7 @@ SOURCES = {
         None,
         "CC0 1.0, image set BBBC038v1 of the Broad Bioimage Benchmark Collection; please cite Caicedo et al., Nature "
         "Methods 16, 2019.",
-        _join_masks,
+        join_masks,
     ),
 }
 

@@ -107,13 +107,13 @@ def image_fingerprints(items: Iterable[Item]) -> dict[str, str]:
     return {item.get("name", Path(item["image"]).name): image_fingerprint(item) for item in items}
 
 
-def image_fingerprint(item: Item) -> str:
-    """The text of one image, see :func:`image_fingerprints`."""
-    sketches = _sketches(item, "slices" in item)
+def image_fingerprint(item: Item, by_slice: bool = False) -> str:
+    """The text of one image, see :func:`image_fingerprints`; a volume is sketched whole, or ``by_slice``."""
+    sketches = _sketches(item, by_slice or "slices" in item)
     return BETWEEN.join(each.text() for each in sketches) or _pixels(item["image"], part_of(item))
 
 
-def seen_images(items: Iterable[Item], known: Mapping[str, str]) -> list[Seen]:
+def seen_images(items: Iterable[Item], known: Mapping[str, str], by_slice: bool = False) -> list[Seen]:
     """Those of ``items`` that are among ``known`` images, or nearly.
 
     The same are images whose pixels differ by a linear change of the gray values (8 to 16 bit, brightness, contrast,
@@ -129,6 +129,7 @@ def seen_images(items: Iterable[Item], known: Mapping[str, str]) -> list[Seen]:
     Args:
         items: datalist.
         known: name -> text of :func:`image_fingerprints`, of this version or of one before.
+        by_slice: ``known`` has volumes slice by slice, whatever their names say.
 
     Raises:
         FileNotFoundError: when a file is missing.
@@ -136,12 +137,14 @@ def seen_images(items: Iterable[Item], known: Mapping[str, str]) -> list[Seen]:
     """
     digits = {text: name for name, text in known.items() if re.fullmatch("[0-9a-f]{16}", text)}
     sketches = {name: text for name, text in known.items() if text not in digits}
-    ranges = any(is_range(name) for name in known)
+    by_slice = by_slice or any(is_range(name) for name in known)
     found = []
     for item in items:
         exact = digits.get(_pixels(item["image"], part_of(item))) if digits else None
         like = Likeness(exact, True, 1.0) if exact is not None else None
-        for sketch in _sketches(item, ranges or "slices" in item) if exact is None else ():
+        # beside ranges, some volumes are known as a whole
+        ways = {False, by_slice or "slices" in item} if exact is None else ()
+        for sketch in (each for way in ways for each in _sketches(item, way)):
             other = most_alike(sketch, sketches)
             if other is not None and (like is None or (other.same, other.correlation) > (like.same, like.correlation)):
                 like = other

@@ -28,7 +28,6 @@ def datalist(
     root: str | os.PathLike[str],
     image_dir: str = "image",
     label_dir: str = "label",
-    need_label: bool = True,
     slices: bool = True,
 ) -> list[Item]:
     """The images of ``root/image_dir``, each with the label in ``root/label_dir`` of the same name.
@@ -43,7 +42,6 @@ def datalist(
     Args:
         root: folder of the data set.
         image_dir, label_dir: folders in it.
-        need_label: every image must have a label; otherwise those without one come without "label".
         slices: pages of a TIFF stack and slices of a volume (along the last axis) become items of their own, with
             "slice"; otherwise a file is one item.
 
@@ -57,19 +55,19 @@ def datalist(
             label or class map with another number of slices than its image; for a class map and a table of one name.
     """
     root = Path(root)
-    stores = {store_name(store): store for store in stores_in(root / image_dir)} if need_label else {}
+    stores = {store_name(store): store for store in stores_in(root / image_dir)}
     pictures = _by_stem(root / image_dir, with_stores=bool(stores))
-    labels = _by_stem(root / label_dir, regions=True) if need_label or (root / label_dir).is_dir() else {}
+    if both := sorted(pictures.keys() & stores.keys()):
+        raise _two_of_one_name(pictures[both[0]], stores[both[0]])
+    labels = _by_stem(root / label_dir, regions=True)
     pictures = _with_windows(pictures, stores, labels)
-    if need_label:
-        _refuse_lonely(pictures, labels, "images", "label", root / label_dir)
+    _refuse_lonely(pictures, labels, "images", "label", root / label_dir)
     _refuse_lonely(labels, pictures, "labels", "image", root / image_dir)
     classes = _class_files(root / CLASS_DIR)
     items: list[Item] = []
     for name, picture in pictures.items():
-        label = labels.get(name)
         parts = pages(picture) if slices else _whole(picture)
-        truth: Any = {} if label is None else {"label": str(label), **classes.get(name, {})}
+        truth: Any = {"label": str(labels[name]), **classes.get(name, {})}
         for file in (truth[key] for key in ("label", "class_map") if slices and key in truth):
             if is_region_file(file):
                 require_slices(file, len(parts))
@@ -209,11 +207,15 @@ def _by_stem(folder: Path, with_stores: bool = False, regions: bool = False) -> 
     for file in _files(folder, (".zarr",), regions) if not with_stores or any(_readable(folder)) else ():
         earlier = found.setdefault(region_stem(file) if is_region_file(file) else stem(file), file)
         if earlier is not file:
-            raise ValueError(
-                f"{folder} holds two files of one name, {earlier.name} and {file.name}, so that it is open which "
-                "belongs to the one of this name in the other folder: remove or rename one"
-            )
+            raise _two_of_one_name(earlier, file)
     return found
+
+
+def _two_of_one_name(one: Path, other: Path) -> ValueError:
+    return ValueError(
+        f"{one.parent} holds two files of one name, {one.name} and {other.name}, so that it is open which "
+        "belongs to the one of this name in the other folder: remove or rename one"
+    )
 
 
 def _refuse_lonely(files: Mapping[str, Path], others: Mapping[str, Path], kind: str, other: str, folder: Path) -> None:

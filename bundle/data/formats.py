@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import tifffile
 
 from bundle.data.errors import ImageError, UnreadableImageError
@@ -109,8 +110,6 @@ def stated_shape(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int]:
     kind, held = extension(path), Path(path).stat().st_size
     with _told(path):
         if kind in NIFTI:
-            import nibabel
-
             header: Any = nibabel.load(path).header
             shape, dtype = tuple(int(side) for side in header.get_data_shape()), header.get_data_dtype()
             if dtype.kind == "c":

@@ -13,7 +13,7 @@ from bundle.data.errors import ImageError
 from bundle.data.formats import spatial_shape
 from bundle.data.item import Item
 
-__all__ = ["datalist", "holds_labels", "recognises", "test_images", "test_stack"]
+__all__ = ["datalist", "holds_labels", "recognises", "test_stack"]
 
 IMAGES, LABELS, TEST = "train-volume.tif", "train-labels.tif", "test-volume.tif"
 
@@ -43,16 +43,8 @@ def datalist(root: str | os.PathLike[str], slices: bool = True) -> list[Item]:
         raise ImageError(label, f"its shape (x, y, pages) is {label_shape}, that of {image} is {shape}")
     if not slices:
         return [{"image": str(image), "label": str(label), "name": "train"}]
-    return [{**item, "label": str(label)} for item in _slices(image, "train")]
-
-
-def test_images(root: str | os.PathLike[str]) -> list[Item]:
-    """The slices of ``test-volume.tif``, named ``test-00``, ...; their labels are the organisers' secret.
-
-    Raises:
-        FileNotFoundError: when it is missing.
-    """
-    return _slices(_require(root, TEST), "test")
+    both: Item = {"image": str(image), "label": str(label)}
+    return [{**both, "name": f"train-{i:02d}", "slice": i} for i in range((*shape, 1)[2])]
 
 
 def test_stack(path: str | os.PathLike[str]) -> str:
@@ -64,8 +56,7 @@ def test_stack(path: str | os.PathLike[str]) -> str:
     return str(path) if Path(path).is_file() else str(_require(path, TEST))
 
 
-# pytest would collect them wherever they are imported
-test_images.__test__ = False  # type: ignore[attr-defined]
+# pytest would collect it wherever it is imported
 test_stack.__test__ = False  # type: ignore[attr-defined]
 
 
@@ -79,8 +70,3 @@ def _require(root: str | os.PathLike[str], name: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"{root} has no {name}, which the layout isbi2012 needs")
     return path
-
-
-def _slices(stack: Path, prefix: str) -> list[Item]:
-    count = (*spatial_shape(stack), 1)[2]
-    return [{"image": str(stack), "name": f"{prefix}-{i:02d}", "slice": i} for i in range(count)]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import tifffile
 
 from bundle.data.formats import TIFF, extension, open_tiff
 
-__all__ = ["PixelSize", "pixel_size", "stated_size"]
+__all__ = ["PixelSize", "ome_pixels", "pixel_size", "stated_size"]
 
 #: µm in the unit of a TIFF's resolution: inch, centimetre
 _TAG_UM = {2: 25.4e3, 3: 1e4}
@@ -41,7 +40,7 @@ class PixelSize(NamedTuple):
 
 def pixel_size(path: str | os.PathLike[str]) -> PixelSize | None:
     """What a TIFF says; None for other files, damaged ones, and where a unit of length is missing."""
-    if extension(path) not in TIFF or not Path(path).is_file():
+    if extension(path) not in TIFF:
         return None
     try:
         with open_tiff(path) as file:
@@ -61,6 +60,14 @@ def stated_size(file: tifffile.TiffFile) -> PixelSize | None:
         return None
 
 
+def ome_pixels(text: str | None) -> dict[str, Any]:
+    """What OME-XML says of the pixels of its first image."""
+    images = tifffile.xml2dict(text or "<OME/>").get("OME", {})
+    images = images.get("Image", {}) if isinstance(images, dict) else {}
+    pixels: dict[str, Any] = (images[0] if isinstance(images, list) else images).get("Pixels", {})
+    return pixels
+
+
 def _stated(file: tifffile.TiffFile) -> PixelSize | None:
     if file.is_ome and (size := _ome(file.ome_metadata)) is not None:
         return size
@@ -74,10 +81,7 @@ def _stated(file: tifffile.TiffFile) -> PixelSize | None:
 
 
 def _ome(text: str | None) -> PixelSize | None:
-    images = tifffile.xml2dict(text or "<OME/>").get("OME", {})
-    images = images.get("Image", {}) if isinstance(images, dict) else {}
-    first = images[0] if isinstance(images, list) else images
-    pixels = first.get("Pixels", {})
+    pixels = ome_pixels(text)
     sizes = [_um(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "XYZ"]
     x, y, z = sizes
     return PixelSize(x, y, z) if x and y else None

@@ -142,8 +142,8 @@ def _decode(path: str, dtype: np.dtype) -> MetaTensor:
     kind = extension(path)
     if kind is None:
         raise UnreadableImageError(path, f"its extension is none of {', '.join(EXTENSIONS)}")
-    _refuse_what_itk_misreads(path, kind)
     try:
+        _refuse_what_itk_misreads(path, kind)
         if kind not in TIFF:
             shape, size = stated_shape(path)
             require_room(path, shape, size + dtype.itemsize)

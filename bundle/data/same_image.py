@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["BETWEEN", "SAME", "Likeness", "Sketch", "most_alike", "sketch_of"]
+__all__ = ["BETWEEN", "SAME", "Likeness", "Sketch", "most_alike", "oriented", "sketch_of"]
 
 #: mean squared difference of standardised pixels up to which two images are the same; unrelated ones have 2
 SAME = 1e-3
@@ -68,7 +68,7 @@ def sketch_of(image: np.ndarray) -> Sketch | None:
     if standard is None:
         return None
     coarse = _thumbnail(standard.reshape(*standard.shape[:2], -1).mean(axis=2))
-    turned = [_orientations(each) for each in (standard, coarse)]
+    turned = [oriented(each) for each in (standard, coarse)]
     signs = _signs(standard.size)
     detail = np.stack([_signed_sums(each, signs) for each in turned[0]])
     return Sketch(detail, np.stack([each.ravel() for each in turned[1]]))
@@ -130,7 +130,8 @@ def _standardised(image: np.ndarray) -> np.ndarray | None:
     return gray
 
 
-def _orientations(image: np.ndarray) -> Iterable[np.ndarray]:
+def oriented(image: np.ndarray) -> list[np.ndarray]:
+    """An image (x, y, ...) as it is, mirrored along y, along x, along both; and these four with x and y exchanged."""
     return [turned[::x, ::y] for turned in (image, image.swapaxes(0, 1)) for x in (1, -1) for y in (1, -1)]
 
 

@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import nibabel
+
 from bundle.data.errors import ImageError
-from bundle.data.formats import META_IMAGE, NIFTI, TIFF, extension
+from bundle.data.formats import META_IMAGE, NIFTI, TIFF, extension, itk_header
 from bundle.data.item import Item
 from bundle.data.pixel_size import pixel_size
 from bundle.data.stores.window import open_whole
@@ -55,23 +57,20 @@ def stated_spacing(path: str | os.PathLike[str]) -> list[float] | None:
     """Distances (x, y, z) between voxels, µm, as the header of a volume states them; None where it does not.
 
     OME-TIFF and ImageJ state all three; resolution tags alone do not. NIfTI without a unit counts as µm; MHA as mm.
+
+    Raises:
+        UnreadableImageError: for a MetaImage of another kind than its name says.
     """
     kind = extension(path)
     if kind in TIFF:
         size = pixel_size(path)
         return [size.x, size.y, size.z] if size is not None and size.z else None
     if kind in NIFTI:
-        import nibabel
-
         header: Any = nibabel.load(path).header
         scale = _NIFTI_UM[header.get_xyzt_units()[0]]
         return [float(each) * scale for each in header.get_zooms()[:3]]
     if kind in META_IMAGE:
-        import itk
-
-        io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-        io.SetFileName(str(path))
-        io.ReadImageInformation()
+        io = itk_header(path)
         return [float(io.GetSpacing(axis)) * 1e3 for axis in range(min(3, io.GetNumberOfDimensions()))]
     return None
 

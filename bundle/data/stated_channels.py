@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 
+import nibabel
+
 from bundle.data.channel_names import COLOURS, StatedChannels, are_colours, channels_of_tiff
 from bundle.data.errors import ImageError, UnreadableImageError
 from bundle.data.formats import (
@@ -49,8 +51,6 @@ def _remember(path: str, modified_ns: int, size: int) -> StatedChannels:
             with open_tiff(path) as file:
                 return channels_of_tiff(file)
         if kind in NIFTI:
-            import nibabel
-
             shape = nibabel.load(path).shape  # type: ignore[attr-defined]
             return StatedChannels(int(shape[-1]) if len(shape) > 3 else 1)
         count = itk_header(path).GetNumberOfComponents()

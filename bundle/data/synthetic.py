@@ -27,7 +27,8 @@ __all__ = ["TEST_COUNT", "make_dataset"]
 TEST_COUNT = 4
 SMALLEST_SIZE = {2: 64, 3: 16}
 MARKER = "synthetic.json"
-#: counts up with every change of dic_cells that alters a pixel, so that an older folder is not taken for this one
+#: counts up with every change of dic_cells, volume_cells or drawing that alters a pixel, so that an older folder is not
+#: taken for this one
 VERSION = 1
 
 

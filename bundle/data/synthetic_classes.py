@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from bundle.atomic import replacing, write_json
 from bundle.data.classes import CLASS_DIR, FILE
+from bundle.data.drawing import largest_parts
 
 __all__ = ["CHANNELS", "NAMES", "TEST_COUNT", "draw_objects", "make_class_dataset"]
 
@@ -62,7 +63,8 @@ def draw_objects(size: Sequence[int], seed: Sequence[int] | int) -> tuple[np.nda
         distance = np.hypot(along, across)
         own = (distance < 1) & (distance < nearest)  # objects touch, and never overlap
         nearest[own], instances[own], classes[own] = distance[own], number, kind
-    instances, classes = _whole(instances, classes)
+    instances = largest_parts(instances, 40)
+    classes[instances == 0] = 0
     inside = ndimage.gaussian_filter((instances > 0).astype(float), 1)
     edge = np.zeros(instances.shape, bool)
     for axis in (0, 1):
@@ -77,21 +79,6 @@ def draw_objects(size: Sequence[int], seed: Sequence[int] | int) -> tuple[np.nda
     marker = 40 + 100 * ndimage.gaussian_filter((classes == 3).astype(float), 1.5)
     image = np.stack([channel + 9 * random.randn(*size) for channel in (outline, marker)])
     return image.clip(0, 255).astype(np.uint8), instances, classes
-
-
-def _whole(instances: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each object its largest part, if that is no splinter; numbers 1..N."""
-    kept = np.zeros_like(instances)
-    count = 0
-    for number, box in enumerate(ndimage.find_objects(instances), 1):
-        if box is None:
-            continue
-        parts, _ = ndimage.label(instances[box] == number)
-        areas = np.bincount(parts.ravel())[1:]
-        if areas.max() >= 40:
-            count += 1
-            kept[box][parts == 1 + areas.argmax()] = count
-    return kept, np.where(kept > 0, classes, 0).astype(np.uint8)
 
 
 def make_class_dataset(

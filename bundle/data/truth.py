@@ -8,7 +8,6 @@ import re
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from monai.data import MetaTensor
 
@@ -131,16 +130,10 @@ def read_class_table(path: str | os.PathLike[str], classes: Classes) -> dict[int
 
 
 def _class(classes: Classes, name: str, path: str | os.PathLike[str], told: str) -> int:
-    number: int | None = None
     try:
-        value = int(name)
-    except ValueError:
-        try:
-            number = classes.number(name)
-        except ValueError as error:
-            raise ImageError(path, f"{told}{error}") from error
-    else:
-        number = int(classes.indices(np.array([value]), f"{path}, line {told}")[0])
+        number = classes.of_value(int(name)) if name.removeprefix("-").isdecimal() else classes.number(name)
+    except ValueError as error:
+        raise ImageError(path, f"{told}{error}") from error
     if number == 0:
         raise ImageError(path, f"{told}an instance cannot be of class {classes.names[0]!r}, the background's")
     return number
@@ -157,10 +150,9 @@ def _region_table(path: str, classes: Classes) -> dict[int, int]:
 
 
 def _of_regions(label: MetaTensor, table: Mapping[int, int]) -> MetaTensor:
-    kinds = torch.zeros(max(table, default=0) + 1, dtype=torch.int32)
-    kinds[list(table)] = torch.tensor(list(table.values()), dtype=torch.int32)
-    plain = label.as_tensor()
-    return MetaTensor(torch.where(plain < 0, plain, kinds[plain.clamp(min=0).long()]), meta=dict(label.meta))
+    numbers, where = torch.unique(label.as_tensor(), return_inverse=True)
+    kinds = torch.tensor([table.get(number, number) for number in numbers.tolist()], dtype=torch.int32)  # 0, -1 stay
+    return MetaTensor(kinds[where], meta=dict(label.meta))
 
 
 def _of_segments(classes: Classes, segments: Mapping[str, int], path: str) -> Classes:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from bundle.data.drawing import largest_parts, smooth_noise
 from bundle.geometry import relative_spacing
 
 __all__ = ["draw_volume"]
@@ -41,13 +42,13 @@ def draw_volume(
     shape, apart = tuple(int(n) for n in size), np.array(relative_spacing(spacing))
     labels, nearness = _nuclei(random, shape, apart)
     image = np.zeros(shape)
-    texture = _smooth_noise(random, shape, 1.5 / apart) * 0.18
+    texture = smooth_noise(random, shape, 1.5 / apart) * 0.18
     for nucleus, window in enumerate(ndimage.find_objects(labels), 1):
         inside = labels[window] == nucleus
         rim = 1 / (1 + np.exp((nearness[window] - 0.93) * 18))
         image[window] += inside * random.uniform(0.7, 1.2) * rim * (1 + texture[window])
     image = ndimage.gaussian_filter(image, np.array(BLUR) / apart)
-    light = 1 + 0.12 * _smooth_noise(random, shape, 30 / apart)
+    light = 1 + 0.12 * smooth_noise(random, shape, 30 / apart)
     noise = random.standard_normal(shape)
     image = 30 + 110 * image * light
     return np.clip(np.rint(image + noise * (4 + 0.06 * image)), 0, 255).astype(np.uint8), labels
@@ -73,7 +74,7 @@ def _nuclei(random: np.random.RandomState, shape: tuple[int, ...], apart: np.nda
         here = (distance < 1) & (distance < nearest[window])
         labels[window][here] = number
         nearest[window][here] = distance[here]
-    return _largest_parts(labels, round(150 / float(np.prod(apart)))), nearest
+    return largest_parts(labels, round(150 / float(np.prod(apart)))), nearest
 
 
 def _place(random: np.random.RandomState, extent: np.ndarray) -> list[tuple[np.ndarray, float]]:
@@ -95,24 +96,3 @@ def _place(random: np.random.RandomState, extent: np.ndarray) -> list[tuple[np.n
         if len(seeds) == wanted:
             break
     return seeds
-
-
-def _largest_parts(labels: np.ndarray, least: int) -> np.ndarray:
-    """The largest connected part of every nucleus, without those of fewer voxels than ``least``, numbered 1..N."""
-    kept = np.zeros_like(labels)
-    number = 0
-    for nucleus, window in enumerate(ndimage.find_objects(labels), 1):
-        if window is None:
-            continue
-        parts, found = ndimage.label(labels[window] == nucleus)
-        sizes = np.bincount(parts.ravel(), minlength=2)[1:]
-        if found and sizes.max() >= least:
-            number += 1
-            kept[window][parts == 1 + sizes.argmax()] = number
-    return kept
-
-
-def _smooth_noise(random: np.random.RandomState, shape: tuple[int, ...], sigma: np.ndarray) -> np.ndarray:
-    """Gaussian noise of unit standard deviation, smooth over ``sigma`` px along each axis."""
-    noise = ndimage.gaussian_filter(random.standard_normal(shape), sigma, mode="wrap")
-    return np.asarray((noise - noise.mean()) / noise.std())

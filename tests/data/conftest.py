@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import tifffile
 
@@ -41,3 +42,14 @@ def write_pair(tmp_path: Path):
         return tmp_path
 
     return write
+
+
+@pytest.fixture
+def little_memory():
+    """2 GiB beside what is taken already: too little for a table as long as the largest number of an instance."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 2**31, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)

@@ -202,7 +202,7 @@ def unsaid(monkeypatch):
 
 def test_gray_in_colour_files_counts_as_one_channel_and_is_said_once(tmp_path, caplog, unsaid):
     with caplog.at_level(logging.INFO):
-        items = pictures(tmp_path, a=EQUAL, b=EQUAL, c=GRAY)
+        items = pictures(tmp_path, a=EQUAL, b=np.dstack([EQUAL, np.full_like(GRAY, 255)]), c=GRAY)
         found = channels_of(items)
         assert (found.count, found.names) == (1, None)
         for item in items:

@@ -62,6 +62,19 @@ def test_black_frames_and_pages_of_one_stack_are_no_copies(tmp_path):
     require_apart(black, black[:1], black[1:])
 
 
+@pytest.mark.parametrize(("trains", "measures"), [("b", "a:0-3"), ("a:4-7", "b"), ("a:4-7 b", "a:0-3"), ("b", "a")])
+def test_slices_of_a_copied_volume_are_known(tmp_path, trains, measures):
+    items = {}
+    for name in "ab":
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, np.stack([pixels(seed) for seed in range(8)]), photometric="minisblack")
+        items[name] = {"image": str(path), "name": name}
+    for first in (0, 4):
+        items[f"a:{first}-{first + 3}"] = {**items["a"], "slices": (first, first + 4)}
+    with pytest.raises(ValueError, match="validation has 1 of 1 images that training has too"):
+        require_apart([], [items[name] for name in trains.split()], [items[measures]])
+
+
 def cells(swapped=False, seed=0):
     """Round cells, apart, as one value."""
     y, x = np.mgrid[:128, :128]
@@ -113,6 +126,13 @@ def test_labels_as_they_should_be_pass_without_a_word(label, caplog):
     with caplog.at_level(logging.WARNING):
         require_objects([label], ["a.tif"])
     assert not caplog.text
+
+
+def test_labels_may_have_large_numbers(little_memory, caplog):
+    label = cells(swapped=True) * (2**31 - 1)
+    with caplog.at_level(logging.WARNING):
+        require_objects([label], ["a.tif"])
+    assert "swapped" in caplog.text
 
 
 def test_one_empty_label_among_others_is_no_reason_to_refuse():

@@ -91,6 +91,7 @@ def test_an_index_without_a_name_is_refused():
         ({"class_names": {"a": 0, "b": 0}}, "the value 0 stands for 'a' and 'b'"),
         ({"class_names": {"a": 0, "b": "red"}}, "class 'b' must have a gray value"),
         ({"class_names": {"a": 0, "b": -3}}, "class 'b' must have a gray value"),
+        ({"class_names": {"a": [0, 0, 0], "b": [[9, 9, 9], [0.5, 0, 0]]}}, "class 'b' must have a gray value"),
         ({"class_names": {"a": 0, "b": []}}, "class 'b' must have a gray value"),
     ],
 )

@@ -5,6 +5,8 @@ import re
 import shutil
 from functools import partial
 
+import itk
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -67,13 +69,14 @@ def test_clean_images_have_no_finding(clean_sheets):
     assert everything(clean_sheets) == []
 
 
-def test_what_is_measured_of_a_known_picture(tmp_path):
-    label = np.zeros((40, 60), np.uint8)
-    label[10:20, 5:15], label[10:20, 15:35], label[30:40, 40:50] = 1, 2, 7  # two touch; one is cut by the edge
+def test_what_is_measured_of_a_known_picture(tmp_path, little_memory):
+    label = np.zeros((40, 60), np.int32)
+    label[10:20, 5:15], label[10:20, 15:35], label[30:40, 40:50] = 1, 2, 2**31 - 1  # two touch; one is cut by the edge
     image = np.arange(2400, dtype=np.uint16).reshape(40, 60)
     for kind, array in (("image", image), ("label", label)):
         (tmp_path / kind).mkdir()
-        tifffile.imwrite(tmp_path / kind / "a.tif", array, imagej=True, resolution=(2, 2), metadata={"unit": "um"})
+        about = {"imagej": True, "resolution": (2, 2), "metadata": {"unit": "um"}} if kind == "image" else {}
+        tifffile.imwrite(tmp_path / kind / "a.tif", array, **about)
     (sheet,) = sheets_of(tmp_path)
     assert (sheet.size, sheet.channels, sheet.pixel_type, sheet.pixel_um) == ((60, 40), 1, "uint16", (0.5, 0.5))
     assert sheet.areas.tolist() == [100, 200, 100]
@@ -107,6 +110,26 @@ def test_one_turned_label_is_named(folder):
     (found,) = doctor.turned_labels(sheets_of(folder))
     assert found.images == ("005",)
     assert found.repair == {"turn": 4}
+
+
+@pytest.mark.parametrize(("um", "stated"), [(None, None), ([0.2, 0.3, 0.9], (0.2, 0.3, 0.9))])
+@pytest.mark.parametrize("kind", ["mha", "nii.gz"])
+def test_volumes_say_their_pixel_size_where_they_know_it(tmp_path, kind, um, stated):
+    volume = np.random.RandomState(0).randint(0, 99, (20, 21, 22)).astype(np.uint8)
+    for name in ("image", "label"):
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / f"a.{kind}"
+        if kind == "mha":
+            image = itk.image_from_array(volume)
+            image.SetSpacing([each / 1e3 for each in um or [1e3] * 3])
+            itk.imwrite(image, str(path))
+        else:
+            image = nibabel.Nifti1Image(volume.T, np.diag([*(um or [1, 1, 1]), 1]))
+            image.header.set_xyzt_units("micron" if um else None)
+            nibabel.save(image, path)
+    read = Compose([LoadTruthd(["image", "label"], spatial_dims=3), LabelToClassedInstancesd("label")])
+    sheet = doctor.measure(datalist(tmp_path, "folder", slices=False)[0], read)
+    assert sheet.pixel_um == (None if stated is None else pytest.approx(stated))
 
 
 def roll(array, x, y):

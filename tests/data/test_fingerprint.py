@@ -134,6 +134,15 @@ def test_an_image_of_several_channels_is_known_by_any_of_them(tmp_path):
     assert seen.same
 
 
+def test_a_volume_is_known_whole_beside_ranges_of_another(tmp_path):
+    stacks = np.random.RandomState(0).randint(0, 200, (2, 4, 40, 56)).astype(np.uint8)
+    for name, stack in zip("abc", [*stacks, stacks[1]], strict=True):
+        tifffile.imwrite(tmp_path / f"{name}.tif", stack, photometric="minisblack")
+    first, second, copy = ({"image": str(tmp_path / f"{name}.tif"), "name": name} for name in "abc")
+    known = image_fingerprints([{**first, "name": "a:0-1", "slices": (0, 2)}, second])
+    assert [(seen.name, seen.same) for seen in seen_images([copy, first], known)] == [("b", True), ("a:0-1", True)]
+
+
 def test_colours_count_by_their_luminance_as_they_always_did(tmp_path):
     colours = np.random.RandomState(1).randint(0, 255, (40, 56, 3)).astype(np.uint8)
     Image.fromarray(colours).save(tmp_path / "a.png")

@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image
 
 from bundle.data import LAYOUTS, Layout, datalist, folder
+from tests.data.test_stores import write_store
 
 
 def save(path: Path, array: np.ndarray) -> Path:
@@ -76,9 +77,8 @@ def test_other_folder_names_and_missing_labels(tmp_path, position):
     save(tmp_path / "truth" / "b.png", position())
     with pytest.raises(ValueError, match=r"1 image has no label of the same name in .*truth: a"):
         folder.datalist(tmp_path, "raw", "truth")
-    items = folder.datalist(tmp_path, "raw", "truth", need_label=False)
-    assert ["label" in item for item in items] == [False, True]
-    assert "label" not in folder.datalist(tmp_path, "raw", "nowhere", need_label=False)[0]
+    (tmp_path / "raw" / "a.png").unlink()
+    assert [item["name"] for item in folder.datalist(tmp_path, "raw", "truth")] == ["b"]
 
 
 def test_lonely_files_are_counted_and_five_are_named(tmp_path, position):
@@ -124,6 +124,13 @@ def test_two_images_of_one_stem(tmp_path, position):
         ValueError, match=r"image holds two files of one name, a\.png and a\.tif, .*: remove or rename one"
     ):
         folder.datalist(tmp_path)
+
+
+def test_a_store_beside_its_source(write_pair):
+    root = write_pair("a")
+    write_store(root / "image" / "a.ome.zarr", [np.zeros((12, 20), np.uint8)], "yx")
+    with pytest.raises(ValueError, match=r"image holds two files of one name, a\.tif and a\.ome\.zarr, .*: remove"):
+        folder.datalist(root)
 
 
 def test_a_file_that_takes_the_name_of_a_page(tmp_path, position):

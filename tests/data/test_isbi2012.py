@@ -34,15 +34,6 @@ def test_any_number_of_pages_recognised(tmp_path, pages):
     assert set(np.unique(loaded["label"])) == {0, 255}
 
 
-def test_test_images(tmp_path):
-    write(tmp_path, "test-volume.tif", 2)
-    items = isbi2012.test_images(tmp_path)
-    assert [(item["name"], item["slice"], "label" in item) for item in items] == [
-        ("test-00", 0, False),
-        ("test-01", 1, False),
-    ]
-
-
 def test_missing_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"has no train-volume\.tif"):
         isbi2012.datalist(tmp_path)
@@ -50,7 +41,7 @@ def test_missing_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"has no train-labels\.tif"):
         isbi2012.datalist(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"has no test-volume\.tif"):
-        isbi2012.test_images(tmp_path)
+        isbi2012.test_stack(tmp_path)
 
 
 @pytest.mark.parametrize(("pages", "width", "shape"), [(3, 20, r"\(20, 12, 3\)"), (2, 22, r"\(22, 12, 2\)")])

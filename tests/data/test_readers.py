@@ -199,6 +199,16 @@ def test_what_itk_misreads_without_an_error_is_refused(tmp_path, position):
         read_image(str(tmp_path / "a.png"), F32)
 
 
+def test_a_file_that_may_not_be_read(tmp_path, position, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    Image.fromarray((position() % 250).astype(np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UnreadableImageError, match=r"a\.png: it cannot be read .*Permission denied"):
+        read_image(str(tmp_path / "a.png"), F32)
+
+
 def test_unknown_extension(tmp_path):
     (tmp_path / "a.czi").write_text("x")
     with pytest.raises(UnreadableImageError, match=r"its extension is none of \.tif"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -195,6 +196,22 @@ def test_regions_that_people_draw(tmp_path):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_qupath_leaves_out_the_plane_of_the_first_slice(tmp_path):
+    first, second = box(0, 0, 2, 2, objectType="annotation"), box(3, 0, 5, 2, objectType="annotation")
+    second["geometry"]["plane"] = {"c": -1, "z": 1, "t": 0}
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [first, second]}))
+    found = label(tmp_path, tmp_path / "a.geojson", stack=2)
+    assert [plane[0].tolist() for plane in found] == [[1, 1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 2, 2, 0, 0, 0]]
+
+
+def test_the_largest_number_has_a_class(tmp_path, little_memory):
+    feature = box(0, 0, 2, 2, classification={"name": "rod"}, measurements={"cell": 2**31 - 1})
+    (tmp_path / "a.geojson").write_text(json.dumps(feature))
+    label(tmp_path, tmp_path / "a.geojson")
+    pixels = LoadTruthd(["image", "label"], classes=Classes(("ground", "rod"), "classes"))(datalist(tmp_path)[0])
+    assert pixels["label"][0].numpy().T[0].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
+
+
 def test_classes_of_regions(tmp_path):
     features = [
         box(0, 0, 2, 2, classification={"name": "Rod"}),
@@ -215,6 +232,7 @@ def test_classes_of_regions(tmp_path):
 
 
 CROSSED = [(1, 1), (7, 1), (7, 5), (1, 5), (1, 2), (5, 2), (5, 4), (2, 4), (2, 0), (1, 0)]
+DECIMALS = {"version": 228, "options": ROI_OPTIONS.SUB_PIXEL_RESOLUTION}
 POINT = '{"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": {"name": "p"}}'
 
 
@@ -234,6 +252,8 @@ POINT = '{"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]
         ([roi(z_position=2, t_position=2)], "'mine' has a depth and a time .z 2, t 2."),
         ([roi(props="cell: 4"), roi("copy", props="cell: 4")], "'mine' and 'copy' have the same number, 4, perhaps"),
         ([b"Iout" + bytes(20)], "the ROI '0' is damaged"),
+        ([roi(**DECIMALS, subpixel_coordinates=np.array([(1, 1), (np.nan, 2), (3, 3), (1, 3)]))], "'mine' is damaged"),
+        ([roi(kind=ROI_TYPE.OVAL, **DECIMALS, xd=np.nan, yd=1, widthd=3, heightd=3)], "'mine' has no area"),
     ],
 )  # fmt: skip
 def test_regions_that_are_no_cells_are_named(tmp_path, rois, message):
@@ -250,7 +270,7 @@ def test_regions_that_are_no_cells_are_named(tmp_path, rois, message):
         (POINT, "region 'p' is a Point, which has no area"),
         ('[{"geometry": {"type": "Polygon", "coordinates": [[1, 2]]}}]', "'feature 1' is damaged: its coordinates"),
         ('[{"geometry": {"type": "Polygon", "coordinates": []}}]', "region 'feature 1' has no area"),
-        ('[{"geometry": {"type": "Polygon", "coordinates": [[[1, 1], [NaN, 2], [3, 3]]]}}]', "its coordinates"),
+        ('[{"geometry": {"type": "Polygon", "coordinates": [[[1, 1], [NaN, 2], [3, 3]]]}}]', "damaged: a corner"),
     ],
 )  # fmt: skip
 def test_geojson_that_is_none_is_named(tmp_path, content, message):
@@ -274,6 +294,16 @@ def test_what_is_no_set_of_rois(tmp_path):
         archive.writestr("picture.png", b"")
     with pytest.raises(UnreadableImageError, match=r"it holds no file \.roi"):
         read_rois(tmp_path / "b.zip")
+
+
+def test_a_roi_that_may_not_be_read(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "a.roi").write_bytes(roi().tobytes())
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UnreadableImageError, match=r"a\.roi: it cannot be read .*Permission denied"):
+        read_rois(tmp_path / "a.roi")
 
 
 def test_two_labels_of_one_name_are_refused(tmp_path):

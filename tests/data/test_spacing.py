@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from bundle.data.errors import ImageError
+from bundle.data.errors import ImageError, UnreadableImageError
 from bundle.data.spacing import require_spacing, spacing_of, stated_spacing, warn_of_other_spacing
 from bundle.data.synthetic import make_dataset
 from bundle.geometry import flat_levels, isotropic_plane
@@ -42,6 +42,12 @@ def written(folder, kind, spacing=(0.2, 0.3, 0.9)):
 @pytest.mark.parametrize("kind", ["ome.tif", "imagej.tif", "nii.gz", "mha"])
 def test_every_format_that_knows_it_states_its_spacing(kind, tmp_path):
     assert stated_spacing(written(tmp_path, kind)) == pytest.approx([0.2, 0.3, 0.9], rel=1e-5)
+
+
+def test_a_file_that_is_no_meta_image_is_named(tmp_path):
+    (tmp_path / "a.mha").write_bytes(b"none")
+    with pytest.raises(UnreadableImageError, match=r"a\.mha: it is not an image of the kind its name says"):
+        stated_spacing(tmp_path / "a.mha")
 
 
 def test_resolution_tags_alone_say_nothing_of_slices(tmp_path, caplog):

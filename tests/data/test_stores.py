@@ -12,6 +12,7 @@ import zarr
 from bundle.data.errors import ImageError, UnreadableImageError
 from bundle.data.load_slice import LoadSlice
 from bundle.data.stores import is_store, open_lazily, store_name, stores_in
+from bundle.data.stores.streams import slices_in_order
 
 RANDOM = np.random.default_rng(0)
 RGB = RANDOM.integers(0, 255, (60, 77, 3), np.uint8)
@@ -137,13 +138,18 @@ def test_a_level_by_number_or_by_the_size_of_its_pixels(tmp_path, caplog):
     with pytest.raises(ValueError, match="number of µm above 0, got '1'"):
         open_lazily(store, pixel_size="1")
 
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_levels_of_a_tiff(tmp_path, compression):
+    levels = [STACK[0], STACK[0][::2, ::2]]
     with tifffile.TiffWriter(tmp_path / "p.ome.tif") as file:
         about = {"axes": "YX", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}
-        file.write(STACK[0], subifds=1, tile=(16, 16), metadata=about)
-        file.write(STACK[0][::2, ::2], subfiletype=1, tile=(16, 16))
-    image = open_lazily(tmp_path / "p.ome.tif", pixel_size=0.5)
-    assert image.spacing == pytest.approx((0.25 * 77 / 39,) * 2)
-    require_same(image, STACK[0][::2, ::2].T[None].astype(np.float32))
+        file.write(levels[0], subifds=1, tile=(16, 16), metadata=about, compression=compression)
+        file.write(levels[1], subfiletype=1, tile=(16, 16), compression=compression)
+    for choice, pixels, um in (({}, levels[0], 0.25), ({"pixel_size": 0.5}, levels[1], 0.25 * 77 / 39)):
+        image = open_lazily(tmp_path / "p.ome.tif", **choice)
+        assert image.spacing == pytest.approx((um, um))
+        require_same(image, pixels.T[None].astype(np.float32))
 
 
 @pytest.mark.parametrize("shards", [None, (40, 40)])
@@ -220,3 +226,17 @@ def test_formats_without_parts_are_refused(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "a.tif", STACK[0], compression="zlib", rowsperstrip=60)
     with pytest.raises(ImageError, match=r"compressed in parts of 0 MiB.* tiled TIFF or as OME-Zarr"):
         open_lazily(tmp_path / "a.tif").read(((0, 1), (0, 1)))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("BinaryData = False", "its pixels are written as text"),
+        ("HeaderSize = -1", "HeaderSize must be at least 0, got -1"),
+    ],
+)
+def test_a_meta_image_whose_pixels_lie_otherwise_is_refused(tmp_path, line, message):
+    head = f"NDims = 2\n{line}\nDimSize = 3 2\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+    (tmp_path / "a.mha").write_text(f"{head}1 2 3 4 5 6\n")
+    with pytest.raises(ImageError, match=message):
+        slices_in_order(tmp_path / "a.mha")

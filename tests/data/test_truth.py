@@ -112,14 +112,15 @@ def test_segments_have_values_of_their_own(data):
         ("instance,class\n1,a\nx,a\n", "line 3: an instance is a number from 1, got 'x'"),
         ("instance,class\n1,a\n1,b\n", "line 3: instance 1 has two classes"),
         ("instance,class\n1,c\n", "line 2: there is no class 'c'"),
-        ("instance,class\n1,3\n", r"without a class: 3"),
+        ("instance,class\n1,3\n", r"x\.csv: line 2: the value 3 has no class; classes are 0 ground, 1 a, 2 b: name"),
         ("instance,class\n1,ground\n", "cannot be of class 'ground', the background's"),
     ],
 )
 def test_bad_tables_are_named(text, message, tmp_path):
     (tmp_path / "x.csv").write_text(text)
-    with pytest.raises(ImageError, match=message):
+    with pytest.raises(ImageError, match=message) as told:
         read_class_table(tmp_path / "x.csv", Classes(tuple(NAMES), "instances+classes"))
+    assert told.value.path == str(tmp_path / "x.csv")
 
 
 def test_weights_are_counted_once_over_a_data_set(data):

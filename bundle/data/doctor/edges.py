@@ -12,6 +12,7 @@ import numpy as np
 from scipy import fft, ndimage
 from skimage.segmentation import find_boundaries
 
+from bundle.data.same_image import oriented
 from transforms.labels.instances import IGNORE
 
 __all__ = ["REACH", "Edges", "edges_of", "oriented"]
@@ -38,11 +39,6 @@ class Edges(NamedTuple):
     moved: np.ndarray
     turned: np.ndarray
     scale: int
-
-
-def oriented(image: np.ndarray) -> list[np.ndarray]:
-    """A plane (x, y) as it is, mirrored along y, along x, along both; and these four with x and y exchanged."""
-    return [turned[::x, ::y] for turned in (image, image.swapaxes(0, 1)) for x in (1, -1) for y in (1, -1)]
 
 
 def edges_of(gray: np.ndarray, label: np.ndarray) -> Edges | None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import nibabel
 import numpy as np
 from scipy import ndimage
 
 from bundle.data.checks import LabelSummary, summary_of
 from bundle.data.doctor.edges import Edges, edges_of
-from bundle.data.formats import META_IMAGE, NIFTI, TIFF, extension, itk_header, open_tiff
+from bundle.data.formats import NIFTI, TIFF, extension, itk_header, open_tiff
 from bundle.data.item import Item
-from bundle.data.pixel_size import pixel_size
 from bundle.data.same_image import Sketch, sketch_of
 from bundle.data.spacing import sides_of, stated_spacing
 from bundle.data.stores.window import open_whole
@@ -104,8 +104,7 @@ def measure(item: Item, read: Callable[[Item], Mapping[str, Any]]) -> Sheet:
     gray = image.mean(axis=0, dtype=np.float32)
     deviation = float(gray.std(dtype=np.float64))
     cells = np.maximum(label, 0)
-    areas = np.bincount(cells.ravel())
-    numbers = np.flatnonzero(areas[1:]) + 1
+    numbers, areas = np.unique(cells[cells > 0], return_counts=True)
     annotated = label != IGNORE
     flat = label.ndim == 2
     middle = (gray, label) if flat else (gray[..., gray.shape[-1] // 2], label[..., label.shape[-1] // 2])
@@ -118,7 +117,7 @@ def measure(item: Item, read: Callable[[Item], Mapping[str, Any]]) -> Sheet:
         mean=float(gray.mean(dtype=np.float64)),
         deviation=deviation,
         sharpness=float(ndimage.laplace(gray).std(dtype=np.float64)) / deviation if deviation else 0.0,
-        areas=areas[numbers],
+        areas=areas,
         whole=~np.isin(numbers, _at_the_edge(cells)),
         touching=len(_touching(cells)),
         foreground=float((label > 0).sum() / max(1, annotated.sum())),
@@ -158,8 +157,6 @@ def _pixel_type(path: str) -> str:
         with open_tiff(path) as file:
             return str(file.series[0].dtype)
     if kind in NIFTI:
-        import nibabel
-
         header: Any = nibabel.load(path).header
         return str(header.get_data_dtype())
     header = itk_header(path)
@@ -169,13 +166,7 @@ def _pixel_type(path: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _pixel_um(path: str) -> tuple[float, ...] | None:
-    if extension(path) in (*NIFTI, *META_IMAGE):
-        stated = stated_spacing(path)
-        return None if stated is None or set(stated[:2]) == {1.0} else tuple(stated)
-    if window_of(path) is not None:
-        sides = sides_of(path)
-        return None if sides is None else tuple(sides)
-    size = pixel_size(path)
-    if size is None or not size.calibrated:
+    sides = sides_of(path)
+    if sides is None:
         return None
-    return (size.x, size.y) if size.z is None else (size.x, size.y, size.z)
+    return tuple((None if window_of(path) else stated_spacing(path)) or sides)

@@ -83,7 +83,7 @@ def _region(path: str | os.PathLike[str], feature: Mapping[str, Any], place: str
         polygons = [[_ring(ring) for ring in polygon] for polygon in coordinates]
     except (KeyError, TypeError, ValueError) as error:
         raise ImageError(path, f"the region {name!r} is damaged: its coordinates are no rings of x and y") from error
-    plane = geometry.get("plane")
+    plane = geometry.get("plane", {} if "objectType" in properties else None)  # QuPath leaves out that of slice 0
     z, t = (_whole(plane.get(axis)) or 0 for axis in "zt") if isinstance(plane, dict) else (None, None)
     if z and t:
         raise ImageError(path, f"the region {name!r} has a depth and a time (z {z}, t {t}): save each time by itself")
@@ -100,7 +100,7 @@ def _region(path: str | os.PathLike[str], feature: Mapping[str, Any], place: str
 
 def _ring(points: Any) -> np.ndarray:
     ring = np.array([[float(each) for each in point[:2]] for point in points])
-    if ring.ndim != 2 or ring.shape[1] != 2 or not np.isfinite(ring).all():
+    if ring.ndim != 2 or ring.shape[1] != 2:
         raise ValueError("no points")
     return ring[:-1] if len(ring) > 1 and (ring[0] == ring[-1]).all() else ring
 
@@ -115,6 +115,6 @@ def _class_name(classification: Any) -> str | None:
 
 
 def _whole(value: Any) -> int | None:
-    """Of a number that is whole and above 0, however it is written; None for anything else."""
+    """Of a number that is whole, 0 to 2^31 - 1, however it is written; None for anything else."""
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return int(value) if number and value == int(value) and 0 <= value < 2**31 else None

@@ -90,9 +90,9 @@ def read_rois(path: str | os.PathLike[str]) -> list[Region]:
         UnreadableImageError: for a file that is damaged or no set of ROIs.
         ImageError: naming a ROI that has no area, or one of a sort that has no exact area here.
     """
-    if str(path).lower().endswith(".roi"):
-        return [_region(path, _decoded(path, Path(path).read_bytes(), Path(path).stem), Path(path).stem)]
     try:
+        if str(path).lower().endswith(".roi"):
+            return [_region(path, _decoded(path, Path(path).read_bytes(), Path(path).stem), Path(path).stem)]
         with zipfile.ZipFile(path) as archive:
             entries = [one for one in archive.infolist() if one.filename.lower().endswith(".roi")]
             names = {one.filename: Path(one.filename).stem for one in entries if "__MACOSX" not in one.filename}
@@ -175,7 +175,7 @@ def _rings(path: str | os.PathLike[str], roi: ImagejRoi, name: str) -> list[np.n
 
 def _oval(left: float, top: float, right: float, bottom: float) -> list[Polygon]:
     """Pixels whose centres are in an ellipse, as rings along their edges."""
-    if right <= left or bottom <= top:
+    if not (0 < right - left < np.inf and 0 < bottom - top < np.inf):  # perhaps they are NaN
         return []
     x0, y0 = int(np.floor(left)), int(np.floor(top))
     y, x = np.mgrid[y0 : int(np.ceil(bottom)), x0 : int(np.ceil(right))] + 0.5

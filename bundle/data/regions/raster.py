@@ -84,6 +84,8 @@ def _inside(region: Region, size: Sequence[int], path: str | os.PathLike[str]) -
     points = np.concatenate([ring for polygon in region.polygons for ring in polygon] or [np.zeros((0, 2))])
     if len(points) < 3:
         raise ImageError(path, f"the region {region.name!r} has no area: remove it")
+    if not np.isfinite(points).all():
+        raise ImageError(path, f"the region {region.name!r} is damaged: a corner of it is no number; draw it again")
     (left, top), (right, bottom) = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
     top, left, bottom, right = (
         int(each) for each in (max(top, 0), max(left, 0), min(bottom, size[0]), min(right, size[1]))

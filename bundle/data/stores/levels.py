@@ -9,9 +9,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from bundle.data.channel_names import channels_of_tiff
 from bundle.data.errors import ImageError
-from bundle.data.formats import META_IMAGE, NIFTI, TIFF, extension, open_tiff
+from bundle.data.formats import META_IMAGE, NIFTI, TIFF, extension
 from bundle.data.stores.lazy_image import LazyImage
 from bundle.data.stores.ome_zarr import is_store, store_levels
 from bundle.data.stores.tiff import tiff_levels
@@ -78,9 +77,7 @@ def _levels(path: Path, missing: str) -> list[LazyImage]:
         raise ImageError(
             path, f"only OME-Zarr and TIFF can be read part by part: convert it, {advice_to_convert(path)}"
         )
-    parts, size, _, black = tiff_levels(path)
-    with open_tiff(path) as file:
-        stated = channels_of_tiff(file)
+    parts, size, stated, black = tiff_levels(path)
     whole = parts[0].shape[parts[0].axes.index("X")]
     images = []
     for part in parts:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import nibabel
 import numpy as np
 
 from bundle.data.errors import ImageError, UnreadableImageError
@@ -71,8 +72,6 @@ def _told(path: Path, parts: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def _nifti(path: Path) -> SlicesInOrder:
-    import nibabel
-
     # one open file: a packed one is unpacked once, and not from its beginning for each part
     pixels: Any = nibabel.load(path, keep_file_open=True).dataobj  # type: ignore[attr-defined]
     shape = tuple(int(n) for n in pixels.shape)
@@ -104,14 +103,19 @@ def _meta_image(path: Path) -> SlicesInOrder:
     shape = [int(n) for n in said["DimSize"].split()]
     if len(shape) not in (2, 3) or said["ElementType"] not in _META_TYPES:
         raise ImageError(path, f"it has {len(shape)} axes of {said['ElementType']}: an image has 2 or 3, of numbers")
-    big = any(said.get(key, "").lower() == "true" for key in ("BinaryDataByteOrderMSB", "ElementByteOrderMSB"))
+    if not _is_true(said.get("BinaryData", "True")):
+        raise ImageError(path, "its pixels are written as text (BinaryData = False): save it with binary ones")
+    before = int(said.get("HeaderSize", 0))
+    if before < 0:
+        raise ImageError(path, f"HeaderSize must be at least 0, got {before}: write where its pixels begin")
+    big = any(_is_true(said.get(key, "")) for key in ("BinaryDataByteOrderMSB", "ElementByteOrderMSB"))
     stored = np.dtype((">" if big else "<") + _META_TYPES[said["ElementType"]])
-    channels, packed = int(said.get("ElementNumberOfChannels", 1)), said.get("CompressedData", "").lower() == "true"
+    channels, packed = int(said.get("ElementNumberOfChannels", 1)), _is_true(said.get("CompressedData", ""))
     x, y, depth = (*shape, 1)[:3]
 
     def parts(count: int) -> Iterator[np.ndarray]:
         with (path if local else path.parent / name).open("rb") as file:
-            file.seek(end.end() if local else int(said.get("HeaderSize", 0)))
+            file.seek(end.end() if local else before)
             read = _unpacked(file) if packed else file.read
             for start in range(0, depth, count):
                 slices = min(count, depth - start)
@@ -123,6 +127,11 @@ def _meta_image(path: Path) -> SlicesInOrder:
                 yield np.moveaxis(some, -1, 0).astype(stored.newbyteorder("="))
 
     return SlicesInOrder((x, y, depth), channels, stored.newbyteorder("="), parts)
+
+
+def _is_true(text: str) -> bool:
+    """As ITK reads it."""
+    return text[:1] in ("T", "t", "1")
 
 
 def _unpacked(file: BinaryIO) -> Callable[[int], bytes]:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from bundle.data.channel_names import StatedChannels, channels_of_tiff
 from bundle.data.errors import ImageError, UnreadableImageError
-from bundle.data.formats import black_value, has_opacity, one_line, open_tiff, tiff_series
+from bundle.data.formats import black_value, one_line, open_tiff, tiff_series
 from bundle.data.pixel_size import PixelSize, stated_size
 from bundle.data.plausible import require_segments
 from bundle.data.stores.ome_zarr import require_zarr
@@ -29,7 +30,10 @@ class TiffPixels:
 
     Args:
         path: of the file.
-        series: number of the level.
+        level: its number, 0 is the largest.
+        axes: a letter an axis, such as "ZYX".
+        shape: px along each.
+        dtype: of the pixels.
     """
 
     path: str
@@ -76,7 +80,7 @@ class TiffPixels:
 
     @cached_property
     def _array(self) -> Any:
-        array = require_zarr().open_array(self._series.aszarr(), mode="r")
+        array = require_zarr().open_array(tiff_series(self._file).aszarr(level=self.level), mode="r")
         part = math.prod(array.chunks) * self.dtype.itemsize
         if part > _LARGEST_PART:
             raise ImageError(
@@ -87,8 +91,8 @@ class TiffPixels:
         return array
 
 
-def tiff_levels(path: Path) -> tuple[list[TiffPixels], PixelSize | None, bool, int | None]:
-    """The levels of a TIFF, largest first, its pixel size, whether its last sample is opacity, and what is black.
+def tiff_levels(path: Path) -> tuple[list[TiffPixels], PixelSize | None, StatedChannels, int | None]:
+    """The levels of a TIFF, largest first, its pixel size, its channels, and what is black.
 
     Raises:
         UnreadableImageError: for a file that is damaged, truncated or incomplete.
@@ -101,7 +105,7 @@ def tiff_levels(path: Path) -> tuple[list[TiffPixels], PixelSize | None, bool, i
             for number, level in enumerate(series.levels):
                 require_segments(file, level)
                 levels.append(TiffPixels(str(path), number, level.axes, tuple(level.shape), np.dtype(level.dtype)))
-            return levels, stated_size(file), has_opacity(series), black_value(series)
+            return levels, stated_size(file), channels_of_tiff(file), black_value(series)
     except ImageError:
         raise
     except Exception as error:  # each library has its own; whatever it is, this file cannot be used
