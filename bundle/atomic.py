@@ -94,8 +94,9 @@ def write_csv(
         the path.
     """
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        told = ((csv_text(cell, digits) for cell in row) for row in rows)
-        csv.writer(file, lineterminator="\n").writerows([head, *told])
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(head)
+        writer.writerows((csv_text(cell, digits) for cell in row) for row in rows)
     return Path(path)
 
 

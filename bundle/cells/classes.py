@@ -169,8 +169,9 @@ class FindClassesd(MapTransform):
                 cells = convert_data_type(like, np.ndarray)[0][0]
                 table = likeliest_classes(cells, probability)
             d[self.class_of_key] = table
-            found = {self.class_map_key: probability.argmax(axis=0), self.cell_class_key: table[cells]}
+            found = {self.class_map_key: probability.argmax(axis=0)}
+            if self.cell_class_key is not None:
+                found[self.cell_class_key] = table[cells]
             for name, kinds in found.items():
-                if name is not None:
-                    d[name] = convert_to_dst_type(kinds[None], like, dtype=np.uint8)[0]
+                d[name] = convert_to_dst_type(kinds[None], like, dtype=np.uint8)[0]
         return d

@@ -60,7 +60,7 @@ def probability_to_instances(probability: np.ndarray, options: CellOptions | Non
 
 
 def _checked_map(probability: np.ndarray, options: CellOptions) -> np.ndarray:
-    connectivity, spatial_dims, spacing = options.connectivity, options.spatial_dims, options.spacing
+    spatial_dims = options.spatial_dims
     probability = np.asarray(probability)
     if probability.ndim not in (2, 3) or probability.size == 0:
         raise ValueError(f"probability must be a map HW or HWD with at least one px, got {probability.shape}")
@@ -70,12 +70,7 @@ def _checked_map(probability: np.ndarray, options: CellOptions) -> np.ndarray:
             f"spatial_dims must be at most {probability.ndim} for a map of {probability.ndim} axes "
             f"{probability.shape} ({probability.ndim} is the nearest), got {spatial_dims}"
         )
-    if connectivity > axes:
-        raise ValueError(
-            f"connectivity must be 1 .. {axes} for images of {axes} axes ({axes} is the nearest), got {connectivity}"
-        )
-    if spacing is not None and len(spacing) != axes:
-        raise ValueError(f"spacing must have {axes} numbers, one for each axis of an image, got {list(spacing)}")
+    options.require_axes(axes)
     low, high = float(probability.min()), float(probability.max())
     if np.isnan(low):
         raise ValueError(f"probability holds {np.isnan(probability).sum()} NaN; all values must be 0 .. 1")
@@ -130,7 +125,7 @@ class ProbabilityToInstancesd(MapTransform):
     """Dictionary form of :class:`ProbabilityToInstances`.
 
     Args:
-        keys: items that hold the probability, 1HW[D].
+        keys: items that hold the probability, 1HW[D] or KHW[D].
         output_keys: where the cells go; None replaces the probability.
         allow_missing_keys: leave out items that are missing.
         options, changes: see :func:`probability_to_instances`.

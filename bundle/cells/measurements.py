@@ -39,7 +39,7 @@ def measure(
     - ``perimeter_px``: as skimage estimates it, with diagonal steps,
     - ``major_axis``, ``minor_axis``, ``eccentricity``, ``angle_deg``: of the ellipse of the same second moments;
       the angle from the x axis to its long axis, 0 .. 180, counterclockwise as seen,
-    - ``solidity``: share of the convex hull that the cell fills,
+    - ``solidity``: share of the convex hull that the cell fills; NaN of a flat cell of a volume,
     - ``touches_border``: 1 where a pixel of it is at the edge of the image (of a volume: also in its first or last
       slice), else 0,
     - ``touching_neighbours``: how many other cells it shares a side or corner of a pixel with.
@@ -100,7 +100,8 @@ def _shapes(cells: np.ndarray, volume: bool) -> Mapping[str, np.ndarray]:
         with warnings.catch_warnings():  # cells that are too thin for a hull, or of one pixel
             warnings.simplefilter("ignore")
             table = regionprops_table(cells, properties=_ANY)
-        return {name: values.astype(np.float64) for name, values in table.items()}
+        found = {name: values.astype(np.float64) for name, values in table.items()}
+        return found | {"solidity": np.where(np.isfinite(found["solidity"]), found["solidity"], np.nan)}
     parts = []
     for index, plane in enumerate([cells] if cells.ndim == 2 else np.moveaxis(cells, -1, 0)):
         part = plane_shapes(plane)

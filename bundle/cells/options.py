@@ -81,9 +81,26 @@ class CellOptions:
             raise ValueError(
                 f"spatial_dims must be None, 2 or 3 (2 for slices, 3 for volumes), got {self.spatial_dims}"
             )
-
         if self.spacing is not None:
             object.__setattr__(self, "spacing", _numbers(self.spacing))
+        if self.spatial_dims is not None:
+            self.require_axes(self.spatial_dims)
+
+    def require_axes(self, axes: int) -> None:
+        """Check that images of so many axes can be labelled.
+
+        Raises:
+            ValueError: for a larger ``connectivity``, or a ``spacing`` along another number of axes.
+        """
+        if self.connectivity > axes:
+            raise ValueError(
+                f"connectivity must be 1 .. {axes} for images of {axes} axes ({axes} is the nearest), got "
+                f"{self.connectivity}"
+            )
+        if self.spacing is not None and len(self.spacing) != axes:
+            raise ValueError(
+                f"spacing must have {axes} numbers, one for each axis of an image, got {list(self.spacing)}"
+            )
 
     @property
     def foreground(self) -> float:

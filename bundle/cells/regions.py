@@ -1,7 +1,7 @@
 """Operations on labelled cells, HW[D]: filling holes, splitting touching ones, extending them, closing gaps.
 
-Labels are int32 throughout, and all temporary arrays but one of labels are as large as a strip of the image, or as the
-component of touching cells that is being split or extended.
+Labels are int32 throughout. Temporary arrays are at most another image of labels and a mask at a time; all others are
+as large as a strip of the image, or as the component of touching cells that is being split or extended.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from scipy import ndimage as ndi
 from skimage.feature import peak_local_max
 from skimage.segmentation import expand_labels, watershed
 
-from bundle.cells.strips import strips
+from bundle.cells.strips import counts, first_pixels, strips
 from bundle.geometry import relative_spacing
 
 __all__ = ["close_gaps", "drop_small", "extend", "fill_holes", "in_order", "split_touching"]
@@ -47,24 +47,16 @@ def fill_holes(cells: np.ndarray, count: int, connectivity: int) -> None:
 
 def drop_small(cells: np.ndarray, count: int, min_size: int) -> None:
     """Make cells of fewer px background."""
-    sizes = np.zeros(count + 1, dtype=np.int64)
-    for rows, _ in strips(cells.shape):
-        sizes += np.bincount(cells[rows].ravel(), minlength=count + 1)
-    small = sizes < min_size
+    small = counts(cells, count) < min_size
     for rows, _ in strips(cells.shape):
         cells[rows][small[cells[rows]]] = 0
 
 
 def in_order(cells: np.ndarray, count: int) -> None:
     """Labels 1 .. N in the order of their first pixel."""
-    first = np.full(count + 1, cells.size, dtype=np.int64)
-    across = cells[0].size
-    for rows, _ in reversed(list(strips(cells.shape))):
-        backwards = cells[rows].ravel()[::-1]
-        # of several values for one label the last one stays: that of the first pixel
-        first[backwards] = np.arange(rows.stop * across - 1, rows.start * across - 1, -1)
-    first[0] = cells.size
-    there = np.flatnonzero(first < cells.size)
+    first = first_pixels(cells, count)
+    first[0] = -1
+    there = np.flatnonzero(first >= 0)
     table = np.zeros(count + 1, dtype=np.int32)
     table[there[np.argsort(first[there])]] = np.arange(1, len(there) + 1)
     for rows, _ in strips(cells.shape):

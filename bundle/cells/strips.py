@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-__all__ = ["strips"]
+__all__ = ["counts", "first_pixels", "strips"]
 
 #: elements of a strip, about: some tens of MB for the few arrays of one operation
 _STRIP = 2**20
@@ -19,3 +19,21 @@ def strips(shape: Sequence[int], halo: int = 0) -> Iterator[tuple[slice, slice]]
     for start in range(0, height, rows):
         stop = min(start + rows, height)
         yield slice(start, stop), slice(max(0, start - halo), min(height, stop + halo))
+
+
+def counts(numbers: np.ndarray, highest: int) -> np.ndarray:
+    """px of each number 0 .. ``highest`` in an image of them, int64."""
+    found = np.zeros(highest + 1, np.int64)
+    for rows, _ in strips(numbers.shape):
+        found += np.bincount(numbers[rows].ravel(), minlength=highest + 1)
+    return found
+
+
+def first_pixels(numbers: np.ndarray, highest: int) -> np.ndarray:
+    """The first px of each number 0 .. ``highest`` in row-major order, int64; -1 of those without any."""
+    found = np.full(highest + 1, -1, np.int64)
+    across = numbers[0].size
+    for rows, _ in reversed(list(strips(numbers.shape))):
+        # of several values for one number the last one stays: that of the first px
+        found[numbers[rows].ravel()[::-1]] = np.arange(rows.stop * across - 1, rows.start * across - 1, -1)
+    return found

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 
-from bundle.geometry.tiles import Tile, TilePlan
+from bundle.geometry.tiles import TilePlan
 
 __all__ = ["Block", "BlockPlan"]
 
 #: px of a block, about, where nobody says: 2048 x 2048
 _PIXELS = 2**22
-#: px along an axis of a chunk, at most
-_CHUNK = 1024
+#: px along an axis of a chunk, at most, and at least where an image has several
+_CHUNK, _SMALL = 1024, 256
 
 
 @dataclass(frozen=True)
@@ -22,16 +21,12 @@ class Block:
     """One block, in px of the image.
 
     Attributes:
-        number: from 0, in row-major order.
         input: (start, stop) along every axis of what its tiles read; beyond the image it is mirrored.
         output: (start, stop) along every axis of what it writes; all blocks together write every pixel once.
-        tiles: its tiles, in row-major order.
     """
 
-    number: int
     input: tuple[tuple[int, int], ...]
     output: tuple[tuple[int, int], ...]
-    tiles: tuple[Tile, ...]
 
 
 class BlockPlan:
@@ -81,7 +76,10 @@ class BlockPlan:
 
     @property
     def chunk_sizes(self) -> tuple[int, ...]:
-        """px of a stored chunk along every axis: the largest equal parts of a block of at most 1024 px."""
+        """px of a stored chunk along every axis: the largest equal parts of a block of at most 1024 px.
+
+        The whole block where they would be small, as those of 1733 px are: a store of tiny chunks is slow.
+        """
         return tuple(
             _part(size) if count > 1 else min(size, _CHUNK) for size, count in zip(self.sizes, self.counts, strict=True)
         )
@@ -114,12 +112,7 @@ class BlockPlan:
             spans[at * each : (at + 1) * each]
             for spans, each, at in zip(self.plan.spans, self.tiles, reversed(place), strict=True)
         ]
-        tiles = tuple(Tile(*(tuple(span[i] for span in spans) for i in range(3))) for spans in product(*groups))
-        inputs, outputs = (tuple((group[0][i][0], group[-1][i][1]) for group in groups) for i in (0, 1))
-        return Block(number, inputs, outputs, tiles)
-
-    def __iter__(self) -> Iterator[Block]:
-        return (self[number] for number in range(len(self)))
+        return Block(*(tuple((group[0][i][0], group[-1][i][1]) for group in groups) for i in (0, 1)))
 
 
 def _tiles(size: int, step: int, n: int, plan: TilePlan) -> int:
@@ -134,4 +127,4 @@ def _tiles(size: int, step: int, n: int, plan: TilePlan) -> int:
 
 
 def _part(size: int) -> int:
-    return next(size // parts for parts in range(1, size + 1) if size % parts == 0 and size // parts <= _CHUNK)
+    return next((each for each in range(min(size, _CHUNK), _SMALL - 1, -1) if size % each == 0), size)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from bundle.geometry.base import AxisGeometry
 
-__all__ = ["PaddedGeometry", "ValidGeometry", "WindowGeometry"]
+__all__ = ["PaddedGeometry", "ValidGeometry", "WindowGeometry", "require_positive"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ValidGeometry(AxisGeometry):
     flat_levels: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
-        _require_positive("depth", self.depth)
+        require_positive("depth", self.depth)
         if (
             isinstance(self.flat_levels, bool)
             or not isinstance(self.flat_levels, int)
@@ -99,7 +99,7 @@ class PaddedGeometry(AxisGeometry):
     stride: int
 
     def __post_init__(self) -> None:
-        _require_positive("stride", self.stride)
+        require_positive("stride", self.stride)
 
     @property
     def step(self) -> int:
@@ -153,7 +153,7 @@ class WindowGeometry(AxisGeometry):
     window: int
 
     def __post_init__(self) -> None:
-        _require_positive("window", self.window)
+        require_positive("window", self.window)
         if self.window % 2 == 0:
             raise ValueError(
                 f"window must be odd, got {self.window}; the nearest are {self.window - 1} and {self.window + 1}"
@@ -180,6 +180,11 @@ class WindowGeometry(AxisGeometry):
         return True
 
 
-def _require_positive(name: str, value: int) -> None:
+def require_positive(name: str, value: int) -> None:
+    """Check that a number of something is an integer of at least 1.
+
+    Raises:
+        ValueError: naming it and the nearest allowed value.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1 (1 is the nearest), got {value!r}")

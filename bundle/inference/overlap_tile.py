@@ -124,8 +124,8 @@ class OverlapTileInferer(Inferer):
             kwargs: further keyword arguments of the network.
 
         Returns:
-            BNHW[D] logits (or B1HW[D] probabilities) of exactly the input's spatial size, fp32 or better; a MetaTensor
-            keeps its metadata.
+            BNHW[D] logits (or probabilities, B1HW[D] of one channel) of exactly the input's spatial size, fp32 or
+            better; a MetaTensor keeps its metadata.
 
         Raises:
             ValueError: for an image of other dimensions than the network's, a tile size that is not valid or, for a
@@ -189,8 +189,8 @@ class OverlapTileInferer(Inferer):
             network: its costs are counted, see :class:`bundle.inference.tile_cost.TileCost`.
             device: on which it runs.
             images: batch size, or slices of a stack: their logits are all kept.
-            prepared: a tile that the network's backend is ready for; it is taken where it fits the bound and computes
-                at most a tenth more.
+            prepared: a tile that the network's backend is ready for; it is taken where such tiles cover the image, fit
+                the bound and compute at most a tenth more.
 
         Raises:
             MemoryError: when no tile fits; the message names the bound and what the smallest one needs.
@@ -214,7 +214,9 @@ class OverlapTileInferer(Inferer):
 
             if prepared is None or not geometry.seamless or tile == (kept := tuple(prepared)):
                 return tile
-            return kept if memory(kept) <= bound and work(kept) <= _NEAR * work(tile) else tile
+            along = zip(geometry.axes(len(kept)), image_size, kept, strict=True)
+            covers = all(axis.tiles_along(n, size) for axis, n, size in along)
+            return kept if covers and memory(kept) <= bound and work(kept) <= _NEAR * work(tile) else tile
         reason = "" if geometry.seamless else "; a padded network cannot be tiled without seams"
         raise MemoryError(
             f"max_memory {bound / 2**20:.0f} MiB is not enough for an image of {tuple(image_size)} px: the smallest "
@@ -243,7 +245,7 @@ class OverlapTileInferer(Inferer):
         return [(turn, geometry.plan(turn.size(plan.image_size), plan.tile_size)) for turn in turns]
 
     def _plane(self, geometry: Geometry, axes: int) -> tuple[int, int]:
-        return (0, 1) if self.tta == "none" or axes < 2 else turned_plane(geometry, axes, self.spacing)
+        return (0, 1) if self.tta == "none" else turned_plane(geometry, axes, self.spacing)
 
     def read(self, logits: torch.Tensor) -> torch.Tensor:
         """What ``probability_of`` says of logits, BNHW[D]."""

@@ -155,8 +155,8 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 def _foreground(network: nn.Module, inferer: Inferer, image: torch.Tensor) -> torch.Tensor:
     plain = image.as_tensor() if isinstance(image, MetaTensor) else image
     logits: torch.Tensor = inferer(plain[None], network)[0]
-    if getattr(inferer, "probability_of", None) is not None:  # it gives that of the cells already
-        return logits[0]
+    if getattr(inferer, "probability_of", None) is not None:  # probabilities: that of "cell", or of every class
+        return logits[0] if len(logits) == 1 else logits[1:].sum(0).clamp(0, 1)
     if len(logits) < 2:
         raise ValueError("the network must have at least 2 classes, background first, got 1")
     return torch.softmax(logits, dim=0)[1:].sum(0).clamp(0, 1)

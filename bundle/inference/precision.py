@@ -33,7 +33,7 @@ def resolve_precision(precision: str, device: torch.device | str, network: Any =
         return "fp32"
     if torch.device(device).type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    native = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    native = torch.cpu.get_capabilities()
     return "bf16" if native.get("avx512_bf16") or native.get("amx_bf16") or native.get("bf16") else "fp32"
 
 

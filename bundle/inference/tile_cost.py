@@ -25,6 +25,8 @@ from bundle.geometry import Geometry
 
 __all__ = ["TileCost", "free_memory", "parse_bytes"]
 
+#: memory of an input pixel where it cannot be counted: that of the paper's network in fp32, safe for smaller ones
+_BYTES_PER_PIXEL = 1500.0
 _UNITS = {"B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -34,14 +36,12 @@ class TileCost:
     Args:
         network: a network whose level sizes are affine in its input's, as those of every U-Net are. One that
             cannot run on the meta device (a TorchScript or ONNX model, any callable) is taken to cost in
-            proportion to its input pixels, at ``bytes_per_pixel``.
+            proportion to its input pixels.
         geometry: its geometry.
         channels: channels of the input.
         axes: number of spatial axes.
         dtype: of the activations (bf16 under autocast).
         training: count what a training step allocates: activations are kept for the gradients, which come on top.
-        bytes_per_pixel: memory an input pixel takes where it cannot be counted. The default is what the paper's
-            network takes in fp32, so it is safe for smaller ones.
     """
 
     def __init__(
@@ -51,13 +51,11 @@ class TileCost:
         channels: int,
         axes: int,
         dtype: torch.dtype = torch.float32,
-        bytes_per_pixel: float = 1500.0,
         training: bool = False,
     ) -> None:
         self.geometry = geometry
         self.axes = axes
         self._pass = _meta_pass(network, channels, dtype, training)
-        self._bytes_per_pixel = bytes_per_pixel
         self._count = lru_cache(maxsize=None)(self._measure)
 
     def flops(self, tile_size: Sequence[int]) -> float:
@@ -105,7 +103,7 @@ class TileCost:
     def _measure(self, tile_size: tuple[int, ...]) -> tuple[float, float, int]:
         if self._pass is None:
             pixels = float(torch.Size(tile_size).numel())
-            return pixels, pixels * self._bytes_per_pixel, 2
+            return pixels, pixels * _BYTES_PER_PIXEL, 2
         with _Meter() as meter:
             channels = self._pass(tile_size).shape[1]
         return float(meter.flops), float(meter.peak), channels

@@ -58,13 +58,8 @@ def averaged(
 
     Returns:
         BNHW[D] logits in the image's orientation.
-
-    Raises:
-        ValueError: for an image with too few axes to turn.
     """
     turns = members(name, plane)
-    if len(turns) > 1 and image.dim() < 4:
-        raise ValueError(f"tta {name!r} rotates two axes, the image has {image.dim() - 2}")
     each = each_turned(image, predict, turns)
     total = next(each)
     for other in each:

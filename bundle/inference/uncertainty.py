@@ -39,7 +39,7 @@ def epistemic_score(probabilities: torch.Tensor) -> float:
     Raises:
         ValueError: for fewer than 2 passes, an empty map, NaN, or values outside 0 .. 1.
     """
-    return max(0.0, float(_information(probabilities).mean()))
+    return float(epistemic_map(probabilities).mean())
 
 
 def epistemic_map(probabilities: torch.Tensor) -> torch.Tensor:
@@ -54,7 +54,11 @@ def epistemic_map(probabilities: torch.Tensor) -> torch.Tensor:
     Raises:
         ValueError: as there.
     """
-    return _information(probabilities).clamp(min=0)
+    p = _checked(probabilities, "probabilities")
+    if p.dim() < 3 or len(p) < 2:
+        raise ValueError(f"probabilities must be PHW[D] of at least 2 passes, got {tuple(p.shape)}")
+    # where all agree, rounding leaves some 1e-17 below 0
+    return torch.sub(_entropy(p.mean(0)), _entropy(p).mean(0)).clamp(min=0)
 
 
 def border_score(probability: torch.Tensor, threshold: float = 0.5, sigma: float = 5.0, min_size: int = 20) -> float:
@@ -110,14 +114,6 @@ def _checked(p: torch.Tensor, name: str) -> torch.Tensor:
     if p.isnan().any() or p.min() < 0 or p.max() > 1:
         raise ValueError(f"{name} must be 0 .. 1 without NaN, got {p.min():g} .. {p.max():g}: are these logits?")
     return p
-
-
-def _information(probabilities: torch.Tensor) -> torch.Tensor:
-    """Entropy of the mean minus mean of the entropies; rounding leaves some 1e-17 below 0 where all agree."""
-    p = _checked(probabilities, "probabilities")
-    if p.dim() < 3 or len(p) < 2:
-        raise ValueError(f"probabilities must be PHW[D] of at least 2 passes, got {tuple(p.shape)}")
-    return torch.sub(_entropy(p.mean(0)), _entropy(p).mean(0))
 
 
 def _entropy(p: torch.Tensor) -> torch.Tensor:

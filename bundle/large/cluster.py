@@ -8,7 +8,7 @@ import uuid
 import warnings
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -107,7 +107,7 @@ class Cluster:
         first = next(numbers, None)
         if first is None:
             return
-        numbers = _chained(first, numbers)
+        numbers = chain([first], numbers)
         if self.cluster == "local" and self._workers is None and self.workers(task) == 1:
             yield from Serial(self.threads).run(task, numbers)
             return
@@ -233,8 +233,3 @@ class Cluster:
                 self._client.wait_for_workers(1)
         logger.info("dask's dashboard: %s", self._client.dashboard_link)
         return self._client
-
-
-def _chained(first: int, rest: Iterator[int]) -> Iterator[int]:
-    yield first
-    yield from rest

@@ -69,7 +69,7 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], ome_
         levels = [group[str(number)] for number in range(len(layout.sizes))]
         at = 0
         # whole chunks at a time, where they fit
-        count = max(1, min(_PIXELS // (image.size[0] * image.size[1]) // _SLICES * _SLICES, image.size[2]) or 1)
+        count = max(1, min(_PIXELS // (image.size[0] * image.size[1]) // _SLICES * _SLICES, image.size[2]))
         for some in tqdm(image.parts(count), total=-(-image.size[2] // count), unit="part", disable=None):
             stored = some if names else some[0]
             stop = at + some.shape[1]

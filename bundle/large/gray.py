@@ -72,8 +72,8 @@ def measure(image: LazyImage, channels: Channels, by_slice: bool, robust: bool =
     Raises:
         ImageError: for parts that are missing or damaged, pixels that are not finite, and channels that do not fit.
     """
-    may_be_gray = channels.may_be_gray(image.stated.count)
-    equal = may_be_gray
+    equal = may_be_gray = channels.may_be_gray(image.stated.count)
+    channels.require(image.path, image.stated, equal)  # before hours of reading
     slices = image.size[2] if by_slice and len(image.size) > 2 else 1
     regions = list(image.regions())
 
@@ -84,10 +84,12 @@ def measure(image: LazyImage, channels: Channels, by_slice: bool, robust: bool =
         nonlocal equal
         for spans in tqdm(regions, desc=what, unit="part", disable=None if len(regions) > 1 else True):
             pixels = torch.from_numpy(image.read(spans))
-            equal = equal and are_equal(pixels)
+            if equal and not are_equal(pixels):
+                equal = False
+                channels.require(image.path, image.stated)
             if len(checksums) < len(regions):
                 checksums.append(_checksum(pixels))
-            for way in ways:
+            for way in ways if equal else (0,):
                 picked = channels.pick(pixels, equal=way == 1).numpy()
                 first = spans[2][0] if slices > 1 else 0
                 for place in range(picked.shape[3] if slices > 1 else 1):
@@ -109,7 +111,6 @@ def measure(image: LazyImage, channels: Channels, by_slice: bool, robust: bool =
         moments[key] += Moments.of(values if clip is None else values.clip(np.float32(clip[0]), np.float32(clip[1])))
 
     each("gray values, 3 of 3" if robust else "gray values", ways, add)
-    channels.require(image.path, image.stated, equal)
     count = sum(key[:2] == (int(equal), 0) for key in moments)
     keys = [[(int(equal), place, channel) for channel in range(count)] for place in range(slices)]
     clipped = [[edges[key] for key in of_slice] for of_slice in keys] if robust else None

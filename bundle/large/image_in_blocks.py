@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from bundle import atomic
+from bundle.data.pixel_size import pixel_size
 from bundle.data.stores import LazyImage
 from bundle.geometry import BlockPlan, TilePlan, Turn
 from bundle.inference.precision import resolve_precision
@@ -41,6 +42,9 @@ class ImageInBlocks:
         image: whose pixels are read when they are needed.
         settings: of the command.
         begun: fingerprint of a job that was begun: its tiles and blocks, where no others are asked for.
+
+    Attributes:
+        spacing: as :class:`bundle.large.result_store.Layout` has it.
     """
 
     def __init__(self, image: LazyImage, settings: Settings, begun: Mapping[str, str] | None = None) -> None:
@@ -54,15 +58,18 @@ class ImageInBlocks:
             some = tuple(min(n, _ENOUGH) for n in size)
             tile = inferer.choose_tile(some, settings.shown, settings.predictor, settings.device, images=0)
         tiles = settings.geometry.plan(size, tile)
-        kept = begun is not None and begun["tile_size"] == sizes_text(tiles.tile_size)
-        self.plan = BlockPlan(tiles, settings.block_size or (_numbers(begun["block_size"]) if begun and kept else None))
+        block = settings.block_size
+        if block is None and begun is not None and begun["tile_size"] == sizes_text(tiles.tile_size):
+            block = _numbers(begun["block_size"])
+        self.plan = BlockPlan(tiles, block)
+        self.spacing = _stated(image, axes)
 
     @property
     def layout(self) -> Layout:
         image, kinds = self.image, self.settings.kinds()
         chunks = self.plan.chunk_sizes if self.slices is None else (*self.plan.chunk_sizes, 1)
         what = self.settings.dtype, self.settings.version, kinds.names, label_type(math.prod(image.size), kinds)
-        return Layout(image.size, image.slice_axis, image.spacing, chunks, *what)
+        return Layout(image.size, image.slice_axis, self.spacing, chunks, *what)
 
     def tell_plan(self, job: Job, complete: bool) -> None:
         """Blocks, disk and time, the latter from one tile; ``complete``: the probability is there."""
@@ -117,7 +124,7 @@ class ImageInBlocks:
 
     def _cells(self, job: Job, store: ResultStore) -> None:
         """Of the stored probability; again where they are to be read otherwise than before."""
-        spacing = tuple(self.settings.spacing) if self.settings.spacing else self.image.spacing
+        spacing = tuple(self.settings.spacing) if self.settings.spacing else self.spacing
         kinds = self.settings.kinds()
         wanted = {**kinds.told(), "spacing of sizes": str(spacing)}
         before = store.note["cells"]
@@ -169,6 +176,17 @@ def fingerprint(image: LazyImage, settings: Settings) -> dict[str, str]:
         "backend": str(getattr(settings.predictor, "backend", "eager")),
         **machine(settings.device, settings.executor.threads),
     }
+
+
+def _stated(image: LazyImage, axes: int) -> tuple[float, ...] | None:
+    """The spacing as the file states it, for a network of ``axes``: of a TIFF neither resolution tags alone count nor
+    the 1 µm that stands for an unknown distance of slices."""
+    size = pixel_size(image.path)
+    if image.spacing is None or size is None:  # a store has all or none
+        return image.spacing
+    if not size.calibrated or (size.z is None and axes == 3):
+        return None
+    return (*image.spacing[:2], *(size.z or math.nan for _ in image.spacing[2:]))
 
 
 def _numbers(text: str) -> list[int]:

@@ -12,14 +12,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bundle.atomic import append_csv, require_writable
+from bundle.atomic import require_writable
 from bundle.cells import CellOptions, FindClassesd
-from bundle.console import true_or_false
+from bundle.console import own_cause, true_or_false
 from bundle.data.channels import Channels
 from bundle.data.context import said_of_no_stack
-from bundle.data.errors import ImageError
+from bundle.data.errors import ImageError, shortage
 from bundle.data.formats import stem
-from bundle.data.stores import LazyImage, is_store, open_lazily, store_name
+from bundle.data.spacing import warn_of_other_spacing
+from bundle.data.stores import is_store, open_lazily, store_name
+from bundle.growing_table import GrowingTable
 from bundle.inference.made_by import made_by
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.probability import require_stored_type
@@ -97,7 +99,7 @@ class LargeImages:
         self.paths, self.output_dir = [os.path.abspath(path) for path in paths], Path(output_dir).absolute()
         self.level, self.pixel_size, self.plan_only = level, pixel_size, true_or_false(plan, "plan")
         self.page, self.predictors = page, predictors
-        self._summary_begun = False
+        self._summary = GrowingTable(self.output_dir / "summary.csv")
         require_stored_type(probability_dtype)
         if str(ome_zarr) not in ("0.4", "0.5"):
             raise ValueError(f"ome_zarr must be 0.5 or 0.4, got {ome_zarr!r}")
@@ -118,15 +120,20 @@ class LargeImages:
             RuntimeError: at the end, naming the images that are not done, and why.
         """
         failed: list[str] = []
-        if others is not None and not self.plan_only:
-            if not self.paths:
+        if others is not None and not self.paths:
+            if not self.plan_only:
                 others()
-                return
+            return
+        # once, and before anything is prepared: whoever finds the weights written to prepares them anew
+        with torch.no_grad():
+            self.settings.trained.load(getattr(self.settings.predictor, "module", self.settings.predictor))
+        if others is not None and not self.plan_only:
+            self._summary.path.unlink(missing_ok=True)  # rows of an earlier run are none of this one
             try:
-                self._summary_begun = True
                 others()
             except RuntimeError as error:
                 failed.append(str(error))
+            self._summary.go_on()
         names: dict[str, str] = {}
         with closing(self.settings.executor):
             for path in self.paths:
@@ -137,10 +144,12 @@ class LargeImages:
                             path, f"its results would have the same name as those of {names[name]}: rename one"
                         )
                     self._segment(path, name)
-                except (ImageError, RuntimeError) as error:
+                except (ValueError, RuntimeError, OSError, MemoryError) as error:
+                    if (why := _told(path, error)) is None:
+                        raise
                     if path != self.paths[-1]:  # else the end is now, and tells it
-                        logger.error("%s", error)
-                    failed.append(str(error) if isinstance(error, ImageError) else f"{path}: {error}")
+                        logger.error("%s", why)
+                    failed.append(why)
         if failed:
             raise RuntimeError("; ".join(failed))
 
@@ -157,15 +166,16 @@ class LargeImages:
         job = Job(self.output_dir, name, path)
         note = job.note()
         begun = None if note is None else note["fingerprint"]
-        settings = self._for(image, begun)
-        with torch.no_grad():
-            settings.trained.load(getattr(settings.predictor, "module", settings.predictor))
-        settings.predictor.eval()
+        # with the backend of its size, or of the job that it was begun with
+        predictor = self.predictors([image.size], None if begun is None else begun.get("backend"))
+        settings = replace(settings, predictor=predictor.eval())
         require_writable(self.output_dir)
         made_of = fingerprint(image, settings)
         if note is not None:  # before its tiles and blocks are taken over, which another network may not have
             job.require_same(note, {**note["fingerprint"], **made_of}, settings.trained.name)
         blocks = ImageInBlocks(image, settings, begun)
+        if settings.axes == 3:
+            warn_of_other_spacing(path, settings.spacing or blocks.spacing, spacing)
         if self.plan_only:
             blocks.tell_plan(job, note is not None and note["probability"])
             if note is None:
@@ -187,13 +197,18 @@ class LargeImages:
             self.page.write()
         logger.info("%s -> %s", path, job.path)
 
-    def _for(self, image: LazyImage, begun: Mapping[str, str] | None) -> Settings:
-        """Of one image: with the backend of its size, or of the job that it was begun with."""
-        predictor = self.predictors([image.size], None if begun is None else begun.get("backend"))
-        return replace(self.settings, predictor=predictor)
-
     def _summarise(self, store: ResultStore, made_by: Mapping[str, str]) -> None:
         """Add the row of an image to those of this run."""
         row = store.note["cells"]["summary"] | dict(made_by)
-        append_csv(self.output_dir / "summary.csv", tuple(row), [tuple(row.values())], fresh=not self._summary_begun)
-        self._summary_begun = True
+        self._summary.add(tuple(row), [tuple(row.values())])
+
+
+def _told(path: str, error: Exception) -> str | None:
+    """Why an image could not be done, with its path; None for an error that nobody wrote for a person."""
+    if isinstance(error, ImageError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        again = "what is done is kept; make room, or connect the drive again, and repeat the command"
+        return f"{path}: {shortage(error)}: {again}"
+    own = error if isinstance(error, RuntimeError) else own_cause(error)
+    return None if own is None else f"{path}: {own}"

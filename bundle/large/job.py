@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from bundle.atomic import remove_leftovers, replacing, write_json
+from bundle.atomic import remove_leftovers, write_json
 from bundle.data.errors import ImageError
 from bundle.large.markers import Markers
 from bundle.large.result_store import Layout, ResultStore
@@ -148,18 +147,6 @@ class Job:
 
     def remember(self, name: str, content: Mapping[str, Any]) -> None:
         write_json(self.folder / f"{name}.json", dict(content))
-
-    @contextmanager
-    def table(self, path: Path, head: Sequence[str]) -> Iterator[Callable[[Iterable[Sequence[Any]]], None]]:
-        """A CSV that appears whole, row after row."""
-        with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(head)
-
-            def write(rows: Iterable[Sequence[Any]]) -> None:
-                writer.writerows([f"{x:.6g}" if isinstance(x, float) else x for x in row] for row in rows)
-
-            yield write
 
     def _remove_partial(self) -> None:
         """What zarr was writing when a process was killed."""

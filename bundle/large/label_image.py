@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bundle.atomic import write_csv
 from bundle.cells import CellOptions
 from bundle.cells.classes import own_probability
 from bundle.data.stores.ome_zarr import require_zarr
@@ -144,8 +145,7 @@ def label_image(
                 place = [part.slice] if slices else []
                 yield (number, *([names[kind]] if names else []), pixels, *volumes, *map(float, centre), *place)
 
-    with job.table(table, head) as write_rows:
-        write_rows(rows())
+    write_csv(table, head, rows(), digits=6)
     shutil.rmtree(folder, ignore_errors=True)
     sizes = [*size, *([slices] if slices else [])]
     name = job.path.name.removesuffix(".ome.zarr")

@@ -16,9 +16,8 @@ _FOLDER = 1000
 class Markers:
     """The done markers of the blocks of one stage.
 
-    The protocol of a block is: :meth:`begin` says that it is in flight; its chunks are written, each whole or not at
-    all; :meth:`finish` says that they are all there. A process that is killed in between leaves a block without a
-    done marker, and that block is computed again.
+    The chunks of a block are written, each whole or not at all; then :meth:`finish` says that they are all there. A
+    process that is killed before leaves a block without a marker, and that block is computed again.
 
     Two processes may do one block at a time: a worker goes on for a while when its coordinator was killed, and dask
     gives a block away when it hears nothing of its worker. Both write the same bytes, and nobody ever takes a chunk or
@@ -33,7 +32,7 @@ class Markers:
         self.folder = folder / stage
 
     def is_done(self, number: int) -> bool:
-        return self._path("done", number).exists()
+        return self._path(number).exists()
 
     def done(self, count: int) -> np.ndarray:
         """Which of the blocks 0 .. ``count`` - 1 are done, (count,) bool; far faster than to ask for each."""
@@ -44,19 +43,10 @@ class Markers:
             found[[number for number in numbers if number < count]] = True
         return found
 
-    def begin(self, number: int) -> None:
-        flight = self._path("in_flight", number)
-        flight.parent.mkdir(parents=True, exist_ok=True)
-        flight.touch()
-
     def finish(self, number: int) -> None:
-        done = self._path("done", number)
+        done = self._path(number)
         done.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.replace(self._path("in_flight", number), done)
-        except FileNotFoundError:
-            if not done.exists():  # another process that did the same block was first
-                raise
+        done.touch()
 
-    def _path(self, kind: str, number: int) -> Path:
-        return self.folder / kind / str(number // _FOLDER) / str(number)
+    def _path(self, number: int) -> Path:
+        return self.folder / "done" / str(number // _FOLDER) / str(number)

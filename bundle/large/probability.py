@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from bundle.geometry import BlockPlan, TilePlan, Turn
+from bundle.inference.cutting import cut
 from bundle.inference.probability import as_stored
 from bundle.inference.tta import turned, turned_back
 from bundle.large.cells.grid import Plane
@@ -29,7 +30,7 @@ class ProbabilityBlocks:
         device: on which it runs.
         array: of the result.
         dtype: of :func:`bundle.inference.probability.as_stored`.
-        turns: see :meth:`bundle.inference.OverlapTileInferer.turns`; None: the image is not turned.
+        turns: see :meth:`bundle.inference.overlap_tile.OverlapTileInferer.turns`; None: the image is not turned.
         read: maps the mean of the turned logits to probabilities.
         class_axis: of the array; None: there is none.
 
@@ -93,10 +94,8 @@ class ProbabilityBlocks:
         window = turned(self.image.window(turn.back(read, size), place).to(self.device), turn)
         found: torch.Tensor | None = None
         for tile in tiles:
-            piece = window
-            for axis, ((start, stop), (first, _)) in enumerate(zip(tile.input, read, strict=True), start=2):
-                piece = piece.narrow(axis, start - first, stop - start)
-            output = self.run(piece.contiguous())
+            spans = zip(tile.input, read, strict=True)
+            output = self.run(cut(window, [(start - first, stop - first) for (start, stop), (first, _) in spans]))
             crop = tuple(slice(*span) for span in tile.crop)
             if any(n < part.stop for n, part in zip(output.shape[2:], crop, strict=True)):
                 raise ValueError(

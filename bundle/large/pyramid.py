@@ -25,7 +25,6 @@ def build_pyramid(levels: Sequence[Any], markers: Markers, mean: bool) -> None:
     for number, (above, level) in enumerate(pairwise(levels)):
         if markers.is_done(number):
             continue
-        markers.begin(number)
         size, source = tuple(reversed(level.shape)), tuple(reversed(above.shape))
         steps = tuple(reversed(level.chunks))
         along = [[(a, min(a + step, n)) for a in range(0, n, step)] for n, step in zip(size, steps, strict=True)]
@@ -44,7 +43,7 @@ def halved(stored: np.ndarray, mean: bool) -> np.ndarray:
         return stored[..., ::2, ::2]
     rows, columns = stored.shape[-2:]
     widths = [(0, 0)] * (stored.ndim - 2) + [(0, rows % 2), (0, columns % 2)]
-    even = np.pad(stored.astype(np.float32), widths, mode="edge")
+    even = np.pad(stored.astype(np.promote_types(stored.dtype, np.float32)), widths, mode="edge")
     parts = even.reshape(*even.shape[:-2], even.shape[-2] // 2, 2, even.shape[-1] // 2, 2)
     means = parts.mean(axis=(-3, -1))
     return np.asarray((np.rint(means) if stored.dtype.kind in "iu" else means).astype(stored.dtype))

@@ -32,7 +32,7 @@ class Layout:
     Attributes:
         size: px along x, y[, slices].
         slice_axis: "z", "t" or, where there is none, empty.
-        spacing: µm along these axes; None where nobody states it.
+        spacing: µm along these axes, NaN along one that is not known; None where nobody states it.
         chunks: px of a chunk along these axes.
         dtype: of the probability: "float32", "float16" or "uint8".
         version: of OME-Zarr, "0.4" or "0.5".
@@ -168,8 +168,9 @@ def write_levels(group: Any, layout: Layout, dtype: str, name: str, shift: bool,
         classes: how many there are on an axis of their own; 0: there is none.
     """
     axes = [*layout.slice_axis, "y", "x"]
-    um = layout.spacing is not None
-    spacing = list(reversed(layout.spacing or (1.0,) * len(layout.size)))
+    stated = list(zip(axes, reversed(layout.spacing or (math.nan,) * len(axes)), strict=True))
+    units = {axis: {"unit": "micrometer"} for axis, um in stated if not math.isnan(um)}
+    spacing = [1.0 if math.isnan(um) else um for _, um in stated]
     place = (layout.class_axis or 0) if classes else None
     if place is not None:
         axes.insert(place, "c")
@@ -196,10 +197,9 @@ def write_levels(group: Any, layout: Layout, dtype: str, name: str, shift: bool,
             steps.append({"type": "translation", "translation": moved})
         datasets.append({"path": str(number), "coordinateTransformations": steps})
     kinds = {"t": {"type": "time"}, "c": {"type": "channel"}}
-    space: dict[str, Any] = {"type": "space", **({"unit": "micrometer"} if um else {})}
     multiscale: dict[str, Any] = {
         "name": name,
-        "axes": [{"name": axis, **kinds.get(axis, space)} for axis in axes],
+        "axes": [{"name": axis, **kinds.get(axis, {"type": "space", **units.get(axis, {})})} for axis in axes],
         "datasets": datasets,
     }
     if layout.version == "0.4":

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bundle.geometry.kinds import require_positive
+
 __all__ = ["require_counts", "require_dropout", "require_switch", "sequence_of"]
 
 
@@ -15,8 +17,7 @@ def require_counts(**counts: int) -> None:
         ValueError: naming the argument and the nearest allowed value.
     """
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1 (1 is the nearest), got {value!r}")
+        require_positive(name, value)
 
 
 def require_dropout(dropout: float) -> None:

@@ -9,12 +9,10 @@ from monai.networks.layers.factories import Conv, Norm
 from torch import nn
 
 from bundle.networks.arguments import require_switch, sequence_of
-from bundle.networks.padded import PaddedNetwork, convolutions
+from bundle.networks.padded import TRUNK, PaddedNetwork, convolutions
 
 __all__ = ["DCN", "STRIDES"]
 
-#: convolutions of each level, and its channels in multiples of the first one's
-_TRUNK = ((2, 1), (2, 2), (3, 4), (3, 8))
 STRIDES = (2, 4, 8)
 
 
@@ -90,7 +88,7 @@ class DCN(PaddedNetwork):
         self.trunk = nn.ModuleList()
         self.branches = nn.ModuleDict()
         before = in_channels
-        for level, (count, factor) in enumerate(_TRUNK[: depth + 1]):
+        for level, (count, factor) in enumerate(TRUNK[: depth + 1]):
             width = factor * base_channels
             self.trunk.append(convolutions(spatial_dims, before, width, count, norm))
             before = width

@@ -8,12 +8,10 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import nn
 
-from bundle.networks.padded import PaddedNetwork, convolutions
+from bundle.networks.padded import TRUNK, PaddedNetwork, convolutions
 
 __all__ = ["FCN", "bilinear_kernel"]
 
-#: convolutions of each level of VGG-16, and its channels in multiples of the first one's; a pooling follows each
-_TRUNK = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))
 #: finest stride whose scores are used -> strides of the up-samplings, from the coarsest on
 _UPSAMPLING = {32: (32,), 16: (2, 16), 8: (2, 2, 8)}
 
@@ -71,11 +69,11 @@ class FCN(PaddedNetwork):
             numeric = isinstance(stride, (int, float)) and math.isfinite(stride)
             nearest = min(_UPSAMPLING, key=lambda known: abs(known - stride)) if numeric else 8
             raise ValueError(f"stride must be 32, 16 or 8, got {stride!r}; the nearest is {nearest}")
-        super().__init__(spatial_dims, in_channels, out_channels, base_channels, len(_TRUNK), dropout, norm)
+        super().__init__(spatial_dims, in_channels, out_channels, base_channels, len(TRUNK), dropout, norm)
         convolution = Conv[Conv.CONV, spatial_dims]
         self.trunk = nn.ModuleList()
         before = in_channels
-        for count, factor in _TRUNK:
+        for count, factor in TRUNK:
             self.trunk.append(convolutions(spatial_dims, before, factor * base_channels, count, norm))
             before = factor * base_channels
         wide = 64 * base_channels
@@ -90,7 +88,7 @@ class FCN(PaddedNetwork):
         self.skips = nn.ModuleList()  # scores of the fourth pooling, then of the third
         self.up = nn.ModuleList()
         for level, factor in enumerate(intermediate, start=1):
-            width = _TRUNK[-1 - level][1] * base_channels
+            width = TRUNK[-1 - level][1] * base_channels
             self.skips.append(convolution(width, out_channels, kernel_size=1))
             self.up.append(_upsampling(spatial_dims, out_channels, factor))
         self.last_up = _upsampling(spatial_dims, out_channels, last).requires_grad_(False)

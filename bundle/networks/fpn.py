@@ -8,8 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bundle.networks.arguments import require_counts
-from bundle.networks.multilevel import TRUNK
-from bundle.networks.padded import PaddedNetwork, convolutions
+from bundle.networks.padded import TRUNK, PaddedNetwork, convolutions
 
 __all__ = ["FPN"]
 

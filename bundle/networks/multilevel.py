@@ -10,12 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from bundle.networks.arguments import sequence_of
-from bundle.networks.padded import PaddedNetwork, convolutions
+from bundle.networks.padded import TRUNK, PaddedNetwork, convolutions
 
-__all__ = ["TRUNK", "MultiLevel"]
-
-#: convolutions of each level of VGG-16, and its channels in multiples of the first one's
-TRUNK = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))
+__all__ = ["MultiLevel"]
 
 
 class MultiLevel(PaddedNetwork):

@@ -10,7 +10,10 @@ from bundle.geometry import PaddedGeometry
 from bundle.networks.arguments import require_counts, require_dropout
 from bundle.networks.sized import SizedNetwork
 
-__all__ = ["PaddedNetwork", "convolutions"]
+__all__ = ["TRUNK", "PaddedNetwork", "convolutions"]
+
+#: convolutions of each level of VGG-16, and its channels in multiples of the first one's
+TRUNK = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))
 
 
 class PaddedNetwork(SizedNetwork):
@@ -29,7 +32,8 @@ class PaddedNetwork(SizedNetwork):
         norm: None or "batch".
 
     Attributes:
-        depth, padding: number and text that TorchScript keeps and the inferer reads.
+        depth: as given.
+        padding: a text, which TorchScript keeps: :func:`bundle.geometry.geometry_of` reads it and ``step``.
 
     Raises:
         ValueError: for arguments outside what is allowed.

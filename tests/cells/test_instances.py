@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from monai.data import MetaTensor
 from scipy import ndimage as ndi
 
-from bundle.cells import strips
+from bundle.cells import CellOptions, strips
 from bundle.cells.instances import ProbabilityToInstances, ProbabilityToInstancesd, probability_to_instances
 
 
@@ -344,6 +344,18 @@ def test_properties(probability, min_size, close_gaps, split_by, connectivity, f
 def test_errors(probability, options, message):
     with pytest.raises(ValueError, match=message):
         probability_to_instances(probability, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"connectivity": 3, "spatial_dims": 2}, r"connectivity must be 1 \.\. 2 .* got 3"),
+        ({"spacing": [1, 1], "spatial_dims": 3}, r"spacing must have 3 numbers.* got \[1, 1\]"),
+    ],
+)
+def test_options_that_no_image_can_have_are_refused_at_once(options, message):
+    with pytest.raises(ValueError, match=message):
+        CellOptions(**options)
 
 
 class TestTransforms:

@@ -77,6 +77,7 @@ def test_volumes_have_voxels_and_a_stack_has_slices():
     assert volume["touches_border"].tolist() == [0, 1]
     assert volume["touching_neighbours"].tolist() == [1, 1]
     assert "area_px" not in volume
+    assert np.isnan(volume["solidity"]).all()  # flat: a hull without a volume
     slices = measure(cells, np.ones((1, 9, 8, 3)), spacing=(0.5, 0.5))
     assert slices["slice"].tolist() == [1, 2]
     assert slices["touches_border"].tolist() == slices["touching_neighbours"].tolist() == [0, 0]

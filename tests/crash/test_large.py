@@ -41,7 +41,7 @@ def test_each_access(folder: Path, tmp_path: Path, kind: str) -> None:  # noqa: 
 
 @pytest.mark.parametrize("whom", ["worker", "coordinator", "both"])
 def test_kills_of_a_cluster(folder: Path, tmp_path: Path, whom: str) -> None:  # noqa: F811
-    """At every access of a block: marker in flight, each step of writing its chunk, marker done."""
+    """At every access of a block: marker, each step of writing its chunk, marker done."""
     cases = [(block, access) for block in range(9) for access in range(1, 8)]
     for block, access in cases[::EVERY]:
         out = tmp_path / f"{block}-{access}" / "out"

@@ -23,19 +23,20 @@ def test_blocks_have_the_tiles_of_the_image_and_cover_each_pixel_once(geometry, 
     blocks = BlockPlan(plan, [n * s for n, s in zip(tiles, BlockPlan(plan).steps, strict=True)])
     seen = np.zeros(size, int)
     found = []
-    for number, block in enumerate(blocks):
-        assert block.number == number
+    each = [blocks[number] for number in range(len(blocks))]
+    for block in each:
+        tiles = list(plan.over(block.output))
         for (start, stop), n, whole in zip(block.output, blocks.sizes, size, strict=True):
             assert start % n == 0
             assert stop - start == n or stop == whole
         seen[tuple(slice(*span) for span in block.output)] += 1
         for axis, (start, stop) in enumerate(block.input):
-            assert start == min(one.input[axis][0] for one in block.tiles)
-            assert stop == max(one.input[axis][1] for one in block.tiles)
+            assert start == min(one.input[axis][0] for one in tiles)
+            assert stop == max(one.input[axis][1] for one in tiles)
         for axis, (start, stop) in enumerate(block.output):
-            assert start == min(one.output[axis][0] for one in block.tiles)
-            assert stop == max(one.output[axis][1] for one in block.tiles)
-        found += block.tiles
+            assert start == min(one.output[axis][0] for one in tiles)
+            assert stop == max(one.output[axis][1] for one in tiles)
+        found += tiles
     assert (seen == 1).all()
     assert len(found) == len(plan)
     assert set(found) == set(plan)
@@ -43,11 +44,11 @@ def test_blocks_have_the_tiles_of_the_image_and_cover_each_pixel_once(geometry, 
     chunks = blocks.chunk_sizes
     blocks.require_own_chunks(chunks)
     owner: dict[tuple[int, ...], int] = {}
-    for block in blocks:
+    for number, block in enumerate(each):
         along = [range(start // n, -(-stop // n)) for (start, stop), n in zip(block.output, chunks, strict=True)]
         for place in np.ndindex(*map(len, along)):
             chunk = tuple(each[i] for each, i in zip(along, place, strict=True))
-            assert owner.setdefault(chunk, block.number) == block.number
+            assert owner.setdefault(chunk, number) == number
 
 
 def test_a_large_image_is_planned_at_once():
@@ -58,6 +59,13 @@ def test_a_large_image_is_planned_at_once():
     assert plan[len(plan) - 1].output == ((99072, 100_000), (99072, 100_000))
     volume = BlockPlan(ValidGeometry(2).plan((1000, 1000, 10**6), 84))
     assert len(volume) == volume.counts[0] ** 2 * volume.counts[2] > 10**5
+
+
+def test_blocks_that_only_small_chunks_would_part_are_chunks():
+    plan = BlockPlan(WindowGeometry(95).plan((9000, 9000), 1827))
+    assert (plan.sizes, plan.chunk_sizes) == ((1733, 1733), (1733, 1733))
+    half = BlockPlan(WindowGeometry(5).plan((9000, 9000), 1034 + 4), [2068, 2068])
+    assert (half.sizes, half.chunk_sizes) == ((2068, 2068), (517, 517))
 
 
 def test_a_network_that_is_not_tiled_has_one_block():
@@ -88,4 +96,5 @@ def test_sizes_that_do_not_fit_name_the_nearest():
 def test_axes_that_differ():
     geometry = AxesGeometry((ValidGeometry(2), ValidGeometry(2), ValidGeometry(2, flat_levels=2)))
     blocks = BlockPlan(geometry.plan((100, 90, 40), (68, 68, 13)))
-    assert sum(len(block.tiles) for block in blocks) == len(blocks.plan)
+    blocks_of = [blocks[number] for number in range(len(blocks))]
+    assert sum(len(list(blocks.plan.over(block.output))) for block in blocks_of) == len(blocks.plan)

@@ -254,6 +254,15 @@ def test_less_memory_smaller_tiles():
     assert areas[0] > areas[1] > areas[2]
 
 
+@pytest.mark.parametrize(("depth", "thin", "wide"), [(4, (300, 4), (300, 40)), (3, (20, 20, 4), (20, 20, 20))])
+def test_a_prepared_tile_that_cannot_cover_the_next_image_is_not_kept(depth, thin, wide):
+    network = UNet(len(thin), 1, 2, base_channels=2, depth=depth).eval()
+    inferer = OverlapTileInferer(max_memory="1 GiB")
+    prepared = inferer.choose_tile(thin, 1, network)
+    assert inferer.choose_tile(wide, 1, network, prepared=prepared) == inferer.choose_tile(wide, 1, network)
+    assert inferer.choose_tile(thin, 1, network, prepared=prepared) == prepared
+
+
 def test_the_logits_of_a_whole_stack_count():
     network = UNet(2, 1, 2, base_channels=8).eval()
     inferer = OverlapTileInferer(max_memory="150 MiB")

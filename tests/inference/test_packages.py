@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser
 from bundle import networks
 from bundle.data.loading import LoadSliced
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.inference.packages import Package, proof
+from bundle.inference.packages import Package, proof, zoo
 from bundle.inference.packages.sources import BUILDER, architecture
 from bundle.inference.packages.wrapper import PackagedNetwork, rows_and_columns
 from bundle.inference.packages.zoo import hub_card, stage
@@ -210,6 +210,16 @@ def test_a_staged_bundle_is_complete_and_never_written_over(tmp_path):
     assert not list(folder.rglob("__pycache__"))
     with pytest.raises(FileExistsError, match="is not empty"):
         stage(ROOT / "models" / "em_membranes.pt", folder)
+
+
+def test_a_step_of_the_zoo_that_fails_ends_the_command_in_one_line(monkeypatch):
+    def fail(*_):
+        raise subprocess.CalledProcessError(1, ["verify_metadata"])
+
+    monkeypatch.setattr(zoo, "stage", lambda *_: None)
+    monkeypatch.setattr(zoo, "verify", fail)
+    with pytest.raises(SystemExit, match=r"error: Command .*verify_metadata.* returned non-zero exit status 1"):
+        zoo._main([])
 
 
 def test_the_sample_is_read_and_shown_as_other_programs_do(package, tmp_path):

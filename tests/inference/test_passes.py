@@ -154,5 +154,6 @@ def test_an_inferer_that_gives_the_probability_already():
     torch.manual_seed(0)
     network, image = UNet(2, 1, 2, base_channels=2, depth=2).eval(), torch.rand(1, 50, 40)
     expected = foreground_probability(network, OverlapTileInferer(), image)
-    found = foreground_probability(network, OverlapTileInferer(probability_of=1), image)
-    torch.testing.assert_close(found, expected)
+    for channel in (1, "all"):
+        found = foreground_probability(network, OverlapTileInferer(probability_of=channel), image)
+        torch.testing.assert_close(found, expected)

@@ -55,8 +55,8 @@ def test_counting_leaves_the_network_alone():
 
 def test_what_cannot_be_counted_costs_its_pixels():
     geometry = UNet(2, 1, 2, base_channels=1, depth=1).geometry
-    cost = TileCost(lambda x: x, geometry, 1, 2, bytes_per_pixel=100)
-    assert cost.memory((50, 40)) == 50 * 40 * 100
+    cost = TileCost(lambda x: x, geometry, 1, 2)
+    assert cost.memory((50, 40)) == 50 * 40 * 1500
     assert cost.flops((100, 40)) == pytest.approx(2 * cost.flops((50, 40)))
 
 

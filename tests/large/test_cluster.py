@@ -107,19 +107,14 @@ def test_a_block_that_kills_its_worker_is_tried_alone_at_last_then_left_out(tmp_
 
 def test_two_processes_may_do_one_block_at_a_time(tmp_path):
     markers = Markers(tmp_path, "probability")
-    markers.begin(3)
-    markers.begin(3)
     markers.finish(3)
     markers.finish(3)
     assert markers.done(5).tolist() == [False, False, False, True, False]
-    with pytest.raises(FileNotFoundError):
-        markers.finish(4)
 
 
 def test_a_block_that_another_process_has_done_is_not_done_again(tmp_path):
     done = []
     task = task_of(tmp_path, done.append)
-    task.markers.begin(2)
     task.markers.finish(2)
     assert task(2) == Record(2)
     assert done == []

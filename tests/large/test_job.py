@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +22,9 @@ from ome_zarr_models.v05.image import Image as Image05
 from ome_zarr_models.v05.image_label import ImageLabel as ImageLabel05
 from ome_zarr_models.v05.labels import Labels as Labels05
 
+from bundle.cells import CellOptions
 from bundle.inference.backends import Predictors
+from bundle.inference.probability import require_stored_type
 from bundle.large import forecast, image_in_blocks
 from bundle.large import probability as probability_module
 from bundle.model import TrainedNetwork, checkpoints
@@ -272,6 +275,58 @@ def test_a_full_disk_stops_the_job_in_one_sentence(folder, tmp_path, monkeypatch
     assert content(tmp_path) == content(folder / "whole")
 
 
+def full() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("fail", "kind", "said"),
+    [
+        (full, RuntimeError, "a.zarr: No space left on device: what is done is kept; make room"),
+        (partial(require_stored_type, "x"), RuntimeError, "a.zarr: probability_dtype must be"),
+        (partial(int, "x"), ValueError, "invalid literal"),  # a mistake of ours
+    ],
+)
+def test_what_fails_after_the_blocks_costs_no_other_image(folder, tmp_path, monkeypatch, fail, kind, said):
+    """Libraries name no file in an error, and what concerns one image names no image."""
+    real, left = image_in_blocks.build_pyramid, [fail]
+
+    def build(*arguments, **options):
+        left.pop()() if left else real(*arguments, **options)
+
+    monkeypatch.setattr(image_in_blocks, "build_pyramid", build)
+    with pytest.raises(kind, match=said):
+        two(folder, tmp_path).run()
+    assert (tmp_path / "out" / "b_segmentation_cells.csv").is_file() == (kind is RuntimeError)
+
+
+def two(folder: Path, tmp_path: Path):
+    for name in "ab":
+        (tmp_path / f"{name}.zarr").symlink_to(folder / "slide.zarr")
+    return large([tmp_path / f"{name}.zarr" for name in "ab"], tmp_path / "out", folder / "model.pt", block_size=44)
+
+
+def test_weights_are_loaded_once(folder, tmp_path, monkeypatch):
+    """Backends convert a network anew when its weights were written to."""
+    loaded = []
+    real = TrainedNetwork.load
+    monkeypatch.setattr(TrainedNetwork, "load", lambda self, network: loaded.append(real(self, network)))
+    two(folder, tmp_path).run(lambda: loaded.append("others"))
+    assert [type(each) for each in loaded] == [UNet, str]
+
+
+def test_the_summary_has_the_rows_of_this_run_alone(folder, tmp_path):
+    """Of images that are read whole and all fail nobody begins the table anew."""
+    (tmp_path / "summary.csv").write_text("file,cells\nearlier.tif,3\n")
+
+    def fail() -> None:
+        raise RuntimeError("d.tif: all NaN")
+
+    with pytest.raises(RuntimeError, match="all NaN"):
+        large(folder / "slide.zarr", tmp_path, folder / "model.pt", block_size=44).run(fail)
+    assert (tmp_path / "summary.csv").read_bytes() == (folder / "whole" / "summary.csv").read_bytes()
+
+
 def test_a_store_that_goes_away_stops_the_job(folder, tmp_path, monkeypatch):
     real = probability_module.ProbabilityBlocks.__call__
 
@@ -334,6 +389,9 @@ def test_the_backend_goes_by_the_level_that_is_read(folder, tmp_path):
     [
         ({"context_slices": 1}, "it is a single image, and the network was trained with 1 neighbouring slices"),
         ({"level": 4}, "it has no level 4"),
+        ({"block_size": 50}, r"slide.zarr: block_size must be a multiple of 44 px.*nearest is 44"),
+        ({"block_size": 0}, r"slide.zarr: block_size must be a multiple of 44 px.*got 0; the nearest is 44"),
+        ({"cells": CellOptions(connectivity=3)}, r"slide.zarr: connectivity must be 1 \.\. 2"),
     ],
 )
 def test_what_is_not_possible_is_refused(folder, tmp_path, options, message):
@@ -347,7 +405,6 @@ def test_what_is_not_possible_is_refused(folder, tmp_path, options, message):
         ({"ome_zarr": "0.3"}, "ome_zarr must be 0.5 or 0.4, got '0.3'"),
         ({"probability_dtype": "int8"}, "probability_dtype must be one of float32, float16, uint8, got 'int8'"),
         ({"plan": "perhaps"}, "plan must be true or false"),
-        ({"block_size": 50}, "block_size must be a multiple of 44 px.*nearest is 44"),
     ],
 )
 def test_options_out_of_range(folder, tmp_path, options, message):

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch import nn
 
 from bundle.data.channels import Channels
 from bundle.data.context import StackContext
+from bundle.data.errors import ImageError
 from bundle.data.stated_channels import StatedChannels
 from bundle.data.stores import LazyImage
 from bundle.geometry import BlockPlan, ValidGeometry
@@ -134,6 +136,28 @@ def test_channels_and_slices(folder, select, gray):
     assert found.tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize(
+    ("select", "count", "channels", "said"),
+    [
+        ((5,), None, 3, r"a.zarr: it has no channel 5 of --channels \[5\]: its channels are 0 to 2"),
+        ("luminance", None, 4, "a.zarr: it has 4 channels, luminance is of red, green and blue"),
+        ("all", 2, 3, "a.zarr: it has 3 channels, the network expects 2"),
+        ("all", 1, 3, "a.zarr: it has 3 channels, the network expects 1"),
+    ],
+)
+def test_channels_that_do_not_fit_cost_no_pass_over_the_slide(select, count, channels, said):
+    """Colours are known to be colours from the first part that shows one."""
+    image = lazy(np.random.default_rng(0).integers(0, 9, (channels, 4096, 2048), np.uint8))
+    image = replace(image, pixels=Stored(image.pixels.array, (2048, 2048)))
+    read = []
+    real = image.pixels.read
+    image.pixels.read = lambda region: read.append(region) or real(region)
+    assert len(list(image.regions())) > 1
+    with pytest.raises(ImageError, match=said):
+        measure(image, Channels(select, count), by_slice=False)
+    assert len(read) == (count == 1)
+
+
 def test_a_volume(folder):
     torch.manual_seed(0)
     network = UNet(3, 1, 2, base_channels=2, depth=1).eval()
@@ -233,4 +257,7 @@ def test_the_next_level_of_a_pyramid():
     odd = np.array([[[0, 2, 4], [4, 6, 8], [1, 1, 3]]], np.uint8)
     np.testing.assert_array_equal(halved(odd, mean=True), [[[3, 6], [1, 3]]])
     np.testing.assert_array_equal(halved(odd, mean=False), [[[0, 4], [1, 3]]])
+    for dtype in (np.uint32, np.int32, np.float64):  # fp32 has fewer digits
+        large = np.full((1, 2, 2), np.iinfo(np.int32).max if dtype == np.int32 else np.iinfo(np.uint32).max, dtype)
+        np.testing.assert_array_equal(halved(large, mean=True), large[:, :1, :1])
     np.testing.assert_array_equal(halved(odd.astype(np.float32) / 8, mean=True), [[[0.375, 0.75], [0.125, 0.375]]])

@@ -26,7 +26,7 @@ _WORTH = 3e12
 #: operations after which it has won back a tile size more
 _OF_A_SIZE = 3e11
 #: px (voxels) along each axis of the tile that operations are counted with, at least
-_TILE = {1: 1000, 2: 500, 3: 80}
+_TILE = {2: 500, 3: 80}
 
 
 def choose_backend(

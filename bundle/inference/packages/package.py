@@ -19,7 +19,7 @@ import torch
 import yaml
 from PIL import Image
 
-from bundle import atomic, networks
+from bundle import atomic
 from bundle.data.dic_cells import draw_cells
 from bundle.data.loading import LoadSliced
 from bundle.geometry import AxisGeometry
@@ -29,7 +29,6 @@ from bundle.inference.packages.sources import BUILDER, architecture
 from bundle.inference.packages.weights import archive, onnx_weights, state_dict, torchscript
 from bundle.inference.packages.wrapper import PackagedNetwork, rows_and_columns
 from bundle.model import TrainedNetwork
-from bundle.model.architecture import PACKAGE
 from bundle.model.card import robust_gray
 from transforms import Standardize
 
@@ -102,15 +101,14 @@ class Package:
         """
         folder = atomic.require_writable(folder, "package_dir")
         _require_packable(self.trained)
-        target, arguments, _ = self.trained.definition()
-        kind = getattr(networks, target.removeprefix(PACKAGE))
+        _, arguments, _ = self.trained.definition()
         network: Any = self.trained.load().eval()
         axes = rows_and_columns(network)
         raw = self._image(axes)
         image = Standardize()(raw)[None].as_subclass(torch.Tensor)
 
-        folded = PackagedNetwork(network.fold_batch_norm() if hasattr(network, "fold_batch_norm") else network).eval()
-        source, script = architecture(kind), torchscript(folded)
+        folded = PackagedNetwork(network.fold_batch_norm()).eval()
+        source, script = architecture(type(network)), torchscript(folded)
         weights = state_dict(PackagedNetwork(network))
         scripted = torch.jit.load(io.BytesIO(script))
         ours = require_equal(scripted, network, image, "TorchScript")
@@ -152,7 +150,7 @@ class Package:
             described = rdf(version, self.trained, axes, sums, self.about, entries)
             words = yaml.safe_dump(described, sort_keys=False, allow_unicode=True).encode()
             suffix = "" if version == FORMATS[0] else f"-{version}"
-            path = Path(folder) / f"{self.trained.name}{suffix}.zip"
+            path = folder / f"{self.trained.name}{suffix}.zip"
             with atomic.replacing(path) as part:
                 part.write_bytes(archive({"rdf.yaml": words, "README.md": text, **files}))
             print(f"{path}: description {version}, SHA-256 {atomic.sha256(path)}")
@@ -195,13 +193,12 @@ def _require_packable(trained: TrainedNetwork) -> None:
     """Raises ValueError for what programs of bioimage.io could not run as this bundle does."""
     if not trained.path.is_file():
         trained.load()  # which says so
-    target, _, _ = trained.definition()
     network: Any = trained.build()
     reason = None
     if getattr(network, "spatial_dims", 2) != 2:
         reason = "is a network of volumes, and a package holds networks of 2D images"
     elif not network.geometry.seamless:
-        reason = f"({target.removeprefix(PACKAGE)}) pads its convolutions, so that blocks would show seams"
+        reason = f"({type(network).__name__}) pads its convolutions, so that blocks would show seams"
     elif trained.context_slices:
         reason = "sees neighbouring slices, which other programs do not hand over"
     elif robust_gray(trained.card):

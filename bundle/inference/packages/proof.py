@@ -7,7 +7,7 @@ from itertools import product
 
 import torch
 
-from bundle.geometry import mirror_indices
+from bundle.inference.cutting import cut
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.packages.wrapper import rows_and_columns
 from bundle.networks.sized import SizedNetwork
@@ -30,8 +30,7 @@ def blockwise(predict: Predict, image: torch.Tensor, halo: tuple[int, ...], inne
         inner: px that a block contributes, less than the image; the last block moves back to the image's end.
     """
     rows, columns = image.shape[2:]
-    for axis, (n, around) in enumerate(zip((rows, columns), halo, strict=True), start=2):
-        image = image.index_select(axis, torch.tensor(mirror_indices(-around, n + around, n)))
+    image = cut(image, [(-around, n + around) for n, around in zip((rows, columns), halo, strict=True)])
     starts = ([min(at, n - side) for at in range(0, n, side)] for n, side in zip((rows, columns), inner, strict=True))
     output: torch.Tensor | None = None
     for top, left in product(*starts):

@@ -128,7 +128,7 @@ def _main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     try:
         verify(stage(given.checkpoint, given.to), Path(given.schema))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -55,9 +55,6 @@ def find_cells(
         RuntimeError: for a group of touching cells that is too large to be split or extended.
         ValueError: for a probability that is none.
     """
-    axes = len(grid.size)
-    if options.connectivity > axes:
-        raise ValueError(f"connectivity must be 1 .. {axes} for images of {axes} axes, got {options.connectivity}")
 
     def checked(spans: Spans) -> np.ndarray:
         found = probability(spans)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bundle.cells.strips import strips
+from bundle.cells.strips import counts, first_pixels, strips
 
 __all__ = ["Numbered", "compact"]
 
@@ -33,20 +33,11 @@ class Numbered:
 
     def counts(self) -> np.ndarray:
         """px at each place."""
-        found = np.zeros(len(self.numbers), np.int64)
-        for rows, _ in strips(self.places.shape):
-            found += np.bincount(self.places[rows].ravel(), minlength=len(found))
-        return found
+        return counts(self.places, len(self.numbers) - 1)
 
     def first(self) -> np.ndarray:
         """The first px of each place in row-major order, -1 of those without any."""
-        found = np.full(len(self.numbers), -1, np.int64)
-        across = self.places[0].size
-        for rows, _ in reversed(list(strips(self.places.shape))):
-            # of several values for one place the last one stays: that of the first px
-            backwards = np.arange(rows.stop * across - 1, rows.start * across - 1, -1)
-            found[self.places[rows].ravel()[::-1]] = backwards
-        return found
+        return first_pixels(self.places, len(self.numbers) - 1)
 
     def sums(self, weights: np.ndarray) -> np.ndarray:
         """The sum of weights at each place, int64; of whole numbers below 2^53 it is exact.
