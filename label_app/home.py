@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from bundle.data.formats import natural_key
 from bundle.output.templates import html_templates
+from label_app.watching import message_of
 
 __all__ = ["SHOWN", "put_first", "render"]
 
@@ -72,9 +73,8 @@ def _training() -> str:
     task, _ = AsyncTask.status("train")
     if task is None:
         return "No training since the server started"
-    said = [line for line in task.get("details", ()) if task["status"] != "ERROR" or line.startswith("error: ")]
-    last = "" if task["status"] == "DONE" or not said else f": {said[-1].removeprefix('error: ')}"
-    return f"Last training: {task['status']}{last}"
+    said = "" if task["status"] == "DONE" else message_of(task)
+    return f"Last training: {task['status']}{': ' if said else ''}{said}"
 
 
 def _image(store: Any, name: str) -> dict[str, Any]:

@@ -8,30 +8,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-from fastapi import HTTPException
 from monailabel.tasks.infer.bundle import BundleInferTask
 
-__all__ = ["InferTask", "Progress"]
+from label_app.progress import Progress
 
-
-class Progress:
-    """How far the inference in work is.
-
-    Attributes:
-        image: of a proposal, its name; None while there is none.
-        done, total: tiles.
-    """
-
-    def __init__(self) -> None:
-        self.begin(None)
-
-    def begin(self, image: str | None) -> None:
-        self.image, self.done, self.total, self.cancelled = image, 0, 0, False
-
-    def tile(self, done: int, total: int) -> None:
-        if self.cancelled:
-            raise HTTPException(409, f"the proposal of image {self.image!r} was cancelled")
-        self.done, self.total = done, total
+__all__ = ["InferTask"]
 
 
 class InferTask(BundleInferTask):

@@ -15,11 +15,9 @@ import tifffile
 from bundle.data.classes import Classes
 from bundle.data.formats import NIFTI
 from bundle.data.load_slice import LoadSlice
-from bundle.data.truth import segment_values
 from label_app.refusals import Unusable
-from label_app.store import ignored_value, segments_of
-from transforms import IGNORE, LabelToInstances
-from transforms.labels.classes import class_components
+from label_app.store import cells_and_classes
+from transforms import IGNORE
 
 __all__ = ["image_of", "label_of", "packed", "unpacked", "write_label"]
 
@@ -44,16 +42,7 @@ def unpacked(stream: BinaryIO, most: int, *names: str) -> tuple[np.ndarray, ...]
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as arrays:
                 return tuple(arrays[name] for name in names)
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        KeyError,
-        AttributeError,
-        TypeError,
-        MemoryError,
-        zipfile.BadZipFile,
-    ) as error:
+    except Exception as error:  # a damaged archive raises whatever its bytes happen to say
         raise Unusable(f"it must be an .npz file with the arrays {', '.join(names)} ({error})") from error
     raise Unusable(f"one of its arrays has {largest} bytes, more than the image's size allows ({most})")
 
@@ -71,32 +60,14 @@ def image_of(path: str) -> np.ndarray:
 
 
 def label_of(path: str, info: Mapping[str, Any], classes: Classes) -> tuple[np.ndarray, np.ndarray]:
-    """Cells of a label that was uploaded, and the class of each.
-
-    Args:
-        path: of the file.
-        info: what came with its upload, see :func:`label_app.store.ignored_value` and
-            :func:`label_app.store.segments_of`.
-        classes: of the network.
-
-    Returns:
-        (Z)YX int32: :data:`transforms.IGNORE`, 0 background, 1..N cells; and int64 (N + 1,), 0 at 0.
+    """Cells of a label that was uploaded, (Z)YX, and the class of each: :func:`label_app.store.cells_and_classes`.
 
     Raises:
         ImageError, ValueError: for a label that cannot be read.
     """
-    pixels, ignored = LoadSlice(label=True, spatial_dims=None)(path).numpy(), ignored_value(info)
-    if classes.binary:
-        cells = np.asarray(LabelToInstances(ignore_value=ignored)(pixels))[0].T
-        table = np.ones(int(cells.max(initial=0)) + 1, np.int64)
-        table[0] = 0
-        return cells, table
-    kinds = segment_values(classes, segments_of(info, classes)).indices(pixels, path, ignored)
-    objects = class_components(np.where(kinds > 0, pixels, kinds))[0]
-    table = np.zeros(int(np.max(objects, initial=0)) + 1, np.int64)
-    inside = kinds > 0
-    table[np.asarray(objects)[inside]] = kinds[inside]
-    return np.asarray(objects)[0].T, table
+    pixels = LoadSlice(label=True, spatial_dims=None)(path).numpy()
+    cells, table = cells_and_classes(pixels, path, info, classes)
+    return cells[0].T, table
 
 
 def write_label(

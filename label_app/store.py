@@ -20,7 +20,7 @@ from label_app.shared_store import SharedStore
 from transforms import IGNORE, LabelToInstances
 from transforms.labels.classes import class_components
 
-__all__ = ["CheckedStore", "ignored_value", "segments_of"]
+__all__ = ["CheckedStore", "cells_and_classes", "ignored_value", "segments_of"]
 
 
 class CheckedStore(SharedStore):
@@ -46,7 +46,7 @@ class CheckedStore(SharedStore):
             raise HTTPException(422, f"tag must be letters, digits, - and _ (it names a folder), got {label_tag!r}")
         info = dict(label_info or {})
         try:
-            info |= _examine(image, label_filename, ignored_value(info), self.classes(), info)
+            info |= _examine(image, label_filename, self.classes(), info)
         except ImageError as error:
             whose = "" if error.path == str(label_filename) else "its image does not serve: "
             raise HTTPException(422, f"the label of image {image_id!r} was not saved: {whose}{error.reason}") from error
@@ -113,7 +113,36 @@ def _named(info: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [segment for segment in named if isinstance(segment, Mapping)]
 
 
-def _examine(image: str, label: str, ignored: int | None, classes: Classes, info: Mapping[str, Any]) -> dict[str, Any]:
+def cells_and_classes(
+    pixels: np.ndarray, path: str, info: Mapping[str, Any], classes: Classes
+) -> tuple[np.ndarray, np.ndarray]:
+    """The cells in the pixels of a label, and the class of each.
+
+    Args:
+        pixels: (1, x, y[, slices]) whole numbers.
+        path: of their file.
+        info: what came with its upload, see :func:`ignored_value` and :func:`segments_of`.
+        classes: of the network.
+
+    Returns:
+        int32 of the shape of ``pixels``: :data:`transforms.IGNORE`, 0 background, 1..N cells; and int64 (N + 1,), 0 at
+        0.
+
+    Raises:
+        ValueError: for values and segments that are no classes.
+    """
+    ignored = ignored_value(info)
+    if classes.binary:
+        cells = np.asarray(LabelToInstances(ignore_value=ignored)(pixels))
+        return cells, np.minimum(np.arange(cells.max(initial=0) + 1), 1)
+    kinds = segment_values(classes, segments_of(info, classes)).indices(pixels, path, ignored)
+    cells = np.asarray(class_components(np.where(kinds > 0, pixels, kinds))[0])
+    table = np.zeros(int(cells.max(initial=0)) + 1, np.int64)
+    table[cells[kinds > 0]] = kinds[kinds > 0]
+    return cells, table
+
+
+def _examine(image: str, label: str, classes: Classes, info: Mapping[str, Any]) -> dict[str, Any]:
     """Read both; what the label holds.
 
     Raises:
@@ -125,23 +154,18 @@ def _examine(image: str, label: str, ignored: int | None, classes: Classes, info
     if size != wanted:
         raise ValueError(f"its size (x, y) is {size} px, that of the image {wanted}")
     require_same_axes(image, shown, label, pixels)
-    found: dict[str, Any] = {}
-    if classes.binary:
-        cells = np.asarray(LabelToInstances(ignore_value=ignored)(pixels.numpy()))
-    else:
-        kinds = segment_values(classes, segments_of(info, classes)).indices(pixels.numpy(), label, ignored)
-        components, table = class_components(kinds)
-        cells = np.asarray(components)
+    cells, table = cells_and_classes(pixels.numpy(), label, info, classes)
+    unknown, ignored = int((cells == IGNORE).sum()), ignored_value(info)
+    found: dict[str, Any] = {"cells": len(np.unique(cells[cells > 0])), "not_annotated_px": unknown}
+    if not classes.binary:
         found["classes"] = {name: int((table == n).sum()) for n, name in enumerate(classes.names) if n}
-    unknown = int((cells == IGNORE).sum())
-    found |= {"cells": len(np.unique(cells[cells > 0])), "not_annotated_px": unknown}
     if ignored is not None:
         found["not_annotated"] = ignored
     if unknown == cells.size:
         raise ValueError("none of its pixels is annotated")
     if not found["cells"]:
         found["warning"] = "it has no cell: training will take all its annotated pixels for background"
-    elif found["cells"] and not (cells == 0).any():
+    elif not (cells == 0).any():
         found["warning"] = "it has no background: is it inverted?"
     return found
 

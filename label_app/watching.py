@@ -15,7 +15,7 @@ from fastapi import HTTPException
 from monailabel.utils.async_tasks.task import AsyncTask
 from monailabel.utils.async_tasks.utils import processes
 
-__all__ = ["TrainingWatch", "stop_training"]
+__all__ = ["TrainingWatch", "message_of", "stop_training"]
 
 #: of a training that goes on
 _AT_WORK = ("SUBMITTED", "RUNNING", "STOPPING")
@@ -55,7 +55,7 @@ class TrainingWatch:
                 "validation": {name: dict(values) for name, values in self._validation.items()},
             }
         epochs = task["request"].get("max_epochs", 50)
-        return {"state": task["status"].lower(), "message": _message(task), "epochs": epochs, **told}
+        return {"state": task["status"].lower(), "message": message_of(task), "epochs": epochs, **told}
 
     def _forget(self, file: Path | None) -> None:
         self._file, self._read_to, self._step = file, 0, 0
@@ -121,7 +121,8 @@ def _note_end(task: dict[str, Any], process: Any) -> None:
     task["status"] = ended.get(code, "ERROR")
 
 
-def _message(task: dict[str, Any]) -> str:
+def message_of(task: dict[str, Any]) -> str:
+    """The error that ended a training, else the last line that it printed."""
     lines = list(task.get("details", ()))
     errors = [line for line in lines if line.startswith("error: ")]
     if task["status"] == "ERROR" and errors:

@@ -285,7 +285,8 @@ def test_nnunet_predictions_are_measured_on_their_slices(stack, tmp_path, monkey
             cell = labels[int(image.name[6:8])]
             case = image.name.removesuffix("_0000.png")
             np.savez(f"{job['predictions']}/{case}.npz", probabilities=np.stack([1 - cell, cell])[:, None])
-        return {"steps": 2, "losses": [1.0, 0.5], "seconds": {"training": 3.0}, "settings": {}, "versions": {"a": "1"}}
+        facts = {"steps": 2, "losses": [1.0, 0.5], "seconds": {"training": 3.0}, "settings": {}, "versions": {"a": "1"}}
+        return {**facts, "cpu_minutes": 0.05}
 
     monkeypatch.setattr(nnunet, "require_nnunet", lambda python: None)
     monkeypatch.setattr(nnunet, "run_driver", run_driver)
@@ -293,6 +294,7 @@ def test_nnunet_predictions_are_measured_on_their_slices(stack, tmp_path, monkey
     result = json.loads((tmp_path / "nnunet_2d" / "result.json").read_text())
     assert result["versions"] == {"a": "1"}
     assert result["seconds_per_step"] == 1.5
+    assert result["cpu_minutes"] == 0.05
     for part in ("held_out", "validation"):
         assert result["metrics"][part]["mirroring"]["pixel_error"] == 0
         assert result["metrics"][part]["mirroring"]["iou"] == 1

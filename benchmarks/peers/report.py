@@ -41,6 +41,7 @@ class Outcome:
         losses: of every step.
         settings: what the recipe is made of.
         versions: packages that computed, where they are not those of this environment.
+        cpu_minutes: of the training, where the peer tells it.
     """
 
     probabilities: Probabilities
@@ -49,6 +50,7 @@ class Outcome:
     losses: Sequence[float]
     settings: dict[str, Any]
     versions: dict[str, str] = field(default_factory=dict)
+    cpu_minutes: float | None = None
 
 
 def measure(truths: NDArray[np.bool_], probability: NDArray[np.float32]) -> dict[str, float]:

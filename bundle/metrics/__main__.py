@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         end = PROBABILITY if options.probability else CELLS
         files = pairs(options.truth, options.result, options.names, end)
         lines = _score_probability(files, options.scale) if options.probability else _score_cells(files)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     print("\n".join(lines))
 

@@ -72,5 +72,5 @@ def mean_of_objects(pooled: Sequence[NDArray[np.float64]]) -> float:
     """
     values = np.concatenate(pooled) if pooled else np.empty(0)
     if values.size == 0:
-        raise ValueError("truth_frames hold no object: SEG is a mean over the reference objects")
+        raise ValueError("the truth holds no object: SEG is a mean over the reference objects")
     return float(values.mean())

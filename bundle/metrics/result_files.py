@@ -37,7 +37,14 @@ def pairs(truth: Path, result: Path, names: Sequence[str] | None, end: str) -> d
             raise ValueError(f"{path} does not exist: give a folder of images, or one file")
     if truth.is_file() and result.is_file():
         return {stem(truth): (truth, result)}
+    if truth.is_file() or result.is_file():
+        raise ValueError(f"{truth} and {result} must be two folders, or two files")
     references = frames_in(truth, SEGMENTATION)
+    if references and end == PROBABILITY:
+        raise ValueError(
+            f"{truth} has the challenge's names ({SEGMENTATION}TTT.tif), whose results are label maps: leave "
+            "--probability out, or give the label and the map of one frame as two files"
+        )
     if references:
         masks = frames_in(result, RESULT)
         wanted = [_frame(name, references) for name in names] if names else list(references)
@@ -120,7 +127,10 @@ def read_probability(path: Path, scale: float = 1.0) -> NDArray[np.float32]:
     Raises:
         ValueError: for a file that holds no map of one channel, or values that are no probabilities then.
     """
-    array = LoadSlice(channels=[0], spatial_dims=None)(str(path)).numpy()[0] / np.float32(scale)
+    channels = LoadSlice(spatial_dims=None)(str(path)).numpy()
+    if len(channels) != 1:
+        raise ValueError(f"{path} has {len(channels)} channels: give a map with the probability of cell alone")
+    array = channels[0] / np.float32(scale)
     low, high = float(array.min()), float(array.max())
     if low < 0 or high > 1:
         largest = 255 if high * scale <= 255 else 65535

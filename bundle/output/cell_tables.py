@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from bundle.atomic import append_csv, csv_text, write_csv
+from bundle.atomic import csv_text, write_csv
 from bundle.cells import measure
 from bundle.data.item import Part
 from bundle.data.load_slice import gray_values
 from bundle.data.stated_channels import stated_channels
+from bundle.growing_table import GrowingTable
 from bundle.output.tables import with_classes
 
 __all__ = ["CellTables", "measured_cells"]
@@ -53,8 +54,7 @@ class CellTables:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._head: list[str] = []
+        self._all = GrowingTable(folder / "cells.csv")
 
     def write(
         self, base: Path, file: str, table: dict[str, np.ndarray], names: Sequence[str], class_of: np.ndarray | None
@@ -75,18 +75,10 @@ class CellTables:
             for name, column in with_classes(table, names, class_of).items()
         }
         path = write_csv(base.with_name(f"{base.name}_cells.csv"), columns, zip(*columns.values(), strict=True))
-        fresh = not self._head
-        self._head = self._head or ["file", *_columns_of_all(columns)]
         count = len(columns["instance"])
-        every = {"file": [file] * count, "slice": [0] * count, **columns}
-        rows = zip(*(every.get(name, [""] * count) for name in self._head), strict=True)
-        append_csv(self.folder / "cells.csv", self._head, rows, fresh=fresh)
+        if "area_px" in columns and "slice" not in columns:  # images and stacks share a table: the former are slice 0
+            before = list(columns).index("y_px") + 1
+            columns = dict([*list(columns.items())[:before], ("slice", [0] * count), *list(columns.items())[before:]])
+        every = {"file": [file] * count, **columns}
+        self._all.add(list(every), zip(*every.values(), strict=True))
         return str(path)
-
-
-def _columns_of_all(columns: Iterable[str]) -> list[str]:
-    """Images and stacks share a table: the former are slice 0."""
-    names = list(columns)
-    if "area_px" in names and "slice" not in names:
-        names.insert(names.index("y_px") + 1, "slice")
-    return names

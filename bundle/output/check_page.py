@@ -19,7 +19,7 @@ from bundle.data.doctor.facts import common_um
 from bundle.data.doctor.unlike import oddness
 from bundle.data.item import Item
 from bundle.output.histogram import bars
-from bundle.output.overlay import overlay, shown_channels
+from bundle.output.overlay import overlay, reduced, reduction, shown_channels
 from bundle.output.templates import html_templates
 
 __all__ = ["CheckPage", "write_page"]
@@ -95,7 +95,7 @@ def write_page(page: CheckPage, path: Path, read: Callable[[Item], Mapping[str, 
         if any(finding.images for finding in page.findings)
         else "those most unlike the others first",
         pictures=pictures,
-        pairs={finding.title: _pairs(finding, page.sheets, read) for finding in page.findings if finding.repair},
+        pairs=[_pairs(finding, page.sheets, read) if finding.repair else [] for finding in page.findings],
         bars=_bars(page.sheets),
         um=common_um(page.sheets),
     )
@@ -172,16 +172,12 @@ def _planes(loaded: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 def _uri(image: np.ndarray, label: np.ndarray, fill: float = 0.12, width: int = 1) -> str:
     """The outlines on the image, as a picture within the page."""
-    factor = -(-max(label.shape) // _SIDE)
-    high, wide = (side // factor for side in label.shape)
-    small = image[:, : high * factor, : wide * factor]
-    small = small.reshape(len(image), high, factor, wide, factor).mean(axis=(2, 4), dtype=np.float32)
-    cells = label[factor // 2 :: factor, factor // 2 :: factor][:high, :wide]
-    zoom = max(1, _SIDE // max(cells.shape))
-    small = small.repeat(zoom, axis=1).repeat(zoom, axis=2)
-    cells = cells.repeat(zoom, axis=0).repeat(zoom, axis=1)
     # pictures have rows and columns
-    drawn = overlay(shown_channels(np.swapaxes(small, 1, 2)), cells.T, fill, width)
+    factor = reduction(label.shape, _SIDE)
+    small, cells = reduced(shown_channels(image.swapaxes(1, 2)), label.T, factor)
+    zoom = max(1, _SIDE // max(cells.shape))
+    small, cells = (each.repeat(zoom, axis=0).repeat(zoom, axis=1) for each in (small, cells))
+    drawn = overlay(small, cells, fill, width)
     file = io.BytesIO()
     Image.fromarray(drawn).save(file, "JPEG", quality=_QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

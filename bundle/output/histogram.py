@@ -24,11 +24,12 @@ def bars(values: np.ndarray, from_zero: bool = True, most: float | None = None) 
     Returns:
         "heights" 0 .. 1, "low" and "top" of the axis, its "ticks", round numbers, the three "quartiles", and "count".
     """
-    values = values[np.isfinite(values)]
+    values = values[np.isfinite(values)].astype(np.float64)
     if len(values) < 2:
         return None
     low = 0.0 if from_zero else float(values.min())
-    top = max(low + (float(np.quantile(values, 0.99)) - low) * 1.05, low + 1e-9) if most is None else most
+    span = max((float(np.quantile(values, 0.99)) - low) * 1.05, 1e-6 * max(1.0, abs(low)))
+    top = low + span if most is None else most
     counts, _ = np.histogram(np.clip(values, low, top), bins=_BARS, range=(low, top))
     return {
         "heights": (counts / counts.max()).tolist(),

@@ -165,7 +165,7 @@ def overlay(
         truth: HW integers as ``instances``, the cells that a person annotated: outlined in yellow, above all else.
 
     Returns:
-        HW3 uint8; at most 4096 px high and wide.
+        HW3 uint8; at most 4096 px high and wide, unless one side is thinner than the scale.
 
     Raises:
         ValueError: when the sizes differ, or the image has another number of axes.
@@ -191,9 +191,9 @@ def overlay(
     return drawn
 
 
-def reduction(size: Sequence[int]) -> int:
-    """By how much an image is scaled down in its overlay."""
-    return -(-max(size, default=1) // _LARGEST_PX)
+def reduction(size: Sequence[int], most: int | None = None) -> int:
+    """By how much an image is scaled down in its overlay, or for ``most`` px; a thin one by less, to be seen."""
+    return max(1, min(-(-max(size) // (most or _LARGEST_PX)), min(size)))
 
 
 def outlines(cells: np.ndarray, width: int) -> np.ndarray:

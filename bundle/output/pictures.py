@@ -22,7 +22,7 @@ from bundle.atomic import replacing
 from bundle.output.class_pictures import ClassView, class_colours, class_picture, legend_patches
 from bundle.output.overlay import overlay, stretch
 
-__all__ = ["Boxes", "boxes_of", "classes_of", "contact_sheet", "file_name", "panel", "panel_and_boxes", "write_panel"]
+__all__ = ["Boxes", "boxes_of", "classes_of", "file_name", "panel_and_boxes", "write_panel"]
 
 #: title of a step -> left, top, right, bottom of its image in the picture, px
 Boxes = dict[str, tuple[int, int, int, int]]
@@ -38,32 +38,6 @@ _DPI = 130
 _PANEL_LINE = 4
 
 
-def panel(
-    image: np.ndarray,
-    label: np.ndarray | None = None,
-    weight: np.ndarray | None = None,
-    probability: np.ndarray | None = None,
-    instances: np.ndarray | None = None,
-    title: str = "",
-    colours: bool = True,
-) -> np.ndarray:
-    """The steps of one prediction side by side: image, truth, weight map, probability, cells found.
-
-    Args:
-        image: HW gray or HWC.
-        label: HW integers, the true cells 1..N, or a 0/1 mask; negative pixels are ignored ones.
-        weight: HW, the pixel weights of the loss, drawn with a colour bar of its own range.
-        probability: HW, 0 .. 1.
-        instances: HW integers, the cells found.
-        title: text above all; what is None is left out.
-        colours: how channels are shown, see :func:`bundle.output.overlay.stretch`.
-
-    Returns:
-        RGB uint8 picture, some 570 px high and as wide as the steps need.
-    """
-    return panel_and_boxes(image, label, weight, probability, instances, title, colours)[0]
-
-
 def panel_and_boxes(
     image: np.ndarray,
     label: np.ndarray | None = None,
@@ -74,10 +48,22 @@ def panel_and_boxes(
     colours: bool = True,
     classes: ClassView | None = None,
 ) -> tuple[np.ndarray, Boxes]:
-    """As :func:`panel`, and where in the picture the image of each step is, so that it can be cut out.
+    """The steps of one prediction side by side: image, truth, weight map, probability, cells found.
 
-    Of several ``classes``, cells are drawn in the colour of theirs, the class of every pixel stands instead of the
-    probability, and a legend below.
+    Args:
+        image: HW gray or HWC.
+        label: HW integers, the true cells 1..N, or a 0/1 mask; negative pixels are ignored ones.
+        weight: HW, the pixel weights of the loss, drawn with a colour bar of its own range.
+        probability: HW, 0 .. 1.
+        instances: HW integers, the cells found.
+        title: text above all; what is None is left out.
+        colours: how channels are shown, see :func:`bundle.output.overlay.stretch`.
+        classes: cells are drawn in the colour of theirs, the class of every pixel stands instead of the probability,
+            and a legend below; None: there is one kind of cell.
+
+    Returns:
+        RGB uint8 picture, some 570 px high and as wide as the steps need; and where in it the image of each step is, so
+        that it can be cut out.
     """
     image = np.asarray(image)
     zoom = max(1, round(2 * _PANEL_INCH * _DPI / max(image.shape[:2])))  # smooth outlines on small images too
@@ -128,33 +114,6 @@ def classes_of(picture: Image.Image) -> list[str]:
 def file_name(name: str) -> str:
     """The name of an image as its pictures have it: what is no letter, digit, "_", "." or "-" becomes "_"."""
     return re.sub(r"[^\w.-]", "_", name)
-
-
-def contact_sheet(pictures: Sequence[np.ndarray], columns: int | None = None, gap: int = 8) -> np.ndarray:
-    """Pictures in rows and columns on white, each centred in a cell as large as the largest.
-
-    Args:
-        pictures: HW3 uint8, of any sizes, at least one.
-        columns: number of columns; None makes the sheet about square.
-        gap: px between pictures and around the sheet.
-
-    Raises:
-        ValueError: without pictures, or for a picture that is not HW3.
-    """
-    if not pictures:
-        raise ValueError("pictures must hold at least one picture, got none")
-    for picture in pictures:
-        if picture.ndim != 3 or picture.shape[2] != 3:
-            raise ValueError(f"every picture must be HW3 RGB, got {picture.shape}")
-    high, wide = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
-    columns = columns or max(1, round((len(pictures) * high / wide) ** 0.5))
-    rows = -(-len(pictures) // columns)
-    sheet = np.full((rows * (high + gap) + gap, columns * (wide + gap) + gap, 3), 255, dtype=np.uint8)
-    for index, picture in enumerate(pictures):
-        top = gap + index // columns * (high + gap) + (high - picture.shape[0]) // 2
-        left = gap + index % columns * (wide + gap) + (wide - picture.shape[1]) // 2
-        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-    return sheet
 
 
 def _draw(

@@ -153,6 +153,7 @@ class ResultPage:
         ]
         page = html_templates("bundle.output").get_template("result_page.html")
         drawn = {-shown.number for shown in self._shown}
+        tables = ("summary.csv", "cells.csv") if self._measured else ("summary.csv",)  # not one of an earlier run
         text = page.render(
             title=self.folder.name,
             shown=sorted(self._shown, reverse=True),
@@ -164,13 +165,13 @@ class ResultPage:
             names=dict(zip(self.names[1:], _hex(class_colours(len(self.names))[1:]), strict=True))
             if self.names
             else {},
-            tables=[name for name in ("summary.csv", "cells.csv") if (self.folder / name).is_file()],
+            tables=[name for name in tables if (self.folder / name).is_file()],
         )
         write_text(target, text + "\n")
         return target
 
     def _keep(self, measured: Mapping[str, np.ndarray]) -> None:
-        """Sizes in µm as long as every image with cells has them, else in px."""
+        """Collect the columns that are drawn."""
         for name, values in measured.items():
             if name.startswith(("equivalent_diameter", "mean_", "solidity")):
                 self._measured.setdefault(name, []).append(np.asarray(values, np.float32))
@@ -202,7 +203,7 @@ class ResultPage:
         of_cells: np.ndarray | None,
     ) -> tuple[dict[str, str], tuple[int, int]]:
         """Data of three pictures of one size, the outlines on nothing; and that size, px."""
-        factor, rows = -(-max(cells.shape) // _SIDE), cells.T
+        factor, rows = reduction(cells.shape, _SIDE), cells.T
         gray, small = reduced(shown_channels(image.swapaxes(1, 2)), rows, factor)
         likely = [
             reduced(each.T, rows, factor)[0] for each in (probability if len(probability) == 1 else probability[1:])

@@ -12,13 +12,14 @@ import numpy as np
 from monai.transforms import Transform
 from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_type
 
-from bundle.atomic import append_csv, remove_leftovers, require_writable
+from bundle.atomic import remove_leftovers, require_writable
 from bundle.console import true_or_false
 from bundle.data.channels import CHANNEL_NAMES
 from bundle.data.context import own_channels
 from bundle.data.formats import extension, stem
 from bundle.data.spacing import VOXEL_SPACING, stated_sides
 from bundle.data.stated_channels import are_colours, stated_channels
+from bundle.growing_table import GrowingTable
 from bundle.output.cell_tables import CellTables, measured_cells
 from bundle.output.formats import FORMATS, write_image
 from bundle.output.overlay_files import colours_of, write_overlays
@@ -126,7 +127,7 @@ class SegmentationWriter(Transform):
         self.class_of_key = class_of_key
         self.made_by: Callable[[], Mapping[str, str]] = dict
         self._claimed: dict[Path, tuple[Path, int | None]] = {}
-        self._summary_begun = False
+        self._summary = GrowingTable(self.output_dir / "summary.csv")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -241,8 +242,7 @@ class SegmentationWriter(Transform):
         """Add the row of an image; the first one of this writer begins a new file."""
         row = summary_row(self._file(source), base.relative_to(self.output_dir).as_posix(), cells, **details)
         row |= self.made_by()
-        append_csv(self.output_dir / "summary.csv", tuple(row), [tuple(row.values())], fresh=not self._summary_begun)
-        self._summary_begun = True
+        self._summary.add(tuple(row), [tuple(row.values())])
 
 
 def _write_map(

@@ -14,6 +14,7 @@ import pytest
 import requests
 import tifffile
 import torch
+from fastapi import HTTPException
 from PIL import Image
 
 from bundle.data.synthetic_classes import draw_objects
@@ -21,6 +22,7 @@ from bundle.inference import uncertainty
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.passes import disagreeing_passes
 from bundle.model import checkpoints
+from label_app.progress import Progress
 from tests.label import images
 from tests.label.conftest import PATIENCE, prepare
 
@@ -60,6 +62,14 @@ def submit(server, image, cells, classes=None, **query):
 def put(server, image, content, **query):
     files = {"label": ("label.npz", content)}
     return requests.put(f"{server.url}/annotate/label", params={"image": image, **query}, files=files, timeout=PATIENCE)
+
+
+def damaged_archive():
+    stream = io.BytesIO()
+    np.savez_compressed(stream, cells=np.arange(6300).reshape(90, 70), classes=np.ones(2, int))
+    content = bytearray(stream.getvalue())
+    content[200:230] = bytes(30)  # within the compressed array
+    return bytes(content)
 
 
 def state(server, image):
@@ -127,6 +137,7 @@ def test_what_cannot_be_answered_is_refused(server):
     ("content", "reason"),
     [
         (b"no archive", "must be an .npz file"),
+        (damaged_archive(), "must be an .npz file"),
         (np.zeros((70, 90), np.int32), "its size (x, y) is (90, 70) px, that of the image (70, 90)"),
         (np.full((90, 70), 0.5), "whole numbers"),
         (np.full((90, 70), -2), "-1 (not annotated)"),
@@ -192,6 +203,18 @@ def test_a_proposal_tells_its_progress_and_can_be_cancelled(server):
     assert "was cancelled" in answers[0].text
     assert server.get("/annotate/progress").json()["image"] is None
     assert server.post("/annotate/proposal", image="png").status_code == 200
+
+
+def test_a_cancelled_proposal_ends_no_other_inference():
+    progress = Progress()
+    progress.begin("a")
+    progress.cancelled = True
+    other = threading.Thread(target=progress.tile, args=(1, 2))  # an error in a thread is one of pytest's warnings
+    other.start()
+    other.join()
+    assert (progress.done, progress.total) == (0, 0)
+    with pytest.raises(HTTPException, match="cancelled"):
+        progress.tile(1, 2)
 
 
 def test_next_says_image_and_score(server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -89,3 +90,14 @@ def test_training_goes_on_and_masks_name_their_classes(server, drawn, tmp_path):
     cells = images.read(server.mask("i0", tmp_path, instances=True, threshold=0.2, min_size=1))
     assert set(found["cell_classes"]) == {str(number) for number in range(1, cells.max() + 1)}
     assert set(found["cell_classes"].values()) <= set(NAMES[1:])
+
+
+def test_touching_cells_of_a_client_are_counted_apart(server, drawn):
+    cells = np.zeros(drawn[1][2].shape, np.int32)
+    cells[10:20, 10:20], cells[10:20, 20:30], cells[40:45, 10:15] = 1, 2, 3
+    stream = io.BytesIO()
+    np.savez(stream, cells=cells, classes=np.array([0, 1, 1, 2]))
+    files = {"label": ("label.npz", stream.getvalue())}
+    answer = requests.put(f"{server.url}/annotate/label", params={"image": "i1"}, files=files, timeout=PATIENCE)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["cells"], answer.json()["classes"]["round"]) == (3, 2)

@@ -158,3 +158,18 @@ def test_shapes_of_probabilities_must_agree(tmp_path):
     write(tmp_path / "out/a_probability.tif", [[1, 1, 0]], np.float32)
     with pytest.raises(SystemExit, match=r"error: a, .*result has shape \(3, 1\), truth \(4, 1\)"):
         run(tmp_path, "--probability")
+
+
+def test_what_holds_no_probability_of_cell_alone_is_refused(challenge):
+    write(challenge / "t.tif", [[1, 0]])
+    tifffile.imwrite(challenge / "p.tif", np.full((3, 1, 2), 0.5, np.float32), imagej=True, metadata={"axes": "CYX"})
+    with pytest.raises(SystemExit, match=r"p\.tif has 3 channels: give a map with the probability of cell alone"):
+        main(["--truth", str(challenge / "t.tif"), "--result", str(challenge / "p.tif"), "--probability"])
+    with pytest.raises(SystemExit, match="leave --probability out"):
+        run(challenge, "--probability")
+
+
+def test_a_file_beside_a_folder_is_refused(challenge):
+    for truth, result in (("truth", "out/mask000.tif"), ("truth/man_seg000.tif", "out")):
+        with pytest.raises(SystemExit, match="must be two folders, or two files"):
+            main(["--truth", str(challenge / truth), "--result", str(challenge / result)])

@@ -12,7 +12,7 @@ from scipy import ndimage as ndi
 from bundle.cells import strips
 from bundle.output import overlay as module
 from bundle.output.overlay import cell_colours, overlay, stretch
-from bundle.output.pictures import contact_sheet, panel
+from bundle.output.pictures import panel_and_boxes
 from tests.reference.overlay import overlay as whole_overlay
 
 
@@ -137,9 +137,9 @@ def test_panel_grows_by_a_step_for_each_part_and_leaves_pyplot_alone():
     cells = np.zeros((60, 60), int)
     cells[10:30, 10:30] = 4
     parts = {"label": cells, "weight": 1.0 + cells, "probability": cells / 8, "instances": cells}
-    widths = [panel(image).shape[1]]
+    widths = [panel_and_boxes(image)[0].shape[1]]
     for count in range(1, 5):
-        picture = panel(image, **dict(list(parts.items())[:count]), title="a")
+        picture = panel_and_boxes(image, **dict(list(parts.items())[:count]), title="a")[0]
         assert picture.dtype == np.uint8
         assert picture.shape[2] == 3
         widths.append(picture.shape[1])
@@ -151,31 +151,13 @@ def test_panel_shows_the_weight_map_in_colour_and_the_probability_in_gray():
     ramp = np.linspace(0, 1, 64 * 64).reshape(64, 64)
 
     def colourfulness(**part):
-        picture = panel(np.zeros((64, 64)), **part).astype(int)
+        picture = panel_and_boxes(np.zeros((64, 64)), **part)[0].astype(int)
         second = picture[:, picture.shape[1] // 2 :]
         return (second.max(axis=2) - second.min(axis=2)).max()
 
     assert colourfulness(weight=10 * ramp) > 100
     assert colourfulness(probability=ramp) < 10
-    assert panel(np.zeros((64, 64)), weight=np.zeros((64, 64))).size  # a map of zeros has a range too
-
-
-def test_contact_sheet_places_pictures_row_by_row():
-    pictures = [np.full((10, 20, 3), value, np.uint8) for value in (10, 20, 30)] + [np.full((6, 8, 3), 40, np.uint8)]
-    sheet = contact_sheet(pictures, columns=2, gap=4)
-    assert sheet.shape == (2 * 14 + 4, 2 * 24 + 4, 3)
-    assert [int(sheet[9, 14, 0]), int(sheet[9, 38, 0]), int(sheet[23, 14, 0]), int(sheet[23, 38, 0])] == [
-        10,
-        20,
-        30,
-        40,
-    ]
-    assert (sheet == 40).all(axis=2).sum() == 48
-    assert (sheet[:4] == 255).all()
-    with pytest.raises(ValueError, match="at least one picture"):
-        contact_sheet([])
-    with pytest.raises(ValueError, match=r"HW3 RGB, got \(4, 4\)"):
-        contact_sheet([np.zeros((4, 4), np.uint8)])
+    assert panel_and_boxes(np.zeros((64, 64)), weight=np.zeros((64, 64)))[0].size  # a map of zeros has a range too
 
 
 @pytest.mark.parametrize("colour", [False, True])

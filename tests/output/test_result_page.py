@@ -21,6 +21,7 @@ from scipy.ndimage import binary_erosion
 from bundle.data.loading import LoadSliced
 from bundle.output import result_page
 from bundle.output.histogram import bars
+from bundle.output.overlay import overlay
 from bundle.output.result_page import ResultPage, WritePage, doubt
 from bundle.output.writer import SegmentationWriter
 
@@ -131,6 +132,28 @@ def test_axes_of_histograms_have_round_numbers():
     assert drawn["low"] == pytest.approx(2733)
     assert drawn["low"] < drawn["ticks"][0] < drawn["ticks"][-1] <= drawn["top"]
     assert all(tick % 10 == 0 for tick in drawn["ticks"])
+
+
+@pytest.mark.parametrize("value", [-5, 0, 1, 255, 65535, 1e9])
+def test_cells_of_one_gray_value_have_a_histogram(value):
+    drawn = bars(np.full(5, value, np.float32), from_zero=False)
+    assert drawn["low"] == value < drawn["top"]
+    assert drawn["heights"][0] == 1
+
+
+@pytest.mark.parametrize("size", [(700, 1), (1, 700), (5000, 1), (5000, 2)])
+def test_thin_images_are_shown(size, tmp_path):
+    cells = np.ones(size, np.int32)
+    page = ResultPage(tmp_path)
+    page.add("a", np.zeros((1, *size)), np.ones((1, *size)), cells, {})
+    assert "1 cell" in page.write().read_text(encoding="utf-8")
+    assert overlay(cells.T, cells.T).size
+
+
+def test_a_table_of_an_earlier_run_is_not_linked(tmp_path):
+    (tmp_path / "my results").mkdir()
+    (tmp_path / "my results" / "cells.csv").write_text("file\n")
+    assert "cells.csv" not in page_of(results(tmp_path, {"a.tif": 0.9}, tables=False))
 
 
 def test_a_page_is_written_when_the_engine_is_done_unless_switched_off(tmp_path, caplog):

@@ -11,11 +11,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 import tifffile
+import torch
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 from PIL import Image
 
 from bundle.cells.instances import ProbabilityToInstancesd
 from bundle.data.loading import LoadSliced
+from bundle.data.spacing import VOXEL_SPACING
 from bundle.output import writer
 from bundle.output.overlay import overlay
 from bundle.output.writer import SegmentationWriter
@@ -312,3 +314,39 @@ def test_a_name_that_is_no_text_is_written_as_it_came(tmp_path, monkeypatch):
     write = SegmentationWriter(tmp_path / "out", overlays=False)
     write({"image": image, "probability": np.zeros((1, 30, 24)), "instances": np.zeros((1, 30, 24), np.int32)})
     assert b"Zelle_\xfc.tif" in (tmp_path / "out/summary.csv").read_bytes()
+
+
+def test_planes_and_volumes_of_one_run_have_their_values_below_their_names(tmp_path):
+    def write(path, size, channels=1):
+        (
+            nib.save(nib.Nifti1Image(np.ones(size), np.eye(4)), path)
+            if len(size) == 3
+            else save_gray(path, size, channels)
+        )
+        data = Compose([LoadImaged("image"), EnsureChannelFirstd("image")])({"image": str(path)})
+        if len(size) == 3:
+            data["image"].meta[VOXEL_SPACING] = (1.0, 2.0, 3.0)
+        data["probability"] = data["image"][:1] * 0.5
+        data["instances"] = torch.ones_like(data["image"][:1]).to(int)
+        to(data)
+
+    to = SegmentationWriter(tmp_path / "out", overlays=False)
+    to.made_by = lambda: {"network": "n"}
+    write(tmp_path / "a.png", (5, 4))
+    write(tmp_path / "b.nii.gz", (5, 4, 3))
+    write(tmp_path / "c.png", (5, 4), 3)
+    first, second, third = rows_of(tmp_path / "out")
+    assert (first["file"][-5:], first["network"], first["mean_cell_volume_um3"]) == ("a.png", "n", "")
+    assert (second["network"], float(second["mean_cell_volume_um3"])) == ("n", 360)
+    assert third["network"] == "n"
+    with open(tmp_path / "out" / "cells.csv", newline="") as stream:
+        plane, volume, colours = csv.DictReader(stream)
+    assert (plane["area_px"], plane["voxels"], plane["slice"]) == ("20", "", "0")
+    assert (volume["area_px"], volume["voxels"], float(volume["volume_um3"])) == ("", "60", 360)
+    assert colours["area_px"] == "20"
+    assert sum(name.startswith("mean_") and bool(value) for name, value in colours.items()) == 4  # 3 and probability
+
+
+def save_gray(path, size, channels):
+    values = positions(*size[::-1], channels).astype(np.uint8)
+    Image.fromarray(values if channels > 1 else values[..., 0]).save(path)

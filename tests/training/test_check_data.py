@@ -161,17 +161,19 @@ def test_a_page_of_a_thousand_images_is_small_and_has_the_worst_first(sheet, tmp
     findings = [
         Finding("warning", "Labels turned", "<b>text</b>", ("i900", "i901", "i902", "i903"), {"turn": 4}),
         Finding("note", "Empty labels", "text", ("i500",)),
-    ]
+    ]  # two of one title, each with pictures of its own
+    findings.insert(1, Finding("warning", "Labels turned", "text", ("i800",), {"turn": 2}))
     reads = []
     page = CheckPage("mydata", [("images", "1000")], findings, [], sheets)
     write_page(page, tmp_path / "page.html", lambda item: reads.append(item["name"]) or read(item))
     html = (tmp_path / "page.html").read_text()
-    assert reads[:7] == ["i900", "i901", "i902", "i903", "i500", "i700", "i0"]
+    assert reads[:8] == ["i800", "i900", "i901", "i902", "i903", "i500", "i700", "i0"]
+    assert re.findall(r"<b>(i\d+)</b>: as it is", html) == ["i900", "i901", "i902", "i800"]
     assert "48 of 1000 images: those of the findings first" in html
-    assert html.count("data:image/jpeg") == 48 + 2 * 3
+    assert html.count("data:image/jpeg") == 48 + 2 * 4
     assert len(html) < 3e6
     assert "&lt;b&gt;text" in html
-    assert "ready to train, after a look at 1 point" in html.lower()
+    assert "ready to train, after a look at 2 points" in html.lower()
 
 
 def plan_for(sheet, areas, side=512):

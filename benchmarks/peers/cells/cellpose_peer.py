@@ -37,11 +37,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     model = trained(1)
     once = cpu_minutes() - began  # flows of all labels are computed beforehand, each time
-    model = trained(1 + _TIMED)
-    an_epoch = max((cpu_minutes() - began - 2 * once) / _TIMED, 1e-6)
-    epochs = int((options.minutes - once) / an_epoch)
-    if epochs > 1:
-        began = cpu_minutes()
+    epochs, began = 1 + _TIMED, cpu_minutes()
+    model = trained(epochs)
+    an_epoch = max((cpu_minutes() - began - once) / _TIMED, 1e-6)
+    in_time = int((options.minutes - once) / an_epoch)
+    if in_time > epochs:
+        epochs, began = in_time, cpu_minutes()
         model = trained(epochs)
     diameter = float(model.net.diam_labels.detach().cpu().numpy().ravel()[0])
     write_facts(
