@@ -197,7 +197,8 @@ def test_it_learns(workflow):
 
 
 @pytest.mark.nightly
-def test_two_processes_train_one_network(bundle_run, cells, tmp_path):
+@pytest.mark.parametrize("options", [{}, {"val_interval": 5}, {"validation": 0}])  # 5: none behind the last step
+def test_two_processes_train_one_network(options, bundle_run, cells, tmp_path):
     result = bundle_run(
         "training",
         ["configs/train.json", "configs/multi_gpu_train.json"],
@@ -206,7 +207,7 @@ def test_two_processes_train_one_network(bundle_run, cells, tmp_path):
         output_dir=str(tmp_path / "runs"),
         model_file=str(tmp_path / "model.pt"),
         run_name="both",
-        **TINY,
+        **{**TINY, "cells#threshold": "auto", **options},
     )
     assert result.returncode == 0, result.stderr
     assert checkpoints.read(tmp_path / "runs" / "both" / "last.pt")["iteration"] == 4  # 2 epochs of 4 samples by two

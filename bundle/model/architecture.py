@@ -57,32 +57,29 @@ def network_entry(parser: ConfigParser | None, entry: str = "network_def") -> di
         return None
 
 
-def require_known_network(parser: ConfigParser | None, entry: str = "network_def") -> None:
+def require_known_network(parser: ConfigParser | None) -> None:
     """Check that a config's network is one: of this bundle, of MONAI, or of whatever can be imported.
 
     Args:
         parser: the config; without one there is nothing to check.
-        entry: of the network.
 
     Raises:
         ValueError: naming the nearest and all that are allowed.
     """
-    config = parser.get(entry) if parser is not None else None
+    config = parser.get("network_def") if parser is not None else None
     target = config.get("_target_") if isinstance(config, Mapping) else None
     if not isinstance(target, str):
         return
-    path = str(ConfigComponent(config=config, id=entry).resolve_module_name())
+    path = str(ConfigComponent(config=config, id="network_def").resolve_module_name())
     if path.startswith(PACKAGE) or locate(path) is None:
-        _network_class(target, entry)
+        _network_class(target, "network_def")
 
 
-def require_fitting_tile(parser: ConfigParser | None, entry: str = "network_def", size: str = "tile_size") -> None:
+def require_fitting_tile(parser: ConfigParser | None) -> None:
     """Check that a U-Net with valid convolutions can take its tiles, before it takes memory or the data time.
 
     Args:
         parser: the config; without one there is nothing to check. It is left as it is.
-        entry: of the network.
-        size: entry of the tile size, px.
 
     Raises:
         ValueError: naming the nearest sizes that the network can take.
@@ -90,32 +87,33 @@ def require_fitting_tile(parser: ConfigParser | None, entry: str = "network_def"
     if parser is None:
         return
     probe = ConfigParser(copy.deepcopy(parser.get()))
-    if isinstance(probe[entry], dict) and "in_channels" in probe[entry]:
-        probe[entry]["in_channels"] = 1  # the images tell it; sizes do not depend on it
-    for name in probe[entry] if isinstance(probe[entry], dict) else ():
+    arguments = probe["network_def"] if isinstance(probe["network_def"], dict) else {}
+    if "in_channels" in arguments:
+        arguments["in_channels"] = 1  # the images tell it; sizes do not depend on it
+    for name in arguments:
         if not name.startswith("_"):
-            probe.get_parsed_content(f"{entry}#{name}")  # a plan, for example, reads images: not below
+            probe.get_parsed_content(f"network_def#{name}")  # a plan, for example, reads images: not below
     with torch.device("meta"):  # sizes without content
-        network = probe.get_parsed_content(entry)
+        network = probe.get_parsed_content("network_def")
     if not isinstance(network, SizedNetwork):
         return
     axes = network.geometry.axes(network.spatial_dims)
     if all(isinstance(axis, ValidGeometry) for axis in axes):  # with others, tile_size is not what goes in
-        tile = probe.get_parsed_content(size)
+        tile = probe.get_parsed_content("tile_size")
         sides = tile if isinstance(tile, (list, tuple)) else (tile,) * (len(axes) if len({*axes}) > 1 else 1)
         if all(isinstance(side, int) for side in sides):  # who cuts the tiles says what else is wrong
-            network.geometry.require_valid(*sides, name=size)
-            _warn_of_small_output(network.geometry, sides, size)
+            network.geometry.require_valid(*sides, name="tile_size")
+            _warn_of_small_output(network.geometry, sides)
 
 
-def _warn_of_small_output(geometry: Geometry, sides: Sequence[int], name: str) -> None:
+def _warn_of_small_output(geometry: Geometry, sides: Sequence[int]) -> None:
     """A tile that is nearly all margin trains, but on next to nothing."""
     out = min(geometry.output_sizes(sides))
     if out < min(_LEAST_OUTPUT, min(sides) / 4):
         better = max(geometry.input_sizes([_LEAST_OUTPUT] * len(sides)))
         logger.warning(
-            "%s %s leaves %d px of output, the rest is margin: a step learns little; %d leaves %d",
-            *(name, " x ".join(map(str, sides)), out, better, max(geometry.output_sizes([better] * len(sides)))),
+            "tile_size %s leaves %d px of output, the rest is margin: a step learns little; %d leaves %d",
+            *(" x ".join(map(str, sides)), out, better, max(geometry.output_sizes([better] * len(sides)))),
         )
 
 

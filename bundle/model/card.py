@@ -27,6 +27,7 @@ __all__ = [
     "OF_RUN",
     "card_file",
     "cell_options",
+    "cells_of",
     "classes",
     "origin",
     "read_card",
@@ -120,6 +121,31 @@ def cell_options(card: Mapping[str, Any], **changes: Any) -> CellOptions:
         ValueError: for an option that is unknown or out of its range.
     """
     return CellOptions.of(_UNTOLD, **_trained_cells(card) | changes)
+
+
+def cells_of(
+    options_of: Mapping[str, Mapping[str, Any]], cells: CellOptions, before: CellOptions
+) -> dict[str, dict[str, Any]]:
+    """Single options of single classes without those that were changed for all classes.
+
+    Args:
+        options_of: by the name of the class.
+        cells: of all classes; what it has otherwise than ``before``, a person has given.
+        before: those that ``options_of`` was made with.
+
+    Returns:
+        what stays; a ``low_threshold`` that would lie above a changed threshold comes down to it.
+
+    Raises:
+        ValueError: for an option that is unknown or out of its range.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, options in options_of.items():
+        own = {key: value for key, value in options.items() if cells.told.get(key) == before.told.get(key)}
+        if "low_threshold" in own and "threshold" not in own:
+            own["low_threshold"] = CellOptions.of(before, **options).at(cells.threshold).low_threshold
+        found[name] = own
+    return found
 
 
 def _trained_cells(card: Mapping[str, Any]) -> dict[str, Any]:

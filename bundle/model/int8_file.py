@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,10 @@ class Int8Network:
             raise ValueError(f"{path} is no int8 network: {_HOW}")
         return cls(**content, path=str(path))
 
-    def write(self, checkpoint: str | os.PathLike[str], beside: Callable[[Path], None] | None = None) -> Path:
-        """Put it beside a model file; ``beside`` and errors as of :func:`bundle.model.checkpoints.write`."""
+    def write(self, checkpoint: str | os.PathLike[str]) -> Path:
+        """Put it beside a model file; errors as of :func:`bundle.model.checkpoints.write`."""
         path = int8_file(checkpoint)
-        checkpoints.write(path, {"graph": self.graph, "constants": self.constants, "of": self.of}, beside)
+        checkpoints.write(path, {"graph": self.graph, "constants": self.constants, "of": self.of})
         return path
 
     def require_of(self, weights: Mapping[str, torch.Tensor]) -> None:

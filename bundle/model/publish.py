@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bundle.console import did_you_mean
 from bundle.model import checkpoints
+from bundle.model.int8_file import int8_file
 from bundle.model.trained_network import TrainedNetwork
 
 __all__ = ["how_to_publish", "is_published", "publish"]
@@ -25,8 +26,11 @@ _MODEL = "models/model.pt"
 
 def is_published(run_dir: str | os.PathLike[str], model_file: str | os.PathLike[str]) -> bool:
     """Whether a model file holds the bytes of a run's best network."""
-    best, model = Path(run_dir, "best.pt"), Path(model_file)
-    return best.is_file() and model.is_file() and filecmp.cmp(best, model, shallow=False)
+    return _same(Path(run_dir, "best.pt"), Path(model_file))
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
 
 
 def how_to_publish(run_dir: str | os.PathLike[str], model_file: str | os.PathLike[str]) -> str:
@@ -63,7 +67,9 @@ def publish(run_dir: str | os.PathLike[str], model_file: str | os.PathLike[str] 
     trained.load()  # what inference could not load is no network to publish
     replaced = f"; before, it was {_origin(model_file)}" if published.path.is_file() else ""
     if is_published(run_dir, model_file):
-        if published.card or not trained.card:
+        int8 = int8_file(trained.path)
+        new_int8 = int8.is_file() and not _same(int8, int8_file(model_file))
+        if (published.card or not trained.card) and not new_int8:
             return f"{model_file} is the network of {run_dir} already: nothing to do"
         replaced = ""
     trained.copy_to(model_file)

@@ -231,10 +231,10 @@ class TrainedNetwork:
         Raises:
             OSError: as :func:`bundle.model.checkpoints.write`.
         """
-        int8_file(path).unlink(missing_ok=True)  # of the network that was there
         card = {key: value for key, value in self.card.items() if key != "sha256"}  # that is of this file
 
         def write_card(file: Path) -> None:
+            int8_file(path).unlink(missing_ok=True)  # of the network that was there
             if card:
                 cards.write_card(Path(path).with_suffix(".json"), card, of=file)
             else:

@@ -131,8 +131,8 @@ def _run(
             failed, left = runner.run(trials, after=report_now_and_then)
             status = "FAILED" if failed else "SCHEDULED" if left else "FINISHED"
         finally:
+            parent.end(status)  # first: the tables may not fit on the disk
             print(_report(study, paths, parent))
-            parent.end(status)
     print(f"tables and chart: {paths.folder}")
     if left:
         print(f"not started, repeat the command to resume: {', '.join(trial.name for trial in left)}")

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from scipy import stats
 
 from bundle.metrics.selection import lower_is_better
 from bundle.model.renamed import successor
 from bundle.studies.definition import Study
 from bundle.studies.trial import Row, StudyPaths, recorded_trials
 
-__all__ = ["FTest", "Summary", "collect", "f_test", "read_values", "repeats_of", "summarise"]
+__all__ = ["Summary", "collect", "read_values", "repeats_of", "summarise"]
 
 
 class Summary(NamedTuple):
@@ -39,15 +37,6 @@ class Summary(NamedTuple):
     difference: float
     difference_std: float
     worse: int
-
-
-class FTest(NamedTuple):
-    """Whether means differ by more than chance makes runs differ; degrees of freedom ``between`` and ``within``."""
-
-    f: float
-    between: int
-    within: int
-    p: float
 
 
 def collect(study: Study, paths: StudyPaths) -> pd.DataFrame:
@@ -117,19 +106,3 @@ def summarise(study: Study, repeats: pd.DataFrame) -> list[Summary]:
                     )
                 )
     return found
-
-
-def f_test(summaries: Sequence[Summary]) -> FTest | None:
-    """One-way analysis of variance of one metric over variants, from those with two runs at least.
-
-    Returns:
-        None for fewer than two such variants, and where no two runs of a variant differ.
-    """
-    groups = [each for each in summaries if each.n > 1]
-    between, within = len(groups) - 1, sum(each.n - 1 for each in groups)
-    scatter = sum((each.n - 1) * each.std**2 for each in groups)
-    if between < 1 or not scatter > 0:
-        return None
-    mean = sum(each.n * each.mean for each in groups) / sum(each.n for each in groups)
-    f = sum(each.n * (each.mean - mean) ** 2 for each in groups) / between / (scatter / within)
-    return FTest(f, between, within, float(stats.f.sf(f, between, within)))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
+from scipy.stats import f_oneway
 
 from bundle.metrics.selection import lower_is_better
 from bundle.studies.definition import Study
-from bundle.studies.summary import Summary, f_test
+from bundle.studies.summary import Summary, repeats_of
 
 __all__ = ["digits_of", "markdown", "markdown_table", "with_spread"]
 
@@ -48,27 +50,23 @@ def markdown(study: Study, values: pd.DataFrame, summaries: Sequence[Summary]) -
     return (
         f"{text}\nDifferences from *{reference}* at the same tta (its own ones: from {first}), mean ± "
         f"standard deviation over pairs of equal {repeats}, and in how many pairs the difference is for the worse:\n\n"
-        f"{markdown_table(['', 'tta', *head], compared)}\n{_grid_differs(study, summaries)}"
+        f"{markdown_table(['', 'tta', *head], compared)}\n{_grid_differs(study, values)}"
     )
 
 
-def _grid_differs(study: Study, summaries: Sequence[Summary]) -> str:
-    """Whether the values of a grid differ by more than their seeds do."""
+def _grid_differs(study: Study, values: pd.DataFrame) -> str:
+    """Whether the values of a grid, of those with two runs at least, differ by more than their seeds do."""
     grid = study.grid
     if grid is None or study.folds:
         return ""
-    found = {
-        (tta, metric): f_test(
-            [s for s in summaries if grid.value_of(s.variant) is not None and (s.tta, s.metric) == (tta, metric)]
-        )
-        for tta in study.reference_tta
-        for metric in study.metrics
-    }
-    told = [
-        f"{study.metrics[metric]} ({tta}): F({test.between}, {test.within}) = {test.f:.2f}, p = {test.p:.2g}"
-        for (tta, metric), test in found.items()
-        if test is not None
-    ]
+    repeats, told = repeats_of(study, values), []
+    for tta, metric in product(study.reference_tta, study.metrics):
+        names = [(variant, tta, metric) for variant in study.variants if grid.value_of(variant) is not None]
+        groups = [own for name in names if name in repeats and len(own := repeats[name].dropna()) > 1]
+        if len(groups) > 1 and any(own.std() > 0 for own in groups):
+            f, p = f_oneway(*groups)
+            within = sum(map(len, groups)) - len(groups)
+            told.append(f"{study.metrics[metric]} ({tta}): F({len(groups) - 1}, {within}) = {f:.2f}, p = {p:.2g}")
     return f"\nDo the values of {grid.name} differ by more than seeds do? {'; '.join(told)}.\n" if told else ""
 
 

@@ -141,7 +141,9 @@ def _lock(folder: Path) -> FileLock:
     The file is not in the folder, which is made later, by the first who writes into it.
     """
     folder = folder.resolve()
-    locks = Path(tempfile.gettempdir()) / f"seamless-unet-{getpass.getuser()}"
+    # in a container the user may have no name
+    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
+    locks = Path(tempfile.gettempdir()) / f"seamless-unet-{user}"
     locks.mkdir(exist_ok=True)
     file = locks / f"{hashlib.sha256(bytes(folder)).hexdigest()[:16]}.lock"
     lock = _locks.setdefault(folder, FileLock(file))

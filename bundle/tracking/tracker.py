@@ -70,11 +70,10 @@ class MLflowTracker:
         resume_run_id: the MLflow run to continue, see :func:`bundle.tracking.mlflow_run.earlier_run_id`; None opens a
             new one. Parameters that differ from the earlier ones become tags ``resumed.<name>``.
         enabled: False leaves MLflow out and writes ``history.csv`` only.
-        log_every: iterations between two recorded steps.
 
     Raises:
-        ValueError: for another kind of ``tracking_uri``, or ``log_every`` below 1; at the start for a deleted
-            experiment, or a run to resume that is not in the store.
+        ValueError: for another kind of ``tracking_uri``; at the start for a deleted experiment, or a run to resume that
+            is not in the store.
         ConnectionError: at the start, when the store cannot be reached or written.
     """
 
@@ -91,7 +90,6 @@ class MLflowTracker:
         artifacts: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
         resume_run_id: str | None = None,
         enabled: bool = True,
-        log_every: int = 1,
     ) -> None:
         uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(run_dir)
         if not uri.startswith(_SCHEMES):
@@ -99,8 +97,6 @@ class MLflowTracker:
                 f"tracking_uri must begin with {', '.join(_SCHEMES)}, got {uri!r}; a local store is "
                 f"{sqlite_uri(run_dir)!r}"
             )
-        if log_every < 1:
-            raise ValueError(f"log_every must be at least 1 iteration (1 is the nearest), got {log_every}")
         self.run_dir = Path(run_dir)
         self.tracking_uri = uri
         self.experiment_name = experiment_name
@@ -112,7 +108,6 @@ class MLflowTracker:
         self.artifacts = [artifacts] if isinstance(artifacts, str | os.PathLike) else list(artifacts)
         self.resume_run_id = resume_run_id
         self.enabled = enabled
-        self.log_every = log_every
         self.run_id: str | None = None
         self.engine: Engine | None = None
         self._writer: Writer | None = None
@@ -125,7 +120,7 @@ class MLflowTracker:
         engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._tock, "data")
         engine.add_event_handler(Events.ITERATION_STARTED, self._tick, "step")
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._tock, "step")
-        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.log_every), self._step)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._step)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch)
         engine.add_event_handler(Events.TERMINATE, self._drain)
         self._training = True

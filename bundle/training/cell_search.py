@@ -87,13 +87,10 @@ def typical_size(truths: Iterable[NDArray[Any]]) -> float:
     """Median px (voxels) of the annotated cells that do not touch the edge of their image, or of all; 0 without any."""
     whole, every = [], []
     for truth in truths:
-        sizes = np.bincount(truth[truth > 0].ravel()) if (truth > 0).any() else np.zeros(0, int)
+        numbers, sizes = np.unique(truth[truth > 0], return_counts=True)
         edges = [truth.take(edge, axis=axis).ravel() for axis in range(truth.ndim) for edge in (0, -1)]
-        cut = np.unique(np.concatenate(edges))
-        inner = sizes.copy()
-        inner[cut[cut > 0]] = 0
-        whole += list(inner[inner > 0])
-        every += list(sizes[sizes > 0])
+        whole += list(sizes[~np.isin(numbers, np.concatenate(edges))])
+        every += list(sizes)
     return float(np.median(whole or every)) if every else 0.0
 
 
@@ -180,7 +177,7 @@ class _Search:
         high, low = now.threshold, now.low_threshold
         highs = [round(high + step, 2) for step in (-0.1, 0.0, 0.1)]
         lows = [None] if low is None else [round(low + step, 3) for step in (-0.075, 0.0, 0.075)]
-        return [_pair(h, one) for h in highs for one in lows if h < 1 and (one is None or 0 < one < h)]
+        return [_pair(h, one) for h in highs for one in lows if 0 <= h < 1 and (one is None or 0 < one < h)]
 
     def _distances(self, now: CellOptions) -> list[float]:
         size = self.size * prod(relative_spacing(now.spacing) if now.spacing is not None else [1.0])

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ignite.engine import Engine, Events
-from monai.engines import Workflow
+from monai.engines import SupervisedEvaluator
 from torch import nn
 
 from bundle.model import checkpoints
@@ -30,7 +30,7 @@ class ChooseAtEnd:
     """
 
     def __init__(
-        self, run_dir: str | os.PathLike[str], network: nn.Module, evaluator: Workflow, choice: ChooseCells
+        self, run_dir: str | os.PathLike[str], network: nn.Module, evaluator: SupervisedEvaluator, choice: ChooseCells
     ) -> None:
         self.best = Path(run_dir) / "best.pt"
         self.network = network
@@ -49,6 +49,8 @@ class ChooseAtEnd:
         training = network.training
         try:
             checkpoints.load_weights(network, checkpoints.network_weights(checkpoints.read(self.best)), self.best)
+            # the other processes are not here: nothing may wait for them, as the wrapper of several GPUs does
+            self.evaluator.network = network
             self.evaluator.run()
             # before the network is published: nobody must get it with the cells of its beginning
             write_card(self.best.with_name("card.json"), {**read_card(self.best), **self.choice.in_card()})

@@ -84,8 +84,9 @@ class ChooseCells:
         self.validating = validating
         self.tracker = tracker
         self.kinds: Sequence[str | None] = [None] if names is None else names[1:]
-        self.given = dict(options_of or {}) if names is not None else {}
-        of_class = options_of_classes(names, self.start, self.given) if names is not None else [self.start]
+        of_class = options_of_classes(names, self.start, options_of) if names is not None else [self.start]
+        given = {str(name).lower(): dict(options) for name, options in (options_of or {}).items()}
+        self.given = {kind: given.get((kind or "").lower(), {}) for kind in self.kinds}
         self.starts = dict(zip(self.kinds, of_class, strict=True))
         self.chosen: dict[str | None, CellOptions] = {}
         self.told: dict[str, Any] = {}
@@ -129,7 +130,7 @@ class ChooseCells:
         found: dict[str | None, list[Fit]] = {}
         for kind, images in self._images.items():
             if any((image.truth > 0).any() for image in images):
-                free = set(self.auto) - set(self.given.get(kind or "", ()))
+                free = set(self.auto) - set(self.given[kind])
                 found[kind] = search_options(images, self.starts[kind], free)
             elif kind is not None:
                 logger.warning("no image has an annotated cell of class %r: nothing is chosen for it", kind)
@@ -193,7 +194,10 @@ class ChooseCells:
         """The choice as entries of a config."""
         if None in self.chosen:
             return {f"cells#{name}": value for name, value in self.chosen[None].told.items()}
-        return {"cells_of": {kind: options.told for kind, options in self.chosen.items()}}
+        # those that are not chosen are left to the shared ones, which inference may change
+        auto = {kind: {name: options.told[name] for name in self.auto} for kind, options in self.chosen.items()}
+        of_class = {kind: given | auto.get(kind, {}) for kind, given in self.given.items()}
+        return {"cells_of": {kind: options for kind, options in of_class.items() if options}}
 
 
 def _array(values: Any) -> np.ndarray:

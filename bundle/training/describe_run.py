@@ -155,7 +155,7 @@ def _image(parser: ConfigParser | None) -> dict[str, Any]:
     """What images the network takes, where the config says it."""
     if parser is None or "image" not in parser:
         return {}
-    robust = parser.get("standardize#robust", False)
+    robust = "standardize#robust" in parser and parser.get_parsed_content("standardize#robust")
     context_slices = parser.get_parsed_content("context_slices") if "context_slices" in parser else 0
     return {"image": image_entry(parser.get_parsed_content("image"), robust is True, context_slices)}
 

@@ -45,15 +45,11 @@ class MetricTables:
     Args:
         folder: where they go; made if absent.
         tracker: of the run; None logs nowhere.
-        name_key: of the image's name in the batch.
     """
 
-    def __init__(
-        self, folder: str | os.PathLike[str], tracker: MLflowTracker | None = None, name_key: str = "name"
-    ) -> None:
+    def __init__(self, folder: str | os.PathLike[str], tracker: MLflowTracker | None = None) -> None:
         self.folder = Path(folder)
         self.tracker = tracker
-        self.name_key = name_key
         self._names: list[str] = []
 
     def attach(self, engine: Engine) -> None:
@@ -65,12 +61,8 @@ class MetricTables:
         self._names = []
 
     def _note(self, engine: Engine) -> None:
-        batch: Any = engine.state.batch
-        if isinstance(batch, Mapping):
-            names = batch[self.name_key]
-            self._names += [names] if isinstance(names, str) else list(names)
-        else:
-            self._names += [item[self.name_key] for item in batch]
+        batch: Any = engine.state.batch  # decollated
+        self._names += [item["name"] for item in batch]
 
     def __call__(self, engine: Engine) -> None:
         names = string_list_all_gather(self._names) if idist.get_world_size() > 1 else self._names

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -13,6 +12,9 @@ from tqdm import tqdm
 from bundle.training.pace import MEASURED, WARM_UP
 
 __all__ = ["Progress"]
+
+#: metrics that are shown beside the key metric
+_SHOWN = ("iou", "seg", "iou/mean", "seg/mean")
 
 
 class Progress:
@@ -23,18 +25,11 @@ class Progress:
 
     Args:
         evaluator: engine of the validation, whose key metric is shown; None for none.
-        metrics: further ones of its metrics to be shown.
         predict: say after the first steps how long the training takes.
     """
 
-    def __init__(
-        self,
-        evaluator: Engine | None = None,
-        metrics: Sequence[str] = ("iou", "seg", "iou/mean", "seg/mean"),
-        predict: bool = True,
-    ) -> None:
+    def __init__(self, evaluator: Engine | None = None, predict: bool = True) -> None:
         self.evaluator = evaluator
-        self.metrics = tuple(metrics)
         self.predict = predict
         self._bar: tqdm | None = None
         self._started = 0.0
@@ -92,7 +87,7 @@ class Progress:
         print(text, flush=True)
 
     def _shown(self, state: Any) -> dict[str, float]:
-        names = dict.fromkeys((state.key_metric_name, *self.metrics))
+        names = dict.fromkeys((state.key_metric_name, *_SHOWN))
         return {name: state.metrics[name] for name in names if name in state.metrics}
 
     def _close(self, engine: Engine) -> None:

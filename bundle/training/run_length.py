@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import ignite.distributed as idist
 
@@ -14,10 +14,6 @@ from bundle.model import checkpoints
 from bundle.training.pace import Pace
 
 __all__ = ["RunLength", "epochs_within", "seconds_of"]
-
-
-class _Measures(Protocol):
-    def __call__(self) -> Pace: ...
 
 
 class RunLength:
@@ -52,7 +48,7 @@ class RunLength:
         max_epochs: int,
         val_interval: int,
         steps: int,
-        measure: _Measures,
+        measure: Callable[[], Pace],
         run_dir: str | os.PathLike[str] = ".",
         resume: bool = False,
     ) -> None:
@@ -62,15 +58,13 @@ class RunLength:
             return
         pace = _kept(Path(run_dir) / "last.pt") if resume else None
         pace = measure() if pace is None else pace
-        self.epochs, self.val_interval = epochs_within(60 * minutes, pace, steps, val_interval, minutes)
+        self.epochs, self.val_interval = epochs_within(60 * minutes, pace, steps, val_interval)
         self.state = {"minutes": float(minutes), **pace._asdict()}
         if idist.get_rank() == 0:
             print(_told(self, pace, steps), flush=True)
 
 
-def epochs_within(
-    seconds: float, pace: Pace, steps: int, val_interval: int, minutes: float | None = None
-) -> tuple[int, int]:
+def epochs_within(seconds: float, pace: Pace, steps: int, val_interval: int) -> tuple[int, int]:
     """The most epochs that a time holds, and the interval of validations at which the last one is validated.
 
     Args:
@@ -78,7 +72,6 @@ def epochs_within(
         pace: of the machine.
         steps: of an epoch.
         val_interval: epochs between two validations, at most, where there are as many.
-        minutes: as a person gave it, for the message.
 
     Raises:
         ValueError: when not even one epoch fits.
@@ -94,7 +87,7 @@ def epochs_within(
         fewer = math.floor((left - pace.validation) / pace.step) if left > pace.validation else 0
         shorter = f", or an epoch of --samples_per_epoch {fewer}" if fewer >= 1 else ""
         raise ValueError(
-            f"--minutes {seconds / 60 if minutes is None else minutes:g} is less than one epoch takes here ({steps} "
+            f"--minutes {seconds / 60:g} is less than one epoch takes here ({steps} "
             f"steps of {pace.step:.3g} s{_validation(pace)}): {needed:g} is the nearest{shorter}"
         )
     epochs = max(1, math.floor(left / (epoch + pace.validation)) - 1)  # less one: the quotient may be rounded up

@@ -55,7 +55,6 @@ class SaveRun:
             "always" replaces it; "never".
         resume: continue from ``last.pt``.
         must_match: what must be the same for a run to resume: numbers and text such as seed and data fingerprint.
-        interval: epochs between two writes of ``last.pt``; the first and the last epoch are always written.
         running: metrics of the trainer that add up over an epoch, by name; they continue in the middle of one.
         length: of the run; where minutes gave it, the checkpoint holds what they meant on this machine.
 
@@ -73,22 +72,18 @@ class SaveRun:
         model_file: str | os.PathLike[str] | None = None,
         resume: bool = False,
         must_match: Mapping[str, Any] | None = None,
-        interval: int = 1,
         running: Mapping[str, Metric] | None = None,
         publish: str = "if_none",
         length: RunLength | None = None,
     ) -> None:
         if publish not in _PUBLISH:
             raise ValueError(f"publish must be one of {', '.join(_PUBLISH)}, got {publish!r}")
-        if interval < 1:
-            raise ValueError(f"interval must be at least 1 epoch, got {interval!r}")
         self.state = RunState(
             run_dir, network, states, evaluator, must_match, running, {} if length is None else length.state
         )
         self.model_file = model_file if publish != "never" else None
         self.replace = publish == "always"
         self.resume = resume
-        self.interval = interval
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self._begin)
@@ -103,9 +98,8 @@ class SaveRun:
         resumed run makes ``best.pt`` from ``last.pt``.
         """
         state, epoch = self.state, trainer.state.epoch
-        if epoch == trainer.state.max_epochs or epoch % self.interval == 0 or not state.last.is_file():
-            state.write(state.last, state.content(trainer, epoch))
-            state.kept = f"{state.last} of epoch {epoch} stays"
+        state.write(state.last, state.content(trainer, epoch))
+        state.kept = f"{state.last} of epoch {epoch} stays"
         best = state.evaluator.state.best_metric_epoch if state.evaluator is not None else epoch
         if best == -1 or best != state.best_epoch:
             state.write(state.best, state.network.state_dict())

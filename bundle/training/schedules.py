@@ -13,7 +13,7 @@ __all__ = ["WarmupCosine"]
 class WarmupCosine(LambdaLR):
     """The optimizer's learning rate after a linear warm-up, then falling to 0 along half a cosine.
 
-    A momentum of 0.99 adds up the gradients of some hundred steps: without a warm-up the first ones, which all
+    With SGD's momentum of 0.99 the gradients of some hundred steps add up: without a warm-up the first ones, which all
     point the same way, throw the weights off. The paper gives no schedule.
 
     The length is not part of the state, so that a run which is resumed with more epochs takes the longer schedule.

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from monai.bundle import ConfigParser
 
 from bundle.cells import CellOptions
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.model import TrainedNetwork, trained_network
-from bundle.model.card import card_file, read_card, robust_gray, write_card
+from bundle.model.card import card_file, cells_of, read_card, robust_gray, write_card
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -80,6 +82,47 @@ def test_cells_are_read_off_as_the_training_was_configured(tmp_path):
     assert trained.cell_options(threshold=0.4) == replace(expected, threshold=0.4)
     with pytest.raises(ValueError, match=r"unknown option cells#treshold: did you mean cells#threshold"):
         trained.cell_options(treshold=0.4)
+
+
+def test_an_option_of_all_classes_that_was_changed_holds_for_each():
+    before = CellOptions(min_size=20)
+    rod, disc = {"threshold": 0.7, "low_threshold": 0.5, "min_size": 9}, {"low_threshold": 0.2}
+
+    def left(**changes):
+        return cells_of({"rod": rod, "disc": disc}, replace(before, **changes), before)
+
+    assert left() == {"rod": rod, "disc": disc}
+    assert left(threshold=0.9) == {"rod": {"low_threshold": 0.5, "min_size": 9}, "disc": disc}
+    assert left(threshold=0.3)["rod"] == {"low_threshold": 0.3, "min_size": 9}
+    assert left(min_size=3)["rod"] == {"threshold": 0.7, "low_threshold": 0.5}
+    with pytest.raises(ValueError, match="low_threshold must be a number"):
+        cells_of({"rod": {"low_threshold": "low"}}, replace(before, threshold=0.9), before)
+
+
+def test_configs_read_the_cells_of_classes_by_the_card_and_what_was_changed(tmp_path):
+    cells = {**CellOptions(min_size=20, fill_holes=False, connectivity=2, spacing=(1, 2)).told, "spatial_dims": 2}
+    card = {"classes": ["background", "rod", "disc"], "truth": "classes", "cells": cells}
+    write_card(tmp_path / "model.json", {**card, "cells_of": {"Rod": {"threshold": 0.7, "min_size": 9}}})
+
+    def parsed(names, entry, **options):
+        parser = ConfigParser()
+        parser.read_config([str(ROOT / "configs" / name) for name in names])
+        own = {"checkpoint": str(tmp_path / "model.pt"), "volumes": False, "classes": "$@trained.classes"}
+        parser.update({**own, **options})
+        return parser.get_parsed_content(entry)
+
+    for names in (["inference.json"], ["train.json", "evaluate.json"]):
+        assert [each.threshold for each in parsed(names, "find_classes").options] == [0.7, 0.5]
+        changed = parsed(names, "find_classes", **{"cells#threshold": 0.9}).options
+        assert [(each.threshold, each.min_size) for each in changed] == [(0.9, 9), (0.9, 20)]
+        given = {"cells#threshold": 0.9, "cells_of": {"disc": {"threshold": 0.3}}}
+        assert [each.threshold for each in parsed(names, "find_classes", **given).options] == [0.9, 0.3]
+    of_label = parsed(["inference.json"], "find_classes_for_label", **{"displayable_configs#threshold": 0.6}).options
+    assert [(each.threshold, each.min_size) for each in of_label] == [(0.6, 9), (0.6, 20)]
+
+    choosing = ["train.json", "evaluate.json", "choose_cells.json"]
+    assert parsed(choosing, "cells_of") == {}
+    assert parsed(choosing, "cells").fixed() == TrainedNetwork(tmp_path / "model.pt").cell_options()
 
 
 def test_robust_gray_values_follow_the_training():

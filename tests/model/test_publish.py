@@ -1,9 +1,11 @@
 """The command that makes a run's network the one of inference, and what it refuses."""
 
 import pytest
+import torch
 
 from bundle.model import TrainedNetwork, checkpoints
 from bundle.model.card import write_card
+from bundle.model.int8_file import Int8Network
 from bundle.model.publish import how_to_publish, is_published, publish
 from bundle.networks import UNet
 
@@ -48,6 +50,15 @@ def test_a_card_that_is_missing_is_added(run, tmp_path):
     model.with_suffix(".json").unlink()
     assert publish(one, model) == f"{model} is now the network of {one} (one, trained on 1 image: a)"
     assert TrainedNetwork(model).origin() == "one, trained on 1 image: a"
+
+
+def test_an_int8_form_that_was_made_later_is_brought(run, tmp_path):
+    one, model = run("one", 2), tmp_path / "model.pt"
+    publish(one, model)
+    Int8Network("<net/>", torch.zeros(3, dtype=torch.uint8), "digest").write(one / "best.pt")
+    assert publish(one, model) == f"{model} is now the network of {one} (one, trained on 1 image: a)"
+    assert Int8Network.beside(model).graph == "<net/>"
+    assert publish(one, model).endswith("nothing to do")
 
 
 def test_what_inference_could_not_load_is_refused(run, tmp_path):

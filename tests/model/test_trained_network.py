@@ -1,5 +1,6 @@
 """One object for a network on disk: its file is read once, and again when it is replaced."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from monai.bundle import ConfigWorkflow
 
 from bundle.model import TrainedNetwork, checkpoints
 from bundle.model.card import write_card
+from bundle.model.int8_file import Int8Network
 from bundle.networks import UNet
 from tests.conftest import ROOT
 
@@ -85,6 +87,21 @@ def test_a_copy_without_a_card_takes_away_the_one_of_the_network_before(model, t
     TrainedNetwork(tmp_path / "plain" / "best.pt").copy_to(model)
     assert TrainedNetwork(model).card == {}
     assert not model.with_suffix(".json").exists()
+
+
+def test_a_copy_that_does_not_fit_on_the_disk_takes_nothing_away(model, tmp_path, monkeypatch):
+    Int8Network("graph", torch.zeros(3, dtype=torch.uint8), "digest").write(model)
+    checkpoints.write(tmp_path / "run" / "best.pt", unet(4).state_dict())
+    before = {file: file.read_bytes() for file in tmp_path.glob("model*")}
+    assert len(before) == 3
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(checkpoints.DiskFullError):
+        TrainedNetwork(tmp_path / "run" / "best.pt").copy_to(model)
+    assert {file: file.read_bytes() for file in tmp_path.glob("model*")} == before
 
 
 def test_a_file_that_is_not_there_yet(tmp_path):

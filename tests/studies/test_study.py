@@ -4,10 +4,13 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import mlflow
 import pytest
 
+from bundle.studies import __main__ as study_command
+from bundle.studies import checks, parent_run, runner
 from bundle.studies.__main__ import main
 from bundle.studies.summary import read_values
 
@@ -69,6 +72,23 @@ def test_a_study_from_end_to_end(study_file, cells, tmp_path, monkeypatch, capfd
     assert main([*command, *long]) == 0
     assert {path: path.stat().st_mtime_ns for name in trainings for path in (runs / name).rglob("*")} == before
     assert len(all_runs(store)) == 5
+
+
+def test_a_run_is_ended_though_its_report_cannot_be_written(study_file, tmp_path, monkeypatch, capsys):
+    ended = []
+
+    def full(*_):
+        raise OSError("disk full")
+
+    parent, record = SimpleNamespace(run_id="id", end=ended.append), {"data": "f00d", "evaluations": {}}
+    monkeypatch.setattr(checks, "check_trials", lambda _, trials: {trial.name: record for trial in trials})
+    monkeypatch.setattr(parent_run, "ParentRun", lambda *_: parent)
+    monkeypatch.setattr(runner.TrialRunner, "run", lambda *_, **__: ([], []))
+    monkeypatch.setattr(study_command, "_report", full)
+    command = ["--study", str(study_file()), "--output_dir", str(tmp_path), "--accept_changes"]
+    assert main(command) == 2
+    assert capsys.readouterr().err == "error: disk full\n"
+    assert ended == ["FINISHED"]
 
 
 def all_runs(store):

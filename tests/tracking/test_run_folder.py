@@ -1,5 +1,6 @@
 """A run's folder: unique, never written over, found again to resume."""
 
+import getpass
 import subprocess
 import sys
 
@@ -12,6 +13,12 @@ from tests.conftest import ROOT
 
 def test_names_are_unique(tmp_path):
     assert len({open_run(tmp_path) for _ in range(5)}) == 5
+
+
+def test_a_user_without_a_name(tmp_path, monkeypatch):
+    """As in a container: ``docker run --user 1234``."""
+    monkeypatch.setattr(getpass, "getuser", lambda: {}[1234])
+    assert open_run(tmp_path, "first") == str(tmp_path / "first")
 
 
 def test_a_number_is_a_name(tmp_path):

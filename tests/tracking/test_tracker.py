@@ -336,13 +336,6 @@ def test_a_step_keeps_no_graph_alive(tracker, tmp_path):
     assert rows(tmp_path / "run", "train/loss") == [(i, 1.0) for i in range(1, 7)]
 
 
-def test_log_every(tracker, tmp_path):
-    train(tracker(enabled=False, log_every=2))
-    assert [step for step, _ in rows(tmp_path / "run", "train/loss")] == [2, 4, 6]
-    with pytest.raises(ValueError, match="log_every must be at least 1"):
-        tracker(log_every=0)
-
-
 def test_only_rank_0_records(tracker, store, tmp_path):
     engine = Engine(lambda *_: 0.5)
     engine.state.rank = 1

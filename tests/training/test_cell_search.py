@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bundle.cells import CellOptions, probability_to_instances
 from bundle.metrics.ctc import seg
-from bundle.training.cell_search import Annotated, Fit, search_options, typical_size
+from bundle.training.cell_search import Annotated, Fit, _Search, search_options, typical_size
 
 NAMES = ["threshold", "low_threshold", "min_size", "close_gaps", "split_by", "split_distance"]
 
@@ -133,6 +133,15 @@ def test_the_typical_size_is_that_of_whole_cells():
     assert typical_size([truth]) == 20
     assert typical_size([np.where(truth == 1, truth, 0)]) == 90
     assert typical_size([np.zeros((4, 4), int), np.full((4, 4), -1)]) == 0
+
+
+def test_labels_may_have_any_number():
+    assert typical_size([np.array([[0, 2**31 - 1, 0], [0, 2**31 - 1, 7]])]) == 1.5
+
+
+def test_no_threshold_is_below_0():
+    tried = _Search([PAIRS], set(NAMES), 1.0)._around(CellOptions(threshold=0.05))
+    assert [each["threshold"] for each in tried] == [0.05, 0.15]
 
 
 def test_nothing_annotated():

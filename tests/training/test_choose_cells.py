@@ -98,14 +98,31 @@ def test_the_card_has_the_choice_before_anything_is_published(tmp_path):
     write_card(tmp_path / "card.json", {"cells": AUTO.told})
     choice = ChooseCells(tmp_path, AUTO, validating=1)
     evaluator = SimpleNamespace(run=lambda: choice.chosen.update({None: CellOptions(threshold=0.7)}))
+    several = torch.nn.DataParallel(network)
     trainer = Engine(lambda *_: None)
-    ChooseAtEnd(tmp_path, network, evaluator, choice).attach(trainer)
+    ChooseAtEnd(tmp_path, several, evaluator, choice).attach(trainer)
     published = []
     trainer.add_event_handler(
         Events.COMPLETED, lambda: published.append(TrainedNetwork(tmp_path / "best.pt").cell_options().threshold)
     )
     trainer.run([0])
     assert published == [0.7]
+    assert evaluator.network is network  # of several processes the others are not there to answer a wrapper
+
+
+def test_of_each_class_only_what_was_chosen_or_given_is_told(tmp_path):
+    probability, truth = (torch.from_numpy(np.array(array))[None] for array in PAIRS)
+    item = {"probability": torch.cat([1 - probability, probability, 0 * probability]), "truth": truth}
+    item["true_classes"] = (truth > 0).long()
+    given = {"Round": {"threshold": 0.4, "fill_holes": False}, "rod": {"min_size": 7}}
+    choice = ChooseCells(tmp_path, AUTO, given, names=("background", "round", "rod"))
+    engine = Engine(lambda *_: [item])
+    choice.attach(engine)
+    engine.run([0])
+    chosen = {name: choice.chosen["round"].told[name] for name in AUTO.auto}
+    assert chosen["threshold"] == 0.4
+    expected = {"cells_of": {"round": {**chosen, "fill_holes": False}, "rod": {"min_size": 7}}}
+    assert json.loads((tmp_path / "cells.json").read_text()) == choice.overlay() == expected
 
 
 def test_nothing_is_chosen_on_held_out_images(tmp_path):

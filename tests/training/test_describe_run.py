@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
+from monai.bundle import ConfigParser
 
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.model import TrainedNetwork
 from bundle.model.card import write_card
-from bundle.training import DescribeRun
+from bundle.training import DescribeRun, describe_run
 
 
 @pytest.fixture
@@ -36,6 +37,14 @@ def test_it_says_how_many_images_train(tmp_path, items, caplog, training, valida
             SimpleNamespace()
         )
     assert told in [record.message for record in caplog.records]
+
+
+@pytest.mark.parametrize(("robust", "told"), [("@hot", True), ("$not @hot", False), (True, True)])
+def test_gray_values_are_told_as_they_were_standardized(robust, told):
+    image = {"_target_": "bundle.data.channels.Channels"}
+    parser = ConfigParser({"hot": True, "standardize": {"robust": robust}, "image": image})
+    assert describe_run._image(parser)["image"]["standardize"] == {"robust": told}
+    assert not describe_run._image(ConfigParser({"image": image}))["image"]["standardize"]["robust"]
 
 
 def data_of(tmp_path, items, pretrained):

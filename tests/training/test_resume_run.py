@@ -95,10 +95,3 @@ def test_what_a_kill_left_beside_the_model_is_removed(tmp_path):
     left.mkdir()
     train(tmp_path / "run", [1.0], **options)
     assert [file.name for file in options["model_file"].parent.iterdir()] == ["model.pt"]
-
-
-def test_the_first_epoch_is_written_whatever_the_interval(tmp_path):
-    train(tmp_path / "run", [1.0, 2.0], interval=5)
-    (tmp_path / "run" / "last.pt").unlink()
-    train(tmp_path / "other", [1.0], interval=5)
-    assert checkpoints.read(tmp_path / "other" / "last.pt")["epoch"] == 1

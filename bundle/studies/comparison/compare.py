@@ -95,7 +95,8 @@ def write_report(
         sections.append(Section(f"Evaluations on {part}", part, table_of_part, marks))
     kept_at = {run.run_id: at for run in trainings if (at := kept(run, lines[run.run_id])) is not None}
     ordered = [run for section in sections for row in section.table.rows for run in row.runs]
-    told = [settings_of(run) for run in trainings] or [settings_of(run) for run in evaluations]
+    told = [settings_of(run) for run in trainings or evaluations]
+    different = differing(told)
     page = Page(
         experiment=experiment,
         store=tracking_uri,
@@ -115,7 +116,7 @@ def write_report(
         marks={run_id: mark for section in sections for run_id, mark in section.marks.items()},
         kept=kept_at,
         steps={run_id: int(found[TRAIN_LOSS][0][-1]) for run_id, found in lines.items() if TRAIN_LOSS in found},
-        common={name: value for name, value in told[0].items() if name not in differing(told) and "." not in name},
+        common={name: value for name, value in told[0].items() if name not in different and "." not in name},
         provenance=provenance([*trainings, *evaluations]),
     )
     folder = Path(output)

@@ -130,7 +130,7 @@ class RunStore:
         return {name: self._search(experiment.experiment_id) for name, experiment in self._experiments.items()}
 
     def experiments(self) -> list[str]:
-        """Names of the experiments that have runs, the one with the newest run first."""
+        """Names of the experiments that have trainings or evaluations, the one with the newest run first."""
         return sorted((n for n, runs in self._runs.items() if runs), key=lambda n: -max(r.start for r in self._runs[n]))
 
     def runs(self, experiment: str) -> list[Run]:
@@ -144,7 +144,7 @@ class RunStore:
             hint = did_you_mean(experiment, known) if known else "the store has no runs"
             raise ValueError(f"experiment {experiment!r} has no runs in {self.tracking_uri}: {hint}")
         runs = [self._with_config(run) for run in self._runs[experiment]]
-        return sorted((run for run in runs if not run.chooses), key=lambda run: (run.start, run.name))
+        return sorted(runs, key=lambda run: (run.start, run.name))
 
     def history(self, run: Run, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps (N) int and finite values (N) float64 of a metric, in order; of a step logged twice the later value."""
@@ -194,7 +194,8 @@ class RunStore:
         return replace(run, params=run.params | told)
 
     def _search(self, experiment_id: str) -> list[Run]:
-        return [_run(entry) for entry in self._client.search_runs([experiment_id], max_results=_MOST_RUNS)]
+        runs = map(_run, self._client.search_runs([experiment_id], max_results=_MOST_RUNS))
+        return [run for run in runs if not run.chooses]
 
 
 def choose(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:

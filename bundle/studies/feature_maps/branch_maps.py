@@ -11,10 +11,12 @@ import torch
 from monai.transforms import Compose
 from numpy.typing import NDArray
 
+from bundle.data.context import own_channels
 from bundle.data.item import Item
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import TrainedNetwork
 from bundle.networks import DCN
+from bundle.output.overlay import shown_channels
 from bundle.studies.feature_maps.map_statistics import SUM, MapStatistics, statistics_of
 from bundle.studies.trial import Trial
 
@@ -22,10 +24,17 @@ __all__ = ["TrialMaps", "TuningImage", "difference_maps", "maps_of", "tuning_ima
 
 
 class TuningImage(NamedTuple):
-    """A validation image: ``image`` HW, standardized; ``truth`` HW integers, 0 background, below 0 not annotated."""
+    """A validation image.
+
+    Attributes:
+        image: CHW as the network gets it, standardized.
+        shown: HW[C] as pictures have it, without neighbouring slices.
+        truth: HW integers, 0 background, below 0 not annotated.
+    """
 
     name: str
     image: NDArray[np.float32]
+    shown: NDArray[np.float32]
     truth: NDArray[np.int64]
     item: Item
 
@@ -58,12 +67,15 @@ def tuning_images(trial: Trial, count: int) -> list[TuningImage]:
     validation = dataclasses.replace(trial, study=dataclasses.replace(trial.study, part="validation"))
     parser = validation.evaluation(trial.study.tta[0]).parser()
     items = parser.get_parsed_content("validate#items")[:count]
-    load = Compose(parser.get_parsed_content("load"))
+    load = Compose([parser.get_parsed_content("find_context"), *parser.get_parsed_content("load")])
     found = []
     for item in items:
         loaded = load(item)
-        image, truth = (np.asarray(loaded[key])[0].T for key in ("image", "label"))  # (x, y) to rows and columns
-        found.append(TuningImage(item["name"], image.astype(np.float32), truth.astype(np.int64), item))
+        # (x, y) to rows and columns
+        image, truth = (np.asarray(loaded[key]).transpose(0, 2, 1) for key in ("image", "label"))
+        image = image.astype(np.float32)
+        shown = shown_channels(own_channels(image, loaded["image"].meta))
+        found.append(TuningImage(item["name"], image, shown, truth[0].astype(np.int64), item))
     return found
 
 
@@ -91,16 +103,16 @@ def _centred(maps: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
 
 
 def difference_maps(network: DCN, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """Logit of class 1 less that of class 0, for each branch and their :data:`SUM`, HW as the image.
+    """Logit of class 1 less that of class 0 in an image CHW, for each branch and their :data:`SUM`, HW.
 
     Raises:
         ValueError: for another number of classes than 2.
     """
-    tensor = torch.from_numpy(np.ascontiguousarray(image.T))[None, None]
+    tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(0, 2, 1)))[None]
     inferer = OverlapTileInferer(geometry=network.geometry)
     scores = inferer(tensor, lambda tile: torch.cat(network.scores(tile), dim=1))[0]
     names = list(network.branches)
     if len(scores) != 2 * len(names):
         raise ValueError(f"the maps of two classes are needed, the network has {len(scores) // len(names)}")
     maps = {name: (scores[2 * k + 1] - scores[2 * k]).numpy().T for k, name in enumerate(names)}
-    return {**maps, SUM: sum(maps.values(), np.zeros(image.shape, np.float32))}
+    return {**maps, SUM: sum(maps.values(), np.zeros(image.shape[1:], np.float32))}

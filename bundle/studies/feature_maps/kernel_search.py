@@ -12,8 +12,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import pandas as pd
-
 from bundle.atomic import write_csv, write_text
 from bundle.console import did_you_mean
 from bundle.metrics.selection import lower_is_better
@@ -53,6 +51,7 @@ def search(
     train: Callable[[tuple[int, ...]], tuple[float, dict[str, float]]],
     shrink: int = 2,
     lower: bool = False,
+    statistic: str = "contrast",
 ) -> tuple[list[Step], str]:
     """Shrink the kernel of the branch that does least, as long as the metric gets better.
 
@@ -61,6 +60,7 @@ def search(
         train: gives the metric of a triple and the statistic of each branch, F1 to F3.
         shrink: px at a step, even; less where the branch's stride is nearer.
         lower: whether a lower metric is better.
+        statistic: what it is that ``train`` gives of each branch.
 
     Returns:
         the triples in the order of their trainings (the last one is the first that was no better, or the best), and
@@ -75,7 +75,7 @@ def search(
     kernels = tuple(start)
     while True:
         metric, statistics = train(kernels)
-        steps.append(Step(kernels, metric, statistics, weakest(statistics)))
+        steps.append(Step(kernels, metric, statistics, weakest(statistics, statistic)))
         better = len(steps) == 1 or (metric < steps[-2].metric if lower else metric > steps[-2].metric)
         if not better:
             return steps, "the validation images say that it got no better"
@@ -112,19 +112,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         metric = own.metric or next(iter(study.metrics))
         grid = _require_grid(study, given, metric)
         trainer = _Trainer(study, paths, words, grid, given.seeds or study.seeds, metric, own.by, own.images)
-        steps, why = search(grid.values[0], trainer.read, own.shrink, lower_is_better(metric))
+        steps, why = search(grid.values[0], trainer.read, own.shrink, lower_is_better(metric), own.by)
         best = _best(steps, lower_is_better(metric))
         trainer.run(best.kernels, study.part)
+        measured = {step.kernels: trainer.measured(step.kernels, study.part) for step in (steps[0], best)}
+        print(_report(study, paths, steps, why, measured, own.by, metric))
     except _FailedError as failed:
         return failed.status
     except Exception as error:
         return told(error)
-    values = collect(study.with_values([list(best.kernels)]), paths)
-    measured = {
-        step.kernels: _mean(values, grid.name_of(step.kernels), study.part, metric, trainer.seeds)
-        for step in (steps[0], best)
-    }
-    print(_report(study, paths, steps, why, measured, own.by, metric))
     return 0
 
 
@@ -138,9 +134,9 @@ def _require_grid(study: Study, given: argparse.Namespace, metric: str) -> Grid:
         raise ValueError(f"study {study.name} has no grid of kernels: take configs/studies/dcn_kernels.json")
     if metric not in study.metrics:
         raise ValueError(f"study {study.name} has no metric {metric!r}: {did_you_mean(metric, study.metrics)}")
-    for name in ("variants", "part", "report_only"):
+    for name in ("variants", "part", "report_only", "minutes"):
         if getattr(given, name):
-            raise ValueError(f"--{name} is an option of a study, the search sets it: leave it out")
+            raise ValueError(f"--{name} is an option of a study that the search does not have: leave it out")
     return study.grid
 
 
@@ -174,16 +170,18 @@ class _Trainer:
         trials = [Trial(study, self.paths, name, seed, fold) for seed in self.seeds for fold in study.folds or (None,)]
         images = tuning_images(trials[0], self.images)
         values = branch_values([maps_of(trial, images) for trial in trials], name, self.statistic)
-        return _mean(collect(study, self.paths), name, "validation", self.metric, self.seeds), values
+        return self.measured(kernels, "validation"), values
+
+    def measured(self, kernels: tuple[int, ...], part: str) -> float:
+        """The metric on a part with the study's first test-time augmentation, mean over the seeds."""
+        study, name = self.study.with_values([list(kernels)]), self.grid.name_of(kernels)
+        rows = collect(study, self.paths)
+        own = rows[(rows.variant == name) & (rows.part == part) & (rows.metric == self.metric)]
+        return float(own[(own.tta == study.tta[0]) & own.seed.isin(self.seeds)].value.mean())
 
 
 def _best(steps: Sequence[Step], lower: bool) -> Step:
     return (min if lower else max)(steps, key=lambda step: step.metric)
-
-
-def _mean(values: pd.DataFrame, variant: str, part: str, metric: str, seeds: Sequence[int]) -> float:
-    own = values[(values.variant == variant) & (values.part == part) & (values.metric == metric)]
-    return float(own[own.seed.isin(seeds)].value.mean())
 
 
 def _report(

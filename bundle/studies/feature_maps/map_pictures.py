@@ -39,8 +39,8 @@ def draw_run(run: TrialMaps, label: str, images: Sequence[TuningImage], scales: 
     names = [name for name in scales if name in run.maps]
     figure, shelf = _shelf(len(images), 2 + len(names), f"{run.trial.name}: {label}")
     for number, (image, row) in enumerate(zip(images, shelf, strict=True)):
-        _gray(row[0], image.image, image.name)
-        _gray(row[1], (image.truth > 0).astype(np.float32), "truth")
+        _image(row[0], image.shown, image.name)
+        _image(row[1], (image.truth > 0).astype(np.float32), "truth")
         for axes, name in zip(row[2:], names, strict=True):
             _map(axes, run.maps[name][number], scales[name])
             axes.set_title(f"{name}  {run.statistics[name].contrast:.2f} (±{scales[name]:.1f})", fontsize=7, pad=2)
@@ -62,8 +62,8 @@ def draw_sheet(
         f"Colours end at {ends} logits"
     )
     figure, shelf = _shelf(1 + len(variants), max(2, len(names)), title)
-    _gray(shelf[0][0], images[0].image, "image")
-    _gray(shelf[0][1], (images[0].truth > 0).astype(np.float32), "truth")
+    _image(shelf[0][0], images[0].shown, "image")
+    _image(shelf[0][1], (images[0].truth > 0).astype(np.float32), "truth")
     for variant, row in zip(variants, shelf[1:], strict=True):
         runs = [run for run in found if run.trial.variant == variant]
         first = min(runs, key=lambda run: (run.trial.seed, run.trial.fold or 0))
@@ -88,7 +88,7 @@ def _shelf(rows: int, columns: int, title: str) -> tuple[Figure, np.ndarray]:
     return figure, shelf
 
 
-def _gray(axes: Axes, image: np.ndarray, title: str) -> None:
+def _image(axes: Axes, image: np.ndarray, title: str) -> None:
     axes.imshow(stretch(image), interpolation="antialiased")
     axes.set_title(title, fontsize=7, pad=2)
 

@@ -97,12 +97,8 @@ def _frequency(images: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> fl
             continue
         values = np.asarray(image, np.float64)
         power = dctn(np.where(known, values - values[known].mean(), 0.0), norm="ortho") ** 2
-        squares = np.zeros(power.shape)
-        for axis, size in enumerate(power.shape):
-            ahead = [1] * power.ndim
-            ahead[axis] = size
-            squares = squares + (np.arange(size) / (2 * size)).reshape(ahead) ** 2
-        moment += float((np.sqrt(squares) * power).sum())
+        frequencies = np.hypot.outer(*(np.arange(size) / (2 * size) for size in power.shape))
+        moment += float((frequencies * power).sum())
         total += float(power.sum())
     return moment / total if total > 0 else 0.0
 

@@ -28,7 +28,8 @@ def write_statistics(path: Path, found: Sequence[TrialMaps]) -> Path:
         (
             *(run.trial.variant, run.trial.seed, run.trial.fold, name),
             None if name == SUM else run.kernels[int(name[1:]) - 1],
-            *(own.contrast, own.contrast / run.statistics[SUM].contrast, own.std, own.frequency, own.leftover),
+            *(own.contrast, own.contrast / (run.statistics[SUM].contrast or math.nan)),
+            *(own.std, own.frequency, own.leftover),
         )
         for run in found
         for name, own in run.statistics.items()

@@ -46,6 +46,12 @@ def test_an_empty_store(database, tmp_path):
         write_report(sqlite_uri(database), output=tmp_path)
 
 
+def test_an_experiment_in_which_cells_were_chosen_and_no_more(hand, tmp_path):
+    hand.run("choosing", {"part": "validation", "checkpoint": "models/model.pt", "chooses": "cells"})
+    with pytest.raises(ValueError, match="has no runs: train first"):
+        write_report(hand.uri, output=tmp_path)
+
+
 def test_unknown_names_bring_the_nearest(hand, tmp_path):
     hand.training("narrow")
     hand.training("wide")

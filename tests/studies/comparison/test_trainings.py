@@ -34,7 +34,7 @@ def test_the_docs_sequence(workflow, tmp_path):
     runs = mlflow.MlflowClient(uri).search_runs([experiment.experiment_id])
     assert {run.info.run_name for run in runs} == {"honest", "honest-choosing", "honest-held_out-none"}
     for run in runs:
-        assert len([name for name in run.data.params if name.startswith("config.")]) < 12
+        assert len([name for name in run.data.params if name.startswith("config.")]) < 16
         assert "config.validation" in run.data.params
         (data,) = run.inputs.dataset_inputs
         assert run.data.params["provenance.data_fingerprint"].startswith(data.dataset.digest)

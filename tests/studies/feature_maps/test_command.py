@@ -1,10 +1,12 @@
 """The command on runs of a study that are complete, made by hand: as often as one likes, whatever is missing."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from bundle.data import datalist
@@ -63,6 +65,19 @@ def test_pictures_and_tables_of_whatever_is_complete(finished, study_file, cells
     finished("4-8-16", 5, 0.5, trained_on=seen, kernels=[4, 8, 16])
     assert main(command) == 2
     assert "has seen" in capsys.readouterr().err
+
+
+def test_a_network_sees_neighbouring_slices_here_too(finished, study_file, cells, tmp_path):
+    for kind in ("image", "label"):
+        (tmp_path / "stack" / kind).mkdir(parents=True)
+        slices = [tifffile.imread(file) for file in sorted((cells / kind).iterdir())]
+        tifffile.imwrite(tmp_path / "stack" / kind / "em.tif", np.stack(slices), photometric="minisblack")
+    finished("4-8-16", 0, 0.5, kernels=[4, 8, 16], in_channels=3)
+    card = tmp_path / "runs" / "tiny-4-8-16-s0" / "card.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "image": {"channels": 1, "context_slices": 1}}))
+    places = ["--dataset_dir", str(tmp_path / "stack"), "--output_dir", str(tmp_path / "runs")]
+    assert main(["--study", str(study_file(**KERNELS)), *places, "--images", "1"]) == 0
+    assert (card.parent / "feature_maps" / "maps.png").is_file()
 
 
 def test_the_study_is_run_first_when_asked_to(finished, study_file, cells, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """The rule on made-up contrasts and metrics, where every hit is known."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,9 @@ def test_the_tables(measured, tmp_path):
     }
     shares = [float(line["share"]) for line in lines if line["map"] != SUM and line["variant"] == "4-8-16"]
     assert sum(shares) == pytest.approx(2, abs=1e-4)
+    none = {**found[0].statistics, SUM: MapStatistics(0.0, 2.0, 1.0, 0.5)}
+    lines = list(csv.DictReader(write_statistics(tmp_path / "c.csv", [replace(found[0], statistics=none)]).open()))
+    assert [line["share"] for line in lines] == [""] * 4  # of no contrast
     trials = pairs(study, found, rows)
     lines = list(csv.DictReader(write_pairs(tmp_path / "p.csv", study, trials).open()))
     assert len(lines) == 5
