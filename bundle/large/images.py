@@ -21,7 +21,6 @@ from bundle.data.errors import ImageError, shortage
 from bundle.data.formats import stem
 from bundle.data.spacing import warn_of_other_spacing
 from bundle.data.stores import is_store, open_lazily, store_name
-from bundle.growing_table import GrowingTable
 from bundle.inference.made_by import made_by
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.probability import require_stored_type
@@ -33,6 +32,7 @@ from bundle.large.page_entry import show
 from bundle.large.result_store import ResultStore
 from bundle.large.settings import Settings
 from bundle.model import TrainedNetwork
+from bundle.output.growing_table import GrowingTable
 from bundle.output.result_page import ResultPage
 
 __all__ = ["LargeImages"]

@@ -12,7 +12,7 @@ from bundle.cells import measure
 from bundle.data.item import Part
 from bundle.data.load_slice import gray_values
 from bundle.data.stated_channels import stated_channels
-from bundle.growing_table import GrowingTable
+from bundle.output.growing_table import GrowingTable
 from bundle.output.tables import with_classes
 
 __all__ = ["CellTables", "measured_cells"]

@@ -19,9 +19,9 @@ from bundle.data.context import own_channels
 from bundle.data.formats import extension, stem
 from bundle.data.spacing import VOXEL_SPACING, stated_sides
 from bundle.data.stated_channels import are_colours, stated_channels
-from bundle.growing_table import GrowingTable
 from bundle.output.cell_tables import CellTables, measured_cells
 from bundle.output.formats import FORMATS, write_image
+from bundle.output.growing_table import GrowingTable
 from bundle.output.overlay_files import colours_of, write_overlays
 from bundle.output.regions import require_exports, write_regions
 from bundle.output.result_page import ResultPage

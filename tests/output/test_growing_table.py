@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from bundle.growing_table import GrowingTable
+from bundle.output.growing_table import GrowingTable
 
 
 def test_values_stand_below_their_names_whatever_columns_their_row_has(tmp_path):
