@@ -6,6 +6,7 @@ OpenVINO reads the network by itself, once for tiles of all sizes; ONNX Runtime 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import logging
@@ -116,8 +117,14 @@ def _openvino_graph(network: nn.Module, tile: torch.Tensor) -> Any:
 
 def graph_of_int8(graph: str, constants: torch.Tensor) -> Any:
     """A network in int8 as OpenVINO has it, see :class:`bundle.model.int8_file.Int8Network`."""
-    openvino = import_openvino()
-    return openvino.Core().read_model(model=graph, weights=openvino.Tensor(constants.numpy()))
+    return _core().read_model(model=graph, weights=import_openvino().Tensor(constants.numpy()))
+
+
+@functools.cache
+def _core() -> Any:
+    """One for the whole process: on processors with AMX each brings a stack for signals, and when several end, a signal
+    would find that of one that is gone."""
+    return import_openvino().Core()
 
 
 def _openvino(graph: Any, tile: torch.Tensor, precision: str) -> Predict:
@@ -130,7 +137,7 @@ def _openvino(graph: Any, tile: torch.Tensor, precision: str) -> Predict:
     }
     of_this_size = graph.clone()
     of_this_size.reshape(list(tile.shape))
-    compiled = import_openvino().Core().compile_model(of_this_size, "CPU", options)
+    compiled = _core().compile_model(of_this_size, "CPU", options)
 
     def predict(tile: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(compiled(tile.numpy())[0])  # a copy: its own memory is written anew for each tile

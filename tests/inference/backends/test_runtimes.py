@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -115,3 +116,33 @@ def test_auto_is_what_the_backend_has(backend):
     prepared = prepare_network(unet(), backend)
     here = resolve_precision("auto", "cpu")
     assert resolve_precision("auto", "cpu", prepared) == ("fp32" if backend == "onnxruntime" else here)
+
+
+SIGNALLED = """
+import gc, os, signal, torch
+from bundle.inference.backends.runtimes import BACKENDS
+from bundle.networks import UNet
+
+network = UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=2, depth=1).eval()
+tile, runtime = torch.zeros(1, 1, 28, 28), BACKENDS["openvino"]
+with torch.no_grad():
+    graph = runtime.convert(network, tile)
+    first, second = (runtime.prepare(graph, tile, "bf16") for _ in range(2))
+    first(tile), second(tile)
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGCHLD, lambda *_: print("signalled"))
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no such signals")
+def test_a_signal_after_networks_are_gone_does_not_end_the_process():
+    """As of a worker of a data loader that ends; seen on processors with AMX."""
+    needs("openvino")
+    done = subprocess.run([sys.executable, "-c", SIGNALLED], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "signalled\n"), done.stderr
