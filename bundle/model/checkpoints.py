@@ -180,7 +180,8 @@ def default_model(folder: str | os.PathLike[str]) -> str:
         return str(own)
     logger.warning(
         "no network was trained here (%s does not exist): using the shipped %s, which knows neuronal membranes in EM "
-        "sections and nothing else; for other images train one, or name yours by --checkpoint", own, shipped,
+        "sections and nothing else; for nuclei in fluorescence give --checkpoint %s, for other images train one, or "
+        "name yours by --checkpoint", own, shipped, shipped.with_name("nuclei.pt"),
     )  # fmt: skip
     return str(shipped)
 
