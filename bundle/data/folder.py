@@ -170,6 +170,8 @@ def _instead_of(folder: Path) -> str:
         return f"; did you mean {near}?"
     if not folder.parent.is_dir():
         return ""
+    if folder.parent.name == "image" and (folder.parents[1] / "label").is_dir():
+        return f"; did you mean {folder.parents[1]}?"
     if any(_readable(folder.parent)):
         return (
             f"; {folder.parent} itself holds images: move them into {folder.parent / 'image'}, and labels of the same "

@@ -126,6 +126,14 @@ def test_two_images_of_one_stem(tmp_path, position):
         folder.datalist(tmp_path)
 
 
+def test_the_folder_of_images_instead_of_that_of_both_is_answered_by_it(tmp_path):
+    for kind in ("image", "label"):
+        (tmp_path / kind).mkdir()
+        tifffile.imwrite(tmp_path / kind / "a.tif", np.zeros((4, 4), np.uint8))
+    with pytest.raises(FileNotFoundError, match=rf"did you mean {tmp_path}\?$"):
+        folder.datalist(tmp_path / "image")
+
+
 def test_a_store_beside_its_source(write_pair):
     root = write_pair("a")
     write_store(root / "image" / "a.ome.zarr", [np.zeros((12, 20), np.uint8)], "yx")
