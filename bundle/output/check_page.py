@@ -14,10 +14,10 @@ from PIL import Image
 
 from bundle import atomic
 from bundle.data.doctor import Finding, Sheet
-from bundle.data.doctor.edges import oriented
 from bundle.data.doctor.facts import common_um
 from bundle.data.doctor.unlike import oddness
 from bundle.data.item import Item
+from bundle.data.same_image import oriented
 from bundle.output.histogram import bars
 from bundle.output.overlay import overlay, reduced, reduction, shown_channels
 from bundle.output.templates import html_templates

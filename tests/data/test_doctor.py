@@ -13,9 +13,10 @@ import tifffile
 from monai.transforms import Compose
 
 from bundle.data import datalist, doctor
-from bundle.data.doctor.edges import REACH, oriented
+from bundle.data.doctor.edges import REACH
 from bundle.data.doctor.turns import TURNS
 from bundle.data.loading import LoadSliced
+from bundle.data.same_image import oriented
 from bundle.data.synthetic import make_dataset
 from bundle.data.truth import LoadTruthd
 from transforms import LabelToClassedInstancesd

@@ -15,7 +15,7 @@ from skimage.segmentation import find_boundaries
 from bundle.data.same_image import oriented
 from transforms.labels.instances import IGNORE
 
-__all__ = ["REACH", "Edges", "edges_of", "oriented"]
+__all__ = ["REACH", "Edges", "edges_of"]
 
 #: px (of the image as it is compared) that an outline is moved along both axes
 REACH = 16

@@ -22,7 +22,7 @@ class Finding:
         text: a sentence or two, the last one says what to do.
         images: names of the images that it is about; none where it is about all.
         repair: what would make the labels of these images fit, for a picture: "turn", a number of
-            :func:`bundle.data.doctor.edges.oriented`; or "shift", px along x and y.
+            :func:`bundle.data.same_image.oriented`; or "shift", px along x and y.
     """
 
     level: str

@@ -11,7 +11,7 @@ from bundle.data.doctor.sheet import Sheet
 
 __all__ = ["TURNS", "turned_labels"]
 
-#: what each orientation of :func:`bundle.data.doctor.edges.oriented` does
+#: what each orientation of :func:`bundle.data.same_image.oriented` does
 TURNS = (
     *("", "mirrored top to bottom", "mirrored left to right", "turned by 180 degrees"),
     *("with x and y exchanged", "turned by 90 degrees", "turned by 90 degrees", "with x and y exchanged the other way"),
