@@ -1,4 +1,5 @@
-"""Draw images/nuclei.png: nuclei that the shipped network finds in held-out images, and the true ones in yellow.
+"""Draw images/nuclei.png, nuclei that the shipped network finds in held-out images and the true ones in yellow, and
+images/nuclei_cover.png, the cover of its package.
 
 ``python docs/figures/nuclei.py data/dsb2018`` needs the folder of the images, with image/ and label/.
 """
@@ -8,7 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -34,6 +37,15 @@ def main(folder: Path) -> None:
             ax.imshow(picture, cmap="gray", interpolation="nearest")
             ax.set(title=title, xticks=[], yticks=[])
     save(figure, "nuclei", few_colours=False)
+    cover(read(folder / "image" / f"{IMAGES[1]}.tif"))
+
+
+def cover(image: np.ndarray) -> None:
+    """A held-out image beside what is found in it, 2:1."""
+    gray = (stretch(image) * 255).round().astype(np.uint8)
+    found = overlay(image, found_in(image, str(MODEL)), fill=0.5, width=1)
+    picture = Image.fromarray(np.concatenate([gray, found], axis=1))
+    picture.save(ROOT / "docs" / "images" / "nuclei_cover.png", optimize=True)
 
 
 if __name__ == "__main__":
