@@ -21,7 +21,7 @@ from bundle.metrics.result_files import CELLS, FRAME, PROBABILITY, pairs, read_c
 
 __all__ = ["main"]
 
-#: intersection over union from which a cell counts as found
+#: intersection over union from which a cell counts as a match
 OVERLAPS = (0.5, 0.6, 0.7, 0.8, 0.9)
 #: of probability maps, in this order
 _OF_PROBABILITY = ("rand_error", "v_rand", "v_info", "warping_error", "pixel_error")
@@ -43,9 +43,9 @@ def _score_cells(files: dict[str, tuple[Path, Path]]) -> list[str]:
     f1 = ", ".join(f"{overlap:g}: {of.f1:.4f}" for overlap, of in counts.items())
     half = counts[OVERLAPS[0]]
     return [
-        f"SEG {value:.4f} over {objects} cells in {len(files)} images; {found} cells found",
+        f"SEG {value:.4f} over {objects} cells in {len(files)} images; the results have {found}",
         f"F1 at an IoU above {f1}",
-        f"at {OVERLAPS[0]:g}: {half.found} found, {half.missed} missed, {half.false} invented",
+        f"at {OVERLAPS[0]:g}: {half.found} matched, {half.missed} missed, {half.false} invented",
     ]
 
 

@@ -23,9 +23,9 @@ def test_the_command(tmp_path, capsys):
     write(tmp_path / "out/a_cells.tif", [[7, 0, 0, 8]])
     run(tmp_path)
     assert capsys.readouterr().out.splitlines() == [
-        "SEG 0.5000 over 2 cells in 1 images; 2 cells found",
+        "SEG 0.5000 over 2 cells in 1 images; the results have 2",
         "F1 at an IoU above 0.5: 0.5000, 0.6: 0.5000, 0.7: 0.5000, 0.8: 0.5000, 0.9: 0.5000",
-        "at 0.5: 1 found, 1 missed, 1 invented",
+        "at 0.5: 1 matched, 1 missed, 1 invented",
     ]
     with pytest.raises(SystemExit, match=r"missing .*b\.tif"):
         run(tmp_path, "--names", "b")
@@ -43,9 +43,9 @@ def challenge(tmp_path):
 
 def test_the_command_knows_the_names_of_the_challenge(challenge, capsys):
     run(challenge)
-    assert capsys.readouterr().out.startswith("SEG 0.5556 over 3 cells in 2 images; 3 cells found\n")
+    assert capsys.readouterr().out.startswith("SEG 0.5556 over 3 cells in 2 images; the results have 3\n")
     run(challenge, "--names", "002")
-    assert capsys.readouterr().out.startswith("SEG 0.6667 over 1 cells in 1 images; 1 cells found\n")
+    assert capsys.readouterr().out.startswith("SEG 0.6667 over 1 cells in 1 images; the results have 1\n")
     with pytest.raises(SystemExit, match="names must be frames with truth, 000, 002; got 001"):
         run(challenge, "--names", "001")
 
@@ -112,7 +112,7 @@ def test_the_command_tells_cells_of_a_mask_apart_and_finds_every_tiff(suffix, tm
     tifffile.imwrite(tmp_path / "truth/._b.tif", cells)  # of another system, no image
     tifffile.imwrite(tmp_path / "found/a_cells.tif", cells)
     main(["--truth", str(tmp_path / "truth"), "--result", str(tmp_path / "found")])
-    assert capsys.readouterr().out.startswith("SEG 1.0000 over 2 cells in 1 images; 2 cells found\n")
+    assert capsys.readouterr().out.startswith("SEG 1.0000 over 2 cells in 1 images; the results have 2\n")
 
 
 def test_probabilities_of_a_stack_are_those_of_the_functions(tmp_path, capsys):
@@ -147,7 +147,7 @@ def test_other_formats_and_names_without_an_end(tmp_path, capsys):
     Image.fromarray(cells).save(tmp_path / "truth/a.png")
     write(tmp_path / "out/a.tif", cells)
     run(tmp_path)
-    assert capsys.readouterr().out.startswith("SEG 1.0000 over 2 cells in 1 images; 2 cells found\nF1 ")
+    assert capsys.readouterr().out.startswith("SEG 1.0000 over 2 cells in 1 images; the results have 2\nF1 ")
     Image.fromarray(cells).save(tmp_path / "out/a.png")
     with pytest.raises(SystemExit, match=r"a\.png and a\.tif have one name: remove one"):
         run(tmp_path)
