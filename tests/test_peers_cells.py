@@ -7,10 +7,12 @@ import sys
 import numpy as np
 import pytest
 import tifffile
+import torch
 
 from benchmarks.peers.cells.export import export, main
-from benchmarks.peers.cells.files import read, read_training
-from benchmarks.peers.cells.semantic import cells_of, cut_apart
+from benchmarks.peers.cells.files import UNANNOTATED, read, read_training
+from benchmarks.peers.cells.semantic import UNKNOWN, cells_of, cut_apart
+from benchmarks.peers.monai_stock import train
 from bundle.data.synthetic import draw_cells
 from tests.conftest import ROOT
 
@@ -48,12 +50,39 @@ def test_the_split_is_that_of_the_training_in_the_pixels_of_the_files(data, tmp_
     assert "the following arguments are required: --output_dir" in capsys.readouterr().err
 
 
-def test_pixels_without_annotation_are_refused(data, tmp_path):
-    label = tifffile.imread(data / "label" / "2.tif").astype(np.int16)
-    label[:5] = -1
-    tifffile.imwrite(data / "label" / "2.tif", label)
-    with pytest.raises(ValueError, match=r"2\.tif: it has pixels that are not annotated"):
-        export([str(ROOT / CONFIG)], tmp_path / "split", dataset_dir=str(data))
+def test_pixels_without_annotation_are_told_to_programs_that_can_be_and_refused_by_others(data, tmp_path):
+    for number in range(5):
+        label = tifffile.imread(data / "label" / f"{number}.tif").astype(np.int16)
+        label[:5] = -1
+        tifffile.imwrite(data / "label" / f"{number}.tif", label)
+    export([str(ROOT / CONFIG)], tmp_path / "split", dataset_dir=str(data), held_out=1, validation=1)
+    with pytest.raises(SystemExit, match=r"label \d has pixels that are not annotated, of which this program"):
+        read_training(tmp_path / "split")
+    for image, label in read_training(tmp_path / "split", partly=True).values():
+        assert image.shape == label.shape
+        assert (label[:5] == UNANNOTATED).all()
+        classes = cut_apart(label)
+        assert (classes[:5] == UNKNOWN).all()
+        np.testing.assert_array_equal(np.unique(classes[5:]), [0, 1])
+    (held_out,) = read(tmp_path / "split", "held_out").values()
+    assert not held_out[1][:5].any()
+
+
+def test_basic_unet_does_not_learn_from_what_is_not_annotated():
+    """Whatever an image shows there (valid where no convolution mixes pixels), the loss is the same."""
+    image = torch.rand(2, 1, 8, 8)
+    label = torch.randint(0, 2, (2, 1, 8, 8))
+    label[:, :, :3] = UNKNOWN
+    other = image.clone()
+    other[:, :, :3] = 7
+
+    def losses(pixels):
+        torch.manual_seed(0)
+        batches = iter([{"image": pixels, "label": label}] * 3)
+        return train(torch.nn.Conv2d(1, 2, 1), batches, 0, steps=3, ignore=UNKNOWN)
+
+    assert losses(image) == losses(other)
+    assert len(set(losses(image))) == 3
 
 
 def test_held_out_images_may_have_other_labels_than_those_that_train(tmp_path):

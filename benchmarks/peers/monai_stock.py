@@ -95,6 +95,7 @@ def train(
     minutes: float,
     precision: str = "fp32",
     steps: int = 0,
+    ignore: int | None = None,
 ) -> list[float]:
     """Train for so many minutes of a core, or so many steps; the loss of every step.
 
@@ -104,6 +105,7 @@ def train(
         minutes: see :func:`benchmarks.peers.clock.timed_steps`; loading and augmentation count.
         precision: "fp32", or "bf16" for a forward pass under autocast.
         steps: instead of minutes; 0: minutes.
+        ignore: label of pixels that do not count; None: all count.
     """
     loss_function = DiceCELoss(to_onehot_y=True, softmax=True)
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
@@ -113,10 +115,14 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * 0.5 * (1 + np.cos(np.pi * progress))
         batch = next(batches)
+        label = batch["label"]
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             outputs = network(batch["image"])
-        loss = loss_function(outputs.float(), batch["label"])
+        if ignore is not None and (label == ignore).any():  # the others, as one row of pixels
+            known = label[:, 0] != ignore
+            outputs, label = outputs.movedim(1, 0)[None, :, known], label.movedim(1, 0)[None, :, known]
+        loss = loss_function(outputs.float(), label)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

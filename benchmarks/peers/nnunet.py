@@ -97,11 +97,11 @@ def write_dataset(raw: Path, training: Sequence[Item], segmented: Sequence[Item]
     describe(raw, "EM", len(training))
 
 
-def describe(raw: Path, channel: str, training: int) -> None:
-    """Write ``dataset.json``."""
+def describe(raw: Path, channel: str, training: int, ignore: int | None = None) -> None:
+    """Write ``dataset.json``; ``ignore`` is the class of pixels that are not annotated, None where all are."""
     description = {
         "channel_names": {"0": channel},  # no name that nnU-Net treats apart: every image is normalised by itself
-        "labels": {"background": 0, "cell": 1},
+        "labels": {"background": 0, "cell": 1} | ({} if ignore is None else {"ignore": ignore}),
         "numTraining": training,
         "file_ending": ".png",
     }

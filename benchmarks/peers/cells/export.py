@@ -20,6 +20,7 @@ import tifffile
 from monai.bundle import ConfigWorkflow
 from monai.transforms import Compose
 
+from benchmarks.peers.cells.files import UNANNOTATED
 from bundle.atomic import require_writable
 from bundle.data.item import Item
 from bundle.studies.definition import options_of
@@ -34,11 +35,14 @@ def export(
 ) -> dict[str, int]:
     """Write the images and instance labels of a training's parts as TIFF, (H, W), in the gray values of the files.
 
+    Pixels that are not annotated become UNANNOTATED in labels that train, and background in held-out ones, where SEG
+    does not look at them; F1 counts cells found there as invented.
+
     Args:
         config_file: as a training gets it.
         output_dir: must be empty.
-        held_out_labels: ``labelled#labels`` of the held-out images, of which those remain that have such a label; what
-            it leaves unannotated becomes background, which SEG does not look at. None: as in the training.
+        held_out_labels: ``labelled#labels`` of the held-out images, of which those remain that have such a label.
+            None: as in the training.
         options: further ones of the training.
 
     Returns:
@@ -46,7 +50,6 @@ def export(
 
     Raises:
         FileExistsError: where the folder has something already.
-        ValueError: for training labels that leave pixels unannotated, which other programs cannot be told.
     """
     if output_dir.exists() and any(output_dir.iterdir()):
         raise FileExistsError(f"{output_dir} is not empty: give another --output_dir, or remove it")
@@ -61,9 +64,8 @@ def export(
         for item in items:
             data = read(dict(item))
             label = np.asarray(data["label"])[0].T
-            if label.min() < 0 and not (held_out_labels and part == "held_out"):
-                raise ValueError(f"{item['label']}: it has pixels that are not annotated; take labels that have none")
-            _write(output_dir / part / "label" / f"{item['name']}.tif", label.clip(min=0).astype(np.uint16))
+            label = np.where(label < 0, 0 if part == "held_out" else UNANNOTATED, label)
+            _write(output_dir / part / "label" / f"{item['name']}.tif", label.astype(np.uint16))
             _write(output_dir / part / "image" / f"{item['name']}.tif", _stored(np.asarray(data["image"])))
     return {part: len(items) for part, items in parts.items()}
 

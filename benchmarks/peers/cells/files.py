@@ -17,10 +17,22 @@ from typing import Any
 import numpy as np
 import tifffile
 
-__all__ = ["Images", "cpu_minutes", "not_installed", "options_of", "read", "read_training", "segment", "write_facts"]
+__all__ = [
+    "UNANNOTATED",
+    "Images",
+    "cpu_minutes",
+    "not_installed",
+    "options_of",
+    "read",
+    "read_training",
+    "segment",
+    "write_facts",
+]
 
-#: name -> (image (H, W) or (H, W, C), label (H, W) uint16)
+#: name -> (image (H, W) or (H, W, C), label (H, W) uint16: 0 background, 1.. cells, or UNANNOTATED)
 Images = Mapping[str, tuple[np.ndarray, np.ndarray]]
+#: of a training label: nobody said what is here
+UNANNOTATED = 65535
 
 
 def not_installed(error: ModuleNotFoundError, *requirements: str) -> str:
@@ -62,9 +74,19 @@ def read(split: Path, *parts: str) -> Images:
     }
 
 
-def read_training(split: Path) -> Images:
-    """What a program may learn from: training and validation images, as ours does; each chooses its own validation."""
-    return read(split, "training", "validation")
+def read_training(split: Path, partly: bool = False) -> Images:
+    """What a program may learn from: training and validation images, as ours does; each chooses its own validation.
+
+    Args:
+        split: the folder.
+        partly: the program can be told which pixels are not annotated. Otherwise it ends where there are any.
+    """
+    images = read(split, "training", "validation")
+    if not partly:
+        for name, (_, label) in images.items():
+            if (label == UNANNOTATED).any():
+                sys.exit(f"error: label {name} has pixels that are not annotated, of which this program cannot be told")
+    return images
 
 
 def cpu_minutes() -> float:

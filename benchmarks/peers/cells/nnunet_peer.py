@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import tifffile
 
-from benchmarks.peers.cells.files import options_of, read, read_training, write_facts
-from benchmarks.peers.cells.semantic import cells_of, write_pairs
+from benchmarks.peers.cells.files import UNANNOTATED, options_of, read, read_training, write_facts
+from benchmarks.peers.cells.semantic import UNKNOWN, cells_of, write_pairs
 from benchmarks.peers.command import PeerError
 from benchmarks.peers.nnunet import DATASET, DATASET_ID, describe, read_probability, require_nnunet, run_driver
 
@@ -27,9 +27,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_nnunet(chosen.nnunet_python)
         folder = options.output_dir.absolute()
         raw = folder / "nnUNet_raw" / DATASET
-        training = write_pairs(read_training(options.split), raw / "imagesTr", raw / "labelsTr", "_0000")
+        pairs = read_training(options.split, partly=True)
+        training = write_pairs(pairs, raw / "imagesTr", raw / "labelsTr", "_0000")
         names = write_pairs(read(options.split, options.part), raw / "imagesTs", None, "_0000")
-        describe(raw, "microscopy", len(training))
+        partly = any((label == UNANNOTATED).any() for _, label in pairs.values())
+        describe(raw, "microscopy", len(training), UNKNOWN if partly else None)
         job = {
             "dataset_id": DATASET_ID,
             "minutes": options.minutes,

@@ -14,15 +14,19 @@ from PIL import Image
 from scipy import ndimage
 from skimage.segmentation import expand_labels
 
-from benchmarks.peers.cells.files import Images
+from benchmarks.peers.cells.files import UNANNOTATED, Images
 
-__all__ = ["cells_of", "cut_apart", "write_pairs"]
+__all__ = ["UNKNOWN", "cells_of", "cut_apart", "write_pairs"]
+
+#: the class of pixels that are not annotated, beside 0 background and 1 cell
+UNKNOWN = 2
 
 
 def cut_apart(label: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """(H, W), 1 where there is a cell and nothing else within a px."""
+    """(H, W), 1 where there is a cell and nothing else within a px, UNKNOWN where nothing is annotated, else 0."""
     largest, smallest = ndimage.maximum_filter(label, 3), ndimage.minimum_filter(label, 3)
-    return ((label > 0) & (largest == smallest)).astype(np.uint8)
+    cells = ((label > 0) & (largest == smallest)).astype(np.uint8)
+    return np.where(label == UNANNOTATED, np.uint8(UNKNOWN), cells)
 
 
 def cells_of(probability: NDArray[np.floating]) -> NDArray[np.uint16]:
