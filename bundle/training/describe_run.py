@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,9 @@ class DescribeRun:
             self._card.setdefault("image", {})["spacing"] = spacing
         write_card(self.run_dir / "card.json", self._card)
         train = f"{len(self.trained_on)} image{'s train' if len(self.trained_on) != 1 else ' trains'}"
-        logger.info("%s, %d validate%s", train, len(self.validated_on), "s" * (len(self.validated_on) == 1))
+        validate = f"{len(self.validated_on)} validate{'s' if len(self.validated_on) == 1 else ''}"
+        names = textwrap.shorten(", ".join(item["name"] for item in self.validated_on), 150, placeholder=" ...")
+        logger.info("%s, %s%s", train, validate, f": {names}" if names else "")
 
     def _spacing(self, parser: ConfigParser | None) -> list[float] | None:
         """µm between voxels, or the sides of a pixel; None where these are unknown or differ."""

@@ -25,12 +25,13 @@ def items(tmp_path):
 @pytest.mark.parametrize(
     ("training", "validating", "told"),
     [
-        (1, 1, "1 image trains, 1 validates"),
-        (3, 1, "3 images train, 1 validates"),
+        (1, 1, "1 image trains, 1 validates: i1"),
+        (3, 1, "3 images train, 1 validates: i3"),
+        (2, 2, "2 images train, 2 validate: i2, i3"),
         (2, 0, "2 images train, 0 validate"),
     ],
 )
-def test_it_says_how_many_images_train(tmp_path, items, caplog, training, validating, told):
+def test_it_says_how_many_images_train_and_which_validate(tmp_path, items, caplog, training, validating, told):
     (tmp_path / "run").mkdir()
     with caplog.at_level(logging.INFO):
         DescribeRun(tmp_path / "run", items[:training], items[training : training + validating]).describe(
