@@ -6,7 +6,7 @@ import os
 
 import torch
 
-__all__ = ["workers_for"]
+__all__ = ["cores", "workers_for"]
 
 #: more would make samples faster than the fastest GPU takes them
 _MOST = 8
@@ -21,5 +21,9 @@ def workers_for(device: torch.device | str) -> int:
     """
     if torch.device(device).type != "cuda":
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(_MOST, max(1, cores - 1))
+    return min(_MOST, max(1, cores() - 1))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 
 from bundle.console import own_cause
 from bundle.model import checkpoints
-from bundle.training import Progress, pace
+from bundle.training import Progress, pace, progress
 from bundle.training.pace import MEASURED, WARM_UP, MeasurePace, Pace, clock_of
 from bundle.training.run_length import epochs_within, seconds_of
 
@@ -176,6 +176,18 @@ def test_a_training_says_after_its_first_steps_how_long_it_takes(predict, times,
     Progress(predict=predict).attach(trainer)
     trainer.run(range(15), max_epochs=3)
     assert len(re.findall(r"^45 steps of \S+ s take about 0\.0 min$", capsys.readouterr().out, re.MULTILINE)) == times
+
+
+@pytest.mark.parametrize(("threads", "load", "told"), [(2, 9.5, 1), (2, 0.5, 0), (1, 9.5, 0)])
+def test_a_training_says_when_its_threads_wait_for_other_programs(threads, load, told, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_load", lambda: load)
+    monkeypatch.setattr(progress, "cores", lambda: 4)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    trainer = Engine(lambda engine, batch: None)
+    Progress(predict=False).attach(trainer)
+    trainer.run(range(15), max_epochs=3)
+    assert capsys.readouterr().out.count("(9.5 at a time, on 4 cores)") == told
 
 
 @pytest.mark.parametrize(("best", "told"), [(2, "the network of epoch 2 of 3 is kept: the best by loss"), (-1, "")])
