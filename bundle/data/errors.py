@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["ImageError", "UnreadableImageError", "image_error", "shortage"]
+__all__ = ["ImageError", "UnreadableImageError", "image_error", "one_line", "shortage", "unreadable"]
 
 
 class ImageError(ValueError):
@@ -28,6 +30,28 @@ class ImageError(ValueError):
 
 class UnreadableImageError(ImageError):
     """A file that is missing, empty, truncated, or not what its name says."""
+
+
+@contextmanager
+def unreadable(path: str | os.PathLike[str], told: str = "its header cannot be read") -> Iterator[None]:
+    """Blame the file for whatever a library raises within: each has errors of its own.
+
+    Raises:
+        UnreadableImageError: ``told``, and what the library says; an :class:`ImageError` stays as it is.
+    """
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception as error:
+        raise UnreadableImageError(path, f"{told} ({one_line(error)})") from error
+
+
+def one_line(error: BaseException) -> str:
+    """The first line that says something, without the source positions and addresses that ITK prints."""
+    text = re.sub(r"ITK ERROR: \w+\(0x\w+\): |\S*/itk\w+\.(cxx|hxx|h):\d+:", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__
 
 
 def image_error(error: BaseException | None) -> ImageError | None:

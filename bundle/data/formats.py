@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import tifffile
 
-from bundle.data.errors import ImageError, UnreadableImageError
+from bundle.data.errors import ImageError, UnreadableImageError, unreadable
 from bundle.data.plausible import meta_image_bytes, packed_bits, require_plausible, require_plausible_series
 from bundle.data.windows import window_of
 
@@ -24,7 +22,6 @@ __all__ = [
     "has_opacity",
     "itk_header",
     "natural_key",
-    "one_line",
     "require_file",
     "spatial_shape",
     "stated_shape",
@@ -42,22 +39,8 @@ EXTENSIONS = (*TIFF, *PLANAR, *NIFTI, *META_IMAGE)
 #: images that are not read
 FOREIGN = (
     *(".czi", ".nd2", ".lif", ".lsm", ".oib", ".oif", ".vsi", ".zvi", ".ims", ".stk", ".dv", ".ndpi", ".svs", ".scn"),
-    *(
-        ".h5",
-        ".hdf5",
-        ".zarr",
-        ".npy",
-        ".npz",
-        ".dcm",
-        ".nrrd",
-        ".mrc",
-        ".gif",
-        ".webp",
-        ".jp2",
-        ".psd",
-        ".svg",
-        ".pdf",
-    ),
+    *(".h5", ".hdf5", ".zarr", ".npy", ".npz", ".dcm", ".nrrd", ".mrc"),
+    *(".gif", ".webp", ".jp2", ".psd", ".svg", ".pdf"),
 )
 
 
@@ -94,7 +77,7 @@ def spatial_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
     if extension(path) not in TIFF:
         shape = stated_shape(path)[0][:3]
         return shape[:2] if shape[2:] == (1,) else shape
-    with _told(path), open_tiff(path) as file:
+    with unreadable(path), open_tiff(path) as file:
         series = tiff_series(file)
         shape = tuple(math.prod(series.shape[axis] for axis in axes) for axes in tiff_axes(series)[:3])
         return shape[:2] if shape[2:] == (1,) else shape
@@ -108,7 +91,7 @@ def stated_shape(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int]:
         ImageError: for complex numbers.
     """
     kind, held = extension(path), Path(path).stat().st_size
-    with _told(path):
+    with unreadable(path):
         if kind in NIFTI:
             header: Any = nibabel.load(path).header
             shape, dtype = tuple(int(side) for side in header.get_data_shape()), header.get_data_dtype()
@@ -130,16 +113,6 @@ def _by_itk(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int]:
     if not 2 <= len(shape) <= 4:  # for others ITK loads all of its modules before it gives up
         raise UnreadableImageError(path, f"it has {len(shape)} axes, an image has 2 to 4")
     return shape, int(header.GetComponentSize()) * int(header.GetNumberOfComponents())
-
-
-@contextmanager
-def _told(path: str | os.PathLike[str]) -> Iterator[None]:
-    try:
-        yield
-    except ImageError:
-        raise
-    except Exception as error:  # each library has its own; whatever it is, this file cannot be used
-        raise UnreadableImageError(path, f"its header cannot be read ({one_line(error)})") from error
 
 
 def itk_header(path: str | os.PathLike[str]) -> Any:
@@ -221,13 +194,6 @@ def black_value(series: tifffile.TiffPageSeries) -> int | None:
 def has_opacity(series: tifffile.TiffPageSeries) -> bool:
     """Whether the last sample of each pixel is its opacity, which is no channel of the image."""
     return "S" in series.axes and series.keyframe.extrasamples[-1:] in ((1,), (2,))
-
-
-def one_line(error: BaseException) -> str:
-    """The first line that says something, without the source positions and addresses that ITK prints."""
-    text = re.sub(r"ITK ERROR: \w+\(0x\w+\): |\S*/itk\w+\.(cxx|hxx|h):\d+:", "", str(error))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(error).__name__
 
 
 def _require_whole_chain(file: tifffile.TiffFile) -> None:

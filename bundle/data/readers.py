@@ -19,7 +19,7 @@ from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader
 from monai.transforms import LoadImage
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
-from bundle.data.errors import ImageError, UnreadableImageError
+from bundle.data.errors import ImageError, UnreadableImageError, unreadable
 from bundle.data.formats import (
     EXTENSIONS,
     META_IMAGE,
@@ -30,7 +30,6 @@ from bundle.data.formats import (
     extension,
     has_opacity,
     itk_header,
-    one_line,
     open_tiff,
     require_file,
     stated_shape,
@@ -142,7 +141,7 @@ def _decode(path: str, dtype: np.dtype) -> MetaTensor:
     kind = extension(path)
     if kind is None:
         raise UnreadableImageError(path, f"its extension is none of {', '.join(EXTENSIONS)}")
-    try:
+    with unreadable(path, "it cannot be read"):
         _refuse_what_itk_misreads(path, kind)
         if kind not in TIFF:
             shape, size = stated_shape(path)
@@ -154,11 +153,7 @@ def _decode(path: str, dtype: np.dtype) -> MetaTensor:
         reader: ImageReader = TiffReader() if kind in TIFF else NibabelReader() if kind in NIFTI else _itk_reader(path)
         # a reader given here is the only one tried: another one may "succeed" with a part of a damaged file
         image: MetaTensor = _loader(dtype)(path, reader=reader)
-    except ImageError:
-        raise
-    except Exception as error:  # each library has its own; whatever it is, this file cannot be used
-        raise UnreadableImageError(path, f"it cannot be read ({one_line(error)})") from error
-    return image
+        return image
 
 
 def _itk_reader(path: str) -> ITKReader:

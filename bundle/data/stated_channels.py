@@ -8,7 +8,7 @@ from functools import lru_cache
 import nibabel
 
 from bundle.data.channel_names import COLOURS, StatedChannels, are_colours, channels_of_tiff
-from bundle.data.errors import ImageError, UnreadableImageError
+from bundle.data.errors import unreadable
 from bundle.data.formats import (
     META_IMAGE,
     NIFTI,
@@ -16,7 +16,6 @@ from bundle.data.formats import (
     TIFF,
     extension,
     itk_header,
-    one_line,
     open_tiff,
     require_file,
 )
@@ -46,7 +45,7 @@ def stated_channels(path: str | os.PathLike[str]) -> StatedChannels:
 @lru_cache(maxsize=4096)  # asked for each slice of a stack
 def _remember(path: str, modified_ns: int, size: int) -> StatedChannels:
     kind = extension(path)
-    try:
+    with unreadable(path):
         if kind in TIFF:
             with open_tiff(path) as file:
                 return channels_of_tiff(file)
@@ -58,7 +57,3 @@ def _remember(path: str, modified_ns: int, size: int) -> StatedChannels:
             return StatedChannels(count)
         count = 3 if kind in PLANAR and count == 4 else count  # the fourth is opacity
         return StatedChannels(count, COLOURS if count == 3 else None)
-    except ImageError:
-        raise
-    except Exception as error:  # each library has its own; whatever it is, this file cannot be used
-        raise UnreadableImageError(path, f"its header cannot be read ({one_line(error)})") from error

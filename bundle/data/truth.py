@@ -13,8 +13,7 @@ from monai.data import MetaTensor
 
 from bundle.data.class_values import COLOUR
 from bundle.data.classes import CLASS_DIR, Classes
-from bundle.data.errors import ImageError
-from bundle.data.formats import one_line
+from bundle.data.errors import ImageError, one_line
 from bundle.data.item import part_of
 from bundle.data.label_colours import packed
 from bundle.data.load_slice import LoadSlice

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bundle.data.formats import one_line
+from bundle.data.errors import one_line
 from bundle.inference.tile_cost import free_memory
 from bundle.large.executor import Executor, Record, Serial, Task
 from bundle.large.worker import do, plugin, require_dask

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bundle.data.errors import ImageError, UnreadableImageError
-from bundle.data.formats import one_line
+from bundle.data.errors import ImageError, UnreadableImageError, one_line
 from bundle.data.regions.region import Region
 
 __all__ = ["read_geojson", "write_geojson"]

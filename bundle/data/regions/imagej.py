@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bundle.data.errors import ImageError, UnreadableImageError
-from bundle.data.formats import one_line
+from bundle.data.errors import ImageError, UnreadableImageError, one_line, unreadable
 from bundle.data.regions.region import Polygon, Region
 from bundle.data.regions.tracing import traced
 
@@ -110,10 +109,8 @@ def read_rois(path: str | os.PathLike[str]) -> list[Region]:
 def _decoded(path: str | os.PathLike[str], content: bytes, name: str) -> ImagejRoi:
     from roifile import ImagejRoi
 
-    try:
+    with unreadable(path, f"the ROI {name!r} is damaged"):
         return ImagejRoi.frombytes(content)
-    except Exception as error:  # struct, numpy, enum and unicode have their own
-        raise UnreadableImageError(path, f"the ROI {name!r} is damaged ({one_line(error)})") from error
 
 
 def _region(path: str | os.PathLike[str], roi: ImagejRoi, name: str) -> Region:

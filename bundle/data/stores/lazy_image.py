@@ -11,8 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from bundle.data.channel_names import StatedChannels
-from bundle.data.errors import ImageError, UnreadableImageError
-from bundle.data.formats import one_line
+from bundle.data.errors import ImageError, unreadable
 
 __all__ = ["LazyImage", "Pixels"]
 
@@ -104,14 +103,8 @@ class LazyImage:
         axes = self.pixels.axes
         wanted = dict(zip(("X", "Y", *self._slices()), spans, strict=True))
         region = tuple(slice(*wanted.get(letter, (0, n))) for letter, n in zip(axes, self.pixels.shape, strict=True))
-        try:
+        with unreadable(self.path, f"its part {self.told(spans)} cannot be read"):
             found = self.pixels.read(region)
-        except ImageError:
-            raise
-        except Exception as error:  # each codec has its own; whatever it is, this part cannot be used
-            raise UnreadableImageError(
-                self.path, f"its part {self.told(spans)} cannot be read ({one_line(error)})"
-            ) from error
         channels = [axis for axis, letter in enumerate(axes) if letter in "CS"]
         order = [axes.index(letter) for letter in wanted]
         rest = [axis for axis in range(len(axes)) if axis not in channels + order]

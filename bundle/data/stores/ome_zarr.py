@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from bundle.data.channel_names import COLOURS, StatedChannels
-from bundle.data.errors import ImageError, UnreadableImageError
-from bundle.data.formats import one_line
+from bundle.data.errors import ImageError, UnreadableImageError, unreadable
 
 __all__ = ["ZarrPixels", "is_store", "require_zarr", "store_levels", "store_name", "stores_in"]
 
@@ -111,10 +110,8 @@ class ZarrPixels:
 
     def _require_readable(self, region: tuple[slice, ...]) -> None:
         for file, part in self._files(region):
-            try:
+            with unreadable(self.path, f"{file} cannot be read"):
                 self.array[part]
-            except Exception as error:  # each codec has its own
-                raise UnreadableImageError(self.path, f"{file} cannot be read ({one_line(error)})") from error
 
     def _require_chunks(self, region: tuple[slice, ...], found: np.ndarray) -> None:
         for file, _ in self._files(region):
@@ -155,7 +152,7 @@ def store_levels(
         UnreadableImageError: for a store that is no OME-Zarr image, or damaged.
     """
     zarr = require_zarr()
-    try:
+    with unreadable(path, "it cannot be read as OME-Zarr"):  # whatever strangers wrote
         found = _multiscales(path)
         if found is None:
             raise ImageError(path, "it is Zarr, but no OME-Zarr image (its attributes have no multiscales)")
@@ -171,10 +168,6 @@ def store_levels(
             if len(each.shape) != len(axes):
                 raise ImageError(folder, f"its level {each.name} has {len(each.shape)} axes, its description {axes}")
         return pixels, spacings, _channels(attributes, pixels[0])
-    except ImageError:
-        raise
-    except Exception as error:  # whatever strangers wrote
-        raise UnreadableImageError(path, f"it cannot be read as OME-Zarr ({one_line(error)})") from error
 
 
 def _attributes(folder: Path) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 import nibabel
 import numpy as np
 
-from bundle.data.errors import ImageError, UnreadableImageError
-from bundle.data.formats import META_IMAGE, NIFTI, extension, one_line, require_file
+from bundle.data.errors import ImageError, UnreadableImageError, unreadable
+from bundle.data.formats import META_IMAGE, NIFTI, extension, require_file
 
 __all__ = ["SlicesInOrder", "slices_in_order"]
 
@@ -53,22 +53,16 @@ def slices_in_order(path: Path) -> SlicesInOrder:
     kind = extension(path)
     if kind not in (*NIFTI, *META_IMAGE):
         raise ImageError(path, f"NIfTI and MetaImage ({', '.join((*NIFTI, *META_IMAGE))}) can be converted")
-    try:
+    with unreadable(path):
         found = _nifti(path) if kind in NIFTI else _meta_image(path)
-    except ImageError:
-        raise
-    except Exception as error:  # each library has its own; whatever it is, this file cannot be used
-        raise UnreadableImageError(path, f"its header cannot be read ({one_line(error)})") from error
     if found.dtype.kind not in "iuf":
         raise ImageError(path, f"its pixels are {found.dtype}: save them as numbers")
     return SlicesInOrder(found.size, found.channels, found.dtype, lambda count: _told(path, found.parts(count)))
 
 
 def _told(path: Path, parts: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    try:
+    with unreadable(path, "its pixels are truncated or damaged"):
         yield from parts
-    except Exception as error:
-        raise UnreadableImageError(path, f"its pixels are truncated or damaged ({one_line(error)})") from error
 
 
 def _nifti(path: Path) -> SlicesInOrder:

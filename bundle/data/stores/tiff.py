@@ -12,8 +12,8 @@ import numpy as np
 import tifffile
 
 from bundle.data.channel_names import StatedChannels, channels_of_tiff
-from bundle.data.errors import ImageError, UnreadableImageError
-from bundle.data.formats import black_value, one_line, open_tiff, tiff_series
+from bundle.data.errors import ImageError, unreadable
+from bundle.data.formats import black_value, open_tiff, tiff_series
 from bundle.data.pixel_size import PixelSize, stated_size
 from bundle.data.plausible import require_segments
 from bundle.data.stores.ome_zarr import require_zarr
@@ -98,15 +98,10 @@ def tiff_levels(path: Path) -> tuple[list[TiffPixels], PixelSize | None, StatedC
         UnreadableImageError: for a file that is damaged, truncated or incomplete.
         ImageError: for one that holds several images.
     """
-    try:
-        with open_tiff(path) as file:
-            series = tiff_series(file)
-            levels = []
-            for number, level in enumerate(series.levels):
-                require_segments(file, level)
-                levels.append(TiffPixels(str(path), number, level.axes, tuple(level.shape), np.dtype(level.dtype)))
-            return levels, stated_size(file), channels_of_tiff(file), black_value(series)
-    except ImageError:
-        raise
-    except Exception as error:  # each library has its own; whatever it is, this file cannot be used
-        raise UnreadableImageError(path, f"its header cannot be read ({one_line(error)})") from error
+    with unreadable(path), open_tiff(path) as file:
+        series = tiff_series(file)
+        levels = []
+        for number, level in enumerate(series.levels):
+            require_segments(file, level)
+            levels.append(TiffPixels(str(path), number, level.axes, tuple(level.shape), np.dtype(level.dtype)))
+        return levels, stated_size(file), channels_of_tiff(file), black_value(series)
