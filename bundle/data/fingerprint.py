@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from bundle.atomic import sha256
 from bundle.data.errors import ImageError
 from bundle.data.item import FILES, Item, Part, part_of
 from bundle.data.load_slice import LoadSlice
+from bundle.data.meta_image import meta_header
 from bundle.data.ranges import is_range
 from bundle.data.same_image import BETWEEN, Likeness, Sketch, most_alike, sketch_of
 from bundle.data.stated_channels import are_colours, stated_channels
@@ -193,8 +195,6 @@ def _content(name: str | os.PathLike[str]) -> str:
     path = Path(name)
     digest = sha256(path)
     if path.suffix.lower() == ".mhd":
-        # the header of a MetaImage; the pixels are in the file it names
-        named = re.search(r"^ElementDataFile[ \t]*=[ \t]*(.+?)\s*$", path.read_text(errors="replace"), re.MULTILINE)
-        if named and (path.parent / named[1]).is_file():
-            digest += _content(path.parent / named[1])
+        with suppress(ImageError):  # a header that names no pixels counts by itself
+            digest += sha256(meta_header(path).file)
     return digest

@@ -9,18 +9,17 @@ from __future__ import annotations
 import gzip
 import math
 import os
-import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import psutil
 import tifffile
 
 from bundle.data.errors import ImageError, UnreadableImageError
+from bundle.data.meta_image import meta_header
 
 __all__ = [
     "meta_image_bytes",
@@ -117,7 +116,7 @@ def packed_bits(path: str | os.PathLike[str]) -> int:
 
 
 def meta_image_bytes(path: str | os.PathLike[str], unpacked: int | None = None) -> int:
-    """Bytes of the one file that has the pixels of a MetaImage: itself, or one beside it.
+    """Bytes of the pixels of a MetaImage in the file that has them.
 
     Args:
         path: the header.
@@ -125,29 +124,17 @@ def meta_image_bytes(path: str | os.PathLike[str], unpacked: int | None = None) 
             ITK does not.
 
     Raises:
-        UnreadableImageError: when the header names no file, several, or one of another folder, which could be any file;
-            when there are more or less pixels in it.
+        UnreadableImageError: as :func:`bundle.data.meta_image.meta_header`; when there are more or less pixels in it.
         zlib.error: when they are damaged.
     """
-    text = Path(path).read_bytes()
-    match = re.search(rb"^\s*ElementDataFile[ \t]*[=:][ \t]*([^\r\n]*?)[ \t]*\r?\n", text + b"\n", re.MULTILINE)
-    name = os.fsdecode(match[1]) if match else ""
-    content = text[match.end() :] if match and name == "LOCAL" else b""
-    if name != "LOCAL":
-        beside = Path(path).parent / name
-        if not name or name != Path(name).name or not beside.is_file():
-            raise UnreadableImageError(
-                path, f"its ElementDataFile must be LOCAL or the name of one file beside it, got {name[:80]!r}"
-            )
-        content = beside.read_bytes()
-    packed = re.findall(
-        rb"^\s*CompressedData(Size)?\s*[=:]\s*(\S*)", text[: match.start() if match else 0], re.MULTILINE
-    )
-    if any(size and (not value.isdigit() or int(value) > len(content)) for size, value in packed):
+    header = meta_header(path)
+    size = header.fields.get("CompressedDataSize", "0")
+    if not size.isdigit() or int(size) > header.held:
         raise UnreadableImageError(path, "it is truncated: its CompressedDataSize is more than there is")
-    if unpacked is not None and any(not size and value[:1] not in b"Ff0" for size, value in packed):
+    if unpacked is not None and header.is_packed:
+        content = header.file.read_bytes()[header.start :]
         _require_length(path, _inflated(content, unpacked), unpacked, unpacked)
-    return len(content)
+    return header.held
 
 
 def _inflated(content: bytes, most: int) -> Iterator[bytes]:

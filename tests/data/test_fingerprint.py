@@ -61,15 +61,21 @@ def test_each_file_is_read_once(items, monkeypatch):
     assert len(read) == 2
 
 
-@pytest.mark.parametrize("pixels", ["v.raw", "v 1.raw"])
-def test_pixels_beside_a_header_count(pixels, tmp_path):
-    (tmp_path / "v.mhd").write_text(f"NDims = 2\nElementDataFile = {pixels}\n")
+@pytest.mark.parametrize(("pixels", "sign"), [("v.raw", "="), ("v 1.raw", "="), ("v.raw", ":")])
+def test_pixels_beside_a_header_count(pixels, sign, tmp_path):
+    (tmp_path / "v.mhd").write_text(f"NDims = 2\nElementDataFile {sign} {pixels}\n")
     (tmp_path / pixels).write_bytes(b"1")
     items = [{"image": str(tmp_path / "v.mhd"), "name": "v"}]
     before = fingerprint(items), image_fingerprints(items)
     (tmp_path / pixels).write_bytes(b"2")
     assert fingerprint(items) != before[0]
     assert image_fingerprints(items) != before[1]
+
+
+@pytest.mark.parametrize("named", ["v.mhd", "missing.raw"])
+def test_a_header_without_pixels_beside_it_counts_by_itself(named, tmp_path):
+    (tmp_path / "v.mhd").write_text(f"NDims = 2\nElementDataFile = {named}\n")
+    assert len(fingerprint([{"image": str(tmp_path / "v.mhd"), "name": "v"}])) == 16
 
 
 def test_an_image_is_known_by_its_pixels_wherever_they_are(tmp_path):

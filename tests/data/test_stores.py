@@ -240,3 +240,11 @@ def test_a_meta_image_whose_pixels_lie_otherwise_is_refused(tmp_path, line, mess
     (tmp_path / "a.mha").write_text(f"{head}1 2 3 4 5 6\n")
     with pytest.raises(ImageError, match=message):
         slices_in_order(tmp_path / "a.mha")
+
+
+def test_the_pixels_of_a_meta_image_may_lie_in_a_file_of_any_name(tmp_path):
+    (tmp_path / "zellkörper.raw").write_bytes(bytes(range(6)))
+    head = "NDims = 2\nDimSize = 3 2\nElementType = MET_UCHAR\nElementDataFile = zellkörper.raw\n"
+    (tmp_path / "a.mhd").write_text(head, encoding="utf-8")
+    (pixels,) = slices_in_order(tmp_path / "a.mhd").parts(1)
+    np.testing.assert_array_equal(pixels[0, 0], [[0, 1, 2], [3, 4, 5]])

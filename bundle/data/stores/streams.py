@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from typing import Any, BinaryIO
 import nibabel
 import numpy as np
 
-from bundle.data.errors import ImageError, UnreadableImageError, unreadable
+from bundle.data.errors import ImageError, unreadable
 from bundle.data.formats import META_IMAGE, NIFTI, extension, require_file
+from bundle.data.meta_image import is_true, meta_header
 
 __all__ = ["SlicesInOrder", "slices_in_order"]
 
@@ -84,33 +84,25 @@ def _nifti(path: Path) -> SlicesInOrder:
 
 
 def _meta_image(path: Path) -> SlicesInOrder:
-    with path.open("rb") as file:
-        head = file.read(2**16)
-    end = re.search(rb"^\s*ElementDataFile[ \t]*=[ \t]*([^\r\n]*?)[ \t]*\r?\n", head, re.MULTILINE)
-    if end is None:
-        raise UnreadableImageError(path, "its header does not say where the pixels are (ElementDataFile)")
-    rows = re.findall(r"^\s*(\w+)[ \t]*=[ \t]*(.*?)\s*$", head[: end.end()].decode("latin-1"), re.MULTILINE)
-    said: dict[str, str] = dict(rows)
-    name, local = said["ElementDataFile"], said["ElementDataFile"] == "LOCAL"
-    if not local and (name != Path(name).name or not (path.parent / name).is_file()):
-        raise UnreadableImageError(path, f"ElementDataFile must be LOCAL or one file beside it, got {name[:80]!r}")
+    header = meta_header(path)
+    said = header.fields
     shape = [int(n) for n in said["DimSize"].split()]
     if len(shape) not in (2, 3) or said["ElementType"] not in _META_TYPES:
         raise ImageError(path, f"it has {len(shape)} axes of {said['ElementType']}: an image has 2 or 3, of numbers")
-    if not _is_true(said.get("BinaryData", "True")):
+    if not is_true(said.get("BinaryData", "True")):
         raise ImageError(path, "its pixels are written as text (BinaryData = False): save it with binary ones")
     before = int(said.get("HeaderSize", 0))
     if before < 0:
         raise ImageError(path, f"HeaderSize must be at least 0, got {before}: write where its pixels begin")
-    big = any(_is_true(said.get(key, "")) for key in ("BinaryDataByteOrderMSB", "ElementByteOrderMSB"))
+    big = any(is_true(said.get(key, "")) for key in ("BinaryDataByteOrderMSB", "ElementByteOrderMSB"))
     stored = np.dtype((">" if big else "<") + _META_TYPES[said["ElementType"]])
-    channels, packed = int(said.get("ElementNumberOfChannels", 1)), _is_true(said.get("CompressedData", ""))
+    channels = int(said.get("ElementNumberOfChannels", 1))
     x, y, depth = (*shape, 1)[:3]
 
     def parts(count: int) -> Iterator[np.ndarray]:
-        with (path if local else path.parent / name).open("rb") as file:
-            file.seek(end.end() if local else before)
-            read = _unpacked(file) if packed else file.read
+        with header.file.open("rb") as file:
+            file.seek(header.start or before)
+            read = _unpacked(file) if header.is_packed else file.read
             for start in range(0, depth, count):
                 slices = min(count, depth - start)
                 length = slices * y * x * channels * stored.itemsize
@@ -121,11 +113,6 @@ def _meta_image(path: Path) -> SlicesInOrder:
                 yield np.moveaxis(some, -1, 0).astype(stored.newbyteorder("="))
 
     return SlicesInOrder((x, y, depth), channels, stored.newbyteorder("="), parts)
-
-
-def _is_true(text: str) -> bool:
-    """As ITK reads it."""
-    return text[:1] in ("T", "t", "1")
 
 
 def _unpacked(file: BinaryIO) -> Callable[[int], bytes]:
