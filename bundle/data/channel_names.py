@@ -25,6 +25,12 @@ class StatedChannels:
     count: int
     names: tuple[str, ...] | None = None
 
+    @classmethod
+    def called(cls, count: int, names: Sequence[str]) -> StatedChannels:
+        """With the names, where each channel has one of its own."""
+        known = len(names) == count and all(names) and len(set(names)) == count
+        return cls(count, tuple(names) if known else None)
+
 
 def are_colours(names: Sequence[str] | None) -> bool:
     """Whether channels with these names are red, green and blue."""
@@ -40,8 +46,7 @@ def channels_of_tiff(file: tifffile.TiffFile) -> StatedChannels:
     if count == 3 and "S" in series.axes and series.keyframe.photometric in colours:
         return StatedChannels(count, COLOURS)
     names = _ome(file.ome_metadata) if file.is_ome else _imagej(file, count) if file.is_imagej else ()
-    known = len(names) == count and all(names) and len(set(names)) == count
-    return StatedChannels(count, tuple(names) if known else None)
+    return StatedChannels.called(count, names)
 
 
 def _ome(text: str | None) -> list[str]:

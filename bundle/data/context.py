@@ -16,7 +16,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 
 from bundle.data.errors import ImageError
-from bundle.data.formats import spatial_shape
+from bundle.data.formats import slice_count
 from bundle.data.item import Item
 from bundle.data.readers import read_image
 
@@ -101,7 +101,7 @@ class FindContextd(Transform):
         if self.context_slices:
             file, index = _place(cast(Item, item), self.stack)
             allowed = None if self.shown is None else self.shown.get(file, set())
-            item["context"] = file, neighbours(index, _count(file), self.context_slices, allowed)
+            item["context"] = file, neighbours(index, slice_count(file), self.context_slices, allowed)
         return item
 
 
@@ -135,13 +135,9 @@ def _place(item: Item, stack: str | os.PathLike[str] | None) -> tuple[str, int]:
     return str(stack), found[0]
 
 
-def _count(file: str) -> int:
-    return (*spatial_shape(file), 1)[2]
-
-
 @lru_cache(maxsize=4)
 def _all_pixels(stack: str) -> list[str]:
-    return [_pixels(stack, index) for index in range(_count(stack))]
+    return [_pixels(stack, index) for index in range(slice_count(stack))]
 
 
 def _pixels(file: str, index: int) -> str:

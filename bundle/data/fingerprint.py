@@ -20,7 +20,7 @@ from bundle.data.item import FILES, Item, Part, part_of
 from bundle.data.load_slice import LoadSlice
 from bundle.data.meta_image import meta_header
 from bundle.data.ranges import is_range
-from bundle.data.same_image import BETWEEN, Likeness, Sketch, most_alike, sketch_of
+from bundle.data.same_image import BETWEEN, Likeness, Sketch, most_alike_of, sketch_of
 from bundle.data.stated_channels import are_colours, stated_channels
 from bundle.data.stores.window import window_digest
 from bundle.data.windows import file_of, window_of
@@ -143,13 +143,11 @@ def seen_images(items: Iterable[Item], known: Mapping[str, str], by_slice: bool 
     found = []
     for item in items:
         exact = digits.get(_pixels(item["image"], part_of(item))) if digits else None
-        like = Likeness(exact, True, 1.0) if exact is not None else None
-        # beside ranges, some volumes are known as a whole
-        ways = {False, by_slice or "slices" in item} if exact is None else ()
-        for sketch in (each for way in ways for each in _sketches(item, way)):
-            other = most_alike(sketch, sketches)
-            if other is not None and (like is None or (other.same, other.correlation) > (like.same, like.correlation)):
-                like = other
+        if exact is not None:
+            like: Likeness | None = Likeness(exact, True, 1.0)
+        else:  # beside ranges, some volumes are known as a whole
+            ways = {False, by_slice or "slices" in item}
+            like = most_alike_of((each for way in ways for each in _sketches(item, way)), sketches)
         if like is not None:
             found.append(Seen(item, *like))
     return found

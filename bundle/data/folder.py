@@ -12,7 +12,7 @@ from bundle.console import nearest_path
 from bundle.data import isbi2012
 from bundle.data.classes import CLASS_DIR
 from bundle.data.errors import ImageError
-from bundle.data.formats import EXTENSIONS, FOREIGN, PLANAR, extension, natural_key, spatial_shape, stem
+from bundle.data.formats import EXTENSIONS, FOREIGN, extension, natural_key, slice_count, stem
 from bundle.data.item import Item
 from bundle.data.regions import REGIONS, is_region_file, region_stem, require_slices
 from bundle.data.stores.ome_zarr import store_name, stores_in
@@ -71,7 +71,7 @@ def datalist(
         for file in (truth[key] for key in ("label", "class_map") if slices and key in truth):
             if is_region_file(file):
                 require_slices(file, len(parts))
-            elif len(parts) != (count := _slice_count(Path(file))):
+            elif len(parts) != (count := slice_count(file)):
                 raise ImageError(file, f"it has {count} slices, its image {picture} has {len(parts)}")
         named: Any = {"name": name} if window_of(picture) else {}
         items += [{**part, **named, **truth} for part in parts]
@@ -135,7 +135,7 @@ def pages(file: Path) -> list[Item]:
     the others still go on.
     """
     try:
-        count = _slice_count(file)
+        count = slice_count(file)
     except ImageError:
         count = 1
     if count == 1:
@@ -146,11 +146,6 @@ def pages(file: Path) -> list[Item]:
 
 def _whole(file: Path) -> list[Item]:
     return [{"image": str(file), "name": stem(file)}]
-
-
-def _slice_count(file: Path) -> int:
-    shape = (1, 1) if extension(file) in PLANAR else spatial_shape(file)
-    return shape[2] if len(shape) == 3 else 1
 
 
 def _readable(folder: Path, regions: bool = False) -> Iterable[Path]:

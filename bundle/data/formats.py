@@ -23,6 +23,7 @@ __all__ = [
     "itk_header",
     "natural_key",
     "require_file",
+    "slice_count",
     "spatial_shape",
     "stated_shape",
     "stem",
@@ -81,6 +82,15 @@ def spatial_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
         series = tiff_series(file)
         shape = tuple(math.prod(series.shape[axis] for axis in axes) for axes in tiff_axes(series)[:3])
         return shape[:2] if shape[2:] == (1,) else shape
+
+
+def slice_count(path: str | os.PathLike[str]) -> int:
+    """Pages of a stack or slices of a volume; 1 for a single plane.
+
+    Raises:
+        ImageError: as :func:`spatial_shape`.
+    """
+    return 1 if extension(path) in PLANAR else (*spatial_shape(path), 1)[2]
 
 
 def stated_shape(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bundle.data.formats import spatial_shape
+from bundle.data.formats import slice_count
 from bundle.data.item import Item
 
 __all__ = ["cut_ranges", "is_range", "range_hint"]
@@ -94,4 +94,4 @@ def _volume(item: Item) -> str:
 
 def _span(item: Item) -> tuple[int, int]:
     """First slice, and the one behind the last."""
-    return item["slices"] if "slices" in item else (0, (*spatial_shape(item["image"]), 1)[2])
+    return item["slices"] if "slices" in item else (0, slice_count(item["image"]))

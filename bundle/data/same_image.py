@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["BETWEEN", "SAME", "Likeness", "Sketch", "most_alike", "oriented", "sketch_of"]
+__all__ = ["BETWEEN", "SAME", "Likeness", "Sketch", "most_alike", "most_alike_of", "oriented", "sketch_of"]
 
 #: mean squared difference of standardised pixels up to which two images are the same; unrelated ones have 2
 SAME = 1e-3
@@ -95,6 +95,12 @@ def most_alike(image: Sketch, known: Mapping[str, str]) -> Likeness | None:
     if distance[closest] <= SAME:
         return Likeness(names[closest], True, 1.0)
     return Likeness(names[nearest], False, float(correlation[nearest])) if correlation[nearest] >= NEARLY else None
+
+
+def most_alike_of(sketches: Iterable[Sketch], known: Mapping[str, str]) -> Likeness | None:
+    """The best that :func:`most_alike` finds for one of several sketches, such as those of the channels of an image."""
+    found = [like for sketch in sketches if (like := most_alike(sketch, known)) is not None]
+    return max(found, key=lambda like: (like.same, like.correlation), default=None)
 
 
 @lru_cache(maxsize=4)

@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
-from scipy import ndimage
 
-from transforms.labels.instances import IGNORE, LabelToInstancesd, class_array, instance_array
+from transforms.labels.instances import IGNORE, LabelToInstancesd, class_array, components, instance_array, of_file
 
 __all__ = [
     "CLASS_OF",
@@ -42,11 +40,10 @@ def class_components(classes: NdarrayOrTensor, connectivity: int = 1) -> tuple[N
         and its table.
     """
     values = instance_array(classes, "label")[0]
-    structure = ndimage.generate_binary_structure(values.ndim, min(connectivity, values.ndim))
     instances = np.where(values == IGNORE, np.int32(IGNORE), np.int32(0))
     table = [0]
     for number in np.unique(values[values > 0]).tolist():
-        parts, count = ndimage.label(values == number, structure=structure, output=np.int32)
+        parts, count = components(values == number, connectivity)
         instances += np.where(parts > 0, parts + np.int32(len(table) - 1), 0)
         table += [number] * count
     return convert_to_dst_type(instances[None], classes, dtype=np.int32)[0], np.array(table, np.int64)
@@ -73,13 +70,13 @@ def with_class_map(
             of the background's, and a class where there is no instance.
     """
     cells, kinds = instance_array(instances)[0], instance_array(classes, "class map")[0]
-    where = _file(instances)
+    where = of_file(instances)
     if cells.shape != kinds.shape:
-        raise ValueError(f"the class map{_file(classes)} is {kinds.shape} px, the instance map{where} {cells.shape}")
+        raise ValueError(f"the class map{of_file(classes)} is {kinds.shape} px, the instance map{where} {cells.shape}")
     stray = kinds[(cells == 0) & (kinds > 0)]
     if stray.size:
         raise ValueError(
-            f"the class map{_file(classes)} has {stray.size} px of {_name(int(stray[0]), names)} where the instance "
+            f"the class map{of_file(classes)} has {stray.size} px of {_name(int(stray[0]), names)} where the instance "
             f"map{where} has background: give each object a number, and its px one class"
         )
     numbers, cells = _contiguous(cells)
@@ -90,12 +87,12 @@ def with_class_map(
         if kind == 0:
             raise ValueError(
                 f"instance {numbers[cell - 1]}{where} has {count} px of class {_name(0, names)} in the class "
-                f"map{_file(classes)}: an object has a class of its own"
+                f"map{of_file(classes)}: an object has a class of its own"
             )
         if table[cell] != IGNORE:
             raise ValueError(
                 f"instance {numbers[cell - 1]}{where} has two classes, {_name(int(table[cell]), names)} and "
-                f"{_name(kind, names)} ({count} px), in the class map{_file(classes)}: an instance has one class"
+                f"{_name(kind, names)} ({count} px), in the class map{of_file(classes)}: an instance has one class"
             )
         table[cell] = kind
     cells[(cells == 0) & (kinds == IGNORE)] = IGNORE
@@ -118,7 +115,9 @@ def with_class_table(instances: NdarrayOrTensor, classes: Mapping[int, int]) -> 
     numbers, cells = _contiguous(instance_array(instances)[0])
     missing = [number for number in numbers if number not in classes]
     if missing:
-        raise ValueError(f"{len(missing)} instances{_file(instances)} have no class in their table, first {missing[0]}")
+        raise ValueError(
+            f"{len(missing)} instances{of_file(instances)} have no class in their table, first {missing[0]}"
+        )
     return _finished(cells, np.array([0, *(classes[number] for number in numbers)], np.int64), instances)
 
 
@@ -224,8 +223,3 @@ def _finished(cells: np.ndarray, table: np.ndarray, like: Any) -> tuple[NdarrayO
 
 def _name(number: int, names: Sequence[str] | None) -> str:
     return str(number) if names is None else names[number]
-
-
-def _file(label: Any) -> str:
-    file = label.meta.get("filename_or_obj") if isinstance(label, MetaTensor) else None
-    return f" of {file}" if file else ""

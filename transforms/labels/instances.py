@@ -23,7 +23,9 @@ __all__ = [
     "LabelToInstances",
     "LabelToInstancesd",
     "class_array",
+    "components",
     "instance_array",
+    "of_file",
 ]
 
 #: value of pixels that nobody annotated: their weight is 0, they are neither cell nor background
@@ -54,6 +56,19 @@ def _some(values: np.ndarray, count: int = 5) -> str:
     distinct = np.unique(values)
     shown = ", ".join(f"{value:g}" for value in distinct[:count])
     return shown if len(distinct) <= count else f"{shown}, ... ({len(distinct)} values)"
+
+
+def of_file(label: Any) -> str:
+    """Which file a label is of, for a message; nothing where the label does not know it."""
+    file = label.meta.get("filename_or_obj") if isinstance(label, MetaTensor) else None
+    return f" of {file}" if file else ""
+
+
+def components(mask: np.ndarray, connectivity: int) -> tuple[np.ndarray, int]:
+    """The connected components of a mask HW[D], int32 1..N, and how many there are."""
+    structure = ndimage.generate_binary_structure(mask.ndim, min(connectivity, mask.ndim))
+    parts, count = ndimage.label(mask, structure=structure, output=np.int32)
+    return parts, int(count)
 
 
 def instance_array(instances: NdarrayOrTensor, name: str = "instances") -> np.ndarray:
@@ -126,8 +141,7 @@ class LabelToInstances(Transform):
 
         self._warn_if_one_class(label, foreground, ignored)
         if self._is_binary(values[foreground]):
-            structure = ndimage.generate_binary_structure(values.ndim - 1, min(self.connectivity, values.ndim - 1))
-            values = ndimage.label(foreground[0], structure=structure, output=np.int32)[0][None]
+            values = components(foreground[0], self.connectivity)[0][None]
         out = np.where(ignored, np.int32(IGNORE), values)
         return convert_to_dst_type(out, label, dtype=np.int32)[0]
 
@@ -144,18 +158,13 @@ class LabelToInstances(Transform):
 
     @staticmethod
     def _warn_if_one_class(label: Any, foreground: np.ndarray, ignored: np.ndarray) -> None:
-        file = label.meta.get("filename_or_obj") if isinstance(label, MetaTensor) else None
-        where = f" of {file}" if file else ""
         if not foreground.any():
-            warnings.warn(
-                f"the label{where} has no cell: all its pixels are 0 or not annotated",
-                stacklevel=3,
-            )
+            told = "no cell: all its pixels are 0 or not annotated"
         elif (foreground | ignored).all():
-            warnings.warn(
-                f"the label{where} has no background: is it inverted? cells must be non-zero, background 0",
-                stacklevel=3,
-            )
+            told = "no background: is it inverted? cells must be non-zero, background 0"
+        else:
+            return
+        warnings.warn(f"the label{of_file(label)} has {told}", stacklevel=3)
 
 
 class LabelToInstancesd(MapTransform):

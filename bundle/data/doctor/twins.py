@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from bundle.data.doctor.finding import Finding, are, counted, named
 from bundle.data.doctor.sheet import Sheet
-from bundle.data.same_image import BETWEEN, Likeness, Sketch, most_alike
+from bundle.data.same_image import BETWEEN, most_alike_of
 
 __all__ = ["twins"]
 
@@ -25,17 +25,12 @@ def twins(sheets: Sequence[Sheet], training: Collection[str], measured: Collecti
     same: list[tuple[str, str]] = []
     nearly: list[tuple[str, str]] = []
     for sheet in sheets:
-        like = _best(sheet.sketches, known)
+        like = most_alike_of(sheet.sketches, known)
         if like is not None:
             (same if like.same else nearly).append((sheet.name, like.name))
         if sheet.sketches:
             known[sheet.name] = BETWEEN.join(each.text() for each in sheet.sketches)
     return [*_same(same), *_nearly(nearly, training, measured)]
-
-
-def _best(sketches: Sequence[Sketch], known: dict[str, str]) -> Likeness | None:
-    found = [like for sketch in sketches if (like := most_alike(sketch, known)) is not None]
-    return max(found, key=lambda like: (like.same, like.correlation), default=None)
 
 
 def _same(pairs: list[tuple[str, str]]) -> list[Finding]:

@@ -219,7 +219,5 @@ def _channels(attributes: Mapping[str, Any], pixels: ZarrPixels) -> StatedChanne
     count = pixels.shape[pixels.axes.index("C")] if "C" in pixels.axes else 1
     shown = attributes.get("omero", {}).get("channels", [])
     names = tuple(str(channel.get("label", "")).strip() for channel in shown)
-    if tuple(name.lower() for name in names) == COLOURS:
-        names = COLOURS
-    known = len(names) == count and all(names) and len(set(names)) == count
-    return StatedChannels(count, names if known else None)
+    coloured = tuple(name.lower() for name in names) == COLOURS
+    return StatedChannels.called(count, COLOURS if coloured else names)
