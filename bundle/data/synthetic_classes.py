@@ -114,11 +114,11 @@ def make_class_dataset(
         raise ValueError(f"size must be a height and a width of at least {_SMALLEST} px each, got {tuple(size)}")
     if truth not in _TRUTHS:
         raise ValueError(f"truth must be one of {', '.join(_TRUTHS)}, got {truth!r}")
-    wanted = {"made by": __name__, "version": 1, "count": count, "size": sides, "seed": seed, "truth": truth}
+    wanted = {"version": 1, "count": count, "size": sides, "seed": seed, "truth": truth}
     target = Path(root).absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         marker = target / _MARKER
-        if not marker.is_file() or json.loads(marker.read_text(encoding="utf-8")) != wanted:
+        if not marker.is_file() or not wanted.items() <= json.loads(marker.read_text(encoding="utf-8")).items():
             raise FileExistsError(f"{root} exists and holds something else: name a new or an empty folder")
         return str(root)
     with replacing(target) as draft:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import bundle.data.synthetic as synthetic
 from bundle.data import datalist, folder
 from bundle.data.dic_cells import draw_cells
 from bundle.data.synthetic import TEST_COUNT, main, make_dataset
+from bundle.data.synthetic_classes import make_class_dataset
 
 
 def content(root: Path) -> dict[str, str]:
@@ -200,3 +203,14 @@ def test_command_line(tmp_path, capsys):
         main([str(tmp_path / "d")])
     assert end.value.code == 1
     assert "holds another synthetic data set" in capsys.readouterr().err
+
+
+def test_a_set_of_classes_is_known_again_however_it_was_made(tmp_path):
+    root = tmp_path / "c"
+    command = [sys.executable, "-m", "bundle.data.synthetic_classes", str(root), "--count", "1", "--size", "64", "64"]
+    subprocess.run(command, check=True)
+    before = content(root)
+    assert make_class_dataset(root, count=1, size=(64, 64)) == str(root)
+    assert content(root) == before
+    with pytest.raises(FileExistsError, match="holds something else"):
+        make_class_dataset(root, count=2, size=(64, 64))
