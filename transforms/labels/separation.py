@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from itertools import product
-from typing import Any
 
 import numpy as np
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type
+from scipy import ndimage
 
 from transforms.labels.instances import instance_array
 
@@ -74,19 +74,9 @@ def _beside_others(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
         return beside_others(np.ascontiguousarray(cells))
     inside = cells > 0
-    lowest = _neighbourhood(np.where(inside, cells, _NO_NEIGHBOUR), np.minimum)
-    return inside & (lowest < cells), inside & (_neighbourhood(cells, np.maximum) > cells)
-
-
-def _neighbourhood(values: np.ndarray, extreme: Callable[..., Any]) -> np.ndarray:
-    """Minimum or maximum over the 3^d neighbourhood, one axis after the other."""
-    for axis in range(values.ndim):
-        moved = np.moveaxis(values, axis, 0)
-        out = moved.copy()
-        extreme(out[1:], moved[:-1], out=out[1:])
-        extreme(out[:-1], moved[1:], out=out[:-1])
-        values = np.moveaxis(out, 0, axis)
-    return values
+    lowest = ndimage.minimum_filter(np.where(inside, cells, _NO_NEIGHBOUR), 3, mode="nearest")
+    highest = ndimage.maximum_filter(cells, 3, mode="nearest")
+    return inside & (lowest < cells), inside & (highest > cells)
 
 
 def _grow_inside(cells: np.ndarray, mask: np.ndarray, steps: int) -> np.ndarray:
