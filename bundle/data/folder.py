@@ -14,7 +14,7 @@ from bundle.data.classes import CLASS_DIR
 from bundle.data.errors import ImageError
 from bundle.data.formats import EXTENSIONS, FOREIGN, extension, natural_key, slice_count, stem
 from bundle.data.item import Item
-from bundle.data.regions import REGIONS, is_region_file, region_stem, require_slices
+from bundle.data.regions import REGIONS, is_region_file, require_slices
 from bundle.data.stores.ome_zarr import store_name, stores_in
 from bundle.data.stores.window import open_whole
 from bundle.data.windows import Window, window_of
@@ -202,7 +202,7 @@ def _by_stem(folder: Path, with_stores: bool = False, regions: bool = False) -> 
     """
     found: dict[str, Path] = {}
     for file in _files(folder, (".zarr",), regions) if not with_stores or any(_readable(folder)) else ():
-        earlier = found.setdefault(region_stem(file) if is_region_file(file) else stem(file), file)
+        earlier = found.setdefault(file.stem if is_region_file(file) else stem(file), file)
         if earlier is not file:
             raise _two_of_one_name(earlier, file)
     return found

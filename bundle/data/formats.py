@@ -75,13 +75,13 @@ def spatial_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
     require_file(path)
     if (window := window_of(path)) is not None:
         return window.width, window.height
-    if extension(path) not in TIFF:
+    if extension(path) in TIFF:
+        with unreadable(path), open_tiff(path) as file:
+            series = tiff_series(file)
+            shape = tuple(math.prod(series.shape[axis] for axis in axes) for axes in tiff_axes(series)[:3])
+    else:
         shape = stated_shape(path)[0][:3]
-        return shape[:2] if shape[2:] == (1,) else shape
-    with unreadable(path), open_tiff(path) as file:
-        series = tiff_series(file)
-        shape = tuple(math.prod(series.shape[axis] for axis in axes) for axes in tiff_axes(series)[:3])
-        return shape[:2] if shape[2:] == (1,) else shape
+    return shape[:2] if shape[2:] == (1,) else shape
 
 
 def slice_count(path: str | os.PathLike[str]) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
-from monai.utils import MetaKeys, TransformBackends
+from monai.utils import TransformBackends
 
 from bundle.data.channels import Channels, are_equal
 from bundle.data.errors import ImageError
@@ -19,7 +19,7 @@ from bundle.data.gray import as_shown, warn_of_extremes
 from bundle.data.item import Part
 from bundle.data.label_colours import COLOURS_ARE, cells_of_colours, require_colours
 from bundle.data.readers import read_image
-from bundle.data.roi import Roi
+from bundle.data.roi import Roi, part_at
 from transforms.labels.instances import IGNORE
 
 __all__ = ["LoadSlice", "gray_values"]
@@ -191,11 +191,7 @@ def _take(path: str, array: MetaTensor, index: int | tuple[int, int]) -> MetaTen
     if array.ndim < 4:
         return cast(MetaTensor, array.clone())
     taken = index if isinstance(index, int) else slice(*index)
-    part = MetaTensor(array.as_tensor()[..., taken].clone(), meta=dict(array.meta))
-    affine = array.affine.clone()
-    affine[:3, 3] += first * affine[:3, 2]
-    part.affine = affine
-    part.meta[MetaKeys.SPATIAL_SHAPE] = np.array(part.shape[1:])
+    part = part_at((0, 0, first), array.as_tensor()[..., taken], array)
     part.meta["patch_index"] = first
     return part
 

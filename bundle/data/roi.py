@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from monai.data import MetaTensor
 from monai.utils import MetaKeys
 
 from bundle.data.errors import ImageError
 
-__all__ = ["Roi"]
+__all__ = ["Roi", "part_at"]
 
 
 class Roi(NamedTuple):
@@ -55,11 +56,16 @@ class Roi(NamedTuple):
                 f"it is {wide} x {high} px, the region of interest ends at {self.x + self.width} x "
                 f"{self.y + self.height} px: choose another --roi x,y,width,height",
             )
-        part = array.as_tensor()[:, self.x : self.x + self.width, self.y : self.y + self.height].clone()
-        cut = MetaTensor(part, meta=dict(array.meta))
-        affine = array.affine.clone()
-        for axis, start in enumerate(self[:2]):
-            affine[:-1, -1] += start * affine[:-1, axis]
-        cut.affine = affine
-        cut.meta[MetaKeys.SPATIAL_SHAPE] = np.array(part.shape[1:])
-        return cut
+        pixels = array.as_tensor()[:, self.x : self.x + self.width, self.y : self.y + self.height]
+        return part_at(self[:2], pixels, array)
+
+
+def part_at(start: Sequence[int], pixels: torch.Tensor, array: MetaTensor) -> MetaTensor:
+    """A copy of some pixels of an image, (C, x, y[, slices]), with its meta data and the affine moved to ``start``."""
+    part = MetaTensor(pixels.clone(), meta=dict(array.meta))
+    affine = array.affine.clone()
+    for axis, first in enumerate(start):
+        affine[:-1, -1] += first * affine[:-1, axis]
+    part.affine = affine
+    part.meta[MetaKeys.SPATIAL_SHAPE] = np.array(pixels.shape[1:])
+    return part

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from monai.data import MetaTensor
 
+from bundle.data.channels import are_equal
 from bundle.data.class_values import COLOUR
 from bundle.data.classes import CLASS_DIR, Classes
 from bundle.data.errors import ImageError, one_line
@@ -38,7 +39,7 @@ class LoadValues(LoadSlice):
 
     def _channels(self, path: str, array: torch.Tensor) -> torch.Tensor:
         opaque = array[:3] if array.shape[0] == 4 else array
-        if opaque.shape[0] != 3 or bool((opaque[0] == opaque[1]).all() and (opaque[0] == opaque[2]).all()):
+        if opaque.shape[0] != 3 or are_equal(opaque):
             return super()._channels(path, array)
         return COLOUR + packed(opaque)
 

@@ -87,7 +87,7 @@ class RandElasticGrid(RandWarp):
             raise ValueError(f"sigma must be at least 0 px (0 switches the deformation off), got {sigma}")
         if interpolation not in INTERPOLATIONS:
             raise ValueError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got {interpolation!r}")
-        per_axis(grid_size, len(grid_size) if isinstance(grid_size, Sequence) else 1, "grid_size", 2)
+        per_axis(grid_size, None, "grid_size", 2)
         super().__init__(
             prob, spatial_size, rotate_range, scale_range, 0.0, shift, flip, mode, on_fold, max_redraws, spacing
         )

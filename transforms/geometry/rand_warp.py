@@ -20,17 +20,17 @@ __all__ = ["RandWarp", "RandWarpd", "per_axis"]
 ON_FOLD = ("redraw", "raise", "warn")
 
 
-def per_axis(value: Sequence[int] | int, dims: int, name: str, least: int) -> tuple[int, ...]:
-    """One whole number of at least ``least`` for every axis.
+def per_axis(value: Sequence[int] | int, dims: int | None, name: str, least: int) -> tuple[int, ...]:
+    """One whole number of at least ``least`` for every axis; ``dims`` is None where their number is not known yet.
 
     Raises:
         TypeError: a value that is not a whole number.
         ValueError: another number of values than axes, or a value below ``least``.
     """
-    values = tuple(value) if isinstance(value, Sequence) else (value,) * dims
+    values = tuple(value) if isinstance(value, Sequence) else (value,) * (dims or 1)
     if not all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in values):
         raise TypeError(f"{name} must be a whole number, or one an axis, got {value!r}")
-    if len(values) != dims:
+    if dims is not None and len(values) != dims:
         raise ValueError(f"{name} has {len(values)} values {values}, the image has {dims} axes")
     if min(values) < least:
         raise ValueError(f"{name} must be at least {least} along every axis, got {values}")
@@ -95,9 +95,10 @@ class RandWarp(RandomizableTransform):
             raise ValueError(f"shift must be 'none', 'anywhere' or a range in px, got {shift!r}")
         if on_fold not in ON_FOLD:
             raise ValueError(f"on_fold must be one of {', '.join(ON_FOLD)}, got {on_fold!r}")
-        for name, size in (("spatial_size", spatial_size), ("shift", shift)):
-            if size is not None and not isinstance(size, str):
-                per_axis(size, len(size) if isinstance(size, Sequence) else 1, name, int(name == "spatial_size"))
+        if spatial_size is not None:
+            per_axis(spatial_size, None, "spatial_size", 1)
+        if not isinstance(shift, str):
+            per_axis(shift, None, "shift", 0)
         if max_redraws < 0:
             raise ValueError(f"max_redraws must be at least 0, got {max_redraws}")
         check_mode(mode)

@@ -84,11 +84,10 @@ def _some(texts: Sequence[str], unit: str = "") -> str:
 
 
 def _pixel_size(sheets: Sequence[Sheet]) -> str:
-    stated = Counter(sheet.pixel_um for sheet in sheets)
-    if set(stated) == {None}:
+    stated = [sheet.pixel_um for sheet in sheets]
+    if not any(stated):
         return "the files do not state it"
-    told = ["not stated" if size is None else " x ".join(f"{each:.4g}" for each in size) + " µm" for size in stated]
-    return _some([text for text, count in zip(told, stated.values(), strict=True) for _ in range(count)])
+    return _some(["not stated" if um is None else " x ".join(f"{each:.4g}" for each in um) + " µm" for um in stated])
 
 
 def _diameter(size: Quartiles, um: tuple[float, ...] | None) -> str:

@@ -139,13 +139,10 @@ def _touching(cells: np.ndarray) -> set[int]:
     found: set[int] = set()
     for axis in range(cells.ndim):
         along = np.moveaxis(cells, axis, 0)
-        _add(found, along[1:], along[:-1])
+        one, other = along[1:], along[:-1]
+        touch = (one != other) & (one > 0) & (other > 0)
+        found.update(np.unique(one[touch]).tolist(), np.unique(other[touch]).tolist())
     return found
-
-
-def _add(found: set[int], one: np.ndarray, other: np.ndarray) -> None:
-    touch = (one != other) & (one > 0) & (other > 0)
-    found.update(np.unique(one[touch]).tolist(), np.unique(other[touch]).tolist())
 
 
 @lru_cache(maxsize=4096)  # the slices of a stack ask for the same file

@@ -26,21 +26,20 @@ _NEAR, _THREE_OF_FOUR = 2, 0.75
 
 def shifted_labels(sheets: Sequence[Sheet]) -> list[Finding]:
     """All labels shifted alike, else single ones; only where nearly every quarter of the images says so."""
-    known = [sheet for sheet in sheets if sheet.edges is not None and len(sheet.edges.moved)]
-    scales = {sheet.edges.scale for sheet in known if sheet.edges is not None}
-    maps = [sheet.edges.moved for sheet in known if sheet.edges is not None]
+    known = [(sheet, sheet.edges) for sheet in sheets if sheet.edges is not None and len(sheet.edges.moved)]
+    scales = {edges.scale for _, edges in known}
     if len(scales) == 1:
         (scale,) = scales
+        maps = [edges.moved for _, edges in known]
         # of few images their quarters are the witnesses
         witnesses = np.stack([each.mean(axis=0) for each in maps]) if len(maps) >= _IMAGES else np.concatenate(maps)
         shift = _shift(witnesses, scale, _STRENGTH, _GAIN)
         if shift is not None:
-            return [_finding([sheet.name for sheet in known], shift, len(sheets))]
+            return [_finding([sheet.name for sheet, _ in known], shift, len(sheets))]
     found: dict[tuple[int, int], list[str]] = {}
-    for sheet, quarters in zip(known, maps, strict=True):
-        scale = sheet.edges.scale if sheet.edges is not None else 1
-        shift = _shift(quarters, scale, _STRENGTH_OF_ONE, _GAIN_OF_ONE)
-        if shift is not None and _each_says_so(quarters, shift, scale):
+    for sheet, edges in known:
+        shift = _shift(edges.moved, edges.scale, _STRENGTH_OF_ONE, _GAIN_OF_ONE)
+        if shift is not None and _each_says_so(edges.moved, shift, edges.scale):
             found.setdefault(shift, []).append(sheet.name)
     return [_finding(names, shift, len(sheets)) for shift, names in found.items()]
 

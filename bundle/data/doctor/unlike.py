@@ -44,7 +44,6 @@ def oddness(sheets: Sequence[Sheet]) -> dict[str, np.ndarray]:
 
 def unlike_others(sheets: Sequence[Sheet]) -> list[Finding]:
     """Single images far from the rest; many of them are no outliers, but kinds of images."""
-    found = []
     scores = oddness(sheets)
     told = {}
     for number, sheet in enumerate(sheets):
@@ -62,8 +61,7 @@ def unlike_others(sheets: Sequence[Sheet]) -> list[Finding]:
         else "Look for blur, another staining or magnification, or a label of another image."
     )
     text = f"{len(told)} of {len(sheets)} images {are(len(told))} unlike the others: {listed}{more}. {advice}"
-    found.append(Finding("note" if many else "warning", "Unlike the others", text, tuple(told)))
-    return found
+    return [Finding("note" if many else "warning", "Unlike the others", text, tuple(told))]
 
 
 def _from_usual(values: np.ndarray, least: float) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Cells as regions with an outline: the ROI sets of ImageJ and the GeoJSON of QuPath, in and out, to the pixel."""
 
-from bundle.data.regions.files import REGIONS, is_region_file, read_regions, region_stem
+from bundle.data.regions.files import REGIONS, is_region_file, read_regions
 from bundle.data.regions.label import load_regions, region_kinds, require_slices
 from bundle.data.regions.raster import rasterised
 from bundle.data.regions.region import Region
@@ -14,7 +14,6 @@ __all__ = [
     "rasterised",
     "read_regions",
     "region_kinds",
-    "region_stem",
     "require_slices",
     "traced",
 ]

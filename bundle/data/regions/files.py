@@ -13,7 +13,7 @@ from bundle.data.regions.imagej import read_rois
 from bundle.data.regions.raster import require_own_numbers
 from bundle.data.regions.region import Region
 
-__all__ = ["REGIONS", "is_region_file", "read_regions", "region_stem"]
+__all__ = ["REGIONS", "is_region_file", "read_regions"]
 
 #: ImageJ's sets of ROIs and single ones; QuPath's export
 REGIONS = (".zip", ".roi", ".geojson")
@@ -23,15 +23,6 @@ def is_region_file(path: str | os.PathLike[str]) -> bool:
     """Whether the name of a file is that of regions; hidden ones are passed over."""
     name = Path(path).name.lower()
     return name.endswith(REGIONS) and not name.startswith(".")
-
-
-def region_stem(path: str | os.PathLike[str]) -> str:
-    """File name without its extension.
-
-    >>> region_stem("label/a.b.geojson")
-    'a.b'
-    """
-    return Path(path).stem
 
 
 def read_regions(path: str | os.PathLike[str]) -> tuple[Region, ...]:

@@ -48,20 +48,19 @@ def _roi(region: Region, hyperstack: bool) -> ImagejRoi:
     from roifile import ROI_TYPE, ImagejRoi
 
     rings = [np.asarray(ring, np.int32) for polygon in region.polygons for ring in polygon]
-    low, high = (
-        np.min([ring.min(axis=0) for ring in rings], axis=0),
-        np.max([ring.max(axis=0) for ring in rings], axis=0),
-    )
+    corners = np.concatenate(rings)
+    low = corners.min(axis=0)
+    (left, top), (right, bottom) = low.tolist(), corners.max(axis=0).tolist()
     properties = {"cell": region.cell, "class": region.kind}
     place = 0 if region.slice is None else region.slice + 1
     roi = ImagejRoi(
         version=_VERSION,
         name=region.name,
         props="".join(f"{key}: {value}\n" for key, value in properties.items() if value is not None),
-        left=int(low[0]),
-        top=int(low[1]),
-        right=int(high[0]),
-        bottom=int(high[1]),
+        left=left,
+        top=top,
+        right=right,
+        bottom=bottom,
         position=0 if hyperstack else place,
         z_position=place if hyperstack else 0,
     )
