@@ -9,31 +9,7 @@ import numpy as np
 
 from transforms.compiling import compiled
 
-__all__ = ["count_corners", "toggle", "trace"]
-
-
-@compiled()
-def count_corners(parts: np.ndarray) -> int:
-    """At least the corners of all rings: each pixel at a corner of pixels that are not all of one part has one."""
-    high, wide = parts.shape
-    count = 0
-    for row in range(high + 1):
-        for column in range(wide + 1):
-            first = -1
-            differ = False
-            here = 0
-            for up in range(2):
-                for left in range(2):
-                    y, x = row - up, column - left
-                    value = parts[y, x] if 0 <= y < high and 0 <= x < wide else 0
-                    here += value > 0
-                    if first < 0:
-                        first = value
-                    elif value != first:
-                        differ = True
-            if differ:
-                count += here
-    return count
+__all__ = ["toggle", "trace"]
 
 
 @compiled()

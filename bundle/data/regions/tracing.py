@@ -35,12 +35,14 @@ def traced(labels: np.ndarray) -> Mapping[int, list[Polygon]]:
         >>> traced(np.array([[0, 7, 7]]))[7][0][0].tolist()
         [[1, 0], [3, 0], [3, 1], [1, 1]]
     """
-    from bundle.data.regions.rings_compiled import count_corners, trace
+    from bundle.data.regions.rings_compiled import trace
 
     labels = np.ascontiguousarray(labels)
     # a diagonal neighbour is no part: a ring through both would touch itself
     parts = connected(np.maximum(labels, 0), connectivity=1).astype(np.int32, copy=False)
-    most = count_corners(parts)
+    # a ring has at most two corners for each horizontal edge, and as many upper edges as lower ones
+    upper = np.count_nonzero(parts[:1]) + np.count_nonzero((parts[1:] > 0) & (parts[1:] != parts[:-1]))
+    most = 4 * upper
     corners, ends = np.empty((most, 2), np.int32), np.empty((most // 4 + 1, 2), np.int64)
     count = trace(parts, np.zeros(parts.shape, np.bool_), corners, ends, _STEP, _LEFT, _RIGHT)
     found: dict[int, list[list[np.ndarray]]] = {}
