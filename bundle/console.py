@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # MONAI is imported where it is used: data and studies import
 
 __all__ = [
     "command_line",
+    "counted",
     "did_you_mean",
     "explain_errors",
     "nearest_path",
@@ -57,6 +58,14 @@ def did_you_mean(name: object, known: Iterable[str], prefix: str = "") -> str:
     if not near or len(spelt) <= _FEW:
         hint.append(f"known are {', '.join(spelt.values()) or 'none'}")
     return " ".join(hint)
+
+
+def counted(number: int, thing: str) -> str:
+    """
+    >>> counted(1, "image"), counted(2, "image")
+    ('1 image', '2 images')
+    """
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def nearest_path(path: str | os.PathLike[str]) -> Path | None:

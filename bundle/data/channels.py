@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
+from bundle.console import counted
 from bundle.data.errors import ImageError
 from bundle.data.item import Item
 from bundle.data.readers import read_image
 from bundle.data.stated_channels import StatedChannels, stated_channels
+from bundle.geometry.kinds import require_positive
 
 __all__ = ["CHANNEL_NAMES", "Channels", "are_equal", "channels_of"]
 
@@ -62,8 +64,8 @@ class Channels:
                 "channels must be all, luminance (makes colours gray) or a list of channel numbers from 0, got "
                 f'{self.select!r}: give --channels luminance, or --channels "{nearest}"'
             )
-        if self.count is not None and (type(self.count) is not int or self.count < 1):
-            raise ValueError(f"channels must be an integer of at least 1 (1 is the nearest), got {self.count!r}")
+        if self.count is not None:
+            require_positive("channels", self.count)
         object.__setattr__(self, "names", None if self.names is None else tuple(self.names))
 
     @classmethod
@@ -235,7 +237,7 @@ def _common_names(found: dict[str, StatedChannels], strict: bool) -> tuple[str, 
         return names if odd is None else None
     raise ImageError(
         odd,
-        f"its channels are {', '.join(named[odd])}, those of {times} other image{'s' if times > 1 else ''} "
+        f"its channels are {', '.join(named[odd])}, those of {counted(times, 'other image')} "
         f"{', '.join(names)}: save it in their order and with their names, or let the place of a channel count by "
         f"{_option(range(len(names)))}",
     )
@@ -263,7 +265,7 @@ def _named(stated: StatedChannels) -> str:
 
 
 def _told(stated: StatedChannels) -> str:
-    return f"{stated.count} channel{'s' if stated.count > 1 else ''}{_named(stated)}"
+    return f"{counted(stated.count, 'channel')}{_named(stated)}"
 
 
 def _option(numbers: Sequence[int]) -> str:

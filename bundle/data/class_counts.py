@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bundle.console import counted
 from bundle.data.classes import Classes
 from bundle.data.item import Item
 from transforms.labels.classes import CLASS_OF
@@ -72,8 +73,8 @@ def class_weights(
             roots = np.sqrt(weights)
             weights = list(map(float, roots * counts.sum() / (roots @ counts)))
         told = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(classes.names, weights, strict=True))
-        counted = f"{len(items)} image{'s' * (len(items) > 1)}"
-        logger.info("weight of a pixel in the loss: %s (class_weights %s, counted over %s)", told, way, counted)
+        over = counted(len(items), "image")
+        logger.info("weight of a pixel in the loss: %s (class_weights %s, counted over %s)", told, way, over)
         return weights
     numbers = [float(weight) for weight in way]
     if len(numbers) != len(classes) or not min(numbers) >= 0:

@@ -14,6 +14,7 @@ from monai.transforms import Compose
 from bundle.data.checks import require_objects
 from bundle.data.item import Item
 from bundle.data.weigh_kept import weigh_what_is_kept
+from bundle.geometry.kinds import require_positive
 
 __all__ = ["TileDataset"]
 
@@ -49,8 +50,7 @@ class TileDataset(CacheDataset):
     ) -> None:
         if len(data) == 0:
             raise ValueError("data is an empty datalist: there is nothing to train on")
-        if isinstance(samples_per_epoch, bool) or not isinstance(samples_per_epoch, int) or samples_per_epoch < 1:
-            raise ValueError(f"samples_per_epoch must be an integer of at least 1, got {samples_per_epoch!r}")
+        require_positive("samples_per_epoch", samples_per_epoch)
         if not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ValueError(f"seed must be an integer of 0 to 2^32 - 1, got {seed!r}")
         self.samples_per_epoch = samples_per_epoch

@@ -20,6 +20,7 @@ from bundle.atomic import replacing, write_json
 from bundle.data.dic_cells import draw_cells
 from bundle.data.spacing import require_spacing
 from bundle.data.volume_cells import draw_volume
+from bundle.geometry.kinds import require_positive
 
 __all__ = ["TEST_COUNT", "make_dataset"]
 
@@ -74,8 +75,7 @@ def make_dataset(
 
 def _recipe(count: int, size: Sequence[int], seed: int, spacing: Sequence[float] | None) -> dict[str, Any]:
     """Check the arguments and put them as they are written into the marker."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError(f"count must be an integer of at least 1 (1 is the nearest), got {count!r}")
+    require_positive("count", count)
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError(f"seed must be an integer in 0 .. 2^32 - 1 (0 is the usual), got {seed!r}")
     sides = [int(side) for side in size]

@@ -19,6 +19,7 @@ from scipy import ndimage
 from bundle.atomic import replacing, write_json
 from bundle.data.classes import CLASS_DIR, FILE
 from bundle.data.drawing import largest_parts
+from bundle.geometry.kinds import require_positive
 
 __all__ = ["CHANNELS", "NAMES", "TEST_COUNT", "draw_objects", "make_class_dataset"]
 
@@ -108,8 +109,7 @@ def make_class_dataset(
         FileExistsError: when ``root`` holds anything but this very data set; nothing is overwritten.
     """
     sides = [int(side) for side in size]
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError(f"count must be an integer of at least 1 (1 is the nearest), got {count!r}")
+    require_positive("count", count)
     if len(sides) != 2 or min(sides) < _SMALLEST:
         raise ValueError(f"size must be a height and a width of at least {_SMALLEST} px each, got {tuple(size)}")
     if truth not in _TRUTHS:

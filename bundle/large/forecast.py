@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from bundle.console import counted
 from bundle.data.errors import ImageError
 from bundle.data.stores import LazyImage
 from bundle.geometry import BlockPlan
@@ -66,8 +67,8 @@ def tell_plan(
     run(tile).cpu()
     left = (blocks - done) / blocks
     print(
-        f"{image.path}: {sizes_text(image.size)} px in {_counted(blocks, 'block')} of {sizes_text(plan.sizes)} px"
-        f"{f', of which {done} are done' if done else ''}, {_counted(tiles, 'tile')} of "
+        f"{image.path}: {sizes_text(image.size)} px in {counted(blocks, 'block')} of {sizes_text(plan.sizes)} px"
+        f"{f', of which {done} are done' if done else ''}, {counted(tiles, 'tile')} of "
         f"{sizes_text(plan.plan.tile_size)} px; up to {layout.bytes / 2**30:.3g} GiB on the disk; about "
         f"{_duration((time.perf_counter() - start) * tiles * turns * left)} of one worker for the network alone, "
         "without start, gray values, cells and pyramids"
@@ -80,9 +81,5 @@ def _duration(seconds: float) -> str:
     ('1 second', '45 seconds', '6.7 minutes', '2.2 hours')
     """
     if seconds < 120:
-        return _counted(max(1, round(seconds)), "second")
+        return counted(max(1, round(seconds)), "second")
     return f"{seconds / 3600:.1f} hours" if seconds > 7200 else f"{seconds / 60:.1f} minutes"
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"

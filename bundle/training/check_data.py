@@ -13,11 +13,11 @@ from monai.bundle import ConfigParser
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from bundle.console import own_cause
+from bundle.console import counted, own_cause
 from bundle.data import checks, doctor
 from bundle.data.dataset import TileDataset
 from bundle.data.doctor import Finding, Sheet
-from bundle.data.doctor.finding import counted, named, of_all
+from bundle.data.doctor.finding import named, of_all
 from bundle.data.errors import image_error
 from bundle.data.item import Item
 from bundle.geometry import ValidGeometry

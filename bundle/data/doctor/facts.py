@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from bundle.data.doctor.finding import counted
+from bundle.console import counted
 from bundle.data.doctor.sheet import Sheet
 
 __all__ = ["Quartiles", "common_um", "facts", "quartiles"]

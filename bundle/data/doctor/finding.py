@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["LEVELS", "Finding", "are", "counted", "named", "of_all"]
+__all__ = ["LEVELS", "Finding", "are", "named", "of_all"]
 
 #: a training would be senseless; look at it; good to know
 LEVELS = ("stop", "warning", "note")
@@ -30,14 +30,6 @@ class Finding:
     text: str
     images: tuple[str, ...] = ()
     repair: Mapping[str, Any] = field(default_factory=dict)
-
-
-def counted(number: int, thing: str) -> str:
-    """
-    >>> counted(1, "image"), counted(2, "image")
-    ('1 image', '2 images')
-    """
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def are(number: int) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bundle.console import counted
 from bundle.data.checks import require_learnable, swapped_labels
-from bundle.data.doctor.finding import Finding, are, counted, named, of_all
+from bundle.data.doctor.finding import Finding, are, named, of_all
 from bundle.data.doctor.sheet import Sheet
 
 __all__ = ["label_findings"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from bundle.data.doctor.finding import Finding, are, counted, named
+from bundle.console import counted
+from bundle.data.doctor.finding import Finding, are, named
 from bundle.data.doctor.sheet import Sheet
 from bundle.data.same_image import BETWEEN, most_alike_of
 
