@@ -296,6 +296,16 @@ def test_what_is_no_set_of_rois(tmp_path):
         read_rois(tmp_path / "b.zip")
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_entries_of_one_name_are_two_regions(tmp_path):
+    """As ImageJ reads them; the first one was lost."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for left in (0, 4):
+            archive.writestr("cell.roi", roi("cell", [(left, 0), (left + 2, 0), (left + 2, 2), (left, 2)]).tobytes())
+    (found,) = label(tmp_path, tmp_path / "a.zip")
+    np.testing.assert_array_equal(found[:2], [[1, 1, 0, 0, 2, 2, 0, 0]] * 2)
+
+
 def test_a_roi_that_may_not_be_read(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))

@@ -90,29 +90,26 @@ def read_rois(path: str | os.PathLike[str]) -> list[Region]:
     """
     try:
         if str(path).lower().endswith(".roi"):
-            return [_region(path, _decoded(path, Path(path).read_bytes(), Path(path).stem), Path(path).stem)]
+            return [_region(path, Path(path).read_bytes(), Path(path).stem)]
         with zipfile.ZipFile(path) as archive:
             entries = [one for one in archive.infolist() if one.filename.lower().endswith(".roi")]
-            names = {one.filename: Path(one.filename).stem for one in entries if "__MACOSX" not in one.filename}
-            if not names and archive.infolist():
+            entries = [one for one in entries if "__MACOSX" not in one.filename]
+            if not entries and archive.infolist():
                 raise UnreadableImageError(
                     path, "it holds no file .roi: a set of ROIs is what ImageJ's ROI Manager saves"
                 )
             if (largest := max((one.file_size for one in entries), default=0)) > _ROI_BYTES:
                 raise UnreadableImageError(path, f"it states a ROI of {largest} bytes, one has at most {_ROI_BYTES}")
-            return [_region(path, _decoded(path, archive.read(entry), name), name) for entry, name in names.items()]
+            return [_region(path, archive.read(one), Path(one.filename).stem) for one in entries]
     except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:  # encrypted among them
         raise UnreadableImageError(path, f"it cannot be read ({one_line(error)})") from error
 
 
-def _decoded(path: str | os.PathLike[str], content: bytes, name: str) -> ImagejRoi:
+def _region(path: str | os.PathLike[str], content: bytes, name: str) -> Region:
     from roifile import ImagejRoi
 
     with unreadable(path, f"the ROI {name!r} is damaged"):
-        return ImagejRoi.frombytes(content)
-
-
-def _region(path: str | os.PathLike[str], roi: ImagejRoi, name: str) -> Region:
+        roi = ImagejRoi.frombytes(content)
     name = roi.name or name
     properties = dict(line.split(":", 1) for line in roi.props.splitlines() if ":" in line)
     properties = {key.strip(): value.strip() for key, value in properties.items()}
