@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 from monai.config import KeysCollection
+from scipy.linalg import convolution_matrix
 
 from transforms.geometry.displacement import separable_field
 from transforms.geometry.rand_warp import RandWarp, RandWarpd
@@ -27,10 +28,7 @@ def gaussian_basis(n: int, sigma: float) -> np.ndarray:
     reach = int(4 * sigma + 0.5)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     kernel /= kernel.sum()
-    basis = np.zeros((n, n + 2 * reach), np.float32)
-    for row in range(n):
-        basis[row, row : row + kernel.size] = kernel
-    return basis
+    return np.ascontiguousarray(convolution_matrix(kernel, n).T, np.float32)
 
 
 class RandElasticField(RandWarp):
@@ -104,14 +102,7 @@ class RandElasticField(RandWarp):
 
 
 class RandElasticFieldd(RandWarpd):
-    """Dictionary form of :class:`RandElasticField`: one draw for all keys.
-
-    Args:
-        keys: image, label, weight, ...: all of one spatial size.
-        mode: interpolation of all keys, or one for each: "nearest" for labels; "bilinear" for weights; for images
-            "nearest" keeps the noise as it is, "bilinear" leaves 4/9 of its variance (see docs/how_it_works.md).
-        prob, alpha, ...: as the array form.
-    """
+    """Dictionary form of :class:`RandElasticField`, see :class:`transforms.geometry.rand_warp.RandWarpd`."""
 
     def __init__(
         self,

@@ -117,14 +117,7 @@ class RandElasticGrid(RandWarp):
 
 
 class RandElasticGridd(RandWarpd):
-    """Dictionary form of :class:`RandElasticGrid`: one draw for all keys.
-
-    Args:
-        keys: image, label, weight, ...: all of one spatial size.
-        mode: interpolation of all keys, or one for each: "nearest" for labels; "bilinear" for weights; for images
-            "nearest" keeps the noise as it is, "bilinear" leaves 4/9 of its variance (see docs/how_it_works.md).
-        prob, sigma, ...: as the array form.
-    """
+    """Dictionary form of :class:`RandElasticGrid`, see :class:`transforms.geometry.rand_warp.RandWarpd`."""
 
     def __init__(
         self,

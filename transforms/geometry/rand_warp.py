@@ -216,7 +216,15 @@ class RandWarp(RandomizableTransform):
 
 
 class RandWarpd(RandomizableTransform, MapTransform):
-    """Base of the dictionary forms: one warp is drawn and applied to all keys, each in its own mode."""
+    """Base of the dictionary forms: one warp is drawn and applied to all keys, each in its own mode.
+
+    Args:
+        keys: image, label, weight, ...: all of one spatial size.
+        warp: the array form, of whose arguments the dictionary form has all.
+        mode: interpolation of all keys, or one for each: "nearest" for labels; "bilinear" for weights; for images
+            "nearest" keeps the noise as it is, "bilinear" leaves 4/9 of its variance (see docs/how_it_works.md).
+        allow_missing_keys: an item may lack some of them.
+    """
 
     backend = RandWarp.backend
 

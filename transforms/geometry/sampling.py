@@ -114,16 +114,13 @@ class Sampling:
     @cached_property
     def positions(self) -> np.ndarray:
         """(d, H, W[, D]) float32: where in the image every pixel of the window is read, in px, not mirrored."""
-        dims = len(self.window_size)
-        offsets = np.empty((dims, *self.window_size), np.float32)
-        for axis, n in enumerate(self.window_size):
-            along = np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2)
-            offsets[axis] = along.reshape([-1 if i == axis else 1 for i in range(dims)])
+        along = [np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2) for n in self.window_size]
+        offsets = np.stack(np.meshgrid(*along, indexing="ij", copy=False))
         if self.displacement is not None:
             offsets += self.displacement
         # torch for the product: see transforms.geometry.displacement.separable_field
         matrix, centre = (torch.from_numpy(part.astype(np.float32)) for part in (self.matrix, self.centre))
-        moved = torch.addmm(centre[:, None], matrix, torch.from_numpy(offsets.reshape(dims, -1)))
+        moved = torch.addmm(centre[:, None], matrix, torch.from_numpy(offsets.reshape(len(offsets), -1)))
         return moved.numpy().reshape(offsets.shape)
 
     @cached_property
