@@ -102,23 +102,14 @@ class Classes:
         Raises:
             ImageError: naming the values that no class has.
         """
-        present, where = np.unique(values, return_inverse=True)
-        classes = np.full(len(present), IGNORE, np.int32)
-        unknown = []
-        for position, value in enumerate(present.tolist()):
-            if value in (IGNORE, ignored):
-                continue
-            number = self._class_of(int(value))
-            if number is None:
-                unknown.append(position)
-            else:
-                classes[position] = number
+        present, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+        classes = [IGNORE if one in (IGNORE, ignored) else self._class_of(int(one)) for one in present.tolist()]
+        unknown = [position for position, number in enumerate(classes) if number is None]
         if unknown:
-            counts = np.bincount(where.ravel(), minlength=len(present))
             told = ", ".join(f"{shown_value(int(present[i]))} ({counts[i]} px)" for i in unknown[:5])
             more = ", ..." if len(unknown) > 5 else ""
             raise ImageError(path, f"its pixels hold values without a class: {told}{more}; {self._known()}")
-        return classes[where].reshape(values.shape)
+        return np.array(classes, np.int32)[where].reshape(values.shape)
 
     def _class_of(self, value: int) -> int | None:
         if self.gray is None and self.colours is None:

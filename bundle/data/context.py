@@ -20,7 +20,7 @@ from bundle.data.formats import slice_count
 from bundle.data.item import Item
 from bundle.data.readers import read_image
 
-__all__ = ["CONTEXT", "FindContextd", "StackContext", "StackContextd", "neighbours", "own_channels", "said_of_no_stack"]
+__all__ = ["CONTEXT", "FindContextd", "StackContextd", "neighbours", "own_channels", "said_of_no_stack"]
 
 #: in a MetaTensor's ``meta``: the number of neighbouring slices on each side that are among its channels
 CONTEXT = "context_slices"
@@ -146,10 +146,11 @@ def _pixels(file: str, index: int) -> str:
     return hashlib.sha256(repr(plane.shape).encode() + np.ascontiguousarray(plane).tobytes()).hexdigest()
 
 
-class StackContext(Transform):
+class StackContextd(MapTransform):
     """Show every slice of a stack with its neighbours: their channels stand before and behind its own.
 
     Args:
+        keys: of the stacks.
         context_slices: on each side; 0 leaves images as they are.
 
     Shape:
@@ -163,12 +164,17 @@ class StackContext(Transform):
 
     backend = [TransformBackends.TORCH]  # noqa: RUF012 - MONAI's convention
 
-    def __init__(self, context_slices: int) -> None:
+    def __init__(self, keys: KeysCollection, context_slices: int, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
         self.context_slices = require_context_slices(context_slices)
 
-    def __call__(self, img: torch.Tensor) -> torch.Tensor:
-        if not self.context_slices:
-            return img
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out = dict(data)
+        for key in self.key_iterator(out) if self.context_slices else ():
+            out[key] = self._shown(out[key])
+        return out
+
+    def _shown(self, img: torch.Tensor) -> torch.Tensor:
         if img.ndim != 4:
             file = img.meta.get("filename_or_obj", "the image") if isinstance(img, MetaTensor) else "the image"
             raise ImageError(str(file), said_of_no_stack(self.context_slices))
@@ -178,19 +184,3 @@ class StackContext(Transform):
         if isinstance(shown, MetaTensor):
             shown.meta[CONTEXT] = self.context_slices
         return shown
-
-
-class StackContextd(MapTransform):
-    """Dictionary form of :class:`StackContext`."""
-
-    backend = StackContext.backend
-
-    def __init__(self, keys: KeysCollection, context_slices: int, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.add = StackContext(context_slices)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        out = dict(data)
-        for key in self.key_iterator(out):
-            out[key] = self.add(out[key])
-        return out

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monai.bundle import ConfigWorkflow
 
-from bundle.data.context import FindContextd, StackContext, neighbours, own_channels
+from bundle.data.context import FindContextd, StackContextd, neighbours, own_channels
 from bundle.data.errors import ImageError
 from bundle.data.isbi2012 import datalist
 from bundle.data.loading import LoadSliced
@@ -77,7 +77,7 @@ def test_labelled_slices_are_found_in_the_stack_of_all_sections_by_their_pixels(
 @pytest.mark.parametrize("reach", [1, 2])
 def test_a_whole_stack_shows_what_each_slice_alone_shows(tmp_path, reach):
     file = stack(tmp_path / "a.tif", range(4))
-    whole = StackContext(reach)(LoadSliced("image", spatial_dims=None)({"image": file})["image"])
+    whole = StackContextd("image", reach)(LoadSliced("image", spatial_dims=None)({"image": file}))["image"]
     for index in range(4):
         alone = LoadSliced("image")(FindContextd(reach)({"image": file, "slice": index}))["image"]
         assert torch.equal(whole[..., index].as_tensor(), alone.as_tensor())
@@ -89,7 +89,7 @@ def test_bad_input(tmp_path):
     with pytest.raises(ImageError, match="single image, without neighbours: set context_slices to 0"):
         FindContextd(1)({"image": str(tmp_path / "one.tif")})
     with pytest.raises(ImageError, match="single image, and the network was trained with 1 neighbouring slices"):
-        StackContext(1)(torch.zeros(1, 8, 8))
+        StackContextd("image", 1)({"image": torch.zeros(1, 8, 8)})
     for wrong in (-1, 1.5, True, "1"):
         with pytest.raises(ValueError, match="context_slices must be a whole number of at least 0"):
             FindContextd(wrong)

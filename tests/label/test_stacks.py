@@ -9,7 +9,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from bundle.data.context import StackContext
+from bundle.data.context import StackContextd
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import TrainedNetwork, checkpoints
 from bundle.model.card import write_card
@@ -45,7 +45,7 @@ def foreground(model, stack, spatial_dims, context=0):
     """(slices, rows, columns): where the network finds more cell than background."""
     network = TrainedNetwork(model).load().eval()
     volume = torch.from_numpy(stack.T[None].astype(np.float32).copy())
-    shown = StackContext(context)(Standardize(spatial_dims=spatial_dims)(volume))
+    shown = StackContextd("image", context)({"image": Standardize(spatial_dims=spatial_dims)(volume)})["image"]
     return OverlapTileInferer(stack_axis=-1, precision="auto")(shown[None], network)[0].softmax(0)[1].numpy().T > 0.5
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bundle.data.channels import Channels
-from bundle.data.context import StackContext
+from bundle.data.context import StackContextd
 from bundle.data.errors import ImageError
 from bundle.data.stated_channels import StatedChannels
 from bundle.data.stores import LazyImage
@@ -204,7 +204,7 @@ def test_neighbouring_slices(folder, tta, robust):
     run = inferer.runner(network, torch.device("cpu"))
     options = {"slices": 4, "turns": turns, "read": inferer.read}
     found = by_blocks(source, (41, 37), network.geometry, 60, (1, 1), run, folder, **options)
-    shown = StackContext(2)(Standardize(robust=robust)(pixels))
+    shown = StackContextd("image", 2)({"image": Standardize(robust=robust)(pixels)})["image"]
     expected = inferer(shown[None], network)[0, 0].numpy()
     assert found.tobytes() == expected.tobytes()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import count
 
 import numpy as np
 
@@ -43,10 +44,11 @@ def rasterised(
         if others.any():
             shared, counts = np.unique(others[others > 0], return_counts=True)
             other = regions[int(shared[0]) - 1].name
+            where = "" if region.slice is None else f" of slice {region.slice}"
             raise ImageError(
                 path,
-                f"the regions {other!r} and {region.name!r} share {counts[0]} px{_in_slice(region)}: a pixel "
-                "belongs to one cell, so redraw one of them",
+                f"the regions {other!r} and {region.name!r} share {counts[0]} px{where}: a pixel belongs to one cell, "
+                "so redraw one of them",
             )
         owners[window][inside], drawn[window][inside] = number, value
     return drawn
@@ -73,10 +75,6 @@ def require_slice(region: Region, slices: int, path: str | os.PathLike[str]) -> 
 def no_slice(path: str | os.PathLike[str], region: Region) -> ImageError:
     """What is wrong with a region of a stack that has no place in it."""
     return ImageError(path, f"the region {region.name!r} lies in no slice of the stack: give it a position")
-
-
-def _in_slice(region: Region) -> str:
-    return "" if region.slice is None else f" of slice {region.slice}"
 
 
 def _inside(region: Region, size: Sequence[int], path: str | os.PathLike[str]) -> tuple[tuple[int, int], np.ndarray]:
@@ -129,13 +127,8 @@ def instance_values(regions: Sequence[Region]) -> list[int]:
     >>> instance_values([Region("a", [], cell=3), Region("b", []), Region("c", [])])
     [3, 4, 5]
     """
-    highest = max((region.cell or 0 for region in regions), default=0)
-    values = []
-    for region in regions:
-        if region.cell is None:
-            highest += 1
-        values.append(region.cell if region.cell is not None else highest)
-    return values
+    following = count(1 + max((region.cell or 0 for region in regions), default=0))
+    return [next(following) if region.cell is None else region.cell for region in regions]
 
 
 def require_own_numbers(regions: Sequence[Region], path: str | os.PathLike[str]) -> None:
