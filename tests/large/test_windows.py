@@ -104,6 +104,11 @@ def test_the_size_of_a_pixel_where_all_state_the_same(data, tmp_path):
     assert common_sides([]) is None
 
 
+@pytest.mark.parametrize("name", ["a.tif [d=1.2.3,x=0,y=0,w=20,h=20]", "a.tif [d=.,x=0,y=0,w=20,h=20]", "a.tif [b]"])
+def test_other_words_in_brackets_are_part_of_a_name(name):
+    assert window_of(name) is None
+
+
 @pytest.mark.parametrize(
     ("part", "message"),
     [
