@@ -181,7 +181,9 @@ def test_a_package_names_its_authors(tmp_path):
 
 def test_the_config_makes_a_package_of_each_shipped_network():
     """All but the export itself, which takes a minute."""
-    models = {about.stem: ROOT / "models" / f"{about.stem}.pt" for about in (ROOT / "configs" / "packages").glob("*.json")}
+    models = {
+        about.stem: ROOT / "models" / f"{about.stem}.pt" for about in (ROOT / "configs" / "packages").glob("*.json")
+    }
     assert {"em_membranes", "nuclei"} <= set(models)
     for name, model in models.items():
         about = ROOT / "configs" / "packages" / f"{name}.json"
@@ -190,7 +192,8 @@ def test_the_config_makes_a_package_of_each_shipped_network():
         parser.update({"bundle_root": str(ROOT), "checkpoint": str(model)})
         made = parser.get_parsed_content("package")
         assert made.about["authors"]
-        assert made.terms and made.cover
+        assert made.terms
+        assert made.cover
         assert all((ROOT / str(file)).is_file() for file in (made.terms, made.cover, made.notes) if file)
 
 
