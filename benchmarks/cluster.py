@@ -19,7 +19,7 @@ import torch
 from scipy import ndimage
 
 from benchmarks.targets import at_least
-from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, timing_cells
+from benchmarks.timing import Options, Table, interleave, timing_table
 from bundle.cells import CellOptions
 from bundle.data.channels import Channels
 from bundle.data.stores import open_lazily
@@ -61,11 +61,10 @@ def run(options: Options, side: int = 3072, width: int = 16, empty: int = 4000) 
                 "two workers": lambda: run_blocks(_again(task, f"dask{next(rounds)}"), cluster),
             }
             timings = interleave(contenders, options.few)
-        rows = [[name, *timing_cells(timing)] for name, timing in timings.items()]
         ratio = 1 / timings["two workers"].ratio
         targets = [at_least("throughput of two workers", "two bare processes", ratio, 0.95)]
         title = f"{task.count} blocks of 768 x 768 px, width {width}, one thread each"
-        yield Table(title, ("", *TIMING_COLUMNS), rows, targets)
+        yield timing_table(title, timings, targets)
         yield Table(f"blocks of which nothing is computed, {empty} of 1,000,000", *_overhead(folder, cluster, empty))
         rows = _passes(folder, options.base_channels)
         yield Table("CPU of the steps of a large image, for benchmarks.cluster_model", ("", "s"), rows)
