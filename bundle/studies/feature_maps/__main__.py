@@ -23,7 +23,7 @@ from bundle.studies.feature_maps.rule_text import rule_text, write_pairs, write_
 from bundle.studies.summary import collect
 from bundle.studies.trial import StudyPaths, Trial, recorded_trials
 from bundle.tracking import earlier_run_id
-from bundle.tracking.mlflow_store import log_artifact, reason
+from bundle.tracking.mlflow_store import import_mlflow, log_artifact, reason
 
 __all__ = ["main", "told"]
 
@@ -126,10 +126,8 @@ def _collected(study: Study, paths: StudyPaths, client: Any, found: Sequence[Tri
 
 
 def _client(paths: StudyPaths) -> Any:
-    import mlflow
-
     try:
-        return mlflow.MlflowClient(paths.store)
+        return import_mlflow().MlflowClient(paths.store)
     except Exception as error:  # of MLflow, SQLAlchemy or requests, as the store may be
         logger.warning("MLflow does not get the maps: %s", reason(error))
         return None
