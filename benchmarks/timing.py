@@ -146,14 +146,7 @@ def interleave(
         device: the clock is read when all that was queued on it is done.
         warm_up: False leaves out the untimed calls, for what takes minutes.
         between: called untimed before every call.
-
-    Raises:
-        ValueError: for ``repeats`` below 1, or no contender.
     """
-    if repeats < 1:
-        raise ValueError(f"repeats must be at least 1, got {repeats}")
-    if not contenders:
-        raise ValueError("contenders must hold at least one, got none")
     names = list(contenders)
     if warm_up:
         for run in contenders.values():

@@ -120,7 +120,11 @@ class RunStore:
 
     @cached_property
     def _runs(self) -> dict[str, list[Run]]:
-        return {name: self._search(experiment.experiment_id) for name, experiment in self._experiments.items()}
+        found = {}
+        for name, experiment in self._experiments.items():
+            runs = map(_run, self._client.search_runs([experiment.experiment_id], max_results=_MOST_RUNS))
+            found[name] = [run for run in runs if not run.chooses]
+        return found
 
     def experiments(self) -> list[str]:
         """Names of the experiments that have trainings or evaluations, the one with the newest run first."""
@@ -185,10 +189,6 @@ class RunStore:
             logger.warning("config.json of run %s is damaged: settings are those of its parameters only", run.name)
             return run
         return replace(run, params=run.params | told)
-
-    def _search(self, experiment_id: str) -> list[Run]:
-        runs = map(_run, self._client.search_runs([experiment_id], max_results=_MOST_RUNS))
-        return [run for run in runs if not run.chooses]
 
 
 def choose(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:

@@ -136,7 +136,9 @@ def make_table(
     measured = sorted({name for run in runs for name in values.get(run.run_id, {})})
     first = next((name for name in (metric, "loss", *measured) if name in measured), metric)
     metrics = sorted(measured, key=lambda name: (name != first, name))
-    rows = _ordered(below, None, 0, _rank(first))
+    for siblings in below.values():
+        siblings.sort(key=lambda row: _rank(row, first))
+    rows = _ordered(below, None, 0)
     for number, row in enumerate(rows, 1):
         row.number = number
     table = Table(rows, differing([told for row in rows for told in row.settings]), metrics)
@@ -158,23 +160,19 @@ def newest(evaluations: Sequence[Run], training_of: Callable[[Run], Run | None])
     return [run for run in evaluations if run.run_id in stay]
 
 
-def _rank(metric: str) -> Callable[[Row], float]:
-    sign = 1 if lower_is_better(metric) else -1
-
-    def rank(row: Row) -> float:
-        mean = row.mean(metric)
-        return inf if mean is None else sign * mean
-
-    return rank
+def _rank(row: Row, metric: str) -> float:
+    """Low for the best."""
+    mean = row.mean(metric)
+    if mean is None:
+        return inf
+    return mean if lower_is_better(metric) else -mean
 
 
-def _ordered(
-    below: Mapping[str | None, list[Row]], parent: str | None, depth: int, rank: Callable[[Row], float]
-) -> list[Row]:
+def _ordered(below: Mapping[str | None, list[Row]], parent: str | None, depth: int) -> list[Row]:
     found = []
-    for row in sorted(below.get(parent, []), key=rank):
+    for row in below.get(parent, []):
         row.depth = depth
-        found += [row, *(child for run in row.runs for child in _ordered(below, run.run_id, depth + 1, rank))]
+        found += [row, *(child for run in row.runs for child in _ordered(below, run.run_id, depth + 1))]
     return found
 
 
