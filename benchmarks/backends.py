@@ -6,13 +6,10 @@ import time
 from collections.abc import Iterator
 
 import torch
-from torch import nn
 
-from benchmarks.inference import ready_network
+from benchmarks.inference import prepared_backends, ready_unet
 from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, require, timing_cells
-from bundle.inference.backends import BACKENDS, prepare_network
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.networks import UNet
 
 __all__ = ["run"]
 
@@ -30,14 +27,14 @@ def run(options: Options, size: int = 512) -> Iterator[Table]:
     """
     torch.manual_seed(options.seed)
     width = options.base_channels
-    made = UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=width, norm="batch")
-    network = ready_network(made, options.device)
+    network = ready_unet(width, options.device)
     image = torch.rand(1, 1, size, size, device=options.device)
-    tile = made.geometry.input_sizes((size, size))
+    tile = network.geometry.input_sizes((size, size))
     exact = OverlapTileInferer(tile)(image, network)
     for precision in ("fp32", "bf16"):
         inferer = OverlapTileInferer(tile, precision=precision)
-        predictors, rows = _predictors(network, precision, options.device)
+        backends = prepared_backends(network, precision, options.device)
+        predictors = {"as it is": network, **{name: found for name, found in backends.items() if found is not None}}
         prepared, difference = {}, {}
         for name, predictor in predictors.items():
             start = time.perf_counter()
@@ -48,22 +45,11 @@ def run(options: Options, size: int = 512) -> Iterator[Table]:
             require(difference[name] < TOLERANCE[precision], found)
         contenders = {name: lambda run=inferer, by=by: run(image, by) for name, by in predictors.items()}
         timings = interleave(contenders, options.few, options.device)
-        timed = [
+        rows = [
             [name, *timing_cells(timing), f"{max(0, prepared[name] - timing.median):.1f}", f"{difference[name]:.1e}"]
             for name, timing in timings.items()
         ]
         title = f"backends, {size} x {size} px, one tile of {tile} px, width {width}, {precision}, {options.device}"
-        yield Table(title, ("", *COLUMNS), timed + rows)
-
-
-def _predictors(network: nn.Module, precision: str, device: str) -> tuple[dict[str, nn.Module], list[list[str]]]:
-    """What computes here, and a row for each backend that is not installed."""
-    predictors, absent = {"as it is": network}, []
-    for backend, runtime in BACKENDS.items():
-        if precision not in runtime.precisions or (runtime.cpu_only and device != "cpu"):
-            continue
-        try:
-            predictors[backend] = prepare_network(network, backend)
-        except RuntimeError:
-            absent.append([f"{backend}: not installed", *["-"] * len(COLUMNS)])
-    return predictors, absent
+        absent = [name for name, found in backends.items() if found is None]
+        rows += [[f"{name}: not installed", *["-"] * len(COLUMNS)] for name in absent]
+        yield Table(title, ("", *COLUMNS), rows)

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from benchmarks.inference import ready_network
+from benchmarks.inference import ready_unet
 from benchmarks.memory import MIB, peak_memory
 from benchmarks.targets import Target, at_most
 from benchmarks.timing import Options, Table
@@ -79,7 +79,7 @@ def prepared(size: int, width: int, bound: str, seed: int, precision: str = "bf1
 
 def _network(width: int, precision: str) -> nn.Module:
     """Computed by PyTorch; by OpenVINO in int8."""
-    network = ready_network(UNet(2, 1, 2, base_channels=width, norm="batch"), "cpu")
+    network = ready_unet(width)
     if precision != "int8":
         return prepare_network(network)
     with torch.no_grad():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.timing import Options, interleave
+from benchmarks.timing import Options, counted, interleave
 
 __all__ = ["DTYPES", "Ceiling", "find_ceiling"]
 
@@ -50,20 +50,10 @@ def find_ceiling(precision: str, options: Options, channels: int = CHANNELS) -> 
             tensor.to(options.device, DTYPES[precision]).contiguous(memory_format=torch.channels_last)
             for tensor in tensors
         )
-        run = _convolution(image, weight)
-        with FlopCounterMode(display=False) as counter:
-            run()
+        run = partial(F.conv2d, image, weight)
         name = f"3x3 convolution {channels} -> {channels}, {images} x {side} x {side} px"
-        found[name] = counter.get_total_flops(), run
+        found[name] = counted(run)[1], run
     timings = interleave({name: run for name, (_, run) in found.items()}, options.repeats, options.device)
     name = max(found, key=lambda name: found[name][0] / timings[name].median)
     flops, run = found[name]
     return Ceiling(name, flops, run, flops / timings[name].median)
-
-
-def _convolution(image: torch.Tensor, weight: torch.Tensor) -> Callable[[], torch.Tensor]:
-    @torch.no_grad()
-    def run() -> torch.Tensor:
-        return F.conv2d(image, weight)
-
-    return run

@@ -18,12 +18,12 @@ import psutil
 import torch
 from scipy import ndimage
 
+from benchmarks.large_samples import new_ome_zarr
 from benchmarks.targets import at_least
-from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, timing_cells
+from benchmarks.timing import Options, Table, interleave, timing_table
 from bundle.cells import CellOptions
 from bundle.data.channels import Channels
 from bundle.data.stores import open_lazily
-from bundle.data.stores.ome_zarr import require_zarr
 from bundle.geometry import BlockPlan, ValidGeometry
 from bundle.inference.backends import prepare_network
 from bundle.inference.overlap_tile import OverlapTileInferer
@@ -61,23 +61,18 @@ def run(options: Options, side: int = 3072, width: int = 16, empty: int = 4000) 
                 "two workers": lambda: run_blocks(_again(task, f"dask{next(rounds)}"), cluster),
             }
             timings = interleave(contenders, options.few)
-        rows = [[name, *timing_cells(timing)] for name, timing in timings.items()]
         ratio = 1 / timings["two workers"].ratio
         targets = [at_least("throughput of two workers", "two bare processes", ratio, 0.95)]
         title = f"{task.count} blocks of 768 x 768 px, width {width}, one thread each"
-        yield Table(title, ("", *TIMING_COLUMNS), rows, targets)
+        yield timing_table(title, timings, targets)
         yield Table(f"blocks of which nothing is computed, {empty} of 1,000,000", *_overhead(folder, cluster, empty))
         rows = _passes(folder, options.base_channels)
         yield Table("CPU of the steps of a large image, for benchmarks.cluster_model", ("", "s"), rows)
 
 
 def _task(folder: Path, side: int, width: int, seed: int) -> Task:
-    zarr = require_zarr()
-    group = zarr.open_group(folder / "image.zarr", mode="w")
     pixels = np.random.default_rng(seed).integers(0, 4000, (side, side), np.uint16)
-    group.create_array("0", shape=pixels.shape, chunks=(512, 512), dtype=pixels.dtype)[:] = pixels
-    scales = {"axes": [{"name": axis, "type": "space"} for axis in "yx"], "datasets": [{"path": "0"}]}
-    group.attrs["ome"] = {"version": "0.5", "multiscales": [scales]}
+    new_ome_zarr(folder / "image.zarr", side, 512, "uint16")[:] = pixels
     image = open_lazily(folder / "image.zarr")
     torch.manual_seed(seed)
     network = prepare_network(UNet(2, 1, 2, base_channels=width, norm="batch").eval())

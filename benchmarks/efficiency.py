@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.ceiling import DTYPES, Ceiling, find_ceiling
-from benchmarks.inference import ready_network
+from benchmarks.inference import prepared_backends, ready_unet
 from benchmarks.targets import at_least
 from benchmarks.timing import (
     TIMING_COLUMNS,
@@ -22,10 +22,9 @@ from benchmarks.timing import (
     timing_cells,
     tolerance,
 )
-from bundle.inference.backends import BACKENDS, prepare_network
+from bundle.inference.backends import BACKENDS
 from bundle.inference.precision import autocast
 from bundle.inference.tile_cost import TileCost
-from bundle.networks import UNet
 
 __all__ = ["run"]
 
@@ -44,22 +43,22 @@ def run(options: Options, tiles: Sequence[int] = TILES) -> Iterator[Table]:
     """
     torch.manual_seed(options.seed)
     width = options.base_channels
-    made = UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=width, norm="batch")
-    network = ready_network(made, options.device)
-    cost = TileCost(network, made.geometry, channels=1, axes=2)
+    network = ready_unet(width, options.device)
+    cost = TileCost(network, network.geometry, channels=1, axes=2)
     for precision in ("fp32", "bf16"):
         ceiling = find_ceiling(precision, options)
+        backends = prepared_backends(network, precision, options.device)
         for number, size in enumerate(tiles):
             tile = torch.rand(1, 1, size, size, device=options.device)
             flops = cost.flops((size, size))
             contenders: dict[str, Callable[[], torch.Tensor]] = {ceiling.name: ceiling.run}
             missing = []
             for name in BACKENDS if number == 0 else ["eager"]:
-                predict = _backend(network, name, tile, precision)
-                if predict is None:
-                    missing.append([f"{name}: not available here", *[""] * (2 + len(TIMING_COLUMNS))])
+                prepared = backends.get(name)
+                if prepared is not None:
+                    contenders[name] = _checked(name, prepared, network, tile, precision)
                 else:
-                    contenders[name] = predict
+                    missing.append([f"{name}: not available here", *[""] * (2 + len(TIMING_COLUMNS))])
             timings = interleave(contenders, options.few, options.device)
             rows, shares = [], {}
             for name, timing in timings.items():
@@ -131,14 +130,10 @@ def _convolutions(
     return run
 
 
-def _backend(network: nn.Module, name: str, tile: torch.Tensor, precision: str) -> Callable[[], torch.Tensor] | None:
-    """One pass over the tile, checked against eager fp32; None where the backend is missing or knows no such pass."""
-    try:
-        prepared = prepare_network(network, name)
-    except RuntimeError:
-        return None
-    if precision not in prepared.precisions or (tile.device.type != "cpu" and BACKENDS[name].cpu_only):
-        return None
+def _checked(
+    name: str, prepared: nn.Module, network: nn.Module, tile: torch.Tensor, precision: str
+) -> Callable[[], torch.Tensor]:
+    """One pass of a backend over the tile, checked against eager fp32."""
 
     @torch.no_grad()
     def predict() -> torch.Tensor:

@@ -30,7 +30,7 @@ OURS, MONAI, ELASTICDEFORM = "RandElasticGridd", "Rand2DElasticd, RandAxisFlipd 
 Sample = Mapping[str, Any]
 
 
-def monai_elastic(size: int, modes: Mapping[str, str], rotate: float = pi) -> Rand2DElasticd:
+def monai_elastic(size: int, modes: Mapping[str, str]) -> Rand2DElasticd:
     """MONAI's elastic deformation, vectors as far apart and as large as those of our 3 by 3 grid.
 
     MONAI draws them uniformly in +- magnitude, which has a standard deviation of magnitude / sqrt(3).
@@ -41,7 +41,7 @@ def monai_elastic(size: int, modes: Mapping[str, str], rotate: float = pi) -> Ra
         spacing=((size - 1) / 2,) * 2,
         magnitude_range=(magnitude, magnitude),
         prob=1.0,
-        rotate_range=rotate,
+        rotate_range=pi,
         mode=list(modes.values()),
         padding_mode="reflection",
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,15 +11,13 @@ from typing import Any
 
 import torch
 from ignite.engine import Events
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.inference import ready_network
+from benchmarks.inference import ready_unet
 from benchmarks.steps import ConfiguredTrainer, parser_of
-from benchmarks.timing import Options, Table
+from benchmarks.timing import Options, Table, counted, interleave, now
 from bundle.inference.backends import prepare_network
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.precision import resolve_precision
-from bundle.networks import UNet
 
 __all__ = ["main"]
 
@@ -28,21 +25,9 @@ __all__ = ["main"]
 _ROUNDS = 20
 
 
-def _seconds(work: Callable[[], object], device: str, rounds: int = _ROUNDS) -> float:
-    """Of one call, the median, after two that are not counted; a GPU has finished when the clock is read."""
-    taken = []
-    for _ in range(rounds + 2):
-        _wait(device)
-        start = time.perf_counter()
-        work()
-        _wait(device)
-        taken.append(time.perf_counter() - start)
-    return sorted(taken[2:])[rounds // 2]
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+def _seconds(work: Callable[[], object], device: str) -> float:
+    """Of one call, the median."""
+    return interleave({"": work}, _ROUNDS, device)[""].median
 
 
 def _peak(device: str) -> str:
@@ -50,7 +35,7 @@ def _peak(device: str) -> str:
 
 
 def _segmentation(width: int, device: str, size: int) -> list[list[str]]:
-    network = ready_network(UNet(2, 1, 2, base_channels=width, norm="batch"), device)
+    network = ready_unet(width, device)
     image = torch.rand(1, 1, size, size, device=device)
     rows = []
     for precision in ("fp32", "bf16"):
@@ -80,26 +65,19 @@ def _training(width: int, device: str, tile: int, tiny: bool) -> list[list[str]]
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         trainer = ConfiguredTrainer(Path(folder), options, tracked=False, **size)
-        with FlopCounterMode(display=False) as counter:
-            trainer()
+        flops = counted(trainer)[1]
         same = _seconds(trainer, device)
         trainer.close()
         what = f"training step, {tile} px, width {width}, {precision}"
-        rows.append([f"{what} ({counter.get_total_flops() / 1e9:.0f} GFLOP)", f"{1e3 * same:.2f}", "-", _peak(device)])
+        rows.append([f"{what} ({flops / 1e9:.0f} GFLOP)", f"{1e3 * same:.2f}", "-", _peak(device)])
     steps = 10 if tiny else 200
     with tempfile.TemporaryDirectory() as folder:
         length: dict[str, Any] = {"max_epochs": 2, "samples_per_epoch": steps, **({"workers": 1} if tiny else {})}
         parser = parser_of(Path(folder), options, tracked=False, **size, **length)
         trainer, begun = parser.get_parsed_content("train#trainer"), []
-
-        def begin() -> None:
-            _wait(device)
-            begun.append(time.perf_counter())
-
-        trainer.add_event_handler(Events.EPOCH_STARTED, begin)
+        trainer.add_event_handler(Events.EPOCH_STARTED, lambda: begun.append(now(device)))
         trainer.run()
-        _wait(device)
-        new = (time.perf_counter() - begun[-1]) / steps  # the second epoch: workers are there
+        new = (now(device) - begun[-1]) / steps  # the second epoch: workers are there
         workers = parser.get_parsed_content("train#dataloader").num_workers
     waits = f"waits {100 * max(0.0, 1 - same / new):.0f} %"
     rows.append([f"the same with new samples of {workers} workers, {waits}", f"{1e3 * new:.2f}", "-", "-"])

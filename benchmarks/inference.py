@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from monai.inferers import SlidingWindowInferer
 from monai.networks.nets import BasicUNet
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.targets import at_least
 from benchmarks.timing import (
     TIMING_COLUMNS,
     Options,
     Table,
+    counted,
     interleave,
     relative_error,
     require,
@@ -29,12 +28,13 @@ from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.precision import autocast
 from bundle.networks import UNet
 
-__all__ = ["Predict", "overlap_tile", "padded", "ready_network", "run"]
+__all__ = ["Predict", "overlap_tile", "padded", "prepared_backends", "ready_unet", "run", "stock_unet"]
 
 #: input of the paper's tiles, px
 PAPER_TILE = 572
 
 Predict = Callable[[], torch.Tensor]
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 def run(options: Options, size: int = 512, paper_tile: int = PAPER_TILE, window: int = 256) -> Iterator[Table]:
@@ -46,13 +46,10 @@ def run(options: Options, size: int = 512, paper_tile: int = PAPER_TILE, window:
     """
     torch.manual_seed(options.seed)
     width = options.base_channels
-    network = UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=width, norm="batch")
-    ready = ready_network(network, options.device)
+    ready = ready_unet(width, options.device)
     ours = prepare_network(ready)
-    features = (*(width * 2**level for level in range(5)), width)
-    stock = BasicUNet(spatial_dims=2, in_channels=1, out_channels=2, features=features).eval().to(options.device)
-    batch_norm = BasicUNet(spatial_dims=2, in_channels=1, out_channels=2, features=features, norm="batch")
-    theirs = ready_network(batch_norm, options.device)
+    stock = stock_unet(width).eval().to(options.device)
+    theirs = _ready(stock_unet(width, norm="batch"), options.device)
     image = torch.rand(1, 1, size, size, device=options.device)
     at_once = overlap_tile(ours, image, "fp32", ValidGeometry(4).input_size(size))()
     for precision in ("bf16", "fp32") if options.full else ("bf16",):
@@ -61,8 +58,9 @@ def run(options: Options, size: int = 512, paper_tile: int = PAPER_TILE, window:
         paper = f"OverlapTileInferer, tiles of {paper_tile} px"
         sliding = f"BasicUNet, SlidingWindowInferer {window} px"
         tuned = "BasicUNet, batch norm, channels_last"
-        others = _other_backends(ready, precision, options.device)
-        same = {f"the same, {name}": other for name, other in others.items()}
+        backends = prepared_backends(ready, precision, options.device)
+        same = {f"the same, {name}": other for name, other in backends.items() if other is not None}
+        del same["the same, eager"]
         windows = SlidingWindowInferer(window, sw_batch_size=4, overlap=0.5, mode="gaussian")
         contenders = {
             first: overlap_tile(ours, image, precision),
@@ -75,10 +73,10 @@ def run(options: Options, size: int = 512, paper_tile: int = PAPER_TILE, window:
         }
         flops: dict[str, float] = {}
         for name, predict in contenders.items():
-            if name in same:  # the counter sees what passes through torch only
+            if name in same:  # which need not pass through torch
                 logits, flops[name] = predict(), flops[first]
             else:
-                logits, flops[name] = _counted(predict)
+                logits, flops[name] = counted(predict)
             require(logits.shape == (1, 2, size, size), f"{name}: logits became {tuple(logits.shape)}")
             require(bool(logits.isfinite().all()), f"{name}: logits are not finite")
             if name in (first, paper, *same):
@@ -100,17 +98,31 @@ def run(options: Options, size: int = 512, paper_tile: int = PAPER_TILE, window:
         yield Table(title, ("", "GFLOP", *TIMING_COLUMNS), rows, targets)
 
 
-def _other_backends(network: nn.Module, precision: str, device: str) -> dict[str, nn.Module]:
-    """torch.compile, ONNX Runtime and OpenVINO, as far as they are installed and compute in this precision."""
-    prepared: dict[str, nn.Module] = {}
+def prepared_backends(network: nn.Module, precision: str, device: str) -> dict[str, nn.Module | None]:
+    """The network for each backend that computes in this precision here; None where it is not installed."""
+    prepared: dict[str, nn.Module | None] = {}
     for name, runtime in BACKENDS.items():
-        if name != "eager" and precision in runtime.precisions and not (runtime.cpu_only and device != "cpu"):
-            with suppress(RuntimeError):  # something that it needs is not installed
-                prepared[name] = prepare_network(network, name)
+        if precision not in runtime.precisions or (runtime.cpu_only and device != "cpu"):
+            continue
+        try:
+            prepared[name] = prepare_network(network, name)
+        except RuntimeError:  # something that it needs is not installed
+            prepared[name] = None
     return prepared
 
 
-def ready_network(network: nn.Module, device: str) -> nn.Module:
+def ready_unet(width: int, device: str = "cpu") -> UNet:
+    """Of the paper's depth, with batch normalisation and random weights, to be timed at inference."""
+    return _ready(UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=width, norm="batch"), device)
+
+
+def stock_unet(width: int, **options: Any) -> BasicUNet:
+    """MONAI's, of the same depth and widths."""
+    features = (*(width * 2**level for level in range(5)), width)
+    return BasicUNet(spatial_dims=2, in_channels=1, out_channels=2, features=features, **options)
+
+
+def _ready(network: _Network, device: str) -> _Network:
     """In evaluation mode, channels_last, with batch statistics that keep activations in range."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -121,6 +133,7 @@ def ready_network(network: nn.Module, device: str) -> nn.Module:
 
 
 def overlap_tile(network: nn.Module, image: torch.Tensor, precision: str, tile_size: int | None = None) -> Predict:
+    """A pass over an image by our inferer, which chooses the tile, now, where none is given."""
     inferer = OverlapTileInferer(tile_size=tile_size, precision=precision)
     if tile_size is None:  # its choice passes the network on the meta device: not to be counted with the image's pass
         inferer.choose_tile(tuple(image.shape[2:]), 1, network, image.device)
@@ -137,12 +150,6 @@ def padded(
         return logits.float()
 
     return predict
-
-
-def _counted(predict: Predict) -> tuple[torch.Tensor, int]:
-    with FlopCounterMode(display=False) as counter:
-        logits = predict()
-    return logits, counter.get_total_flops()
 
 
 def _check_tiles(precision: str, logits: torch.Tensor, at_once: torch.Tensor) -> None:

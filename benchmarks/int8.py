@@ -7,15 +7,13 @@ from functools import partial
 
 import torch
 from monai.inferers import SlidingWindowInferer
-from monai.networks.nets import BasicUNet
 
-from benchmarks.inference import Predict, overlap_tile, padded, ready_network
+from benchmarks.inference import Predict, overlap_tile, padded, ready_unet, stock_unet
 from benchmarks.targets import at_least
-from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, relative_error, require, timing_cells
+from benchmarks.timing import Options, Table, interleave, relative_error, require, timing_table
 from bundle.inference.backends import prepare_network
 from bundle.inference.backends.calibration import calibrated
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.networks import UNet
 
 __all__ = ["run"]
 
@@ -29,13 +27,12 @@ def run(options: Options, size: int = 512, window: int = 256) -> Iterator[Table]
     """
     for width in sorted({16, options.base_channels}):
         torch.manual_seed(options.seed)
-        made = UNet(2, 1, 2, base_channels=width, norm="batch")
-        network, geometry = ready_network(made, "cpu"), made.geometry
+        network = ready_unet(width)
+        geometry = network.geometry
         (tile,) = geometry.input_sizes([size])
         with torch.no_grad():
             int8 = calibrated(network, [torch.rand(1, 1, tile, tile) for _ in range(4)])
-        features = (*(width * 2**level for level in range(5)), width)
-        stock = BasicUNet(spatial_dims=2, in_channels=1, out_channels=2, features=features).eval()
+        stock = stock_unet(width).eval()
         image = torch.rand(1, 1, size, size)
         quantised = prepare_network(network, "openvino", int8)
         inferer = OverlapTileInferer(tile, precision="int8")
@@ -59,7 +56,4 @@ def run(options: Options, size: int = 512, window: int = 256) -> Iterator[Table]
         targets = [at_least(part, "the same in bf16, OpenVINO", timings["bf16, openvino"].ratio, 1.7)]
         if width == options.base_channels:
             targets.append(at_least(part, sliding, timings[sliding].ratio, 6))
-        rows = [[name, *timing_cells(timing)] for name, timing in timings.items()]
-        yield Table(
-            f"int8, {size} x {size} px, one tile of {tile} px, width {width}", ("", *TIMING_COLUMNS), rows, targets
-        )
+        yield timing_table(f"int8, {size} x {size} px, one tile of {tile} px, width {width}", timings, targets)

@@ -16,13 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-import torch
-from scipy import ndimage
 
+from benchmarks.large_samples import blobs, small_network
 from bundle.model import checkpoints
-from bundle.networks import UNet
 
-__all__ = ["main", "small_network"]
+__all__ = ["main"]
 
 _RUN = """
 import sys, time
@@ -38,24 +36,6 @@ print(next(int(line.split()[1]) * 1024 for line in status if line.startswith("Vm
 """
 
 
-def small_network(depth: int = 4) -> UNet:
-    """Of width 4; bright pixels are cells: what comes out needs no training."""
-    network = UNet(2, 1, 2, base_channels=4, depth=depth)
-    for parameter in network.parameters():
-        parameter.data.mul_(0.01)
-    first, last = network.down[0], network.merge[-1]
-    for block, channel in ((first, 0), (last, 4)):
-        convolutions = [layer for layer in block.modules() if isinstance(layer, torch.nn.Conv2d)]
-        for convolution, (one, other) in zip(convolutions, ((channel, channel + 1), (0, 1)), strict=True):
-            convolution.weight.data.zero_()
-            begins = block is first and convolution is convolutions[0]
-            convolution.weight.data[0, 0 if begins else one, 1, 1] = 1
-            convolution.weight.data[1, 0 if begins else other, 1, 1] = -1 if begins else 1
-    network.classify.weight.data.zero_()
-    network.classify.weight.data[1, :2, 0, 0] = torch.tensor([3.0, -3.0])
-    return network
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print peak, bytes a pixel and CPU time."""
     parser = argparse.ArgumentParser(
@@ -67,10 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         images, out, model = Path(folder, "images"), Path(folder, "out"), Path(folder, "model.pt")
         images.mkdir()
-        block = ndimage.gaussian_filter(np.random.RandomState(0).randn(1000, 1000), 6, mode="wrap")
-        block = np.clip(127 + 60 * block / block.std(), 0, 255).astype(np.uint8)
-        repeats = -(-options.side // len(block))
-        tifffile.imwrite(images / "blobs.tif", np.tile(block, (repeats, repeats))[: options.side, : options.side])
+        block = blobs()
+        repeated = np.arange(options.side) % len(block)
+        tifffile.imwrite(images / "blobs.tif", block[np.ix_(repeated, repeated)])
         checkpoints.write(model, small_network().state_dict())
         began = time.time()
         command = [sys.executable, "-c", _RUN, *map(str, (images, out, model, options.max_memory))]

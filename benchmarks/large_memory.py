@@ -22,14 +22,12 @@ from typing import Any
 import numpy as np
 import tifffile
 import zarr
-from scipy import ndimage
 
-from benchmarks.large_image import small_network
+from benchmarks.large_samples import blobs, new_ome_zarr, small_network
 from bundle.model import checkpoints
 
 __all__ = ["main"]
 
-_PERIOD = 1000
 _CHUNK = 1024
 _RUN = """
 import sys, json
@@ -42,17 +40,10 @@ flow.run()
 
 def write_blobs(path: Path, side: int) -> None:
     """An OME-Zarr 0.5 of blobs that repeat every 1000 px, uint8, in chunks of 1024 px."""
-    block = ndimage.gaussian_filter(np.random.RandomState(0).randn(_PERIOD, _PERIOD), 6, mode="wrap")
-    block = np.clip(127 + 60 * block / block.std(), 0, 255).astype(np.uint8)
-    group = zarr.open_group(path, mode="w")
-    scale = [{"type": "scale", "scale": [1.0, 1.0]}]
-    axes = [{"name": name, "type": "space"} for name in "yx"]
-    scales: Any = [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}]
-    group.attrs["ome"] = {"version": "0.5", "multiscales": scales}
-    array: Any = group.create_array("0", shape=(side, side), chunks=(_CHUNK, _CHUNK), dtype="uint8")
+    block, array = blobs(), new_ome_zarr(path, side, _CHUNK)
     for y in range(0, side, _CHUNK):
         for x in range(0, side, _CHUNK):
-            rows, columns = (np.arange(a, min(a + _CHUNK, side)) % _PERIOD for a in (y, x))
+            rows, columns = (np.arange(a, min(a + _CHUNK, side)) % len(block) for a in (y, x))
             array[y : y + _CHUNK, x : x + _CHUNK] = block[np.ix_(rows, columns)]
 
 

@@ -21,14 +21,13 @@ from bundle.output.overlay import outlines
 __all__ = ["run"]
 
 ROOT = Path(__file__).resolve().parent.parent
+MODEL = ROOT / "models" / "em_membranes.pt"
 NETWORK, THREADS, ONE_BY_ONE = "the network alone", "reading ahead, writing in a thread", "one after the other"
 #: what makes the command do one thing at a time
 _IN_TURN = {"evaluator#postprocessing": "@postprocess_image", "dataset#alone": "$lambda path: True"}
 
 
-def run(
-    options: Options, count: int | None = None, size: int = 512, model: str = "models/em_membranes.pt"
-) -> Iterator[Table]:
+def run(options: Options, count: int | None = None, size: int = 512) -> Iterator[Table]:
     """One table: ``count`` images of ``size`` px (20, with ``full`` 100) and the published network of width 16.
 
     All results are written. The start and the preparation of the network are not timed. "CPU" is that of the whole
@@ -42,7 +41,7 @@ def run(
             drawn = cells(size, max(4, 120 * size**2 // 512**2), options.seed + number)
             picture = gray(np.where(outlines(drawn, 2), 0, drawn), options.seed + number)  # membranes between cells
             tifffile.imwrite(images / f"{number:03}.tif", np.rint(60 * picture + 80).clip(0, 255).astype(np.uint8))
-        settings = {"dataset_dir": str(images), "checkpoint": str(ROOT / model), "bundle_root": str(ROOT)}
+        settings = {"dataset_dir": str(images), "checkpoint": str(MODEL), "bundle_root": str(ROOT)}
         prepared = _parser(settings | {"output_dir": f"{folder}/none"})
         network, predictor, inferer = (
             prepared.get_parsed_content(name) for name in ("network", "predictor", "inferer")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from benchmarks.__main__ import machine, set_threads
+from benchmarks.inference import overlap_tile
 from benchmarks.steps import ConfiguredTrainer
 from benchmarks.timing import Options, Table, Timing, digits, interleave, require
 from bundle.atomic import write_text
-from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.precision import resolve_precision
 from bundle.model import TrainedNetwork
 from bundle.studies.definition import Study
@@ -70,12 +70,9 @@ def time_networks(
 ) -> dict[str, Timing]:
     """Seconds that each network takes for one image of ``size`` x ``size`` px, side by side through the inferer."""
     image = torch.rand(1, 1, size, size, generator=torch.Generator().manual_seed(options.seed)).to(options.device)
-    calls: dict[str, Callable[[], torch.Tensor]] = {}
-    for name, network in networks.items():
-        network, inferer = network.to(options.device), OverlapTileInferer(precision=precision)
-        inferer.choose_tile((size, size), 1, network, options.device)  # once, and not within the time
-        calls[name] = lambda inferer=inferer, network=network: inferer(image, network)  # type: ignore[misc]
-        require(calls[name]().shape == (1, 2, size, size), f"{name} gives no map of two classes of {size} x {size} px")
+    calls = {name: overlap_tile(each.to(options.device), image, precision) for name, each in networks.items()}
+    for name, call in calls.items():
+        require(call().shape == (1, 2, size, size), f"{name} gives no map of two classes of {size} x {size} px")
     return interleave(calls, options.repeats, options.device, warm_up=False)
 
 

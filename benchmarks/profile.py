@@ -34,12 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_threads(chosen.threads)
     import torch
 
-    from benchmarks.inference import ready_network
+    from benchmarks.inference import ready_unet
     from benchmarks.steps import ConfiguredTrainer
     from benchmarks.timing import Options
     from bundle.inference.backends import prepare_network
     from bundle.inference.overlap_tile import OverlapTileInferer
-    from bundle.networks import UNet
 
     chosen.output.mkdir(parents=True, exist_ok=True)
     about = machine(chosen.threads)
@@ -56,8 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _write(chosen.output / "training_step.txt", report(trainer, what, about))
         trainer.close()
     torch.manual_seed(0)
-    made = UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=chosen.inference_width, norm="batch")
-    network = prepare_network(ready_network(made, "cpu"))
+    network = prepare_network(ready_unet(chosen.inference_width))
     image = torch.rand(1, 1, chosen.size, chosen.size)
     inferer = OverlapTileInferer(precision="bf16")
     what = f"segmentation of {chosen.size} x {chosen.size} px, width {chosen.inference_width}, bf16, eager"
@@ -65,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def report(work: Callable[[], object], what: str, about: str, warm_up: int = 3) -> str:
+def report(work: Callable[[], object], what: str, about: str) -> str:
     """Run ``work`` until it is warm, then once under the profiler.
 
     Returns:
@@ -74,7 +72,7 @@ def report(work: Callable[[], object], what: str, about: str, warm_up: int = 3) 
     """
     from torch.profiler import ProfilerActivity, profile
 
-    for _ in range(warm_up):
+    for _ in range(3):
         work()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         work()

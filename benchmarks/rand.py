@@ -10,43 +10,42 @@ from skimage.metrics import adapted_rand_error
 from skimage.segmentation import find_boundaries
 
 from benchmarks.samples import cells
-from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, require, timing_cells
+from benchmarks.timing import Options, Table, interleave, require, timing_table
 from bundle.metrics.rand import rand_counts, rand_curve, thinned_counts
 
-__all__ = ["rand_rows", "run", "slice_of_cells"]
+__all__ = ["run"]
 
 THRESHOLD = np.array([0.5])
 
 
-def slice_of_cells(size: int, count: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def run(options: Options, size: int = 512, count: int = 300) -> Iterator[Table]:
+    """One table for a clean proposal, one for a noisy one that falls into thousands of components."""
+    for noise in (0.0, 0.25):
+        truth, proposal = _slice_of_cells(size, count, noise)
+        true, (proposed, components) = label(truth)[0], label(proposal > THRESHOLD[0])
+        _check(truth, proposal, true, proposed)
+        timings = interleave(_contenders(truth, proposal, true, proposed), options.repeats)
+        yield timing_table(f"Rand error, {size} x {size} px, {count} cells, {components} proposed", timings)
+
+
+def _slice_of_cells(size: int, count: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
     """HW bool truth of ``count`` cells with a membrane, and a HW float32 proposal: it blurred, with noise."""
-    instances = cells(size, count, seed)
+    instances = cells(size, count)
     truth = (instances > 0) & ~find_boundaries(instances, mode="inner")
-    random = np.random.RandomState(seed)
+    random = np.random.RandomState(0)
     proposal = gaussian_filter(truth.astype(np.float32), 1.0) + noise * random.standard_normal(truth.shape)
     return truth, np.clip(proposal, 0, 1).astype(np.float32)
 
 
-def rand_rows(truth: np.ndarray, proposal: np.ndarray, repeats: int) -> list[list[str]]:
-    """Ours and scikit-image's on one slice, a row each, times as :func:`benchmarks.timing.timing_cells` writes them.
-
-    Args:
-        truth: (H, W) bool.
-        proposal: (H, W) float32 in 0..1.
-        repeats: timed rounds.
-
-    Raises:
-        CheckError: where the two disagree on what they define alike.
-    """
-    true, proposed = label(truth)[0], label(proposal > THRESHOLD[0])[0]
-    _check(truth, proposal, true, proposed)
-    contenders: dict[str, Callable[[], object]] = {
+def _contenders(
+    truth: np.ndarray, proposal: np.ndarray, true: np.ndarray, proposed: np.ndarray
+) -> dict[str, Callable[[], object]]:
+    return {
         "Rand error, components included": lambda: rand_curve(rand_counts(truth, proposal, THRESHOLD)),
         "adapted_rand_error of label maps": lambda: adapted_rand_error(true, proposed),
         "the same, components included": lambda: adapted_rand_error(label(truth)[0], label(proposal > THRESHOLD[0])[0]),
         "V_rand and V_info, thinning included": lambda: thinned_counts(truth, proposal, THRESHOLD),
     }
-    return [[name, *timing_cells(timing)] for name, timing in interleave(contenders, repeats).items()]
 
 
 def _check(truth: np.ndarray, proposal: np.ndarray, true: np.ndarray, proposed: np.ndarray) -> None:
@@ -56,14 +55,3 @@ def _check(truth: np.ndarray, proposal: np.ndarray, true: np.ndarray, proposed: 
     theirs = adapted_rand_error(true, alone)[0]
     ours = 1 - 2 * both / (in_proposal + in_truth)
     require(abs(ours - theirs) < 1e-9, f"Rand error {ours:.9f} is not that of adapted_rand_error, {theirs:.9f}")
-
-
-def run(options: Options, size: int = 512, count: int = 300) -> Iterator[Table]:
-    """One table for a clean proposal, one for a noisy one that falls into thousands of components."""
-    for noise in (0.0, 0.25):
-        truth, proposal = slice_of_cells(size, count, noise)
-        components = label(proposal > THRESHOLD[0])[1]
-        rows = rand_rows(truth, proposal, options.repeats)
-        yield Table(
-            f"Rand error, {size} x {size} px, {count} cells, {components} proposed", ("", *TIMING_COLUMNS), rows
-        )

@@ -25,7 +25,7 @@ _ROOT = CONFIG.parent.parent
 Parts = dict[str, tuple[float, float, int]]
 
 
-def run(options: Options, top: int = 10, **settings: object) -> Iterator[Table]:
+def run(options: Options, top: int = 10) -> Iterator[Table]:
     """Two tables: parts of the start, and the packages whose modules take longest to import.
 
     CPU seconds, not those of the clock: a busy machine and cold files change them less. The data set is there
@@ -34,12 +34,11 @@ def run(options: Options, top: int = 10, **settings: object) -> Iterator[Table]:
     Args:
         options: see :class:`benchmarks.timing.Options`.
         top: packages to be listed.
-        settings: entries of the config to be replaced.
     """
     with tempfile.TemporaryDirectory() as folder:
         make_dataset(Path(folder) / "data", seed=options.seed)
-        _start(Path(folder), settings)  # fills the caches
-        found = [parts_and_packages(_start(Path(folder), settings)) for _ in range(options.few)]
+        _start(Path(folder))  # fills the caches
+        found = [parts_and_packages(_start(Path(folder))) for _ in range(options.few)]
     rows = []
     for part in found[0][0]:
         cpu, imports, modules = zip(*(parts[part] for parts, _ in found), strict=True)
@@ -52,8 +51,8 @@ def run(options: Options, top: int = 10, **settings: object) -> Iterator[Table]:
     yield Table(f"imports by package, the {top} longest", ("", "s", "modules"), rows)
 
 
-def _start(folder: Path, settings: dict[str, object]) -> str:
-    """Train one step on the command line; standard error."""
+def _start(folder: Path, **settings: object) -> str:
+    """Train one step on the command line, with these entries of the config changed; standard error."""
     overlay = folder / "marks.json"
     handler = {"_target_": "benchmarks.marks.Marks"}
     overlay.write_text(json.dumps({"+imports": ["$import benchmarks.marks"], "+train#handlers": [handler]}))

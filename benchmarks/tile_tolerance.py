@@ -29,9 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    trained = TrainedNetwork(options.checkpoint)
-    network = trained.build().eval()
-    trained.load(network)
+    network = TrainedNetwork(options.checkpoint).load().eval()
     loaded = LoadSlice(spatial_dims=None)(options.image)
     image = Standardize()(np.asarray(loaded[..., 0] if loaded.ndim == 4 else loaded))[None]
     first: torch.Tensor | None = None

@@ -6,10 +6,11 @@ import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.targets import Target
 
@@ -19,13 +20,18 @@ __all__ = [
     "Options",
     "Table",
     "Timing",
+    "counted",
     "digits",
     "interleave",
+    "now",
     "relative_error",
     "require",
     "timing_cells",
+    "timing_table",
     "tolerance",
 ]
+
+_Result = TypeVar("_Result")
 
 #: what :func:`timing_cells` fills
 TIMING_COLUMNS = ("ms", "quartiles", "ratio")
@@ -140,14 +146,7 @@ def interleave(
         device: the clock is read when all that was queued on it is done.
         warm_up: False leaves out the untimed calls, for what takes minutes.
         between: called untimed before every call.
-
-    Raises:
-        ValueError: for ``repeats`` below 1, or no contender.
     """
-    if repeats < 1:
-        raise ValueError(f"repeats must be at least 1, got {repeats}")
-    if not contenders:
-        raise ValueError("contenders must hold at least one, got none")
     names = list(contenders)
     if warm_up:
         for run in contenders.values():
@@ -162,9 +161,9 @@ def interleave(
                 index = (turn + position) % len(names)
                 if between is not None:
                     between()
-                start = _now(device)
+                start = now(device)
                 contenders[names[index]]()
-                seconds[turn, index] = _now(device) - start
+                seconds[turn, index] = now(device) - start
             if collecting:
                 gc.enable()
     finally:
@@ -177,10 +176,24 @@ def interleave(
     }
 
 
-def _now(device: str) -> float:
+def now(device: str) -> float:
+    """The clock in seconds, when all that was queued on the device is done."""
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
+
+
+def counted(work: Callable[[], _Result]) -> tuple[_Result, int]:
+    """What a call gives, and its floating point operations: of what passes through torch only."""
+    with FlopCounterMode(display=False) as counter:
+        result = work()
+    return result, counter.get_total_flops()
+
+
+def timing_table(title: str, timings: Mapping[str, Timing], targets: Sequence[Target] = ()) -> Table:
+    """A row for each contender."""
+    rows = [[name, *timing_cells(timing)] for name, timing in timings.items()]
+    return Table(title, ("", *TIMING_COLUMNS), rows, targets)
 
 
 def timing_cells(timing: Timing) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.steps import ConfiguredTrainer
 from benchmarks.targets import at_most
-from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, timing_cells
+from benchmarks.timing import Options, Table, interleave, timing_table
 from bundle.inference.precision import resolve_precision
 from bundle.tracking.mlflow_store import Writer
 
@@ -53,10 +53,9 @@ def run(
         finally:
             for trainer in trainers.values():
                 trainer.close()
-    rows = [[name, *timing_cells(timing)] for name, timing in timings.items()]
     part = f"tracking of training steps, width {width}, {tile_size} px"
     targets = [at_most(part, OFF, timings[ON].ratio - 1, 0.01, percent=True)]
-    yield Table(f"blocks of {steps} {part.split(' of ')[1]}, {precision}", ("", *TIMING_COLUMNS), rows, targets)
+    yield timing_table(f"blocks of {steps} {part.split(' of ')[1]}, {precision}", timings, targets)
 
 
 def _block(step: Callable[[], object], steps: int) -> None:

@@ -27,7 +27,7 @@ from benchmarks.elastic import monai_elastic
 from benchmarks.samples import cells, gray
 from benchmarks.steps import CONFIG, ConfiguredTrainer
 from benchmarks.targets import at_least, at_most
-from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, require, timing_cells
+from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, require, timing_cells, timing_table
 from benchmarks.weight_map import stack_and_sort, weights
 from bundle.data.weigh_kept import weigh_what_is_kept
 from bundle.geometry import ValidGeometry
@@ -57,13 +57,12 @@ def run(options: Options, size: int = 572, count: int = 60, width: int = 16) -> 
         contenders: dict[str, Callable[[], object]] = {name: partial(chain, sample) for name, chain in chains.items()}
         timings = interleave({**contenders, step: trainer}, options.repeats)
         trainer.close()
-    rows = [[name, *timing_cells(timing)] for name, timing in timings.items()]
     part = f"training sample, {size} px, {count} cells"
     targets = [
         at_least(part, "stock transforms, naive weight map", timings[STOCK].ratio, 15),
         at_most(part, step, 1 / timings[step].ratio, 0.15, percent=True),
     ]
-    yield Table(f"training sample, {size} x {size} px, {count} cells", ("", *TIMING_COLUMNS), rows, targets)
+    yield timing_table(f"training sample, {size} x {size} px, {count} cells", timings, targets)
     for name, chain in chains.items():
         yield _steps(name, chain, sample, options.repeats)
 

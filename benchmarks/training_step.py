@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.ceiling import Ceiling, find_ceiling
 from benchmarks.steps import ConfiguredTrainer, Step, bare_loop
 from benchmarks.targets import at_least, at_most
-from benchmarks.timing import TIMING_COLUMNS, Options, Table, digits, interleave, require, timing_cells
+from benchmarks.timing import TIMING_COLUMNS, Options, Table, counted, digits, interleave, require, timing_cells
 from bundle.inference.precision import resolve_precision
 
 __all__ = ["run"]
@@ -66,9 +65,9 @@ def _check(contenders: dict[str, Step], seed: int, rounding: float) -> int:
     losses = {}
     for name, step in contenders.items():
         torch.manual_seed(seed)
-        with FlopCounterMode(display=False) as counter:
-            losses[name] = step().item()
+        loss, flops = counted(step)
+        losses[name] = loss.item()
     ours, bare, plain = losses.values()
     require(abs(ours / bare - 1) < rounding, f"{OURS}: its first loss is {ours:.6f}, that of a bare loop {bare:.6f}")
     require(abs(ours / plain - 1) < 0.05, f"{OURS}: its first loss is {ours:.4f}, that in fp32 {plain:.4f}")
-    return counter.get_total_flops()
+    return flops

@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt, find_objects
 from benchmarks.memory import MIB, peak_memory
 from benchmarks.samples import cells
 from benchmarks.targets import Target, at_least, at_most
-from benchmarks.timing import TIMING_COLUMNS, Options, Table, Timing, interleave, require, timing_cells
+from benchmarks.timing import Options, Table, Timing, interleave, require, timing_table
 from transforms import WeightMap
 
 __all__ = ["SIGMA", "W0", "prepared", "run", "stack_and_sort", "weights"]
@@ -113,8 +113,7 @@ def _table(title: str, timings: Mapping[str, Timing], count: int, most_edts: flo
         targets.append(at_least(part, STACK, timings[STACK].ratio, LEAST_RATIO[count]))
     if most_edts is not None:
         targets.append(at_most(part, "a single EDT", 1 / timings[EDT].ratio, most_edts))
-    rows = [[name, *timing_cells(timing)] for name, timing in timings.items()]
-    return Table(title, ("", *TIMING_COLUMNS), rows, targets)
+    return timing_table(title, timings, targets)
 
 
 def _memory(options: Options, counts: Sequence[int], size: int = 512) -> Table:

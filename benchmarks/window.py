@@ -6,14 +6,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.inference import ready_network
+from benchmarks.inference import overlap_tile, ready_unet
 from benchmarks.targets import at_least
-from benchmarks.timing import Options, Table, digits, interleave, relative_error, require, tolerance
-from bundle.inference.overlap_tile import OverlapTileInferer
+from benchmarks.timing import Options, Table, counted, digits, interleave, relative_error, require, tolerance
 from bundle.inference.precision import autocast
-from bundle.networks import UNet, WindowCNN
+from bundle.networks import WindowCNN
 from bundle.networks.window_cnn import per_pixel
 
 __all__ = ["run"]
@@ -32,27 +30,26 @@ def run(
     """
     torch.manual_seed(options.seed)
     image = torch.rand(1, 1, size, size, device=options.device)
-    made = UNet(spatial_dims=2, in_channels=1, out_channels=2, base_channels=options.base_channels, norm="batch")
-    unet = ready_network(made, options.device)
+    unet = ready_unet(options.base_channels, options.device)
     start = (size - square) // 2
     inside = slice(start, start + square)
     factor = (size / square) ** 2
     for precision in ("fp32", "bf16") if options.full else ("fp32",):
         first = f"U-Net, width {options.base_channels}"
         # name -> call, and what of the image it computes
-        contenders: dict[str, Callable[[], torch.Tensor]] = {first: _whole(unet, image, precision)}
+        contenders: dict[str, Callable[[], torch.Tensor]] = {first: overlap_tile(unet, image, precision)}
         share = {first: 1.0}
         for window in windows:
             network = WindowCNN(in_channels=1, out_channels=2, window=window, base_channels=base_channels).eval()
             network = network.to(device=options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             dense, one_by_one = f"windows of {window} px, dense", f"windows of {window} px, one a pixel"
-            contenders[dense] = _whole(network, image, precision)
+            contenders[dense] = overlap_tile(network, image, precision)
             contenders[one_by_one] = _square(network, image, precision, (start, start + square))
             share |= {dense: 1.0, one_by_one: factor}
             error = relative_error(contenders[one_by_one](), contenders[dense]()[..., inside, inside])
             allowed = tolerance(precision, options.device)
             require(error < allowed, f"{precision}: windows of {window} px one by one differ from dense by {error:.2g}")
-        flops = {name: share[name] * _count(call) for name, call in contenders.items()}
+        flops = {name: share[name] * counted(call)[1] for name, call in contenders.items()}
         timings = interleave(contenders, options.few, options.device)
         seconds = {name: share[name] * timing.median for name, timing in timings.items()}
         ratio = {name: share[name] * timing.ratio for name, timing in timings.items()}
@@ -75,13 +72,6 @@ def run(
         yield Table(title, ("", "GFLOP", "s an image", "ratio"), rows, targets)
 
 
-def _whole(network: torch.nn.Module, image: torch.Tensor, precision: str) -> Callable[[], torch.Tensor]:
-    inferer = OverlapTileInferer(precision=precision)
-    # its choice passes the network on the meta device: not to be counted with the image's pass
-    inferer.choose_tile(tuple(image.shape[2:]), 1, network, image.device)
-    return lambda: inferer(image, network)
-
-
 def _square(
     network: WindowCNN, image: torch.Tensor, precision: str, span: tuple[int, int]
 ) -> Callable[[], torch.Tensor]:
@@ -90,12 +80,6 @@ def _square(
             return per_pixel(network, image, [span, span]).float()
 
     return classify
-
-
-def _count(call: Callable[[], torch.Tensor]) -> int:
-    with FlopCounterMode(display=False) as counter:
-        call()
-    return counter.get_total_flops()
 
 
 def _rounded_down(value: float) -> float:

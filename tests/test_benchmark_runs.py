@@ -129,9 +129,7 @@ def test_start_of_inference_is_what_it_takes_above_the_import_in_the_same_round(
 @pytest.mark.nightly
 def test_startup_marks_every_part_of_a_real_start(tmp_path, cells):
     (tmp_path / "data").symlink_to(cells)
-    parts, packages = startup.parts_and_packages(
-        startup._start(tmp_path, {"base_channels": 2, "depth": 2, "tile_size": 60})
-    )
+    parts, packages = startup.parts_and_packages(startup._start(tmp_path, base_channels=2, depth=2, tile_size=60))
     first, data, made, *handlers = parts
     assert first.startswith("python, torch, MONAI")
     assert data.startswith("of these")
@@ -145,7 +143,7 @@ def test_startup_fails_with_the_message_of_the_run(monkeypatch, tmp_path):
     failed = subprocess.CompletedProcess([], 1, "", "import time: 1 | 1 | x\nerror: tile_size 61 px is not valid\n")
     monkeypatch.setattr(startup.subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(CheckError, match="training does not start: error: tile_size 61"):
-        startup._start(tmp_path, {})
+        startup._start(tmp_path)
 
 
 @pytest.mark.nightly

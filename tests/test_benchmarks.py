@@ -50,12 +50,6 @@ def test_ratio_is_the_median_of_the_ratios_within_rounds(monkeypatch):
     assert timings["b"].high == 11.5
 
 
-@pytest.mark.parametrize(("contenders", "repeats", "name"), [({"a": int}, 0, "repeats"), ({}, 1, "contenders")])
-def test_interleave_refuses(contenders, repeats, name):
-    with pytest.raises(ValueError, match=name):
-        interleave(contenders, repeats)
-
-
 def test_table_is_aligned_markdown():
     table = Table("title", ("", "ms"), [["short", "1.00"], ["much longer", "123"]])
     assert str(table).splitlines() == [

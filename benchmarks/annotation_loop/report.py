@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from benchmarks.annotation_loop.loop import START
 from benchmarks.annotation_loop.plan import STRATEGIES
 from bundle import atomic
-from bundle.studies.summary_chart import save
+from bundle.studies.summary_chart import plain_axes, save
 from bundle.studies.summary_markdown import with_spread
 
 __all__ = ["curves", "draw", "markdown", "write_report"]
@@ -99,11 +99,7 @@ def draw(found: Curves, truth: str) -> Figure:
     axes.set_title("higher is better", loc="right", fontsize=8, color=_GREY)
     axes.set_xlabel("annotated frames; dots: seeds, lines: means", fontsize=8, color=_GREY)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(axis="y", color="#E4E4E4", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="both", length=0, labelsize=8, labelcolor="#222222")
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color("#BBBBBB")
+    plain_axes(axes, "y")
     axes.legend(frameon=False, fontsize=8, loc="best")
     return figure
 

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+import base64
+import io
+from typing import Any
 
-__all__ = ["html_templates"]
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+__all__ = ["data_uri", "html_templates"]
+
+
+def data_uri(picture: Image.Image, kind: str, **options: Any) -> str:
+    """A picture within a page, as JPEG or PNG; the options are Pillow's for that kind."""
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def html_templates(package: str) -> Environment:

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,8 @@ def _run(
                 _report(study, paths, parent)
                 reported = time.monotonic()
 
-        runner = TrialRunner(parent.run_id, Processes(lock, own.jobs), own.jobs, own.minutes, launcher, _say)
+        say = partial(print, flush=True)
+        runner = TrialRunner(parent.run_id, Processes(lock, own.jobs), own.jobs, own.minutes, launcher, say)
         try:
             failed, left = runner.run(trials, after=report_now_and_then)
             status = "FAILED" if failed else "SCHEDULED" if left else "FINISHED"
@@ -153,10 +155,6 @@ def _list(text: str) -> list[Any]:
     if isinstance(value, str):
         return [part.strip() for part in value.split(",")]
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

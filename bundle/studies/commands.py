@@ -74,12 +74,14 @@ class RunFolder:
 
     def training(self, config_files: Iterable[str], options: Mapping[str, Any], resume: bool = False) -> Command:
         """The command of the training; with ``resume`` it goes on with what was begun."""
-        own = {"output_dir": str(self.output_dir), "run_name": self.name}
-        own |= {
-            "model_file": str(self.model_file),
+        own = {
+            "output_dir": str(self.output_dir),
+            "run_name": self.name,
+            "model_file": str(self.model_file),  # in its own folder: nobody else's is replaced
             "publish": "always",
-        }  # into its own folder: nobody else's is replaced
-        return Command("training", tuple(config_files), {**options, **own, **({"resume": True} if resume else {})})
+            **({"resume": True} if resume else {}),
+        }
+        return Command("training", tuple(config_files), {**options, **own})
 
 
 def argument(value: Any) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from bundle.studies.definition import Study
 from bundle.studies.trial import StudyPaths
@@ -42,7 +41,8 @@ class ParentRun:
     def __init__(self, study: Study, paths: StudyPaths, data_fingerprint: str) -> None:
         uri = paths.store
         earlier, definition = earlier_run_id(paths.folder), asdict(study)
-        params = [*flat_config(definition), *_provenance(definition, data_fingerprint)]
+        facts = provenance(definition, data_fingerprint)
+        params = [*flat_config(definition), *((f"provenance.{name}", value) for name, value in facts.items())]
         tags = {**described(), "study": study.name, "stage": "study"}
         try:
             self._client, self.run_id = begin_run(
@@ -75,8 +75,3 @@ class ParentRun:
                 self._client.set_terminated(self.run_id, status)
         except Exception as error:
             logger.warning("the study's run in MLflow could not be ended as %s: %s", status, reason(error))
-
-
-def _provenance(definition: Mapping[str, Any], data_fingerprint: str) -> list[tuple[str, str]]:
-    facts = provenance(definition, data_fingerprint)
-    return [(f"provenance.{name}", value) for name, value in facts.items()]

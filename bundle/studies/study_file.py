@@ -15,7 +15,10 @@ from bundle.studies.definition import Grid, Study, Variant, check_numbers, check
 
 __all__ = ["read_study"]
 
-_KEYS = ("_desc_", "title", "config_files", "options", "seeds", "folds", "grid", "variants", "evaluation", "metrics")
+_KEYS = (
+    *("_desc_", "title", "config_files", "options", "seeds", "folds"),
+    *("grid", "variants", "variants_of", "evaluation", "metrics"),
+)
 _GRID_KEYS = ("name", "option", "values")
 _VARIANT_KEYS = ("label", "config_files", "options")
 _EVALUATION_KEYS = ("config_files", "part", "tta", "reference_tta")
@@ -26,8 +29,9 @@ def read_study(path: str | os.PathLike[str]) -> Study:
 
     Its entries are those of :class:`bundle.studies.definition.Study`, with ``_desc_`` for the description and what
     belongs to the evaluation under ``evaluation``. A variant has ``label``, ``config_files`` and ``options``, none of
-    which must be there. A ``grid`` of ``name``, ``option`` and ``values`` makes one for each of its values, which stand
-    before the others: the first of them is the reference.
+    which must be there: what it lacks is that of the variant of the same name in the study ``variants_of``, whose file
+    lies beside this one. A ``grid`` of ``name``, ``option`` and ``values`` makes one for each of its values, which
+    stand before the others: the first of them is the reference.
 
     Raises:
         FileNotFoundError: when there is none; the message names the studies beside it.
@@ -63,6 +67,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     for name, entry, there in (("variants", written, made), ("metrics", content["metrics"], {})):
         if not isinstance(entry, dict) or not (entry or there):
             raise ValueError(f"{name} of {where} must be a mapping with at least one entry, got {entry!r}")
+    others = read_study(path.with_name(f"{content['variants_of']}.json")).variants if "variants_of" in content else {}
     for name in made:
         if name in written:
             raise ValueError(f"variants of {where} has {name!r}, which is also a value of its grid: remove one")
@@ -80,7 +85,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         options=options,
         seeds=tuple(content["seeds"]),
         folds=None if folds is None else tuple(folds),
-        variants=made | {name: _variant(name, entry, where) for name, entry in written.items()},
+        variants=made | {name: _variant(name, entry, where, others.get(name)) for name, entry in written.items()},
         evaluation_files=_texts(evaluation["config_files"], f"evaluation's config_files of {where}"),
         part=evaluation["part"],
         tta=tta,
@@ -101,15 +106,17 @@ def _grid(content: Any, study: str) -> Grid:
     return Grid(name, option, ()).with_values(content["values"])
 
 
-def _variant(name: str, content: Any, study: str) -> Variant:
+def _variant(name: str, content: Any, study: str, other: Variant | None) -> Variant:
+    """``other`` has what ``content`` lacks."""
     where = f"variant {name} of {study}"
     _check_name(name, "variant")
     _check_keys(content, _VARIANT_KEYS, (), where)
-    options = _options(content, where)
-    files = _texts(content.get("config_files", []), f"config_files of {where}", or_none=True)
-    label = content.get("label", name.replace("_", " "))
-    _check_text(label, f"label of {where}")
-    return Variant(name, label, files, options)
+    base = other or Variant(name, name.replace("_", " "))
+    given = {"label": base.label, "config_files": list(base.config_files), "options": base.options, **content}
+    options = _options(given, where)
+    files = _texts(given["config_files"], f"config_files of {where}", or_none=True)
+    _check_text(given["label"], f"label of {where}")
+    return Variant(name, given["label"], files, options)
 
 
 def _options(content: dict[str, Any], where: str) -> dict[str, Any]:

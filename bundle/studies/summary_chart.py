@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from bundle.atomic import replacing
 from bundle.metrics.selection import lower_is_better
 from bundle.studies.definition import Study
 
-__all__ = ["draw", "lines_of", "save"]
+__all__ = ["draw", "lines_of", "plain_axes", "save"]
 
 # Okabe and Ito's colours, distinct for any kind of colour vision; the marks are distinct without colour
 _REFERENCE, _VARIANT, _TTA = ("#000000", "D"), ("#0072B2", "o"), ("#D55E00", "s")
@@ -104,7 +105,12 @@ def _panel(axes: Axes, study: Study, repeats: pd.DataFrame, lines: Sequence[tupl
     axes.margins(x=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
     axes.ticklabel_format(axis="x", useOffset=False, style="plain")
-    axes.grid(axis="x", color="#E4E4E4", linewidth=0.6)
+    plain_axes(axes, "x")
+
+
+def plain_axes(axes: Axes, grid: Literal["x", "y"]) -> None:
+    """Thin lines at the ticks of one axis, and no frame but the rule below."""
+    axes.grid(axis=grid, color="#E4E4E4", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(axis="both", length=0, labelsize=8, labelcolor="#222222")
     axes.spines[["top", "right", "left"]].set_visible(False)

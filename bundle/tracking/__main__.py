@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bundle.tracking.mlflow_store import reason  # its module also keeps MLflow from calling home
+from bundle.tracking.mlflow_store import import_mlflow, reason
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -18,10 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     file = Path(given.tracking_uri.removeprefix("sqlite:///"))
     if given.tracking_uri.startswith("sqlite:") and not file.is_file():  # MLflow would make one
         sys.exit(f"error: there is no {file}: train first (make quickstart), or name another by --tracking_uri")
-    import mlflow
-
     try:
-        client = mlflow.MlflowClient(given.tracking_uri)
+        client = import_mlflow().MlflowClient(given.tracking_uri)
         found = []
         for experiment in client.search_experiments():
             newest = client.search_runs([experiment.experiment_id], max_results=1, order_by=["start_time DESC"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import secrets
@@ -15,15 +14,15 @@ from typing import Any
 from filelock import FileLock
 
 from bundle.atomic import remove_leftovers, replacing, write_text
-from bundle.tracking.mlflow_store import describe, reason, sqlite_uri
+from bundle.tracking.mlflow_store import describe, import_mlflow, reason, sqlite_uri
 
-__all__ = ["begin_run", "earlier_run_id", "new_run", "open_run"]
+__all__ = ["OPENED_AS", "begin_run", "earlier_run_id", "new_run", "open_run"]
 
 #: not a language model; MLflow 3.17 shows the page of one all the same unless its address has a workflowType, which
 #: ``python -m bundle.tracking`` prints
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 #: tag of a run: what :func:`new_run` gave it
-_TOKEN, _NEW = "opened_as", "new-"
+OPENED_AS, _NEW = "opened_as", "new-"
 _RUN_ID_FILE = "mlflow_run_id.txt"
 _WITHOUT_ID = "remove it, and a new run is opened in MLflow"
 
@@ -103,13 +102,7 @@ def open_run(uri: str, experiment_name: str, run_name: str, run: str) -> tuple[A
         run_name: of a new run.
         run: the id of an earlier one, or :func:`new_run`.
     """
-    import mlflow
-
-    for name in ("mlflow", "alembic"):  # they tell the making of every table
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # and this one, with a traceback, what we say
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # and this one every retry
-    location = None
+    mlflow, location = import_mlflow(), None
     if uri.startswith("sqlite:///"):
         file = Path(uri.removeprefix("sqlite:///")).resolve()
         location = (file.parent / "mlartifacts").as_uri()
@@ -136,9 +129,9 @@ def open_run(uri: str, experiment_name: str, run_name: str, run: str) -> tuple[A
         experiment = client.get_experiment_by_name(experiment_name)
     if experiment.lifecycle_stage != "active":
         raise ValueError(f"experiment_name {experiment_name!r} is deleted in {uri!r}: restore it or choose another")
-    for opened in client.search_runs([experiment.experiment_id], f"tags.{_TOKEN} = '{run}'"):
+    for opened in client.search_runs([experiment.experiment_id], f"tags.{OPENED_AS} = '{run}'"):
         return client, opened.info.run_id
-    return client, client.create_run(experiment.experiment_id, run_name=run_name, tags={_TOKEN: run}).info.run_id
+    return client, client.create_run(experiment.experiment_id, run_name=run_name, tags={OPENED_AS: run}).info.run_id
 
 
 def _make_database(file: Path, artifacts: str) -> None:

@@ -19,9 +19,12 @@ from bundle.tracking.origin import DESCRIPTION
 from bundle.tracking.rows import Row, number
 
 __all__ = [
+    "RESUMED",
+    "SCHEMES",
     "VALUE_CHARACTERS",
     "Writer",
     "describe",
+    "import_mlflow",
     "legal",
     "log_artifact",
     "reason",
@@ -36,6 +39,10 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
+#: of the addresses of stores
+SCHEMES = ("sqlite:///", "http://", "https://")
+#: begins the tags that hold parameters of a resumed run
+RESUMED = "resumed."
 # MLflow's own limits
 VALUE_CHARACTERS = 6000
 _NAME_CHARACTERS = 250
@@ -45,6 +52,17 @@ _ENTRIES_A_BATCH, _METRICS_A_BATCH = 100, 1000
 def sqlite_uri(folder: str | os.PathLike[str]) -> str:
     """The tracking URI of the default store, ``<folder>/mlflow.db``; its artifacts go to ``<folder>/mlartifacts``."""
     return f"sqlite:///{(Path(folder).resolve() / 'mlflow.db').as_posix()}"
+
+
+def import_mlflow() -> Any:
+    """The package, imported as late and made as silent as can be."""
+    import mlflow
+
+    for name in ("mlflow", "alembic"):  # they tell the making of every table
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # and this one, with a traceback, what we say
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # and this one every retry
+    return mlflow
 
 
 def describe(
@@ -64,7 +82,7 @@ def describe(
     wanted = legal(params)
     earlier = client.get_run(run_id).data
     known = earlier.params
-    changed = [(f"resumed.{key}", value) for key, value in wanted.items() if known.get(key, value) != value]
+    changed = [(f"{RESUMED}{key}", value) for key, value in wanted.items() if known.get(key, value) != value]
     new = [Param(key, value) for key, value in wanted.items() if key not in known]
     for first in range(0, len(new), _ENTRIES_A_BATCH):
         client.log_batch(run_id, params=new[first : first + _ENTRIES_A_BATCH])

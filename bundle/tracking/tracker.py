@@ -20,7 +20,7 @@ from monai.bundle import ConfigParser
 
 from bundle.tracking.config import changed_config, executed_config, running_config
 from bundle.tracking.mlflow_run import begin_run
-from bundle.tracking.mlflow_store import VALUE_CHARACTERS, Writer, log_artifact, sqlite_uri
+from bundle.tracking.mlflow_store import SCHEMES, VALUE_CHARACTERS, Writer, log_artifact, sqlite_uri
 from bundle.tracking.monai_handlers import take_off_mlflow_handlers
 from bundle.tracking.origin import data_set, described
 from bundle.tracking.provenance import provenance
@@ -29,8 +29,6 @@ from bundle.tracking.rows import Row, loss_of, scalars, snapshot
 __all__ = ["MLflowTracker"]
 
 logger = logging.getLogger(__name__)
-
-_SCHEMES = ("sqlite:///", "http://", "https://")
 
 
 class MLflowTracker:
@@ -92,9 +90,9 @@ class MLflowTracker:
         enabled: bool = True,
     ) -> None:
         uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(run_dir)
-        if not uri.startswith(_SCHEMES):
+        if not uri.startswith(SCHEMES):
             raise ValueError(
-                f"tracking_uri must begin with {', '.join(_SCHEMES)}, got {uri!r}; a local store is "
+                f"tracking_uri must begin with {', '.join(SCHEMES)}, got {uri!r}; a local store is "
                 f"{sqlite_uri(run_dir)!r}"
             )
         self.run_dir = Path(run_dir)

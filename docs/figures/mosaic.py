@@ -18,6 +18,7 @@ import zarr
 from matplotlib.figure import Figure
 
 from benchmarks.large_memory import watched
+from benchmarks.large_samples import new_ome_zarr
 from bundle.output.overlay import overlay
 
 SIDE, CUT, TILES = 20480, 256, 4
@@ -35,13 +36,8 @@ def cuts(folder: Path) -> list[np.ndarray]:
 
 def write_mosaic(path: Path, parts: list[np.ndarray]) -> None:
     random = np.random.default_rng(0)
-    group = zarr.open_group(path, mode="w")
-    scale = [{"type": "scale", "scale": [1.0, 1.0]}]
-    axes = [{"name": name, "type": "space"} for name in "yx"]
-    scales: Any = [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}]
-    group.attrs["ome"] = {"version": "0.5", "multiscales": scales}
     side = CUT * TILES
-    array: Any = group.create_array("0", shape=(SIDE, SIDE), chunks=(side, side), dtype="uint8")
+    array = new_ome_zarr(path, SIDE, side)
     for y in range(0, SIDE, side):
         for x in range(0, SIDE, side):
             rows = []

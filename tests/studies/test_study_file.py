@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bundle.studies.definition import Variant
 from bundle.studies.study_file import read_study
 from bundle.studies.trial import StudyPaths, Trial
 from tests.conftest import ROOT
@@ -48,6 +49,19 @@ def test_only_the_reference_has_further_ttas(study_file):
     assert study.reference == "all"
     assert study.tta_of("all") == ("d4", "none", "paper7")
     assert study.tta_of("border") == ("d4", "none")
+
+
+def test_what_a_variant_lacks_is_that_of_the_same_name_in_another_study(study_file):
+    overlay = "configs/small.json"
+    first = {"label": "First", "config_files": [overlay], "options": {"max_epochs": 3}}
+    shared = study_file("shared", variants={"first": first, "second": {}})
+    own = study_file(variants_of="shared", variants={"second": {}, "first": {"options": {"max_epochs": 4}}, "new": {}})
+    with pytest.raises(FileNotFoundError, match=r"shared\.json does not exist; there are .*tiny\.json"):
+        read_study(own)
+    shared.rename(own.with_name("shared.json"))
+    variants = read_study(own).variants
+    assert list(variants) == ["second", "first", "new"]
+    assert variants["first"] == Variant("first", "First", (overlay,), {"max_epochs": 4})
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bundle.studies.comparison.mlflow_runs import Run, grouped
@@ -13,13 +13,13 @@ __all__ = ["comparability"]
 _NAMES = 6
 
 
-def comparability(runs: Sequence[Run], name_of: Callable[[Run], str]) -> list[str]:
+def comparability(runs: Sequence[Run]) -> list[str]:
     """One sentence for everything that forbids, or weakens, a comparison of these runs; none where all is alike."""
     found = []
     data = grouped(runs, lambda run: (run.params.get(FINGERPRINT) or "not recorded")[:12])
     if len(data) > 1:
         found.append(
-            f"These runs are of different data and cannot be compared across it: {_told(data, name_of)}. "
+            f"These runs are of different data and cannot be compared across it: {_told(data)}. "
             "Best values are marked within the same data only."
         )
     for part in dict.fromkeys(run.part for run in runs):
@@ -32,18 +32,18 @@ def comparability(runs: Sequence[Run], name_of: Callable[[Run], str]) -> list[st
                 named = {f"split {i}": members for i, members in enumerate(alike, 1)}
                 found.append(
                     f"Runs {kind} on different images of the same data (another split or fold): "
-                    f"{_told(named, name_of)}. Best values are marked within the same images only."
+                    f"{_told(named)}. Best values are marked within the same images only."
                 )
     code = grouped(runs, lambda run: run.params.get(COMMIT, "not recorded")[:10])
     if len(code) > 1:
-        found.append(f"These runs were made by different versions of the code: {_told(code, name_of)}.")
+        found.append(f"These runs were made by different versions of the code: {_told(code)}.")
     return found
 
 
-def _told(groups: dict[Any, list[Run]], name_of: Callable[[Run], str]) -> str:
+def _told(groups: dict[Any, list[Run]]) -> str:
     parts = []
     for key, members in groups.items():
-        names = [name_of(run) for run in members]
+        names = [run.name for run in members]
         more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
         parts.append(f"{key}: {', '.join(names[:_NAMES])}{more}")
     return "; ".join(parts)

@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bundle.atomic import write_text
@@ -76,27 +77,21 @@ def write_report(
     values = {run.run_id: training_values(run, lines[run.run_id], window) for run in trainings}
     values |= {run.run_id: evaluation_values(run) for run in evaluations}
     metric = _metric(metric, values, trainings)
+    told = {run.run_id: settings(run, trained.get(run.run_id)) for run in (*trainings, *evaluations)}
+    facts = provenance([*trainings, *evaluations])  # which has runs by their names in the store
+    evaluations = _named(evaluations, trained, told)
 
-    def settings_of(run: Run) -> dict[str, str]:
-        return settings(run, trained.get(run.run_id))
-
-    names = _names(evaluations, trained, {run.run_id: settings_of(run) for run in evaluations})
-
-    def name_of(run: Run) -> str:
-        return names.get(run.run_id, run.name)
-
-    table = make_table(trainings, values, settings_of, metric)
+    table = make_table(trainings, values, told, metric)
     number = {run.run_id: row.number for row in table.rows for run in row.runs}
     sections = [Section("Trainings", None, table, number)] if trainings else []
     for part in dict.fromkeys(str(run.part) for run in evaluations):
         measured = [run for run in evaluations if run.part == part]
         marks = {run.run_id: number.get(t.run_id, 0) for run in measured if (t := trained[run.run_id]) is not None}
-        table_of_part = make_table(measured, values, settings_of, metric, name_of)
-        sections.append(Section(f"Evaluations on {part}", part, table_of_part, marks))
+        sections.append(Section(f"Evaluations on {part}", part, make_table(measured, values, told, metric), marks))
     kept_at = {run.run_id: at for run in trainings if (at := kept(run, lines[run.run_id])) is not None}
     ordered = [run for section in sections for row in section.table.rows for run in row.runs]
-    told = [settings_of(run) for run in trainings or evaluations]
-    different = differing(told)
+    alike = [told[run.run_id] for run in trainings or evaluations]
+    different = differing(alike)
     page = Page(
         experiment=experiment,
         store=tracking_uri,
@@ -108,16 +103,15 @@ def write_report(
         status=Counter(run.status for run in chosen),
         metric=metric,
         window=window,
-        notes=comparability([*trainings, *evaluations], name_of),
+        notes=comparability([*trainings, *evaluations]),
         sections=sections,
         charts=_charts(sections, lines, kept_at, window, metric) if trainings else [],
         images=shared_images(store, ordered, metric, images) if images else [],
-        names={run.run_id: name_of(run) for run in ordered},
         marks={run_id: mark for section in sections for run_id, mark in section.marks.items()},
         kept=kept_at,
         steps={run_id: int(found[TRAIN_LOSS][0][-1]) for run_id, found in lines.items() if TRAIN_LOSS in found},
-        common={name: value for name, value in told[0].items() if name not in different and "." not in name},
-        provenance=provenance([*trainings, *evaluations]),
+        common={name: value for name, value in alike[0].items() if name not in different and "." not in name},
+        provenance=facts,
     )
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,10 +131,8 @@ def _metric(asked: str | None, values: dict[str, dict[str, float]], trainings: S
     return asked or next((name for name in usual if name in measured), _USUAL[-1])
 
 
-def _names(
-    evaluations: Sequence[Run], trained: dict[str, Run | None], told: dict[str, dict[str, str]]
-) -> dict[str, str]:
-    """An evaluation is called after its training; several of one part, also after what differs, or numbered."""
+def _named(evaluations: Sequence[Run], trained: dict[str, Run | None], told: dict[str, dict[str, str]]) -> list[Run]:
+    """Each evaluation called after its training; several of one part, also after what differs, or numbered."""
     names = {}
     alike = grouped(evaluations, lambda run: ((trained[run.run_id] or run).name, run.part))
     for (name, _), together in alike.items():
@@ -150,7 +142,7 @@ def _names(
             labels = [str(number) for number in range(1, len(together) + 1)]
         for run, what in zip(together, labels, strict=True):
             names[run.run_id] = f"{name} ({what})" if what else name
-    return names
+    return [replace(run, name=names[run.run_id]) for run in evaluations]
 
 
 def _charts(

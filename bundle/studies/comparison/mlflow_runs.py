@@ -20,7 +20,8 @@ from bundle.console import did_you_mean
 from bundle.model.renamed import translated
 from bundle.tracking.config import flat_config
 from bundle.tracking.lineage import TRAINING_TAG
-from bundle.tracking.mlflow_store import reason  # its module also keeps MLflow from calling home
+from bundle.tracking.mlflow_run import OPENED_AS
+from bundle.tracking.mlflow_store import RESUMED, SCHEMES, import_mlflow, reason
 
 __all__ = ["CONFIG", "Run", "RunStore", "choose", "grouped"]
 
@@ -32,9 +33,6 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one fo
 
 #: before the path of an entry of the executed config
 CONFIG = "config."
-_SCHEMES = ("sqlite:///", "http://", "https://")
-#: tags of the tracker: parameters of a resumed run, and what stood for its id before it was opened
-_RESUMED, _OPENED_AS = "resumed.", "opened_as"
 #: MLflow gives no more in one answer, the newest first
 _MOST_RUNS = 50_000
 #: MLflow's SQL stores keep infinity as the largest double
@@ -84,7 +82,7 @@ class Run:
         wanted = self.tags.get(TRAINING_TAG)
         trainings = [run for run in runs if run.part is None]
         if wanted is not None:
-            return next((run for run in trainings if wanted in (run.run_id, run.tags.get(_OPENED_AS))), None)
+            return next((run for run in trainings if wanted in (run.run_id, run.tags.get(OPENED_AS))), None)
         folder = Path(self.params.get("checkpoint", "")).parent.name
         named = [run for run in trainings if run.name == folder]
         return named[0] if len(named) == 1 else None
@@ -103,22 +101,17 @@ class RunStore:
     """
 
     def __init__(self, tracking_uri: str) -> None:
-        if not tracking_uri.startswith(_SCHEMES):
-            raise ValueError(f"tracking_uri must begin with {', '.join(_SCHEMES)}, got {tracking_uri!r}")
+        if not tracking_uri.startswith(SCHEMES):
+            raise ValueError(f"tracking_uri must begin with {', '.join(SCHEMES)}, got {tracking_uri!r}")
         file = Path(tracking_uri.removeprefix("sqlite:///"))
         local = tracking_uri.startswith("sqlite:///")
         if local and not file.is_file():  # MLflow would make one
             raise FileNotFoundError(
                 f"tracking_uri {tracking_uri!r}: there is no {file}; train first (make quickstart), or name another"
             )
-        import mlflow
-
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         self.tracking_uri = tracking_uri
         try:
-            self._client = mlflow.MlflowClient(tracking_uri)
+            self._client = import_mlflow().MlflowClient(tracking_uri)
             self._experiments: dict[str, Any] = {e.name: e for e in self._client.search_experiments()}
         except Exception as error:  # of MLflow, SQLAlchemy, requests or the system, as the store may be
             if not local:
@@ -127,7 +120,11 @@ class RunStore:
 
     @cached_property
     def _runs(self) -> dict[str, list[Run]]:
-        return {name: self._search(experiment.experiment_id) for name, experiment in self._experiments.items()}
+        found = {}
+        for name, experiment in self._experiments.items():
+            runs = map(_run, self._client.search_runs([experiment.experiment_id], max_results=_MOST_RUNS))
+            found[name] = [run for run in runs if not run.chooses]
+        return found
 
     def experiments(self) -> list[str]:
         """Names of the experiments that have trainings or evaluations, the one with the newest run first."""
@@ -193,10 +190,6 @@ class RunStore:
             return run
         return replace(run, params=run.params | told)
 
-    def _search(self, experiment_id: str) -> list[Run]:
-        runs = map(_run, self._client.search_runs([experiment_id], max_results=_MOST_RUNS))
-        return [run for run in runs if not run.chooses]
-
 
 def choose(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:
     """Those of ``runs`` with these names or run ids, with the evaluations of trainings and the children of parents.
@@ -241,7 +234,7 @@ def _current(params: dict[str, str]) -> dict[str, str]:
 
 
 def _run(entry: Any) -> Run:
-    resumed = {k.removeprefix(_RESUMED): v for k, v in entry.data.tags.items() if k.startswith(_RESUMED)}
+    resumed = {k.removeprefix(RESUMED): v for k, v in entry.data.tags.items() if k.startswith(RESUMED)}
     return Run(
         run_id=entry.info.run_id,
         name=entry.info.run_name or entry.info.run_id[:8],

@@ -58,7 +58,6 @@ class Page:
     sections: list[Section]
     charts: list[Figure]
     images: list[SharedImage]
-    names: dict[str, str]
     marks: dict[str, int]
     kept: dict[str, int]
     steps: dict[str, int]

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from math import ceil, inf, isfinite, log10
 from typing import Any
 
@@ -29,7 +28,6 @@ class Row:
     """
 
     runs: list[Run]
-    names: list[str]
     settings: list[dict[str, str]]
     values: list[Values]
     depth: int = 0
@@ -42,8 +40,8 @@ class Row:
 
     def alone(self) -> list[Row]:
         """Each of the runs as a row of its own."""
-        parts = zip(self.runs, self.names, self.settings, self.values, strict=True)
-        return [Row([r], [n], [s], [v], self.depth, self.number) for r, n, s, v in parts]
+        parts = zip(self.runs, self.settings, self.values, strict=True)
+        return [Row([r], [s], [v], self.depth, self.number) for r, s, v in parts]
 
     def told(self, setting: str) -> str:
         """The value of a setting; of the seed all values; a dash where there is none."""
@@ -53,13 +51,12 @@ class Row:
 
     @property
     def name(self) -> str:
-        if len(self.names) == 1:
-            return self.names[0]
-        common = "".join(
-            chars[0] for chars in takewhile(lambda chars: len(set(chars)) == 1, zip(*self.names, strict=False))
-        )
-        common = re.sub(r"[-_. (]*(s|seed)?[-_. ]*$", "", common)
-        return common or f"{self.names[0]} and others"
+        names = [run.name for run in self.runs]
+        if len(names) == 1:
+            return names[0]
+        letters = os.path.commonprefix(names)  # noqa: RUF071 - names, not paths
+        common = re.sub(r"[-_. (]*(s|seed)?[-_. ]*$", "", letters)
+        return common or f"{names[0]} and others"
 
     def column(self, metric: str) -> np.ndarray:
         """Values (n) that count: of the runs that finished, or of all where none did."""
@@ -103,31 +100,28 @@ class Table:
 def make_table(
     runs: Sequence[Run],
     values: Mapping[str, Values],
-    settings_of: Callable[[Run], dict[str, str]],
+    settings_of: Mapping[str, dict[str, str]],
     metric: str,
-    name_of: Callable[[Run], str] = lambda run: run.name,
 ) -> Table:
     """Group and order runs of one kind.
 
     Args:
         runs: of the table.
         values: run id -> metric -> value.
-        settings_of: the settings of a run.
+        settings_of: run id -> name -> value.
         metric: decides the order among siblings: the best first, and last those without a value. Where no run has
             it, the loss does, or else the first by name.
-        name_of: what a run is called in the table.
     """
     present = {run.run_id for run in runs}
     groups: dict[tuple[Any, ...], Row] = {}
     for run in runs:
-        told = settings_of(run)
+        told = settings_of[run.run_id]
         same = frozenset((name, value) for name, value in told.items() if name != SEED)
         parent = run.parent_id if run.parent_id in present else None
         alone = run.run_id if any(run.run_id == other.parent_id for other in runs) else None  # it has children
         key = (parent, same, measured_images(run), run.params.get(COMMIT), alone)
-        row = groups.setdefault(key, Row([], [], [], []))
+        row = groups.setdefault(key, Row([], [], []))
         row.runs.append(run)
-        row.names.append(name_of(run))
         row.settings.append(told)
         row.values.append(values.get(run.run_id, {}))
     below: dict[str | None, list[Row]] = {}
@@ -136,7 +130,9 @@ def make_table(
     measured = sorted({name for run in runs for name in values.get(run.run_id, {})})
     first = next((name for name in (metric, "loss", *measured) if name in measured), metric)
     metrics = sorted(measured, key=lambda name: (name != first, name))
-    rows = _ordered(below, None, 0, _rank(first))
+    for siblings in below.values():
+        siblings.sort(key=lambda row: _rank(row, first))
+    rows = _ordered(below, None, 0)
     for number, row in enumerate(rows, 1):
         row.number = number
     table = Table(rows, differing([told for row in rows for told in row.settings]), metrics)
@@ -158,23 +154,19 @@ def newest(evaluations: Sequence[Run], training_of: Callable[[Run], Run | None])
     return [run for run in evaluations if run.run_id in stay]
 
 
-def _rank(metric: str) -> Callable[[Row], float]:
-    sign = 1 if lower_is_better(metric) else -1
-
-    def rank(row: Row) -> float:
-        mean = row.mean(metric)
-        return inf if mean is None else sign * mean
-
-    return rank
+def _rank(row: Row, metric: str) -> float:
+    """Low for the best."""
+    mean = row.mean(metric)
+    if mean is None:
+        return inf
+    return mean if lower_is_better(metric) else -mean
 
 
-def _ordered(
-    below: Mapping[str | None, list[Row]], parent: str | None, depth: int, rank: Callable[[Row], float]
-) -> list[Row]:
+def _ordered(below: Mapping[str | None, list[Row]], parent: str | None, depth: int) -> list[Row]:
     found = []
-    for row in sorted(below.get(parent, []), key=rank):
+    for row in below.get(parent, []):
         row.depth = depth
-        found += [row, *(child for run in row.runs for child in _ordered(below, run.run_id, depth + 1, rank))]
+        found += [row, *(child for run in row.runs for child in _ordered(below, run.run_id, depth + 1))]
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import logging
 import math
@@ -15,6 +14,7 @@ from PIL import Image
 from bundle.metrics.selection import lower_is_better
 from bundle.output.class_pictures import class_colours
 from bundle.output.pictures import boxes_of, classes_of, file_name
+from bundle.output.templates import data_uri
 from bundle.studies.comparison.mlflow_runs import Run, RunStore, grouped
 from bundle.studies.comparison.run_settings import measured_images
 
@@ -124,18 +124,18 @@ def _add(image: SharedImage, run: Run, content: bytes | None, value: float | Non
         return
     steps = {title.partition(":")[0]: (title.partition(":")[2].strip(), box) for title, box in boxes.items()}
     if "found" not in steps:  # of an earlier version, which did not note where the steps lie
-        image.panels.append(Panel(run, _data_uri(picture, 1600), value=value, whole=True))
+        image.panels.append(Panel(run, _jpeg(picture, 1600), value=value, whole=True))
         return
     colours = class_colours(len(names)).astype(int).tolist()
     named = [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in zip(names, colours, strict=True)]
     image.classes += [each for each in named if each not in image.classes]
     counted, box = steps["found"]
-    image.panels.append(Panel(run, _data_uri(picture.crop(box), width), counted, value))
+    image.panels.append(Panel(run, _jpeg(picture.crop(box), width), counted, value))
     if not image.picture:
-        image.picture = _data_uri(picture.crop(steps["image"][1]), width)
+        image.picture = _jpeg(picture.crop(steps["image"][1]), width)
         if "truth" in steps:
             image.truth_count, box = steps["truth"]
-            image.truth = _data_uri(picture.crop(box), width)
+            image.truth = _jpeg(picture.crop(box), width)
 
 
 def _mark_best(image: SharedImage, lower: bool) -> None:
@@ -146,9 +146,7 @@ def _mark_best(image: SharedImage, lower: bool) -> None:
             panel.best = panel.value == best
 
 
-def _data_uri(picture: Image.Image, width: int) -> str:
+def _jpeg(picture: Image.Image, width: int) -> str:
     if picture.width > width:
         picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return data_uri(picture, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)

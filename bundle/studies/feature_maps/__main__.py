@@ -15,7 +15,7 @@ from bundle.console import own_cause, require_known_options
 from bundle.studies.__main__ import arguments, open_study
 from bundle.studies.__main__ import main as run_study
 from bundle.studies.definition import Study
-from bundle.studies.feature_maps.branch_maps import TrialMaps, maps_of, tuning_images
+from bundle.studies.feature_maps.branch_maps import maps_of, tuning_images
 from bundle.studies.feature_maps.kernel_rule import pairs
 from bundle.studies.feature_maps.map_pictures import colour_scales, draw_run, draw_sheet
 from bundle.studies.feature_maps.map_statistics import STATISTICS
@@ -23,7 +23,7 @@ from bundle.studies.feature_maps.rule_text import rule_text, write_pairs, write_
 from bundle.studies.summary import collect
 from bundle.studies.trial import StudyPaths, Trial, recorded_trials
 from bundle.tracking import earlier_run_id
-from bundle.tracking.mlflow_store import log_artifact, reason
+from bundle.tracking.mlflow_store import import_mlflow, log_artifact, reason
 
 __all__ = ["main", "told"]
 
@@ -97,8 +97,7 @@ def show_maps(study: Study, paths: StudyPaths, trials: Sequence[Trial], count: i
     """
     images = tuning_images(trials[0], count)
     found = [maps_of(trial, images) for trial in trials]
-    scales = colour_scales(found)
-    client = _client(paths)
+    scales, client = colour_scales(found), _client(paths)
     for each in found:
         folder = each.trial.run.path
         picture = folder / "feature_maps" / "maps.png"
@@ -110,13 +109,9 @@ def show_maps(study: Study, paths: StudyPaths, trials: Sequence[Trial], count: i
             for statistic in STATISTICS
         }
         _log(client, folder, [picture], values)
-    return _collected(study, paths, client, found, draw_sheet(study, found, images, scales))
-
-
-def _collected(study: Study, paths: StudyPaths, client: Any, found: Sequence[TrialMaps], sheet: Any) -> str:
     folder = paths.folder / "feature_maps"
     with replacing(folder / "sheet.png") as part:
-        sheet.savefig(part)
+        draw_sheet(study, found, images, scales).savefig(part)
     compared = pairs(study, found, collect(study, paths))
     text = rule_text(study, found, compared)
     write_text(folder / "rule.md", text)
@@ -126,10 +121,8 @@ def _collected(study: Study, paths: StudyPaths, client: Any, found: Sequence[Tri
 
 
 def _client(paths: StudyPaths) -> Any:
-    import mlflow
-
     try:
-        return mlflow.MlflowClient(paths.store)
+        return import_mlflow().MlflowClient(paths.store)
     except Exception as error:  # of MLflow, SQLAlchemy or requests, as the store may be
         logger.warning("MLflow does not get the maps: %s", reason(error))
         return None

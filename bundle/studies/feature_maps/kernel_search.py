@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from bundle.atomic import write_csv, write_text
@@ -110,10 +111,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         given, options = arguments(words)
         study, paths, _ = open_study(given, options)
         metric = own.metric or next(iter(study.metrics))
+        lower = lower_is_better(metric)
         grid = _require_grid(study, given, metric)
         trainer = _Trainer(study, paths, words, grid, given.seeds or study.seeds, metric, own.by, own.images)
-        steps, why = search(grid.values[0], trainer.read, own.shrink, lower_is_better(metric), own.by)
-        best = _best(steps, lower_is_better(metric))
+        steps, why = search(grid.values[0], trainer.read, own.shrink, lower, own.by)
+        best = (min if lower else max)(steps, key=lambda step: step.metric)
         trainer.run(best.kernels, study.part)
         measured = {step.kernels: trainer.measured(step.kernels, study.part) for step in (steps[0], best)}
         print(_report(study, paths, steps, why, measured, own.by, metric))
@@ -140,22 +142,18 @@ def _require_grid(study: Study, given: argparse.Namespace, metric: str) -> Grid:
     return study.grid
 
 
+@dataclass
 class _Trainer:
     """Trains triples with the study's seeds, those that are not complete, and reads them on the validation images."""
 
-    def __init__(
-        self,
-        study: Study,
-        paths: StudyPaths,
-        words: list[str],
-        grid: Grid,
-        seeds: Sequence[int],
-        metric: str,
-        statistic: str,
-        images: int,
-    ) -> None:
-        self.study, self.paths, self.words, self.grid, self.seeds = study, paths, words, grid, seeds
-        self.metric, self.statistic, self.images = metric, statistic, images
+    study: Study
+    paths: StudyPaths
+    words: list[str]
+    grid: Grid
+    seeds: Sequence[int]
+    metric: str
+    statistic: str
+    images: int
 
     def run(self, kernels: Sequence[int], part: str) -> None:
         """Train with these kernels and measure on a part; of the study's first kernels the same."""
@@ -178,10 +176,6 @@ class _Trainer:
         rows = collect(study, self.paths)
         own = rows[(rows.variant == name) & (rows.part == part) & (rows.metric == self.metric)]
         return float(own[(own.tta == study.tta[0]) & own.seed.isin(self.seeds)].value.mean())
-
-
-def _best(steps: Sequence[Step], lower: bool) -> Step:
-    return (min if lower else max)(steps, key=lambda step: step.metric)
 
 
 def _report(

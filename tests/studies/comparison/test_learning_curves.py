@@ -17,7 +17,7 @@ from bundle.studies.comparison.run_table import Row
 
 def row(number: int, *names: str, status: str = "FINISHED") -> Row:
     runs = [Run(name, name, status, 0.0, 1.0, {}, {}, {}) for name in names]
-    return Row(runs, list(names), [{} for _ in names], [{} for _ in names], number=number)
+    return Row(runs, [{} for _ in names], [{} for _ in names], number=number)
 
 
 def curve(*values: float) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,8 @@ def run(name: str, status: str = "FINISHED", parent: str | None = None, start: f
 
 
 def table(runs: list[Run], values: dict[str, float], metric: str = "loss") -> Table:
-    return make_table(runs, {name: {metric: value} for name, value in values.items()}, settings, metric)
+    measured = {name: {metric: value} for name, value in values.items()}
+    return make_table(runs, measured, {run.run_id: settings(run) for run in runs}, metric)
 
 
 def test_runs_that_differ_in_their_seed_only_are_one_row():
