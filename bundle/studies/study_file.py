@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     for name, entry, there in (("variants", written, made), ("metrics", content["metrics"], {})):
         if not isinstance(entry, dict) or not (entry or there):
             raise ValueError(f"{name} of {where} must be a mapping with at least one entry, got {entry!r}")
-    others = read_study(path.with_name(f"{content['variants_of']}.json")).variants if "variants_of" in content else {}
+    others = _others(path, content["variants_of"], where) if "variants_of" in content else {}
     for name in made:
         if name in written:
             raise ValueError(f"variants of {where} has {name!r}, which is also a value of its grid: remove one")
@@ -93,6 +93,16 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         metrics=content["metrics"],
         grid=grid,
     )
+
+
+def _others(path: Path, name: Any, where: str) -> Mapping[str, Variant]:
+    """Variants of the study beside this one that has them; it may not take its own from a third."""
+    _check_text(name, f"variants_of of {where}")
+    _check_name(name, "study")
+    shared = path.with_name(f"{name}.json")
+    if shared.is_file() and '"variants_of"' in shared.read_text(encoding="utf-8"):
+        raise ValueError(f"variants_of of {where} names {name}, which takes its own from another: name that one")
+    return read_study(shared).variants
 
 
 def _grid(content: Any, study: str) -> Grid:
