@@ -17,6 +17,7 @@ from bundle.data.spacing import common_sides
 from bundle.data.stores import lazy_image
 from bundle.data.stores.window import open_whole
 from bundle.data.windows import window_of
+from bundle.data.windows import window_of
 from bundle.large import WholeGrayd
 from tests.data.test_stores import write_store
 from transforms import Standardized
@@ -102,6 +103,11 @@ def test_the_size_of_a_pixel_where_all_state_the_same(data, tmp_path):
     assert common_sides([*items, others["other"]]) is None
     assert common_sides([others["unknown"], *items]) is None
     assert common_sides([]) is None
+
+
+@pytest.mark.parametrize("name", ["a.tif [d=1.2.3,x=0,y=0,w=20,h=20]", "a.tif [d=.,x=0,y=0,w=20,h=20]", "a.tif [b]"])
+def test_other_words_in_brackets_are_part_of_a_name(name):
+    assert window_of(name) is None
 
 
 @pytest.mark.parametrize(
