@@ -164,7 +164,7 @@ class SegmentationWriter(Transform):
             "spacing": spacing.tolist() if np.isfinite(spacing).all() else None,
         }
         found, names = cells[0], self.class_names or ()
-        hyperstack = found.ndim == 3 and len(image) > 1
+        hyperstack = found.ndim == 3 and len(own_channels(image, meta)) > 1
         written |= write_regions(base, found, self.export, names, class_of, hyperstack)
         sides = details["spacing"] or stated_sides(path)
         measured = None

@@ -10,12 +10,14 @@ import itk
 import nibabel as nib
 import numpy as np
 import pytest
+import roifile
 import tifffile
 import torch
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 from PIL import Image
 
 from bundle.cells.instances import ProbabilityToInstancesd
+from bundle.data.context import StackContextd
 from bundle.data.loading import LoadSliced
 from bundle.data.spacing import VOXEL_SPACING
 from bundle.output import writer
@@ -284,6 +286,20 @@ def test_errors_name_what_is_wrong(tmp_path):
     good["image"].meta["filename_or_obj"] = "a.dcm"
     with pytest.raises(ValueError, match=r"a\.dcm.*must be one of \.png"):
         writer(good)
+
+
+def test_slices_with_neighbours_in_further_channels_are_still_a_plain_stack(tmp_path):
+    """ImageJ tells the slices of a stack of one channel by their position, those of a hyperstack by z."""
+    tifffile.imwrite(tmp_path / "a.tif", positions(3, 5, 7).astype(np.uint8), photometric="minisblack")
+    loaded = LoadSliced("image", spatial_dims=None)({"image": str(tmp_path / "a.tif")})
+    image = StackContextd("image", 1)(loaded)["image"]
+    assert len(image) == 3
+    cells = torch.zeros(1, 7, 5, 3, dtype=torch.int32)
+    cells[0, 1:4, 1:4, 2] = 1
+    data = {"image": image, "probability": cells.float(), "instances": cells}
+    written = SegmentationWriter(tmp_path / "out", overlays=False, export="rois")(data)["output_files"]
+    (roi,) = roifile.roiread(written["rois"])
+    assert (roi.position, roi.z_position) == (3, 0)
 
 
 def test_a_link_gives_its_own_name_to_the_results(tmp_path):
