@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +17,8 @@ from bundle.data.doctor.unlike import oddness
 from bundle.data.item import Item
 from bundle.data.same_image import oriented
 from bundle.output.histogram import bars
-from bundle.output.overlay import overlay, reduced, reduction, shown_channels
-from bundle.output.templates import html_templates
+from bundle.output.overlay import enlarged, overlay, reduced, reduction, shown_channels
+from bundle.output.templates import data_uri, html_templates
 
 __all__ = ["CheckPage", "write_page"]
 
@@ -176,11 +174,8 @@ def _uri(image: np.ndarray, label: np.ndarray, fill: float = 0.12, width: int = 
     factor = reduction(label.shape, _SIDE)
     small, cells = reduced(shown_channels(image.swapaxes(1, 2)), label.T, factor)
     zoom = max(1, _SIDE // max(cells.shape))
-    small, cells = (each.repeat(zoom, axis=0).repeat(zoom, axis=1) for each in (small, cells))
-    drawn = overlay(small, cells, fill, width)
-    file = io.BytesIO()
-    Image.fromarray(drawn).save(file, "JPEG", quality=_QUALITY, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    drawn = overlay(enlarged(small, zoom), enlarged(cells, zoom), fill, width)
+    return data_uri(Image.fromarray(drawn), "JPEG", quality=_QUALITY, optimize=True)
 
 
 def _bars(sheets: Sequence[Sheet]) -> dict[str, Any] | None:

@@ -13,10 +13,21 @@ from skimage.segmentation import expand_labels
 
 from bundle.cells.strips import strips
 
-__all__ = ["cell_colours", "every", "outlines", "overlay", "reduced", "reduction", "shown_channels", "stretch"]
+__all__ = [
+    "PALETTE",
+    "cell_colours",
+    "enlarged",
+    "every",
+    "outlines",
+    "overlay",
+    "reduced",
+    "reduction",
+    "shown_channels",
+    "stretch",
+]
 
-# bright, of similar lightness and far apart in hue: each one is seen on black, gray and white
-_PALETTE = np.array(
+#: bright, of similar lightness and far apart in hue: each one is seen on black, gray and white
+PALETTE = np.array(
     [
         (64, 196, 255),
         (255, 179, 0),
@@ -110,7 +121,7 @@ def cell_colours(instances: np.ndarray, count: int | None = None) -> np.ndarray:
     count = int(instances.max(initial=0)) if count is None else count
     colours = np.zeros((count + 1, 3), dtype=np.float32)
     if count > _MOST_CELLS:
-        colours[1:] = _PALETTE[np.arange(count) % len(_PALETTE)]
+        colours[1:] = PALETTE[np.arange(count) % len(PALETTE)]
         return colours
     neighbours: list[set[int]] = [set() for _ in range(count + 1)]
     seen = instances[::2, ::2]  # a quarter of the time
@@ -129,14 +140,14 @@ def cell_colours(instances: np.ndarray, count: int | None = None) -> np.ndarray:
                 neighbours[a].add(b)
                 neighbours[b].add(a)
     chosen = np.full(count + 1, -1)
-    used = np.zeros(len(_PALETTE), dtype=int)
+    used = np.zeros(len(PALETTE), dtype=int)
     there = np.flatnonzero(np.bincount(np.maximum(instances, 0).ravel(), minlength=count + 1)[1:]) + 1
     for label in sorted(there.tolist(), key=lambda i: (-len(neighbours[i]), i)):
         taken = {int(chosen[other]) for other in neighbours[label]}
-        free = [i for i in range(len(_PALETTE)) if i not in taken] or range(len(_PALETTE))
+        free = [i for i in range(len(PALETTE)) if i not in taken] or range(len(PALETTE))
         chosen[label] = min(free, key=lambda i: (used[i], i))
         used[chosen[label]] += 1
-    colours[1:] = _PALETTE[chosen[1:]]
+    colours[1:] = PALETTE[chosen[1:]]
     return colours
 
 
@@ -234,6 +245,11 @@ def reduced(image: np.ndarray, instances: np.ndarray, factor: int) -> tuple[np.n
         rows = image[row * factor : (row + 1) * factor, : wide * factor].astype(np.float32)
         small[row] = rows.reshape(factor, wide, factor, *image.shape[2:]).mean(axis=(0, 2))
     return small, every(instances, factor)
+
+
+def enlarged(array: np.ndarray, zoom: int) -> np.ndarray:
+    """Both axes of rows and columns larger by a whole number."""
+    return array.repeat(zoom, axis=0).repeat(zoom, axis=1)
 
 
 def _bytes(picture: np.ndarray) -> np.ndarray:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import heapq
-import io
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +19,8 @@ from bundle.atomic import write_text
 from bundle.cells.strips import strips
 from bundle.output.class_pictures import class_colours
 from bundle.output.histogram import bars
-from bundle.output.overlay import cell_colours, every, outlines, reduced, reduction, shown_channels, stretch
-from bundle.output.templates import html_templates
+from bundle.output.overlay import cell_colours, enlarged, every, outlines, reduced, reduction, shown_channels, stretch
+from bundle.output.templates import data_uri, html_templates
 
 __all__ = ["ResultPage", "WritePage", "doubt"]
 
@@ -209,7 +207,7 @@ class ResultPage:
             reduced(each.T, rows, factor)[0] for each in (probability if len(probability) == 1 else probability[1:])
         ]
         zoom = max(1, _SIDE // max(small.shape))
-        gray, small, *likely = (each.repeat(zoom, axis=0).repeat(zoom, axis=1) for each in (gray, small, *likely))
+        gray, small, *likely = (enlarged(each, zoom) for each in (gray, small, *likely))
         if class_of is None:
             shade = np.clip(likely[0], 0, 1)
             if of_cells is None:
@@ -259,20 +257,14 @@ def _outlined(cells: np.ndarray, of_cells: np.ndarray) -> str:
     indices = np.where(outlines(cells, _WIDTH), which.ravel()[cells] + 1, 0).astype(np.uint8)
     picture = Image.fromarray(indices, mode="P")
     picture.putpalette([0, 0, 0, *palette.ravel().tolist()])
-    return _uri(picture, "PNG", transparency=0, compress_level=4)  # the highest takes twenty times as long
+    return data_uri(picture, "PNG", transparency=0, compress_level=4)  # the highest takes twenty times as long
 
 
 def _jpeg(picture: np.ndarray) -> str:
     values = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     if values.ndim == 3 and (values == values[..., :1]).all():
         values = values[..., 0]
-    return _uri(Image.fromarray(np.ascontiguousarray(values)), "JPEG", quality=_QUALITY)
-
-
-def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
-    file = io.BytesIO()
-    picture.save(file, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_uri(Image.fromarray(np.ascontiguousarray(values)), "JPEG", quality=_QUALITY)
 
 
 def _scale_bar(width_um: float) -> tuple[str, float] | None:

@@ -1,10 +1,22 @@
-"""HTML pages from templates."""
+"""HTML pages from templates, with their pictures inside."""
 
 from __future__ import annotations
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+import base64
+import io
+from typing import Any
 
-__all__ = ["html_templates"]
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+__all__ = ["data_uri", "html_templates"]
+
+
+def data_uri(picture: Image.Image, kind: str, **options: Any) -> str:
+    """A picture as the source of an image within the page; ``kind`` and ``options`` as Pillow saves it."""
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def html_templates(package: str) -> Environment:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import logging
 import math
@@ -15,6 +14,7 @@ from PIL import Image
 from bundle.metrics.selection import lower_is_better
 from bundle.output.class_pictures import class_colours
 from bundle.output.pictures import boxes_of, classes_of, file_name
+from bundle.output.templates import data_uri
 from bundle.studies.comparison.mlflow_runs import Run, RunStore, grouped
 from bundle.studies.comparison.run_settings import measured_images
 
@@ -149,6 +149,4 @@ def _mark_best(image: SharedImage, lower: bool) -> None:
 def _data_uri(picture: Image.Image, width: int) -> str:
     if picture.width > width:
         picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return data_uri(picture, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
