@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from bundle import atomic
+from bundle.console import counted
 from bundle.data.doctor import Finding, Sheet
 from bundle.data.doctor.facts import common_um
 from bundle.data.doctor.unlike import oddness
@@ -61,7 +62,7 @@ class CheckPage:
         count = sum(finding.level == "warning" for finding in self.findings)
         if self.level == "stop":
             return "not ready to train"
-        return "ready to train" if not count else f"ready to train, after a look at {count} point{'s' * (count > 1)}"
+        return "ready to train" if not count else f"ready to train, after a look at {counted(count, 'point')}"
 
 
 @dataclass
@@ -115,7 +116,7 @@ def _worst_first(page: CheckPage) -> list[Sheet]:
 
 def _picture(sheet: Sheet, findings: Sequence[Finding], read: Callable[[Item], Mapping[str, Any]]) -> _Picture:
     about = [finding for finding in findings if sheet.name in finding.images]
-    told = f"{sheet.objects} object{'' if sheet.objects == 1 else 's'}"
+    told = counted(sheet.objects, "object")
     if sheet.objects:
         told += f", {np.median(sheet.diameters):.0f} px"
     titles = list(dict.fromkeys(finding.title.rstrip("?") for finding in about))

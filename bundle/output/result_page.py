@@ -17,6 +17,7 @@ from PIL import Image
 
 from bundle.atomic import write_text
 from bundle.cells.strips import strips
+from bundle.console import counted
 from bundle.output.class_pictures import class_colours
 from bundle.output.histogram import bars
 from bundle.output.overlay import cell_colours, enlarged, every, outlines, reduced, reduction, shown_channels, stretch
@@ -245,10 +246,10 @@ class WritePage:
 
     def _write(self) -> None:
         assert self.page is not None  # attached only with one
-        images, cells = len(self.page.rows), sum(row["cells"] for row in self.page.rows)
+        images = counted(len(self.page.rows), "image")
+        cells = counted(sum(row["cells"] for row in self.page.rows), "cell")
         self.page.made_by = self.made_by()
-        many = ["" if count == 1 else "s" for count in (images, cells)]
-        logger.info("%d image%s, %d cell%s: open %s", images, many[0], cells, many[1], self.page.write())
+        logger.info("%s, %s: open %s", images, cells, self.page.write())
 
 
 def _outlined(cells: np.ndarray, of_cells: np.ndarray) -> str:
