@@ -40,6 +40,8 @@ PALETTE = np.array(
     ],
     dtype=np.float32,
 )
+# percent of the pixels from which they are black and white
+_SATURATED = 0.5, 99.5
 # cells nearer than this, in px, must not have the same colour
 _NEIGHBOUR_PX = 12
 # colours in which channels are added: of two, those that nearly everybody tells apart, and white where both are; of
@@ -54,12 +56,11 @@ _LARGEST_PX = 4096
 _MOST_CELLS = 100_000
 
 
-def stretch(image: np.ndarray, percent: float = 0.5, colours: bool = True) -> np.ndarray:
-    """Stretch the contrast of each channel so that ``percent`` of its pixels saturate at either end.
+def stretch(image: np.ndarray, colours: bool = True) -> np.ndarray:
+    """Stretch the contrast of each channel so that half a percent of its pixels saturates at either end.
 
     Args:
         image: HW gray or HWC, any real type.
-        percent: 0 .. 50.
         colours: three channels are red, green and blue. Otherwise the first three are added as cyan, magenta and
             yellow; two as magenta and green.
 
@@ -67,7 +68,7 @@ def stretch(image: np.ndarray, percent: float = 0.5, colours: bool = True) -> np
         HW3 float32, 0 .. 1. A gray image of one value becomes middle gray.
     """
     image = np.asarray(image, dtype=np.float32)
-    return _stretched(image, *_contrast(image, percent), colours)
+    return _stretched(image, *_contrast(image), colours)
 
 
 def shown_channels(image: np.ndarray) -> np.ndarray:
@@ -75,19 +76,19 @@ def shown_channels(image: np.ndarray) -> np.ndarray:
     return image[0] if len(image) == 1 else np.moveaxis(image[:3], 0, -1)
 
 
-def _contrast(image: np.ndarray, percent: float = 0.5) -> tuple[Any, Any]:
+def _contrast(image: np.ndarray) -> tuple[Any, Any]:
     """The values that become black and white: one for a gray image, else (C,) float32."""
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] < 2):
         raise ValueError(f"image must be HW (gray) or HWC of at least 2 channels, got {image.shape}")
     if image.ndim == 2:
-        return _limits(image, percent)
-    limits = [_limits(image[..., channel], percent) for channel in range(image.shape[2])]
+        return _limits(image)
+    limits = [_limits(image[..., channel]) for channel in range(image.shape[2])]
     low, high = np.array(limits, np.float32).T
     return low, high
 
 
-def _limits(channel: np.ndarray, percent: float) -> tuple[float, float]:
-    low, high = np.percentile(channel[np.isfinite(channel)], (percent, 100 - percent)) if channel.size else (0, 0)
+def _limits(channel: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(channel[np.isfinite(channel)], _SATURATED) if channel.size else (0, 0)
     if high <= low:  # nearly everything has one value: the extremes are all the contrast there is
         low, high = float(channel.min()), float(channel.max())
     return low, high
