@@ -10,7 +10,7 @@ import numpy as np
 from skimage.measure import regionprops_table
 
 from bundle.cells.shapes import plane_shapes
-from bundle.cells.strips import strips
+from bundle.cells.strips import beside, strips
 
 __all__ = ["measure"]
 
@@ -142,8 +142,7 @@ def _neighbours(cells: np.ndarray, axes: int) -> np.ndarray:
     steps = [step for step in np.ndindex(*(3,) * axes) if step > (1,) * axes]
     for step in steps:
         way = [each - 1 for each in step] + [0] * (cells.ndim - axes)
-        one = cells[tuple(slice(max(0, -d), n - max(0, d)) for d, n in zip(way, cells.shape, strict=True))]
-        other = cells[tuple(slice(max(0, d), n - max(0, -d)) for d, n in zip(way, cells.shape, strict=True))]
+        one, other = (cells[region] for region in beside(cells.shape, way))
         for rows, _ in strips(one.shape):
             a, b = one[rows], other[rows]
             there = (a != b) & (a > 0) & (b > 0)

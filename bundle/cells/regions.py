@@ -13,25 +13,28 @@ from scipy import ndimage as ndi
 from skimage.feature import peak_local_max
 from skimage.segmentation import expand_labels, watershed
 
-from bundle.cells.strips import counts, first_pixels, strips
+from bundle.cells.strips import beside, counts, first_pixels, strips
 from bundle.geometry import relative_spacing
 
-__all__ = ["close_gaps", "drop_small", "extend", "fill_holes", "in_order", "split_touching"]
+__all__ = ["close_gaps", "drop_small", "dual_connectivity", "extend", "fill_holes", "in_order", "split_touching"]
+
+
+def dual_connectivity(connectivity: int, axes: int) -> int:
+    """Of the background: where cells hang together over corners it must not, and the other way round."""
+    return axes if connectivity == 1 else 1
 
 
 def fill_holes(cells: np.ndarray, count: int, connectivity: int) -> None:
     """Give every background component that touches one cell only, and not the edge of the image, to that cell."""
-    # where cells hang together over corners the background must not, and the other way round (digital topology)
-    dual = cells.ndim if connectivity == 1 else 1
+    dual = dual_connectivity(connectivity, cells.ndim)
     gaps, number = ndi.label(cells == 0, ndi.generate_binary_structure(cells.ndim, dual))
     least = np.full(number + 1, count + 1, dtype=np.int32)
     most = np.zeros(number + 1, dtype=np.int32)
     for rows, around in strips(cells.shape, halo=1):
         window = slice(rows.start, around.stop)  # and the first row of the next strip
-        for axis in range(cells.ndim):
-            low = tuple(slice(None, -1) if i == axis else slice(None) for i in range(cells.ndim))
-            high = tuple(slice(1, None) if i == axis else slice(None) for i in range(cells.ndim))
-            part, owners = gaps[window], cells[window]
+        part, owners = gaps[window], cells[window]
+        for step in np.eye(cells.ndim, dtype=int).tolist():
+            low, high = beside(part.shape, step)
             for gap, cell in ((part[low], owners[high]), (part[high], owners[low])):
                 at_border = (gap > 0) & (cell > 0)
                 np.minimum.at(least, gap[at_border], cell[at_border])

@@ -1,4 +1,4 @@
-"""Images strip by strip, so that what an operation needs beside its result is a strip's."""
+"""Images strip by strip, so that what an operation needs beside its result is a strip's; and px beside each other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-__all__ = ["counts", "first_pixels", "strips"]
+__all__ = ["beside", "counts", "first_pixels", "strips"]
 
 #: elements of a strip, about: some tens of MB for the few arrays of one operation
 _STRIP = 2**20
@@ -19,6 +19,12 @@ def strips(shape: Sequence[int], halo: int = 0) -> Iterator[tuple[slice, slice]]
     for start in range(0, height, rows):
         stop = min(start + rows, height)
         yield slice(start, stop), slice(max(0, start - halo), min(height, stop + halo))
+
+
+def beside(shape: Sequence[int], step: Sequence[int]) -> list[tuple[slice, ...]]:
+    """Of an image, the px that have another one a ``step`` further, and these others."""
+    along = list(zip(step, shape, strict=True))
+    return [tuple(slice(max(0, d * way), n - max(0, -d * way)) for d, n in along) for way in (-1, 1)]
 
 
 def counts(numbers: np.ndarray, highest: int) -> np.ndarray:

@@ -16,6 +16,7 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type
+from torch import nn
 from tqdm import tqdm
 
 from bundle.geometry import Geometry, Tile, TilePlan, Turn, geometry_of
@@ -207,21 +208,21 @@ class OverlapTileInferer(Inferer):
             return self.tile_memory(tile, channels, network, device) + whole
 
         tile, smallest = cheapest_tile(cost, image_size, memory, sorted({min(enough, bound), bound}))
-        if tile is not None:
+        if tile is None:
+            reason = "" if geometry.seamless else "; a padded network cannot be tiled without seams"
+            raise MemoryError(
+                f"max_memory {bound / 2**20:.0f} MiB is not enough for an image of {tuple(image_size)} px: the "
+                f"smallest tile, {smallest}, needs {memory(smallest) / 2**20:.0f} MiB{reason}"
+            )
+        if prepared is None or not geometry.seamless or tile == (kept := tuple(prepared)):
+            return tile
 
-            def work(tile: tuple[int, ...]) -> float:
-                return len(geometry.plan(image_size, tile)) * cost.flops(tile)
+        def work(tile: tuple[int, ...]) -> float:
+            return len(geometry.plan(image_size, tile)) * cost.flops(tile)
 
-            if prepared is None or not geometry.seamless or tile == (kept := tuple(prepared)):
-                return tile
-            along = zip(geometry.axes(len(kept)), image_size, kept, strict=True)
-            covers = all(axis.tiles_along(n, size) for axis, n, size in along)
-            return kept if covers and memory(kept) <= bound and work(kept) <= _NEAR * work(tile) else tile
-        reason = "" if geometry.seamless else "; a padded network cannot be tiled without seams"
-        raise MemoryError(
-            f"max_memory {bound / 2**20:.0f} MiB is not enough for an image of {tuple(image_size)} px: the smallest "
-            f"tile, {smallest}, needs {memory(smallest) / 2**20:.0f} MiB{reason}"
-        )
+        along = zip(geometry.axes(len(kept)), image_size, kept, strict=True)
+        covers = all(axis.tiles_along(n, size) for axis, n, size in along)
+        return kept if covers and memory(kept) <= bound and work(kept) <= _NEAR * work(tile) else tile
 
     def tile_memory(
         self, tile: Sequence[int], channels: int, network: Callable[..., Any], device: torch.device | str = "cpu"
@@ -254,7 +255,8 @@ class OverlapTileInferer(Inferer):
     def _cost(self, network: Callable[..., Any], geometry: Geometry, channels: int, axes: int, device: Any) -> TileCost:
         # of int8, inputs of 8 bits and sums of 32 are there at a time: no more than those of 16 on the whole
         half = resolve_precision(self.precision, device, network) in ("bf16", "int8")
-        dtype = torch.bfloat16 if half else next(iter(_parameters(network)), torch.empty(0)).dtype
+        weights = network.parameters() if isinstance(network, nn.Module) else iter(())
+        dtype = torch.bfloat16 if half else next(weights, torch.empty(0)).dtype
         key = (id(network), geometry, channels, axes, dtype)
         if key not in self._costs:
             self._costs = {key: TileCost(network, geometry, channels, axes, dtype)}
@@ -301,7 +303,3 @@ class OverlapTileInferer(Inferer):
             if self.on_tile is not None:
                 self.on_tile(number, total)
             yield pair
-
-
-def _parameters(network: Any) -> Iterator[torch.Tensor]:
-    yield from network.parameters() if hasattr(network, "parameters") else ()

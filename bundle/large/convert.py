@@ -73,9 +73,10 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], ome_
         for some in tqdm(image.parts(count), total=-(-image.size[2] // count), unit="part", disable=None):
             stored = some if names else some[0]
             stop = at + some.shape[1]
-            levels[0][(..., slice(at, stop), slice(None), slice(None)) if not flat else ...] = (
-                stored if not flat else stored[..., 0, :, :]
-            )
+            if flat:
+                levels[0][...] = stored[..., 0, :, :]
+            else:
+                levels[0][..., at:stop, :, :] = stored
             at = stop
         build_pyramid(levels, Markers(Path(folder), "pyramid"), mean=True)
     return target

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 
 from bundle.geometry import BlockPlan, TilePlan, Turn
-from bundle.inference.cutting import cut
 from bundle.inference.probability import as_stored
 from bundle.inference.tta import turned, turned_back
-from bundle.large.cells.grid import Plane
+from bundle.large.cells.grid import Plane, inside
 from bundle.large.gray import StandardizedImage
 
 __all__ = ["ProbabilityBlocks"]
@@ -94,8 +93,7 @@ class ProbabilityBlocks:
         window = turned(self.image.window(turn.back(read, size), place).to(self.device), turn)
         found: torch.Tensor | None = None
         for tile in tiles:
-            spans = zip(tile.input, read, strict=True)
-            output = self.run(cut(window, [(start - first, stop - first) for (start, stop), (first, _) in spans]))
+            output = self.run(window[:, :, *inside(tile.input, read)].contiguous())
             crop = tuple(slice(*span) for span in tile.crop)
             if any(n < part.stop for n, part in zip(output.shape[2:], crop, strict=True)):
                 raise ValueError(
@@ -104,9 +102,6 @@ class ProbabilityBlocks:
                 )
             if found is None:
                 found = output.new_empty((*output.shape[:2], *(stop - start for start, stop in there)))
-            inside = zip(tile.output, there, strict=True)
-            found[:, :, *(slice(start - first, stop - first) for (start, stop), (first, _) in inside)] = output[
-                :, :, *crop
-            ]
+            found[:, :, *inside(tile.output, there)] = output[:, :, *crop]
         assert found is not None  # a region has at least one tile
         return turned_back(found, turn)

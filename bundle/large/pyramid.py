@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise, product
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from bundle.large.cells.grid import Grid
 from bundle.large.markers import Markers
-from bundle.large.result_store import Spans, spans_to_region
+from bundle.large.result_store import spans_to_region
 
 __all__ = ["build_pyramid", "halved"]
 
@@ -25,13 +26,10 @@ def build_pyramid(levels: Sequence[Any], markers: Markers, mean: bool) -> None:
     for number, (above, level) in enumerate(pairwise(levels)):
         if markers.is_done(number):
             continue
-        size, source = tuple(reversed(level.shape)), tuple(reversed(above.shape))
-        steps = tuple(reversed(level.chunks))
-        along = [[(a, min(a + step, n)) for a in range(0, n, step)] for n, step in zip(size, steps, strict=True)]
-        for spans in product(*along):
-            below: Spans = [
+        for spans in Grid(level.shape[::-1], level.chunks[::-1]):
+            below = [
                 (2 * a, min(2 * b, n)) if axis < 2 else (a, b)
-                for axis, ((a, b), n) in enumerate(zip(spans, source, strict=True))
+                for axis, ((a, b), n) in enumerate(zip(spans, above.shape[::-1], strict=True))
             ]
             level[spans_to_region(spans)] = halved(np.asarray(above[spans_to_region(below)]), mean)
         markers.finish(number)

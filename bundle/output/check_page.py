@@ -11,13 +11,14 @@ import numpy as np
 from PIL import Image
 
 from bundle import atomic
+from bundle.console import counted
 from bundle.data.doctor import Finding, Sheet
 from bundle.data.doctor.facts import common_um
 from bundle.data.doctor.unlike import oddness
 from bundle.data.item import Item
 from bundle.data.same_image import oriented
 from bundle.output.histogram import bars
-from bundle.output.overlay import overlay, reduced, reduction, shown_channels
+from bundle.output.overlay import enlarged, overlay, reduced, reduction, shown_channels
 from bundle.output.templates import data_uri, html_templates
 
 __all__ = ["CheckPage", "write_page"]
@@ -61,7 +62,7 @@ class CheckPage:
         count = sum(finding.level == "warning" for finding in self.findings)
         if self.level == "stop":
             return "not ready to train"
-        return "ready to train" if not count else f"ready to train, after a look at {count} point{'s' * (count > 1)}"
+        return "ready to train" if not count else f"ready to train, after a look at {counted(count, 'point')}"
 
 
 @dataclass
@@ -115,7 +116,7 @@ def _worst_first(page: CheckPage) -> list[Sheet]:
 
 def _picture(sheet: Sheet, findings: Sequence[Finding], read: Callable[[Item], Mapping[str, Any]]) -> _Picture:
     about = [finding for finding in findings if sheet.name in finding.images]
-    told = f"{sheet.objects} object{'' if sheet.objects == 1 else 's'}"
+    told = counted(sheet.objects, "object")
     if sheet.objects:
         told += f", {np.median(sheet.diameters):.0f} px"
     titles = list(dict.fromkeys(finding.title.rstrip("?") for finding in about))
@@ -174,8 +175,8 @@ def _uri(image: np.ndarray, label: np.ndarray, fill: float = 0.12, width: int = 
     factor = reduction(label.shape, _SIDE)
     small, cells = reduced(shown_channels(image.swapaxes(1, 2)), label.T, factor)
     zoom = max(1, _SIDE // max(cells.shape))
-    small, cells = (each.repeat(zoom, axis=0).repeat(zoom, axis=1) for each in (small, cells))
-    return data_uri(Image.fromarray(overlay(small, cells, fill, width)), "JPEG", quality=_QUALITY, optimize=True)
+    drawn = overlay(enlarged(small, zoom), enlarged(cells, zoom), fill, width)
+    return data_uri(Image.fromarray(drawn), "JPEG", quality=_QUALITY, optimize=True)
 
 
 def _bars(sheets: Sequence[Sheet]) -> dict[str, Any] | None:

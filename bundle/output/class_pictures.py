@@ -13,20 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["ClassView", "class_colours", "class_picture", "confusion_picture", "legend_patches", "with_legend"]
+from bundle.output.overlay import PALETTE
 
-# gray for the background, then bright colours far apart in hue: each one is seen on black, gray and white
-_COLOURS = [
-    (96, 96, 96),
-    (64, 196, 255),
-    (255, 179, 0),
-    (240, 98, 146),
-    (120, 220, 100),
-    (186, 130, 255),
-    (255, 120, 70),
-    (38, 220, 200),
-    (235, 235, 80),
-]
+__all__ = ["ClassView", "class_colours", "class_picture", "confusion_picture", "drawn", "legend_patches", "with_legend"]
+
+#: gray for the background, then the colours of cells, of which green comes after pink
+_COLOURS = [(96, 96, 96), *PALETTE[[0, 1, 3, 2, 4, 5, 6, 7]]]
 
 
 @dataclass(frozen=True)
@@ -109,7 +101,6 @@ def confusion_picture(matrix: np.ndarray, names: Sequence[str]) -> np.ndarray:
     share = np.divide(matrix, pixels, out=np.zeros(matrix.shape), where=pixels > 0)
     side = 1.6 + 0.75 * len(names)
     figure = Figure(figsize=(side + 1.2, side), dpi=130, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, column), value in np.ndenumerate(share):
@@ -131,5 +122,11 @@ def confusion_picture(matrix: np.ndarray, names: Sequence[str]) -> np.ndarray:
     axes.set_ylabel("true", fontsize=10)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+    return drawn(figure)
+
+
+def drawn(figure: Figure) -> np.ndarray:
+    """A figure as an RGB uint8 picture."""
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -34,10 +34,11 @@ class ChallengeWriter(Transform):
     image. The frame is the number at the end of the image's name, in its digits, but at least 3. Files appear whole
     or not at all; those of an earlier run are replaced.
 
+    Taken are "instances", 1HW integers, the cells, axes (x, y) as MONAI's readers order them, and "image", a MetaTensor
+    CHW with ``filename_or_obj`` as they set it.
+
     Args:
         output_dir: folder of the results; made if absent.
-        instances_key: 1HW integers, the cells, axes (x, y) as MONAI's readers order them.
-        image_key: MetaTensor CHW with ``filename_or_obj`` as MONAI's readers set it.
 
     Raises:
         OSError: at construction when ``output_dir`` cannot be made or written.
@@ -49,32 +50,27 @@ class ChallengeWriter(Transform):
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012 - MONAI's convention
 
-    def __init__(
-        self, output_dir: str | os.PathLike[str], instances_key: str = "instances", image_key: str = "image"
-    ) -> None:
+    def __init__(self, output_dir: str | os.PathLike[str]) -> None:
         require_writable(output_dir)
         self.output_dir = Path(output_dir).absolute()  # with its links: its own name may end in _RES
         remove_leftovers(self.output_dir, below=True)
-        self.instances_key = instances_key
-        self.image_key = image_key
         self._claimed: dict[tuple[Path, int], Path] = {}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key in (self.image_key, self.instances_key):
-            if key not in d:
-                raise KeyError(f"{key!r} is missing; the writer got {sorted(map(str, d))}")
-        meta = getattr(d[self.image_key], "meta", {})
+        for key in ("image", "instances"):
+            if key not in data:
+                raise KeyError(f"{key!r} is missing; the writer got {sorted(map(str, data))}")
+        meta = getattr(data["image"], "meta", {})
         if not meta.get("filename_or_obj"):
-            raise ValueError(f"{self.image_key!r} has no filename_or_obj: load it with MONAI's LoadImaged")
+            raise ValueError("'image' has no filename_or_obj: load it with MONAI's LoadImaged")
         source = Path(os.path.abspath(str(meta["filename_or_obj"])))  # not resolved: a link has its own frame
-        cells: np.ndarray = convert_data_type(d[self.instances_key], np.ndarray)[0]
-        _check(source, meta, cells, tuple(d[self.image_key].shape[1:]))
+        cells: np.ndarray = convert_data_type(data["instances"], np.ndarray)[0]
+        _check(source, meta, cells, tuple(data["image"].shape[1:]))
         target = self._target(source)
         with replacing(target) as part:
             write_tiff(part, cells[0].astype(np.uint16))
         _logger.info("%s -> %s", source, target)
-        return d
+        return dict(data)
 
     def _target(self, source: Path) -> Path:
         number = re.search(r"\d+$", stem(source))

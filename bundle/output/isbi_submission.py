@@ -23,6 +23,7 @@ _logger = logging.getLogger(__name__)
 
 #: what 1 means in the stack; the challenge asks for the first
 _ONE_IS = ("cell", "membrane")
+_KEYS = ("image", "pred", "instances")
 
 
 class SubmissionWriter(Transform):
@@ -36,13 +37,13 @@ class SubmissionWriter(Transform):
     Beside it, ``supplement/`` gets the maps of each slice: ``NN_image.png``, ``NN_probability.png`` (gray, white where
     1 is) and ``NN_cells.png``, the cells found outlined on the image. All files appear whole or not at all.
 
+    Taken are "image", a MetaTensor 1HW[D] with ``filename_or_obj`` as MONAI's readers set it, "pred", 1HW[D], the
+    probability of "cell", and "instances", 1HW[D] integers, the cells; axes (x, y[, slices]) as the readers order them.
+
     Args:
         output_dir: folder of the results; made if absent.
         one_is: what 1 means, "cell" as the challenge asks, or "membrane".
         supplement: False writes the stack alone.
-        image_key: MetaTensor 1HW[D] with ``filename_or_obj`` as MONAI's readers set it.
-        probability_key: 1HW[D], the probability of "cell"; axes (x, y[, slices]) as MONAI's readers order them.
-        instances_key: 1HW[D] integers, the cells.
 
     Raises:
         OSError: at construction when ``output_dir`` cannot be made or written.
@@ -52,33 +53,23 @@ class SubmissionWriter(Transform):
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012 - MONAI's convention
 
-    def __init__(
-        self,
-        output_dir: str | os.PathLike[str],
-        one_is: str = "cell",
-        supplement: bool = True,
-        image_key: str = "image",
-        probability_key: str = "pred",
-        instances_key: str = "instances",
-    ) -> None:
+    def __init__(self, output_dir: str | os.PathLike[str], one_is: str = "cell", supplement: bool = True) -> None:
         if one_is not in _ONE_IS:
             raise ValueError(f"one_is must be {' or '.join(_ONE_IS)}, got {one_is!r}; the challenge asks for cell")
         self.output_dir = require_writable(output_dir)
         remove_leftovers(self.output_dir, below=True)
         self.one_is = one_is
         self.supplement = supplement
-        self.keys = (image_key, probability_key, instances_key)
         self._source: str | None = None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        source = str(d[self.keys[0]].meta.get("filename_or_obj", ""))
+        meta = data["image"].meta
+        source = str(meta.get("filename_or_obj", ""))
         if self._source not in (None, source):
             raise ValueError(f"a submission is one stack, got {source} after {self._source}: name one file")
         self._source = source
-        image, probability, cells = (convert_data_type(d[key], np.ndarray)[0] for key in self.keys)
-        image = own_channels(image, d[self.keys[0]].meta)
-        image, probability, cells = _pages(image), _pages(probability), _pages(cells)
+        image, probability, cells = (convert_data_type(data[key], np.ndarray)[0] for key in _KEYS)
+        image, probability, cells = map(_pages, (own_channels(image, meta), probability, cells))
         if not len(image) == len(probability) == 1 or not image.shape == probability.shape == cells.shape:
             raise ValueError(
                 f"{source}: a submission has the probability of two classes on the grid of a gray image, got shapes "
@@ -96,7 +87,7 @@ class SubmissionWriter(Transform):
             for index, maps in enumerate(zip(image[0], stack, cells[0], strict=True)):
                 self._write_slice(index, *maps)
         _logger.info("%s -> %s: %d slices, 1 is %s, 0 is %s", source, target, len(stack), self.one_is, other)
-        return d
+        return dict(data)
 
     def _write_slice(self, index: int, image: np.ndarray, shown: np.ndarray, cells: np.ndarray) -> None:
         folder = self.output_dir / "supplement"

@@ -13,10 +13,21 @@ from skimage.segmentation import expand_labels
 
 from bundle.cells.strips import strips
 
-__all__ = ["cell_colours", "every", "outlines", "overlay", "reduced", "reduction", "shown_channels", "stretch"]
+__all__ = [
+    "PALETTE",
+    "cell_colours",
+    "enlarged",
+    "every",
+    "outlines",
+    "overlay",
+    "reduced",
+    "reduction",
+    "shown_channels",
+    "stretch",
+]
 
-# bright, of similar lightness and far apart in hue: each one is seen on black, gray and white
-_PALETTE = np.array(
+#: bright, of similar lightness and far apart in hue: each one is seen on black, gray and white
+PALETTE = np.array(
     [
         (64, 196, 255),
         (255, 179, 0),
@@ -29,6 +40,8 @@ _PALETTE = np.array(
     ],
     dtype=np.float32,
 )
+# percent of the pixels from which they are black and white
+_SATURATED = 0.5, 99.5
 # cells nearer than this, in px, must not have the same colour
 _NEIGHBOUR_PX = 12
 # colours in which channels are added: of two, those that nearly everybody tells apart, and white where both are; of
@@ -43,12 +56,11 @@ _LARGEST_PX = 4096
 _MOST_CELLS = 100_000
 
 
-def stretch(image: np.ndarray, percent: float = 0.5, colours: bool = True) -> np.ndarray:
-    """Stretch the contrast of each channel so that ``percent`` of its pixels saturate at either end.
+def stretch(image: np.ndarray, colours: bool = True) -> np.ndarray:
+    """Stretch the contrast of each channel so that half a percent of its pixels saturates at either end.
 
     Args:
         image: HW gray or HWC, any real type.
-        percent: 0 .. 50.
         colours: three channels are red, green and blue. Otherwise the first three are added as cyan, magenta and
             yellow; two as magenta and green.
 
@@ -56,7 +68,7 @@ def stretch(image: np.ndarray, percent: float = 0.5, colours: bool = True) -> np
         HW3 float32, 0 .. 1. A gray image of one value becomes middle gray.
     """
     image = np.asarray(image, dtype=np.float32)
-    return _stretched(image, *_contrast(image, percent), colours)
+    return _stretched(image, *_contrast(image), colours)
 
 
 def shown_channels(image: np.ndarray) -> np.ndarray:
@@ -64,19 +76,19 @@ def shown_channels(image: np.ndarray) -> np.ndarray:
     return image[0] if len(image) == 1 else np.moveaxis(image[:3], 0, -1)
 
 
-def _contrast(image: np.ndarray, percent: float = 0.5) -> tuple[Any, Any]:
+def _contrast(image: np.ndarray) -> tuple[Any, Any]:
     """The values that become black and white: one for a gray image, else (C,) float32."""
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] < 2):
         raise ValueError(f"image must be HW (gray) or HWC of at least 2 channels, got {image.shape}")
     if image.ndim == 2:
-        return _limits(image, percent)
-    limits = [_limits(image[..., channel], percent) for channel in range(image.shape[2])]
+        return _limits(image)
+    limits = [_limits(image[..., channel]) for channel in range(image.shape[2])]
     low, high = np.array(limits, np.float32).T
     return low, high
 
 
-def _limits(channel: np.ndarray, percent: float) -> tuple[float, float]:
-    low, high = np.percentile(channel[np.isfinite(channel)], (percent, 100 - percent)) if channel.size else (0, 0)
+def _limits(channel: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(channel[np.isfinite(channel)], _SATURATED) if channel.size else (0, 0)
     if high <= low:  # nearly everything has one value: the extremes are all the contrast there is
         low, high = float(channel.min()), float(channel.max())
     return low, high
@@ -110,7 +122,7 @@ def cell_colours(instances: np.ndarray, count: int | None = None) -> np.ndarray:
     count = int(instances.max(initial=0)) if count is None else count
     colours = np.zeros((count + 1, 3), dtype=np.float32)
     if count > _MOST_CELLS:
-        colours[1:] = _PALETTE[np.arange(count) % len(_PALETTE)]
+        colours[1:] = PALETTE[np.arange(count) % len(PALETTE)]
         return colours
     neighbours: list[set[int]] = [set() for _ in range(count + 1)]
     seen = instances[::2, ::2]  # a quarter of the time
@@ -129,14 +141,14 @@ def cell_colours(instances: np.ndarray, count: int | None = None) -> np.ndarray:
                 neighbours[a].add(b)
                 neighbours[b].add(a)
     chosen = np.full(count + 1, -1)
-    used = np.zeros(len(_PALETTE), dtype=int)
+    used = np.zeros(len(PALETTE), dtype=int)
     there = np.flatnonzero(np.bincount(np.maximum(instances, 0).ravel(), minlength=count + 1)[1:]) + 1
     for label in sorted(there.tolist(), key=lambda i: (-len(neighbours[i]), i)):
         taken = {int(chosen[other]) for other in neighbours[label]}
-        free = [i for i in range(len(_PALETTE)) if i not in taken] or range(len(_PALETTE))
+        free = [i for i in range(len(PALETTE)) if i not in taken] or range(len(PALETTE))
         chosen[label] = min(free, key=lambda i: (used[i], i))
         used[chosen[label]] += 1
-    colours[1:] = _PALETTE[chosen[1:]]
+    colours[1:] = PALETTE[chosen[1:]]
     return colours
 
 
@@ -234,6 +246,11 @@ def reduced(image: np.ndarray, instances: np.ndarray, factor: int) -> tuple[np.n
         rows = image[row * factor : (row + 1) * factor, : wide * factor].astype(np.float32)
         small[row] = rows.reshape(factor, wide, factor, *image.shape[2:]).mean(axis=(0, 2))
     return small, every(instances, factor)
+
+
+def enlarged(array: np.ndarray, zoom: int) -> np.ndarray:
+    """Both axes of rows and columns larger by a whole number."""
+    return array.repeat(zoom, axis=0).repeat(zoom, axis=1)
 
 
 def _bytes(picture: np.ndarray) -> np.ndarray:

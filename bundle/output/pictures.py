@@ -13,14 +13,13 @@ from math import ceil, floor
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from bundle.atomic import replacing
-from bundle.output.class_pictures import ClassView, class_colours, class_picture, legend_patches
-from bundle.output.overlay import overlay, stretch
+from bundle.output.class_pictures import ClassView, class_colours, class_picture, drawn, legend_patches
+from bundle.output.overlay import enlarged, overlay, stretch
 
 __all__ = ["Boxes", "boxes_of", "classes_of", "file_name", "panel_and_boxes", "write_panel"]
 
@@ -74,9 +73,9 @@ def panel_and_boxes(
     for (name, cells), table in zip((("truth", label), ("found", instances)), of, strict=True):
         if cells is not None:
             of_cells = None if table is None or classes is None else class_colours(len(classes.names))[table]
-            large = _enlarge(image, zoom), _enlarge(np.asarray(cells), zoom)
-            drawn = overlay(*large, width=_PANEL_LINE, colours=colours, of_cells=of_cells)
-            steps.append((f"{name}: {_count(np.asarray(cells))}", drawn, None, (0, 1)))
+            large = enlarged(image, zoom), enlarged(np.asarray(cells), zoom)
+            outlined = overlay(*large, width=_PANEL_LINE, colours=colours, of_cells=of_cells)
+            steps.append((f"{name}: {_count(np.asarray(cells))}", outlined, None, (0, 1)))
     at = len(steps) - (instances is not None)
     if classes is not None:
         steps.insert(at, ("classes", class_picture(classes.found, len(classes.names)), None, (0, 1)))
@@ -125,7 +124,6 @@ def _draw(
     wide = _PANEL_INCH * float(np.clip(aspect, 0.4, 2.5))
     high = _PANEL_INCH + (0.55 if title else 0.3) + (0.35 if classes else 0)
     figure = Figure(figsize=(wide * len(steps), high), dpi=_DPI, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     if title:
         figure.suptitle(title, fontsize=11, fontweight="bold", color="#222222")
     if classes:
@@ -143,8 +141,7 @@ def _draw(
             bar = figure.colorbar(shown, cax=axes.inset_axes((1.02, 0, 0.035, 1)))
             bar.outline.set_visible(False)
             bar.ax.tick_params(labelsize=8, length=2, color="#666666", labelcolor="#444444")
-    canvas.draw()
-    picture = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    picture = drawn(figure)
     boxes = {}
     for axes, (name, *_) in zip(shelf, steps, strict=True):
         extent = axes.get_window_extent()  # from the bottom; pixels that are drawn in part stay out
@@ -159,7 +156,3 @@ def _count(cells: np.ndarray) -> str:
     if len(values) == 1 and values[0] == 1:
         return f"{100 * float((cells > 0).mean()):.0f} % cell"
     return f"{len(values)} cells"
-
-
-def _enlarge(array: np.ndarray, zoom: int) -> np.ndarray:
-    return array.repeat(zoom, axis=0).repeat(zoom, axis=1)

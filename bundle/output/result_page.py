@@ -17,9 +17,10 @@ from PIL import Image
 
 from bundle.atomic import write_text
 from bundle.cells.strips import strips
+from bundle.console import counted
 from bundle.output.class_pictures import class_colours
 from bundle.output.histogram import bars
-from bundle.output.overlay import cell_colours, every, outlines, reduced, reduction, shown_channels, stretch
+from bundle.output.overlay import cell_colours, enlarged, every, outlines, reduced, reduction, shown_channels, stretch
 from bundle.output.templates import data_uri, html_templates
 
 __all__ = ["ResultPage", "WritePage", "doubt"]
@@ -207,7 +208,7 @@ class ResultPage:
             reduced(each.T, rows, factor)[0] for each in (probability if len(probability) == 1 else probability[1:])
         ]
         zoom = max(1, _SIDE // max(small.shape))
-        gray, small, *likely = (each.repeat(zoom, axis=0).repeat(zoom, axis=1) for each in (gray, small, *likely))
+        gray, small, *likely = (enlarged(each, zoom) for each in (gray, small, *likely))
         if class_of is None:
             shade = np.clip(likely[0], 0, 1)
             if of_cells is None:
@@ -245,10 +246,10 @@ class WritePage:
 
     def _write(self) -> None:
         assert self.page is not None  # attached only with one
-        images, cells = len(self.page.rows), sum(row["cells"] for row in self.page.rows)
+        images = counted(len(self.page.rows), "image")
+        cells = counted(sum(row["cells"] for row in self.page.rows), "cell")
         self.page.made_by = self.made_by()
-        many = ["" if count == 1 else "s" for count in (images, cells)]
-        logger.info("%d image%s, %d cell%s: open %s", images, many[0], cells, many[1], self.page.write())
+        logger.info("%s, %s: open %s", images, cells, self.page.write())
 
 
 def _outlined(cells: np.ndarray, of_cells: np.ndarray) -> str:

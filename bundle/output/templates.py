@@ -1,4 +1,4 @@
-"""HTML pages from templates."""
+"""HTML pages from templates, with their pictures inside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["data_uri", "html_templates"]
 
 
 def data_uri(picture: Image.Image, kind: str, **options: Any) -> str:
-    """A picture within a page, as JPEG or PNG; the options are Pillow's for that kind."""
+    """A picture as the source of an image within the page; ``kind`` and ``options`` as Pillow saves it."""
     file = io.BytesIO()
     picture.save(file, kind, **options)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bundle.metrics.selection import lower_is_better
+from bundle.output.class_pictures import drawn
 
 __all__ = ["threshold_picture"]
 
@@ -23,7 +23,6 @@ def threshold_picture(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> np
         RGB uint8 picture.
     """
     figure = Figure(figsize=(2.5 * len(curves), 2.4), dpi=130, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     for axes, (name, (thresholds, values)) in zip(
         figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True
     ):
@@ -43,5 +42,4 @@ def threshold_picture(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> np
         axes.tick_params(labelsize=7)
         axes.set_xlim(-0.03, 1.03)
         axes.spines[["top", "right"]].set_visible(False)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return drawn(figure)

@@ -10,7 +10,7 @@ from typing import Any
 
 from monai.bundle import ConfigExpression, ConfigParser
 
-__all__ = ["changed_config", "executed_config", "flat_config", "running_config", "running_parser"]
+__all__ = ["changed_config", "executed_config", "flat_config", "resolved", "running_config", "running_parser"]
 
 # what a bundle runs, not what it runs with
 _SEQUENCES = ("initialize", "run", "finalize", "training", "evaluating", "inference", "checking")
@@ -104,6 +104,12 @@ def running_parser() -> ConfigParser | None:
             return parser
         frame = frame.f_back
     return None
+
+
+def resolved(parser: ConfigParser | None, name: str) -> Any:
+    """An entry of a config with its references resolved; None where it, the entry that it is part of, or the config is
+    not there."""
+    return None if parser is None or parser.get(name) is None else parser.get_parsed_content(name)
 
 
 def _plain(value: Any) -> Any:

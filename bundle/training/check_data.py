@@ -32,13 +32,14 @@ _MINUTES = 20
 _WIDTH = 110
 
 
-def check_data(parser: ConfigParser, page: str | os.PathLike[str], timed: bool = True) -> None:
+def check_data(parser: ConfigParser, page: str | os.PathLike[str]) -> None:
     """Read all labelled images as the training of this config would, print the table, write the page.
+
+    Some steps of the training are made, to tell how many this machine makes.
 
     Args:
         parser: the config.
         page: the HTML file to write.
-        timed: make some steps of the training, to tell how many this machine makes.
 
     Raises:
         ValueError: when a training would be senseless; with the reasons, after table and page are there.
@@ -63,7 +64,7 @@ def check_data(parser: ConfigParser, page: str | os.PathLike[str], timed: bool =
         findings += _without_objects(sheets, parser)
     findings.sort(key=lambda finding: doctor.LEVELS.index(finding.level))
     stops = [finding for finding in findings if finding.level == "stop"]
-    advice = [] if stops or not sheets else _advice(parser, sheets, parts[0], timed)
+    advice = [] if stops or not sheets else _advice(parser, sheets, parts[0])
     trained = f"from the {counted(len(parts[0]), 'image')} that train{'s' if len(parts[0]) == 1 else ''}"
     shown = CheckPage(
         source=str(parser.get_parsed_content("dataset_dir")),
@@ -134,7 +135,7 @@ def _without_objects(sheets: Sequence[Sheet], parser: ConfigParser) -> list[Find
     return [Finding(level, "Validation without objects", text, tuple(names))]
 
 
-def _advice(parser: ConfigParser, sheets: Sequence[Sheet], training: Sequence[Item], timed: bool) -> list[Advice]:
+def _advice(parser: ConfigParser, sheets: Sequence[Sheet], training: Sequence[Item]) -> list[Advice]:
     network = parser.get_parsed_content("network_def")
     flat = all(len(sheet.size) == 2 for sheet in sheets)
     names = {item["name"] for item in training}
@@ -143,8 +144,6 @@ def _advice(parser: ConfigParser, sheets: Sequence[Sheet], training: Sequence[It
     if parser.get_parsed_content("classes").of_pixels:  # whose regions touch, and shall
         left_out += ("separate_touching#width",)
     advice = [_marked(each, parser) for each in advice if each.option not in left_out]
-    if not timed:
-        return advice
     pace = _pace(parser, training[:2])
     steps = int(60 * _MINUTES / pace.step)
     why = f"a step takes {pace.step:.2g} s here, so {_MINUTES} minutes are about {steps} steps, validations not counted"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ignite.engine import Engine, Events
+from monai.utils import convert_to_numpy
 
 from bundle import atomic
 from bundle.cells import AutoCellOptions, CellOptions
@@ -117,11 +117,11 @@ class ChooseCells:
             self._pixels += whole.truth.size
 
     def _of_classes(self, item: Mapping[str, Any]) -> Iterator[Annotated]:
-        truth = _array(item["truth"])[0]
+        truth = convert_to_numpy(item["truth"])[0]
         if self.kinds[0] is None:
-            yield Annotated(_array(item["probability_cell"])[0], truth)
+            yield Annotated(convert_to_numpy(item["probability_cell"])[0], truth)
             return
-        probability, classes = _array(item["probability"]), _array(item["true_classes"])[0]
+        probability, classes = convert_to_numpy(item["probability"]), convert_to_numpy(item["true_classes"])[0]
         for number in range(1, len(probability)):
             own = np.where(classes == number, truth, np.minimum(truth, 0))
             yield Annotated(own_probability(probability, number), own)
@@ -198,10 +198,6 @@ class ChooseCells:
         auto = {kind: {name: options.told[name] for name in self.auto} for kind, options in self.chosen.items()}
         of_class = {kind: given | auto.get(kind, {}) for kind, given in self.given.items()}
         return {"cells_of": {kind: options for kind, options in of_class.items() if options}}
-
-
-def _array(values: Any) -> np.ndarray:
-    return np.asarray(torch.as_tensor(values).detach().cpu())
 
 
 def _middle(image: np.ndarray, most: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from bundle.model.architecture import network_entry
 from bundle.model.card import write_card
 from bundle.model.image_entry import image_entry
 from bundle.model.publish import is_published
-from bundle.tracking.config import executed_config, running_parser
+from bundle.tracking.config import executed_config, resolved, running_parser
 from bundle.tracking.mlflow_run import earlier_run_id
 from bundle.tracking.provenance import provenance
 from bundle.training.choose_cells import ChooseCells
@@ -85,6 +85,7 @@ class DescribeRun:
         config = executed_config(parser) if parser is not None else None
         if config is not None:
             config.pop("tracking_uri", None)  # may hold a password; this file goes where the network goes
+        cells = resolved(parser, "cells")
         self._card = {
             "run": self.run_dir.name,
             "split": self.must_match,
@@ -92,7 +93,7 @@ class DescribeRun:
             "provenance": provenance(config, self.data_fingerprint),
             "network": network_entry(parser),
             **_image(parser),
-            **({} if parser is None or "cells" not in parser else {"cells": parser.get_parsed_content("cells").told}),
+            **({} if cells is None else {"cells": cells.told}),
             **_classes(parser),
             "config": config,
         }
@@ -147,20 +148,17 @@ class DescribeRun:
 
 def _classes(parser: ConfigParser | None) -> dict[str, Any]:
     """Names and kind of truth, where there are several kinds of object."""
-    classes = parser.get_parsed_content("classes") if parser is not None and "classes" in parser else None
-    if parser is None or not isinstance(classes, Classes) or classes.binary:
+    classes = resolved(parser, "classes")
+    if not isinstance(classes, Classes) or classes.binary:
         return {}
-    of = parser.get_parsed_content("cells_of") if "cells_of" in parser else {}
+    of = resolved(parser, "cells_of")
     return {"classes": list(classes.names), "truth": classes.kind, **({"cells_of": dict(of)} if of else {})}
 
 
 def _image(parser: ConfigParser | None) -> dict[str, Any]:
     """What images the network takes, where the config says it."""
-    if parser is None or "image" not in parser:
-        return {}
-    robust = "standardize#robust" in parser and parser.get_parsed_content("standardize#robust")
-    context_slices = parser.get_parsed_content("context_slices") if "context_slices" in parser else 0
-    return {"image": image_entry(parser.get_parsed_content("image"), robust is True, context_slices)}
+    image, robust = resolved(parser, "image"), resolved(parser, "standardize#robust") is True
+    return {} if image is None else {"image": image_entry(image, robust, resolved(parser, "context_slices") or 0)}
 
 
 def _merged(own: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from monai.utils import string_list_all_gather
 from PIL import Image
 
 from bundle import atomic
+from bundle.console import counted
 from bundle.output.threshold_picture import threshold_picture
 from bundle.tracking.tracker import MLflowTracker
 
@@ -83,12 +84,7 @@ class MetricTables:
         if curves := getattr(state, "metric_curves", None):
             self._write_curves(curves)
         self._write("summary.csv", ["metric", "value", *_STATISTICS, "images"], summary)
-        logger.info(
-            "measured %d image%s: %s and images.csv",
-            len(order),
-            "" if len(order) == 1 else "s",
-            self.folder / "summary.csv",
-        )
+        logger.info("measured %s: %s and images.csv", counted(len(order), "image"), self.folder / "summary.csv")
 
     def _write_curves(self, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
         rows: dict[float, dict[str, float]] = {}

@@ -76,8 +76,7 @@ def plan_of(sheets: Sequence[Sheet]) -> Plan:
     _, middle, large = size
     side = min(min(sheet.size[:2]) for sheet in sheets)
     advice = (*_depth_and_tile(large, side), _min_size(sheets), _border(middle), _ridge(middle))
-    values = [each.value for each in advice]
-    depth, tile, least, sigma, ridge = values
+    depth, tile, least, sigma, ridge = (each.value for each in advice)
     return Plan(tile, depth, least, sigma, ridge, advice)
 
 
@@ -99,13 +98,13 @@ def plan_of_data(items: Sequence[Item], read: Callable[[Item], Mapping[str, Any]
 def _depth_and_tile(large: float, side: int) -> tuple[Advice, Advice]:
     fits = [depth for depth in _DEPTHS if 2 * ValidGeometry(depth).margin >= large]
     depth = fits[0] if fits else _DEPTHS[-1]
-    window = 2 * ValidGeometry(depth).margin
+    axis = ValidGeometry(depth)
+    window = 2 * axis.margin
     seen = f"a pixel of the result sees {window} px across, and three quarters of the objects are below {large:.0f} px"
     if not fits:
         seen = (
             f"a pixel of the result sees {window} px across, less than objects of {large:.0f} px: scale the images down"
         )
-    axis = ValidGeometry(depth)
     wanted = max(_USUAL_OUTPUT, round(_OBJECTS_ACROSS * large))
     tile = axis.input_size(min(side, wanted))
     why = f"{axis.output_size(tile)} px come out, "

@@ -40,8 +40,9 @@ def plan_tile(network: SizedNetwork, volume_size: Sequence[int], max_memory: flo
 
     Raises:
         MemoryError: when not even the smallest tile fits; the message says what it needs.
+        ValueError: for a bound that is none.
     """
-    bound = parse_bytes(max_memory)
+    bound = parse_bytes(max_memory, "tile_memory")
     axes = network.geometry.axes(len(volume_size))
     if thin := said_of_thin(tuple(volume_size), network.geometry.margins(len(volume_size))):
         logger.warning("in training, %s", thin)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from monai.bundle import ConfigParser
 
 from bundle.console import command_line
-from bundle.tracking.config import flat_config
+from bundle.tracking.config import flat_config, resolved
 
 __all__ = ["require_settings"]
 
@@ -99,11 +99,11 @@ def require_settings(parser: ConfigParser | None) -> None:
     if parser is None:
         return
     for name, allowed in _ALLOWED.items():
-        value = _value(parser, name)
+        value = resolved(parser, name)
         if value is not None and not allowed.allows(value):
             raise ValueError(f"--{name} must be {allowed}, got {value!r}: {allowed.nearest(value)}")
     for name in _SELECTIONS:
-        value = _value(parser, name)
+        value = resolved(parser, name)
         if isinstance(value, str | bool) or (_is_number(value) and not _selects(value)):
             hint = f"{max(1, math.ceil(value))} is the nearest" if _is_number(value) and value > 1 else "0 is for none"
             raise ValueError(
@@ -111,10 +111,10 @@ def require_settings(parser: ConfigParser | None) -> None:
                 f"got {value!r}: {hint}"
             )
 
-    if _value(parser, "minutes") is not None:
+    if resolved(parser, "minutes") is not None:
         _require_one_length(parser)
     idle = [f"--{name}" for name in _OF_VALIDATION if name in command_line()]
-    if idle and _value(parser, "validation") == 0:
+    if idle and resolved(parser, "validation") == 0:
         logger.warning(
             "%s: without effect, since no image validates; --validation 0.2 lets a fifth do it", " and ".join(idle)
         )
@@ -130,8 +130,3 @@ def _require_one_length(parser: ConfigParser) -> None:
 
 def _selects(value: float) -> bool:
     return value >= 0 and (isinstance(value, int) or value < 1)
-
-
-def _value(parser: ConfigParser, name: str) -> Any:
-    """An entry with its references resolved; None where it, or the entry that it is part of, is not there."""
-    return None if parser.get(name) is None else parser.get_parsed_content(name)

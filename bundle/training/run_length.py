@@ -10,6 +10,7 @@ from typing import Any
 
 import ignite.distributed as idist
 
+from bundle.console import counted
 from bundle.model import checkpoints
 from bundle.training.pace import Pace
 
@@ -116,7 +117,7 @@ def _told(length: RunLength, pace: Pace, steps: int) -> str:
     count = length.epochs // length.val_interval if pace.validation else 0
     parts = f"{length.epochs} epochs of {steps} steps ({pace.step:.3g} s each)"
     if count:
-        parts += f" and {count} validation{'' if count == 1 else 's'} ({pace.validation:.3g} s each)"
+        parts += f" and {counted(count, 'validation')} ({pace.validation:.3g} s each)"
     took: Any = seconds_of(length.epochs, pace, steps, length.val_interval) / 60
     return f"--minutes {length.state['minutes']:g}: {parts}, about {took:.1f} min if no other program runs"
 

@@ -129,8 +129,8 @@ def test_what_is_missing_and_where_it_may_not_go(tmp_path, positions):
         ChallengeWriter(tmp_path / "file")
 
 
-def test_other_keys_in_a_chain(tmp_path, positions):
+def test_in_a_chain(tmp_path, positions):
     path = save(tmp_path / "01/t000.tif", positions)
-    chain = Compose([LoadSliced(["i", "c"], label_keys="c"), ChallengeWriter(tmp_path, "c", "i")])
-    assert chain({"i": str(path), "c": str(path)}).keys() == {"i", "c"}
+    chain = Compose([LoadSliced(["image", "instances"], label_keys="instances"), ChallengeWriter(tmp_path)])
+    assert chain({"image": str(path), "instances": str(path)}).keys() == {"image", "instances"}
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "01_RES/mask000.tif"), positions)

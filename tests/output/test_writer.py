@@ -10,12 +10,14 @@ import itk
 import nibabel as nib
 import numpy as np
 import pytest
+import roifile
 import tifffile
 import torch
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 from PIL import Image
 
 from bundle.cells.instances import ProbabilityToInstancesd
+from bundle.data.context import StackContextd
 from bundle.data.loading import LoadSliced
 from bundle.data.spacing import VOXEL_SPACING
 from bundle.output import writer
@@ -162,11 +164,10 @@ def test_more_cells_than_16_bits_hold(tmp_path, suffix):
 
 
 def test_summary_has_one_row_an_image(tmp_path):
-    writer = SegmentationWriter(tmp_path / "out", input_dir=tmp_path / "in", overlays=False)
+    writer = SegmentationWriter(tmp_path / "out", overlays=False)
     load = Compose([LoadImaged("image"), EnsureChannelFirstd("image")])
     for name, cells in (("a", 0), ("b", 2)):
-        (tmp_path / "in" / name).mkdir(parents=True)
-        path = tmp_path / "in" / name / "image.png"
+        path = tmp_path / f"{name}.png"
         Image.fromarray(np.zeros((10, 20), np.uint8)).save(path)
         data = load({"image": str(path)})
         instances = np.zeros((1, 20, 10), np.int32)
@@ -174,11 +175,11 @@ def test_summary_has_one_row_an_image(tmp_path):
             instances[0, 5 * cell : 5 * cell + 3 + cell, :4] = cell + 1  # 12 and 16 px
         writer(data | {"probability": instances > 0, "instances": instances})
     empty, full = rows_of(tmp_path / "out")
-    assert (empty["file"], empty["output"]) == ("a/image.png", "a/image")
+    assert (empty["file"], empty["output"]) == (str(tmp_path / "a.png"), "a")
     assert (empty["cells"], empty["foreground_fraction"], empty["mean_cell_area_px"]) == ("0", "0.000000", "")
     assert (full["width"], full["height"], full["slices"], full["cells"]) == ("20", "10", "1", "2")
     assert (full["foreground_fraction"], full["mean_cell_area_px"]) == ("0.140000", "14.00")
-    assert (tmp_path / "out" / "b" / "image_cells.tif").is_file()
+    assert (tmp_path / "out" / "b_cells.tif").is_file()
 
 
 def test_summary_of_a_stack_labelled_slice_by_slice(tmp_path):
@@ -221,14 +222,14 @@ def test_one_stem_twice_gives_two_results_and_again_replaces_its_own(tmp_path):
 
 def test_slices_loaded_alone_do_not_overwrite_one_another(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", positions(3, 5, 7).astype(np.uint8), photometric="minisblack")
-    writer = SegmentationWriter(tmp_path / "out", input_dir=tmp_path / "a.tif", overlays=False)
+    writer = SegmentationWriter(tmp_path / "out", overlays=False)
     for index in (1, 2):
         image = LoadSliced("image")({"image": str(tmp_path / "a.tif"), "slice": index})["image"]
         data = {"image": image, "probability": image / 255, "instances": image.to(int)}
         cells = writer(data)["output_files"]["cells"]
         assert cells.endswith(f"/out/a_000{index}_cells.tif")
         np.testing.assert_array_equal(tifffile.imread(cells), positions(3, 5, 7)[index])
-    assert [row["file"] for row in rows_of(tmp_path / "out")] == ["a.tif", "a.tif"]
+    assert [row["file"] for row in rows_of(tmp_path / "out")] == [str(tmp_path / "a.tif")] * 2
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch):
@@ -254,8 +255,6 @@ def test_an_output_folder_that_cannot_be_written_is_said_at_once(tmp_path):
         SegmentationWriter(tmp_path / "file")
     with pytest.raises(OSError, match=r"output_dir .*below.* cannot be written"):
         SegmentationWriter(tmp_path / "file" / "below")
-    with pytest.raises(ValueError, match="folder of the input images"):
-        SegmentationWriter(tmp_path, input_dir=tmp_path)
 
 
 def test_inputs_are_never_in_danger(tmp_path):
@@ -286,6 +285,20 @@ def test_errors_name_what_is_wrong(tmp_path):
         writer(good)
 
 
+def test_slices_with_neighbours_in_further_channels_are_still_a_plain_stack(tmp_path):
+    """ImageJ tells the slices of a stack of one channel by their position, those of a hyperstack by z."""
+    tifffile.imwrite(tmp_path / "a.tif", positions(3, 5, 7).astype(np.uint8), photometric="minisblack")
+    loaded = LoadSliced("image", spatial_dims=None)({"image": str(tmp_path / "a.tif")})
+    image = StackContextd("image", 1)(loaded)["image"]
+    assert len(image) == 3
+    cells = torch.zeros(1, 7, 5, 3, dtype=torch.int32)
+    cells[0, 1:4, 1:4, 2] = 1
+    data = {"image": image, "probability": cells.float(), "instances": cells}
+    written = SegmentationWriter(tmp_path / "out", overlays=False, export="rois")(data)["output_files"]
+    (roi,) = roifile.roiread(written["rois"])
+    assert (roi.position, roi.z_position) == (3, 0)
+
+
 def test_a_link_gives_its_own_name_to_the_results(tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "in").mkdir()
@@ -293,17 +306,18 @@ def test_a_link_gives_its_own_name_to_the_results(tmp_path):
     for name in ("cellA.tif", "cellB.tif"):
         (tmp_path / "in" / name).symlink_to(tmp_path / "store/9f86d0")
     (tmp_path / "shown").symlink_to(tmp_path / "in")
-    write = SegmentationWriter(tmp_path / "out", input_dir=tmp_path / "shown", overlays=False)
+    write = SegmentationWriter(tmp_path / "out", overlays=False)
     for name in ("cellA.tif", "cellB.tif"):
         image = LoadSliced(keys="image")({"image": str(tmp_path / "shown" / name)})["image"]
-        write({"image": image, "probability": np.zeros((1, 30, 24)), "instances": np.zeros((1, 30, 24), np.int32)})
+        data = {"image": image, "probability": np.zeros((1, 30, 24)), "instances": np.zeros((1, 30, 24), np.int32)}
+        write(data)
     kinds = ("cells.csv", "cells.tif", "probability.tif")
     names = {f"{name}_{kind}" for name in ("cellA", "cellB") for kind in kinds}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*names, "cells.csv", "summary.csv"}
     rows = list(csv.DictReader((tmp_path / "out/summary.csv").open()))
-    assert [row["file"] if "file" in row else next(iter(row.values())) for row in rows] == ["cellA.tif", "cellB.tif"]
+    assert [row["file"] for row in rows] == [str(tmp_path / "shown" / name) for name in ("cellA.tif", "cellB.tif")]
     with pytest.raises(ValueError, match="is the folder of the input images"):
-        SegmentationWriter(tmp_path / "in", input_dir=tmp_path / "shown")
+        SegmentationWriter(tmp_path / "in")(data)
 
 
 def test_a_name_that_is_no_text_is_written_as_it_came(tmp_path, monkeypatch):

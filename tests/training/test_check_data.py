@@ -17,14 +17,16 @@ from bundle.training.plan import plan_of, plan_of_data
 
 
 @pytest.fixture
-def check(workflow, tmp_path, capsys):
+def check(workflow, tmp_path, capsys, monkeypatch):
     """Run it in this process; the table, the page, and the error's sentence where there is one."""
 
     def run(*overlays, timed=False, **options):
+        if not timed:
+            monkeypatch.setattr(checking, "_pace", lambda *_: checking.Pace(0.5))
         flow = workflow(*overlays, **options)
         error = ""
         try:
-            checking.check_data(flow.parser, tmp_path / "check.html", timed=timed)
+            checking.check_data(flow.parser, tmp_path / "check.html")
         except Exception as raised:
             error = str(own_cause(raised))
         return capsys.readouterr().out, (tmp_path / "check.html").read_text(), error

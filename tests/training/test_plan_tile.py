@@ -44,3 +44,5 @@ def test_too_little_memory_says_how_much_is_needed():
         MemoryError, match=r"tile_memory 1 MiB is not enough .* smallest tile, \[44, 44, 44\] px, takes"
     ):
         plan_tile(network, (50, 50, 50), "1 MiB")
+    with pytest.raises(ValueError, match=r"tile_memory must be a number of bytes .* got 'much'"):
+        plan_tile(network, (50, 50, 50), "much")

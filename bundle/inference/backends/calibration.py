@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +15,7 @@ from torch import nn
 
 from bundle.geometry import geometry_of
 from bundle.inference.backends.network import BackendNetwork
-from bundle.inference.backends.runtimes import BACKENDS, import_openvino
+from bundle.inference.backends.runtimes import BACKENDS, import_openvino, quiet
 from bundle.model.int8_file import Int8Network, digest_of
 
 __all__ = ["calibrated", "require_nncf"]
@@ -56,7 +54,7 @@ def calibrated(network: nn.Module, tiles: Sequence[torch.Tensor]) -> Int8Network
     if not tiles:
         raise ValueError("there is no image to calibrate on: give some that train or validate (docs/speed.md)")
     shape = list(tiles[0].shape)
-    with _quiet():
+    with quiet("nncf"):
         nncf = import_openvino("nncf")
         graph = BACKENDS["openvino"].convert(network, tiles[0])
         graph.reshape(shape)
@@ -91,27 +89,10 @@ def _require_same_at_other_sizes(network: nn.Module, int8: Int8Network, tile: to
         return
     computed = BackendNetwork(network, "openvino", int8)
     small = [axis.smallest_input + axis.step for axis in geometry.axes(tile.dim() - 2)]
-    whole, part = computed(tile), computed(_corner(tile, small))
-    inner = _corner(whole, part.shape[2:])
+    whole, part = computed(tile), computed(tile[:, :, *(slice(n) for n in small)])
+    inner = whole[:, :, *(slice(n) for n in part.shape[2:])]
     if not torch.equal(part, inner):
         raise ValueError(
             f"{type(network).__name__} in int8 does not tell the same in tiles of two sizes (they differ by "
             f"{(part - inner).abs().max():.2g}), so its tiles would have seams: it is not written"
         )
-
-
-def _corner(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    for axis, n in enumerate(size, start=2):
-        image = image.narrow(axis, 0, min(n, image.shape[axis]))
-    return image
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    logger = logging.getLogger("nncf")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

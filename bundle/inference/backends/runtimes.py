@@ -23,7 +23,17 @@ from torch import nn
 
 from bundle.geometry import Geometry
 
-__all__ = ["BACKENDS", "Predict", "Runtime", "fold", "folds", "graph_of_int8", "import_openvino", "onnx_model"]
+__all__ = [
+    "BACKENDS",
+    "Predict",
+    "Runtime",
+    "fold",
+    "folds",
+    "graph_of_int8",
+    "import_openvino",
+    "onnx_model",
+    "quiet",
+]
 
 Predict = Callable[[torch.Tensor], torch.Tensor]
 
@@ -111,7 +121,7 @@ def _openvino_graph(network: nn.Module, tile: torch.Tensor) -> Any:
     if geometry is not None:
         axes = geometry.axes(tile.dim() - 2)
         tile = tile.new_zeros(*tile.shape[:2], *(axis.smallest_input + axis.step for axis in axes))
-    with torch.autocast("cpu", enabled=False), _quiet():
+    with torch.autocast("cpu", enabled=False), quiet():
         return openvino.convert_model(fold(network), example_input=tile)
 
 
@@ -159,7 +169,7 @@ def onnx_model(network: nn.Module, tile: torch.Tensor, dynamic_shapes: Any = Non
         tile: what it is traced with.
         dynamic_shapes: as of ``torch.export.export``; None: for tiles of this shape alone.
     """
-    with torch.autocast("cpu", enabled=False), torch.no_grad(), _quiet():
+    with torch.autocast("cpu", enabled=False), torch.no_grad(), quiet():
         program = _quietly_exported(fold(network), tile, dynamic_shapes)
         exported = torch.onnx.export(program, dynamo=True, verbose=False)
     assert exported is not None  # it is with dynamo
@@ -169,14 +179,15 @@ def onnx_model(network: nn.Module, tile: torch.Tensor, dynamic_shapes: Any = Non
 def _quietly_exported(
     network: nn.Module, tile: torch.Tensor, dynamic_shapes: Any = None
 ) -> torch.export.ExportedProgram:
-    with _quiet():
+    with quiet():
         return torch.export.export(network, (tile,), dynamic_shapes=dynamic_shapes)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporters' words on deprecated parts of torch and on packages that we do not use."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+def quiet(*names: str) -> Iterator[None]:
+    """Without the words of loggers, by default the exporters', on deprecated parts of torch and on packages that we do
+    not use."""
+    loggers = [logging.getLogger(name) for name in names or ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

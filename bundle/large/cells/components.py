@@ -10,6 +10,7 @@ from scipy import ndimage as ndi
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from bundle.cells.strips import beside
 from bundle.large.cells.grid import Grid, Plane, Spans, inside
 from bundle.large.cells.numbered import Numbered
 
@@ -85,10 +86,7 @@ class Components:
             for step in product((-1, 0, 1), repeat=axes - 1):
                 if not self.structure[tuple(1 + each for each in (*step[:axis], 1, *step[axis:]))]:
                     continue
-                here = tuple(slice(max(0, -each), n - max(0, each)) for each, n in zip(step, before.shape, strict=True))
-                there = tuple(
-                    slice(max(0, each), n - max(0, -each)) for each, n in zip(step, before.shape, strict=True)
-                )
+                here, there = beside(before.shape, step)
                 one, other = before[here], behind[there]
                 both = (one > 0) & (other > 0)
                 if both.any():

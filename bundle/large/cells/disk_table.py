@@ -30,9 +30,10 @@ class DiskTable:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lives as long as the table
         size = rows * columns * np.dtype(np.int64).itemsize
         # a page of a file with holes that finds no room on the disk would kill the process
-        os.posix_fallocate(self._file.fileno(), 0, size) if hasattr(os, "posix_fallocate") else self._file.write(
-            bytes(size)
-        )
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._file.fileno(), 0, size)
+        else:
+            self._file.write(bytes(size))
 
     def _rows(self) -> np.ndarray:
         return np.memmap(self._file, np.int64, mode="r+", shape=self.shape)

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from bundle.cells import CellOptions
+from bundle.cells.regions import dual_connectivity
+from bundle.cells.strips import beside
 from bundle.large.cells.components import Components
 from bundle.large.cells.disk_table import DiskTable
 from bundle.large.cells.grid import Grid, Plane, Spans, inside
@@ -35,11 +37,10 @@ def components_filled(
     Returns:
         what gives the numbers of cells in a region, and the highest of them; some may not occur.
     """
-    axes = len(grid.size)
     cells = Components(grid, lambda spans: probability(spans) > options.threshold, options.connectivity, stores[0])
     filled: Callable[[Spans], Numbered] = cells.read
     if options.fill_holes:
-        dual = axes if options.connectivity == 1 else 1
+        dual = dual_connectivity(options.connectivity, len(grid.size))
         gaps = Components(grid, lambda spans: ~(probability(spans) > options.threshold), dual, stores[1])
         filled = _with_holes(grid, cells, gaps, folder)
     if options.min_size <= 1:
@@ -58,7 +59,6 @@ def components_filled(
 
 def _with_holes(grid: Grid, cells: Components, gaps: Components, folder: Path) -> Callable[[Spans], Numbered]:
     """Gives a gap that touches one cell only, and not the edge of the image, to that cell."""
-    axes = len(grid.size)
     top = cells.highest + 1
     # of every gap: the greatest and (as what is left to the top) the least cell that it touches; whether it is outside
     known = DiskTable(folder, gaps.highest + 1, 3)
@@ -67,9 +67,8 @@ def _with_holes(grid: Grid, cells: Components, gaps: Components, folder: Path) -
         owners, part = cells.read(window), gaps.read(window)
         # a px is in a gap or in a cell: the places of both in one image, those of gaps below 0
         both = np.where(part.places > 0, -part.places, owners.places)
-        for axis in range(axes):
-            low = both[tuple(slice(None, -1) if i == axis else slice(None) for i in range(axes))]
-            high = both[tuple(slice(1, None) if i == axis else slice(None) for i in range(axes))]
+        for step in np.eye(both.ndim, dtype=int).tolist():
+            low, high = (both[region] for region in beside(both.shape, step))
             touching = (low < 0) != (high < 0)
             ends = np.stack([low[touching], high[touching]])
             gap, cell = part.numbers[-ends.min(axis=0)], owners.numbers[ends.max(axis=0)]

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from bundle.cells import CellOptions, probability_to_instances
+from bundle.cells.regions import dual_connectivity
 from bundle.large.cells.components import Components
 from bundle.large.cells.disk_table import DiskTable
 from bundle.large.cells.grid import Grid, Plane, Spans, inside
@@ -51,7 +52,7 @@ def cells_of_zones(
         RuntimeError: for a larger zone.
     """
     axes = len(grid.size)
-    dual = axes if options.connectivity == 1 else 1
+    dual = dual_connectivity(options.connectivity, axes)
     background = Components(grid, lambda spans: ~(probability(spans) > options.foreground), dual, stores[0])
     outside = DiskTable(folder, background.highest + 1)
     for spans in grid:
