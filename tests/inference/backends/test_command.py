@@ -10,6 +10,7 @@ import tifffile
 import torch
 
 from benchmarks import backends as benchmark
+from benchmarks import inference
 from benchmarks.timing import CheckError, Options
 from bundle.inference.backends import BACKENDS
 from bundle.inference.overlap_tile import OverlapTileInferer
@@ -56,7 +57,7 @@ def test_command_line(bundle_run, case, backend):
 
 def test_the_benchmark_compares_all_of_them(monkeypatch):
     quick = {name: runtime for name, runtime in BACKENDS.items() if name != "compile"}
-    monkeypatch.setattr(benchmark, "BACKENDS", quick)
+    monkeypatch.setattr(inference, "BACKENDS", quick)
     tables = list(benchmark.run(Options(repeats=1, base_channels=2), size=24))
     assert [table.title.split(", ")[-2] for table in tables] == ["fp32", "bf16"]
     for table, precision in zip(tables, ("fp32", "bf16"), strict=True):
@@ -69,6 +70,6 @@ def test_the_benchmark_compares_all_of_them(monkeypatch):
 def test_the_benchmark_does_not_time_a_backend_that_is_wrong(monkeypatch):
     wrong = dataclasses.replace(BACKENDS["eager"], prepare=lambda network, *_: lambda tile: network(tile) + 1)
     monkeypatch.setitem(BACKENDS, "eager", wrong)
-    monkeypatch.setattr(benchmark, "BACKENDS", {"eager": wrong})
+    monkeypatch.setattr(inference, "BACKENDS", {"eager": wrong})
     with pytest.raises(CheckError, match="eager, fp32: differs from eager fp32"):
         next(benchmark.run(Options(repeats=1, base_channels=2), size=24))
