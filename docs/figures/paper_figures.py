@@ -1,6 +1,6 @@
 """Draw the paper's figures 2, 3 and 4 from real images and our own networks: docs/images/paper_*.png.
 
-``python docs/figures/paper_figures.py data --hela dic-silver-f0-s0/best.pt --u373 u373-silver-f1-s0/best.pt`` needs the
+``python docs/figures/paper_figures.py data --hela runs/dic/best.pt --u373 runs/u373/best.pt`` needs the
 folders isbi2012, DIC-C2DH-HeLa and PhC-C2DH-U373 in data/. Without a network of the cells, figure 4 is left as it is.
 """
 
