@@ -14,6 +14,7 @@ from monai.utils import MetricReduction
 from numpy.typing import NDArray
 
 from bundle.metrics import ctc, isbi2012
+from bundle.metrics.objects import detections
 
 __all__ = ["METRICS", "ChallengeMetric", "MetricHandler"]
 
@@ -47,6 +48,11 @@ def _seg_rows(truth: np.ndarray, cells: np.ndarray) -> NDArray[np.float64]:
     return np.array([jaccard.sum(), len(jaccard)])
 
 
+def _f1_rows(truth: np.ndarray, cells: np.ndarray) -> NDArray[np.float64]:
+    of = detections(truth, cells)
+    return np.array([2 * of.found, 2 * of.found + of.missed + of.false], dtype=np.float64)
+
+
 def _iou_rows(truth: np.ndarray, mask: np.ndarray) -> NDArray[np.float64]:
     known = truth >= 0
     cell, found = truth > 0, (mask > 0) & known
@@ -66,6 +72,7 @@ def _ratio(counts: NDArray[np.float64]) -> float:
 METRICS: dict[str, tuple[Rows, Value]] = {
     **{name: _of_stack(measure, name != "pixel_error") for name, measure in isbi2012.MEASURES.items()},
     "seg": (_seg_rows, _ratio),
+    "f1": (_f1_rows, _ratio),
     "iou": (_iou_rows, _ratio),
     "background_iou": (_background_iou_rows, _ratio),
 }
@@ -78,15 +85,16 @@ class ChallengeMetric(CumulativeIterationMetric):
 
     Args:
         name: of :data:`METRICS`. "pixel_error", "rand_error", "warping_error", "v_rand" and "v_info": see
-            :mod:`bundle.metrics.isbi2012`; "seg": see :func:`bundle.metrics.ctc.seg`; "iou": intersection over union
-            of the foreground; "background_iou": of the rest, in EM the membranes.
+            :mod:`bundle.metrics.isbi2012`; "seg": see :func:`bundle.metrics.ctc.seg`; "f1": of the cells, see
+            :func:`bundle.metrics.objects.detections`; "iou": intersection over union of the foreground;
+            "background_iou": of the rest, in EM the membranes.
         reduction: "pooled" takes all images as one stack, as the challenges do; else one of MONAI's reductions of
             the values of single images ("mean", "sum", "none", ...), where images without a value (SEG without a
             reference object) do not count.
 
     Shape:
-        y_pred: B1HW[D], axes (x, y[, slices]) as MONAI reads them; for "seg" the numbered cells, for "iou" and
-            "background_iou" the mask, else the probability of cell in 0..1.
+        y_pred: B1HW[D], axes (x, y[, slices]) as MONAI reads them; for "seg" and "f1" the numbered cells, for "iou"
+            and "background_iou" the mask, else the probability of cell in 0..1.
         y: B1HW[D] instances: 0 background, 1.. cells, below 0 where nobody annotated. Such pixels never count as
             wrong; for "seg" they are no reference object, and background where a found cell reaches into them.
 

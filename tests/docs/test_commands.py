@@ -42,7 +42,7 @@ ELSEWHERE = {
     "sbom.json": "make sbom",
     "runs/networks": "a study",
     "runs/dcn_kernels/feature_maps": "a study, with all that stands in it:",
-    **dict.fromkeys(("sheet.png", "statistics.csv", "rule.md"), "a study"),
+    **dict.fromkeys(("runs/RUN", "sheet.png", "statistics.csv", "rule.md", "pairs.csv"), "a study"),
     "output/annotation_loop": "hours of annotation in simulation, with all that stands in it:",
     **dict.fromkeys(("results.csv", "summary.md", "curve.png", "rounds"), "the same"),
     **dict.fromkeys(("image/a.", "label/a.", "transforms.py", "bundle.py", "01_RES/maskTTT.tif"), "an example"),

@@ -1,4 +1,4 @@
-"""Every link, anchor and image of the pages exists, on GitHub as well as in the site."""
+"""Every link, anchor and image of the pages exists, and tables end, on GitHub as well as in the site."""
 
 import re
 from pathlib import Path
@@ -50,6 +50,22 @@ def test_a_broken_link_is_found(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("[a](there.md#there) [b](there.md#gone) [c](gone.md) ![d](gone.png) [e](https://x.org/y)\n")
     assert broken(page) == ["there.md#gone", "gone.md", "gone.png"]
+
+
+def run_on(text: str) -> list[str]:
+    """The lines that stand right below a table, or a table right below them: they would become one."""
+    pairs = zip(text.splitlines(), text.splitlines()[1:], strict=False)
+    return [b for a, b in pairs if a.strip() and b.strip() and a.startswith("|") != b.startswith("|")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_tables_stand_apart(page):
+    assert run_on(text_of(page)) == []
+
+
+def test_a_line_below_a_table_is_found():
+    assert run_on("text\n\n| a |\n|---|\n| b |\n\nmore\n") == []
+    assert run_on("| a |\n|---|\n| b |\nmore\n") == ["more"]
 
 
 def test_every_picture_is_shown():

@@ -79,6 +79,17 @@ def test_seg_pools_objects_not_images():
     assert np.isnan(metric.per_image()[2])
 
 
+def test_f1_pools_cells_and_counts_the_invented_ones():
+    truth = [np.array([[1, 0, 0, 0]]), np.array([[1, 1, 2, 2]]), np.array([[-1, -1, 0, 0]])]
+    result = [np.array([[1, 0, 5, 6]]), np.array([[3, 3, 3, 3]]), np.array([[1, 1, 2, 2]])]
+    metric = ChallengeMetric("f1")
+    for t, r in zip(truth, result, strict=True):
+        metric(batch(r, torch.int32), batch(t, torch.int32))
+    # 1 matched; 2 missed, since an IoU of one half is no match; invented: 5, 6, 3 and 2, and not what nobody annotated
+    assert metric.aggregate().item() == pytest.approx(2 * 1 / (2 * 1 + 2 + 4))
+    assert metric.per_image().tolist() == pytest.approx([2 / 4, 0, 0])
+
+
 @pytest.mark.parametrize("name", ["seg", "pixel_error", "rand_error", "v_rand", "v_info"])
 def test_without_any_object_it_is_no_number_and_says_so(name):
     metric = ChallengeMetric(name)
