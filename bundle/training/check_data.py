@@ -22,6 +22,7 @@ from bundle.data.errors import image_error
 from bundle.data.item import Item
 from bundle.geometry import ValidGeometry
 from bundle.output.check_page import CheckPage, write_page
+from bundle.training.busy import busy
 from bundle.training.pace import MEASURED, WARM_UP, MeasurePace, Pace
 from bundle.training.plan import Advice, plan_of
 
@@ -147,6 +148,7 @@ def _advice(parser: ConfigParser, sheets: Sequence[Sheet], training: Sequence[It
     pace = _pace(parser, training[:2])
     steps = int(60 * _MINUTES / pace.step)
     why = f"a step takes {pace.step:.2g} s here, so {_MINUTES} minutes are about {steps} steps, validations not counted"
+    why += f"; {hint}" if (hint := busy()) else ""
     return [*advice, Advice("minutes", _MINUTES, why)]
 
 
@@ -159,7 +161,7 @@ def _marked(advice: Advice, parser: ConfigParser) -> Advice:
 def _pace(parser: ConfigParser, few: Sequence[Item]) -> Pace:
     """Of steps on one or two images: the others need not be read for it."""
     preprocessing = parser.get_parsed_content("train#preprocessing")
-    samples = TileDataset(list(few), preprocessing, samples_per_epoch=WARM_UP + MEASURED + 1)
+    samples = TileDataset(list(few), preprocessing, samples_per_epoch=WARM_UP + MEASURED)
     names = ("network", "optimizer", "auxiliary_loss", "train#inferer", "device")
     network, optimizer, loss, inferer, device = (parser.get_parsed_content(name) for name in names)
     return MeasurePace(network, optimizer, loss, inferer, DataLoader(samples, batch_size=1), device)()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, NamedTuple
 
 import ignite.distributed as idist
@@ -21,6 +20,8 @@ __all__ = ["MEASURED", "WARM_UP", "MeasurePace", "Pace", "clock_of"]
 
 #: steps that are made before the clock runs (compiling, first allocations), and steps that are timed
 WARM_UP, MEASURED = 5, 20
+#: seconds after which no more steps are made for either, but for the least that are
+_PATIENCE, _LEAST = 20.0, (1, 3)
 
 
 class Pace(NamedTuple):
@@ -39,6 +40,8 @@ def clock_of(device: torch.device, workers: int = 0) -> Callable[[], float]:
 
 class MeasurePace:
     """Makes the first steps of a training, and one image's validation, and leaves everything as it was.
+
+    Where steps are slow, fewer are made: a minute should do.
 
     The steps change a copy of network and optimizer, at a learning rate of 0; random numbers that they draw are given
     back. Several processes measure at once, and the slowest one counts.
@@ -74,6 +77,8 @@ class MeasurePace:
 
     def __call__(self) -> Pace:
         clock = clock_of(self.device, getattr(self.loader, "num_workers", 0))
+        if idist.get_rank() == 0:
+            print(f"measuring what a step takes here: at most {WARM_UP + MEASURED} of them", flush=True)
         begun = clock()
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             network, optimizer = copy.deepcopy((getattr(self.network, "module", self.network), self.optimizer))
@@ -88,17 +93,23 @@ class MeasurePace:
         for group in optimizer.param_groups:
             group["lr"] = 0.0
         network.train()
-        start = 0.0
-        for number, batch in enumerate(islice(self._batches(), WARM_UP + MEASURED + 1)):
-            if number == WARM_UP:
-                start = self._now(clock)
-            if number == WARM_UP + MEASURED:
-                break  # the loading of a batch belongs to its step
-            image, target = prepare_batch(batch, self.device)
-            optimizer.zero_grad(set_to_none=True)
-            self.loss(self.inferer(image, network), target).backward()
-            optimizer.step()
-        return (self._now(clock) - start) / MEASURED
+        batches = self._batches()
+
+        def make(most: int, least: int) -> int:
+            begun = time.monotonic()  # what a person waits, whatever the clock counts
+            for number in range(1, most + 1):
+                image, target = prepare_batch(next(batches), self.device)
+                optimizer.zero_grad(set_to_none=True)
+                self.loss(self.inferer(image, network), target).backward()
+                optimizer.step()
+                if number >= least and time.monotonic() - begun > _PATIENCE:
+                    return number
+            return most
+
+        make(WARM_UP, _LEAST[0])
+        start = self._now(clock)
+        made = make(MEASURED, _LEAST[1])
+        return (self._now(clock) - start) / made
 
     def _validation(self, network: nn.Module, clock: Callable[[], float]) -> float:
         if not self.validation:

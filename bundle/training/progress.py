@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import Any
@@ -11,8 +10,8 @@ import torch
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 
+from bundle.training.busy import busy
 from bundle.training.pace import MEASURED, WARM_UP
-from bundle.training.workers import cores
 
 __all__ = ["Progress"]
 
@@ -76,12 +75,8 @@ class Progress:
             left = state.max_epochs * state.epoch_length - self._first
             validations = ", and the validations" if getattr(self.evaluator, "data_loader", None) else ""
             tqdm.write(f"{left} steps of {pace:.3g} s take about {left * pace / 60:.1f} min{validations}")
-        alone = torch.cuda.is_available() or torch.get_num_threads() == 1
-        if not alone and (load := _load()) > cores():
-            tqdm.write(
-                f"other programs compute here, too ({load:.1f} at a time, on {cores()} cores), and threads wait for "
-                "one another: one thread is often faster; to use one, put OMP_NUM_THREADS=1 before the command"
-            )
+        if hint := busy():
+            tqdm.write(hint)
 
     def _epoch(self, engine: Engine) -> None:
         state: Any = engine.state
@@ -111,8 +106,3 @@ class Progress:
         if getattr(best, "best_metric_epoch", -1) != -1:
             told = f"the best by {best.key_metric_name} on validation images ({float(best.best_metric):.4f})"
             print(f"the network of epoch {best.best_metric_epoch} of {engine.state.epoch} is kept: {told}", flush=True)
-
-
-def _load() -> float:
-    """How many threads computed on this machine at a time, mean of the last minute; 0 where the system does not say."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0

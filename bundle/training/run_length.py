@@ -12,6 +12,7 @@ import ignite.distributed as idist
 
 from bundle.console import counted
 from bundle.model import checkpoints
+from bundle.training.busy import busy
 from bundle.training.pace import Pace
 
 __all__ = ["RunLength", "epochs_within", "seconds_of"]
@@ -87,9 +88,10 @@ def epochs_within(seconds: float, pace: Pace, steps: int, val_interval: int) -> 
         needed = math.ceil((time(1) + pace.measuring) / 60 * 100) / 100
         fewer = math.floor((left - pace.validation) / pace.step) if left > pace.validation else 0
         shorter = f", or an epoch of --samples_per_epoch {fewer}" if fewer >= 1 else ""
+        hint = f"; {told}" if (told := busy()) else ""
         raise ValueError(
-            f"--minutes {seconds / 60:g} is less than one epoch takes here ({steps} "
-            f"steps of {pace.step:.3g} s{_validation(pace)}): {needed:g} is the nearest{shorter}"
+            f"--minutes {seconds / 60:g} is less than one epoch takes here ({steps} steps of {pace.step:.3g} s"
+            f"{_validation(pace)}, and {pace.measuring:.3g} s to measure this): {needed:g} is the nearest{shorter}{hint}"
         )
     epochs = max(1, math.floor(left / (epoch + pace.validation)) - 1)  # less one: the quotient may be rounded up
     while time(epochs + 1) <= left:
@@ -119,7 +121,7 @@ def _told(length: RunLength, pace: Pace, steps: int) -> str:
     if count:
         parts += f" and {counted(count, 'validation')} ({pace.validation:.3g} s each)"
     took: Any = seconds_of(length.epochs, pace, steps, length.val_interval) / 60
-    return f"--minutes {length.state['minutes']:g}: {parts}, about {took:.1f} min if no other program runs"
+    return f"--minutes {length.state['minutes']:g}: {parts}, about {took:.1f} min; longer by the clock where other programs run"
 
 
 def _validation(pace: Pace) -> str:

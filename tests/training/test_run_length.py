@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 
 from bundle.console import own_cause
 from bundle.model import checkpoints
-from bundle.training import Progress, pace, progress
+from bundle.training import Progress, busy, pace, run_length
 from bundle.training.pace import MEASURED, WARM_UP, MeasurePace, Pace, clock_of
 from bundle.training.run_length import epochs_within, seconds_of
 
@@ -51,13 +51,17 @@ def test_as_many_epochs_as_fit_and_the_last_one_is_validated(seconds, step, vali
         assert (epochs, interval) == (most, val_interval)
 
 
-def test_a_budget_below_one_epoch_names_the_nearest():
+def test_a_budget_below_one_epoch_names_the_nearest_and_what_slows_it(monkeypatch):
     with pytest.raises(
-        ValueError, match=r"--minutes 0\.5 is less .*\(50 steps of 1 s and a validation of 8 s\): 0\.99"
+        ValueError, match=r"--minutes 0\.5 is less .*\(50 steps of 1 s and a validation of 8 s, and 1 s to measure this\): 0\.99"
     ):
         epochs_within(30, Pace(1.0, 8.0, 1.0), 50, 1)
     assert epochs_within(60 * 0.99, Pace(1.0, 8.0, 1.0), 50, 1) == (1, 1)
+    monkeypatch.setattr(run_length, "busy", lambda: "")
     with pytest.raises(ValueError, match=r"--samples_per_epoch 21$"):
+        epochs_within(30, Pace(1.0, 8.0, 1.0), 50, 1)
+    monkeypatch.setattr(run_length, "busy", lambda: "other programs compute here")
+    with pytest.raises(ValueError, match=r"--samples_per_epoch 21; other programs compute here$"):
         epochs_within(30, Pace(1.0, 8.0, 1.0), 50, 1)
 
 
@@ -87,11 +91,28 @@ def test_measuring_times_twenty_steps_and_leaves_no_trace(monkeypatch):
         network, optimizer, torch.nn.MSELoss(), lambda image, net: net(image), Loader(), validation=None
     )
     found = measure()
-    assert found == Pace(1.0, 0.0, WARM_UP + MEASURED + 1)
+    assert found == Pace(1.0, 0.0, WARM_UP + MEASURED)
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(before[name], weight) for name, weight in network.state_dict().items())
     assert optimizer.state_dict()["state"] == {}
     assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_slow_steps_are_measured_by_few(monkeypatch):
+    made = []
+    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: 12.0 * len(made)))
+    monkeypatch.setattr(pace, "clock_of", lambda *of: lambda: 12.0 * len(made))
+    network = torch.nn.Conv2d(1, 1, 1)
+    batch = {"image": torch.rand(1, 1, 2, 2), "label": torch.rand(1, 1, 2, 2)}
+
+    def infer(image, net):
+        made.append(0)
+        return net(image)
+
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.5)
+    found = MeasurePace(network, optimizer, torch.nn.MSELoss(), infer, [batch] * 9)()
+    assert found == Pace(12.0, 0.0, 12.0 * len(made))
+    assert len(made) == 2 + 3  # 24 s of warming up; then the least that are timed
 
 
 @pytest.fixture
@@ -180,8 +201,8 @@ def test_a_training_says_after_its_first_steps_how_long_it_takes(predict, times,
 
 @pytest.mark.parametrize(("threads", "load", "told"), [(2, 9.5, 1), (2, 0.5, 0), (1, 9.5, 0)])
 def test_a_training_says_when_its_threads_wait_for_other_programs(threads, load, told, monkeypatch, capsys):
-    monkeypatch.setattr(progress, "_load", lambda: load)
-    monkeypatch.setattr(progress, "cores", lambda: 4)
+    monkeypatch.setattr(busy, "_load", lambda: load)
+    monkeypatch.setattr(busy, "cores", lambda: 4)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     trainer = Engine(lambda engine, batch: None)
