@@ -79,7 +79,7 @@ def likeliest_classes(cells: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """
     numbers = np.arange(1, int(cells.max(initial=0)) + 1)
     parts = (np.rint(channel * np.float64(2**24)) for channel in probability[1:])
-    sums = np.array([ndi.sum_labels(channel, cells, numbers) for channel in parts]).reshape(-1, len(numbers))
+    sums = np.array([ndi.sum_labels(channel, cells, numbers) for channel in parts])
     return np.concatenate([[0], 1 + sums.argmax(axis=0)]).astype(np.int64)
 
 
