@@ -49,8 +49,9 @@ def confusion_matrix(truth: ArrayLike, found: ArrayLike, count: int) -> NDArray[
         raise ValueError(f"found has shape {result.shape}, truth {reference.shape}: they must be equal")
     known = reference >= 0
     reference, result = reference[known].astype(np.int64), result[known].astype(np.int64)
-    if reference.size and not (max(reference.max(), result.max()) < count and result.min() >= 0):
-        raise ValueError(f"classes must be 0 to {count - 1}, got {max(reference.max(), result.max())}")
+    for extreme in (result.min(initial=0), result.max(initial=0), reference.max(initial=0)):
+        if not 0 <= extreme < count:
+            raise ValueError(f"classes must be 0 to {count - 1}, got {extreme}")
     return np.bincount(reference * count + result, minlength=count * count).reshape(count, count)
 
 
