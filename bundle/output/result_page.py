@@ -20,7 +20,8 @@ from bundle.cells.strips import strips
 from bundle.console import counted
 from bundle.output.class_pictures import class_colours
 from bundle.output.histogram import bars
-from bundle.output.overlay import cell_colours, enlarged, every, outlines, reduced, reduction, shown_channels, stretch
+from bundle.output.overlay import as_bytes, enlarged, outlines, reduced, reduction, shown_channels, stretch
+from bundle.output.overlay_files import colours_of
 from bundle.output.templates import data_uri, html_templates
 
 __all__ = ["ResultPage", "WritePage", "doubt"]
@@ -211,12 +212,12 @@ class ResultPage:
         gray, small, *likely = (enlarged(each, zoom) for each in (gray, small, *likely))
         if class_of is None:
             shade = np.clip(likely[0], 0, 1)
-            if of_cells is None:
-                of_cells = cell_colours(every(rows, reduction(rows.shape)), int(rows.max(initial=0)))
         else:
             tints = class_colours(len(self.names or ())) / 255
             shade = np.clip(np.einsum("khw,kc->hwc", np.stack(likely), tints[1:]), 0, 1)
-            of_cells = class_colours(len(self.names or ()))[class_of]
+        if of_cells is None:
+            of_cells = colours_of(cells, {}, self.names, class_of)
+        assert of_cells is not None  # only of a stack there are none
         pictures = {
             "image": _jpeg(stretch(gray, colours=colours)),
             "outlines": _outlined(np.maximum(small, 0), of_cells),
@@ -262,7 +263,7 @@ def _outlined(cells: np.ndarray, of_cells: np.ndarray) -> str:
 
 
 def _jpeg(picture: np.ndarray) -> str:
-    values = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    values = as_bytes(picture)
     if values.ndim == 3 and (values == values[..., :1]).all():
         values = values[..., 0]
     return data_uri(Image.fromarray(np.ascontiguousarray(values)), "JPEG", quality=_QUALITY)
