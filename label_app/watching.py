@@ -15,6 +15,8 @@ from fastapi import HTTPException
 from monailabel.utils.async_tasks.task import AsyncTask
 from monailabel.utils.async_tasks.utils import processes
 
+from label_app.outcome import newest_of_runs
+
 __all__ = ["TrainingWatch", "message_of", "stop_training"]
 
 #: of a training that goes on
@@ -63,9 +65,8 @@ class TrainingWatch:
         self._validation: dict[str, dict[int, float]] = {}
 
     def _read(self, began: float) -> None:
-        files = [(file.stat().st_mtime, file) for file in (self.bundle / "runs").glob("*/history.csv")]
-        changed, newest = max(files, default=(0.0, None))
-        if newest is None or changed < began - 1:
+        newest = newest_of_runs(self.bundle, "history.csv", began)
+        if newest is None:
             self._forget(None)
             return
         if newest != self._file or newest.stat().st_size < self._read_to:  # a resumed run cuts its record
