@@ -24,6 +24,9 @@ Floats = NDArray[np.float64]
 #: in the place of a class's name: the mean over all classes but the background that have a value
 MEAN = "mean"
 _MEASURES = ("iou", "dice", "seg")
+#: what an engine puts out of an image, all 1HW[D]: annotated class of every pixel, annotated instances, class found,
+#: cells found, class of the cell at every pixel
+_MAPS = ("true_classes", "truth", "class_map", "cells", "cell_class_map")
 
 
 def confusion_matrix(truth: ArrayLike, found: ArrayLike, count: int) -> NDArray[np.int64]:
@@ -83,21 +86,14 @@ class ClassCounts(CumulativeIterationMetric):
 
     Args:
         names: of the classes, the background's first.
-        keys: in the items of an engine's output, all 1HW[D]: annotated class of every pixel, annotated instances,
-            class found, cells found, class of the cell at every pixel.
 
     Raises:
-        KeyError: on update, for an item without one of the keys.
+        KeyError: on update, for an item without one of the maps.
     """
 
-    def __init__(
-        self,
-        names: Sequence[str],
-        keys: Sequence[str] = ("true_classes", "truth", "class_map", "cells", "cell_class_map"),
-    ) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
         self.names = tuple(names)
-        self.keys = tuple(keys)
         self._seen = -1
 
     def begin(self) -> None:
@@ -111,7 +107,7 @@ class ClassCounts(CumulativeIterationMetric):
             return
         self._seen = iteration
         for item in output if isinstance(output, list) else [output]:
-            maps = [np.asarray(torch.as_tensor(item[key]).detach().cpu()) for key in self.keys]
+            maps = [np.asarray(torch.as_tensor(item[key]).detach().cpu()) for key in _MAPS]
             self(torch.from_numpy(self._row(*maps))[None])
 
     def _row(
