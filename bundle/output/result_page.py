@@ -132,8 +132,9 @@ class ResultPage:
             counts = np.bincount(class_of[1:], minlength=len(self.names))
             facts["classes"] = dict(zip(self.names[1:], counts[1:].tolist(), strict=True))
         facts |= counted or {}
-        if measured is not None:
-            self._keep(measured)
+        for column, values in (measured or {}).items():
+            if column.startswith(("equivalent_diameter", "mean_", "solidity")):  # those that are drawn
+                self._measured.setdefault(column, []).append(np.asarray(values, np.float32))
         name = name.encode(errors="replace").decode()  # of a file whose name is no text
         links = {kind: _link(Path(path).relative_to(self.folder)) for kind, path in files.items()}
         number = len(self.rows)
@@ -170,20 +171,13 @@ class ResultPage:
         write_text(target, text + "\n")
         return target
 
-    def _keep(self, measured: Mapping[str, np.ndarray]) -> None:
-        """Collect the columns that are drawn."""
-        for name, values in measured.items():
-            if name.startswith(("equivalent_diameter", "mean_", "solidity")):
-                self._measured.setdefault(name, []).append(np.asarray(values, np.float32))
-
     def _chart(self, name: str, values: np.ndarray) -> dict[str, Any] | None:
-        known = bool(np.isfinite(values).all())
         lengths = name.startswith("equivalent")
-        if lengths and (name.endswith("_um")) != self._all_um():
+        if lengths and name.endswith("_um") != self._all_um():
             return None
         share = name in ("solidity", "mean_probability")
         drawn = bars(values, from_zero=lengths or share, most=1.0 if share else None)
-        if drawn is None or not (known or not lengths):
+        if drawn is None:
             return None
         unit = ("µm" if name.endswith("_um") else "px") if lengths else ""
         label = name.removesuffix("_um").removesuffix("_px").replace("equivalent_", "").replace("_", " ")
