@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import signal
 import threading
 import time
@@ -81,6 +82,8 @@ class TrainingWatch:
 
     def _note(self, step: int, epoch: int, name: str, value: float) -> None:
         self._step = max(step, self._step)
+        if not math.isfinite(value):
+            return  # as SEG without any object: JSON has null for it, which is no value
         if name == "train/loss":
             total, count = self._loss.get(epoch, (0.0, 0))
             self._loss[epoch] = (total + value, count + 1)
