@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from fastapi import APIRouter, Body, FastAPI, File, HTTPException, Response, UploadFile
-from monailabel.utils.others.generic import name_to_device
 
 from bundle.atomic import sha256
 from bundle.data.formats import natural_key, spatial_shape
@@ -68,21 +66,21 @@ class Annotator:
         self.training = TrainingWatch(Path(app.models[self.model]))
         self._proposing = threading.Lock()
         self.router = APIRouter(prefix="/annotate", tags=["Annotate"])
-        routes: dict[str, tuple[str, Callable[..., Any]]] = {
-            "/": ("GET", self.about),
-            "/images": ("GET", self.images),
-            "/image": ("GET", self.image),
-            "/label": ("GET", self.label),
-            "/next": ("POST", self.next),
-            "/proposal": ("POST", self.propose),
-            "/progress": ("GET", self.progress),
-            "/training": ("GET", self.training.__call__),
-        }
-        for path, (method, route) in routes.items():
+        routes: list[tuple[str, str, Callable[..., Any]]] = [
+            ("GET", "/", self.about),
+            ("GET", "/images", self.images),
+            ("GET", "/image", self.image),
+            ("GET", "/label", self.label),
+            ("PUT", "/label", self.submit),
+            ("POST", "/next", self.next),
+            ("POST", "/proposal", self.propose),
+            ("DELETE", "/proposal", self.cancel),
+            ("GET", "/progress", self.progress),
+            ("GET", "/training", self.training.__call__),
+            ("DELETE", "/training", stop_training),
+        ]
+        for method, path, route in routes:
             self.router.add_api_route(path, route, methods=[method])
-        self.router.add_api_route("/label", self.submit, methods=["PUT"])
-        self.router.add_api_route("/proposal", self.cancel, methods=["DELETE"])
-        self.router.add_api_route("/training", stop_training, methods=["DELETE"])
 
     @property
     def task(self) -> Any:
@@ -196,12 +194,9 @@ class Annotator:
         return Response(packed(cells=cells.T, classes=table, **halves), media_type=_ARRAYS)
 
     def _doubt(self, path: str, passes: int) -> np.ndarray:
-        task, device = self.task, name_to_device(None)
+        task = self.task
         with task.lock:
-            data = {**task.config(), "image": path, "image_path": path, "device": device}
-            data = task.run_pre_transforms(data, task.pre_transforms(data))
-            network, inferer = task._get_network(device, data), task.inferer(data)
-            image = data["image"].to(torch.device(device))
+            network, inferer, image = task.prepared(path)
             disagreeing = disagreeing_passes(network, inferer, image, passes)
         doubt: np.ndarray = uncertainty.epistemic_map(disagreeing).numpy() / np.log(2)
         return doubt

@@ -152,15 +152,13 @@ class LabelApp(_stock().MyApp, MONAILabelApp):  # type: ignore[misc]
     def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any]:
         """What the answer to an upload says of the label."""
         super().on_save_label(image_id, label_id)
+        store = self.datastore()
         infos: dict[str, dict[str, Any]] = {
-            tag: self.datastore().get_label_info(label_id, tag) for tag in self._tags(image_id)
+            tag: store.get_label_info(label_id, tag) for tag in store.get_labels_by_image_id(image_id)
         }
         # "ts" counts seconds: of a proposal ("original") saved in the same one, the upload is the newer
         newest = max(infos.items(), key=lambda pair: (pair[1].get("ts", 0), pair[0] != "original"), default=("", {}))[1]
         return {key: newest[key] for key in CheckedStore.FOUND if key in newest}
-
-    def _tags(self, image_id: str) -> list[str]:
-        return list(self.datastore().get_labels_by_image_id(image_id))
 
     @staticmethod
     def _require(name: Any, known: dict[str, Any], what: str) -> None:

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from bundle.data.formats import natural_key
+from bundle.output.label_map import NO_LABELS
 from bundle.output.templates import html_templates
 from label_app.watching import message_of
 
@@ -66,7 +67,7 @@ def render(app: Any, address: str) -> str:
 def _extension(store: Any, name: str) -> str:
     """Of the mask of an image."""
     own = Path(store.get_image_uri(name)).name.removeprefix(name)
-    return ".png" if own.lower() in (".jpg", ".jpeg", ".bmp") else own
+    return ".png" if own.lower() in NO_LABELS else own
 
 
 def _training() -> str:

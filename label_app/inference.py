@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from monailabel.tasks.infer.bundle import BundleInferTask
+from monailabel.utils.others.generic import name_to_device
 
 from label_app.progress import Progress
 
@@ -37,6 +38,13 @@ class InferTask(BundleInferTask):
         inferer = super().inferer(data)
         inferer.on_tile = self.progress.tile
         return inferer
+
+    def prepared(self, path: str, device: str | None = None) -> tuple[Any, Any, torch.Tensor]:
+        """Network, inferer and image, for passes that no mask is written of; to be used while ``lock`` is held."""
+        device = name_to_device(device)
+        data = {**self.config(), "image": path, "image_path": path, "device": device}
+        data = self.run_pre_transforms(data, self.pre_transforms(data))
+        return self._get_network(device, data), self.inferer(data), data["image"].to(torch.device(device))
 
     def run_post_transforms(self, data: dict[str, Any], transforms: Any) -> Any:
         if data.get("skip_writer"):

@@ -8,7 +8,14 @@ from typing import Any
 from bundle.atomic import sha256
 from bundle.model.card import read_card
 
-__all__ = ["outcome"]
+__all__ = ["newest_of_runs", "outcome"]
+
+
+def newest_of_runs(bundle: Path, name: str, began: float) -> Path | None:
+    """The file of this name that a run has written last; None where none was since ``began``, seconds since 1970."""
+    files = [(file.stat().st_mtime, file) for file in (bundle / "runs").glob(f"*/{name}")]
+    changed, newest = max(files, default=(0.0, None))
+    return newest if changed >= began - 1 else None  # clocks of file systems are coarse
 
 
 def outcome(bundle: Path, began: float) -> dict[str, Any]:
@@ -23,9 +30,8 @@ def outcome(bundle: Path, began: float) -> dict[str, Any]:
     """
     model = bundle / "models" / "model.pt"
     found: dict[str, Any] = {"model": {"file": model.name, "sha256": sha256(model)}}
-    cards = [(file.stat().st_mtime, file) for file in (bundle / "runs").glob("*/card.json")]
-    changed, newest = max(cards, default=(0.0, model))
-    if changed < began - 1:  # clocks of file systems are coarse
+    newest = newest_of_runs(bundle, "card.json", began)
+    if newest is None:
         return found
     card = read_card(newest)
     run = {"name": newest.parent.name, "mlflow_run_id": card.get("mlflow_run_id")}

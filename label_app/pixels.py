@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 
 from bundle.data.classes import Classes
-from bundle.data.formats import NIFTI
+from bundle.data.formats import NIFTI, extension
 from bundle.data.load_slice import LoadSlice
 from label_app.refusals import Unusable
 from label_app.store import cells_and_classes
@@ -87,8 +87,9 @@ def write_label(
     """
     if cells.dtype.kind not in "iu" or cells.ndim not in (2, 3) or not cells.size:
         raise Unusable(f"cells must be whole numbers (slices, rows, columns), got {cells.dtype} {cells.shape}")
-    if cells.min() < IGNORE or cells.max() > np.iinfo(np.int32).max:
-        raise Unusable(f"cells must be {IGNORE} (not annotated), 0 or numbers below 2^31, got {cells.min()}")
+    low, high = cells.min(), cells.max()
+    if low < IGNORE or high > np.iinfo(np.int32).max:
+        raise Unusable(f"cells must be {IGNORE} (not annotated), 0 or numbers below 2^31, got {low} to {high}")
     info: dict[str, Any] = {}
     if not classes.binary:
         if table.dtype.kind not in "iu" or table.ndim != 1:
@@ -99,10 +100,10 @@ def write_label(
         if wrong:
             raise Unusable(f"classes must be 1 to {len(classes) - 1} for each cell, got {of[wrong[0]]} of {wrong[0]}")
         info["label_info"] = [{"name": f"{classes.names[kind]} {n}", "idx": n} for n, kind in of.items()]
-    cells = cells.astype(np.int16 if cells.max() <= np.iinfo(np.int16).max else np.int32)
-    nifti = next((known for known in reversed(NIFTI) if image.lower().endswith(known)), None)
-    file = folder / f"label{nifti or '.tif'}"
-    if nifti:
+    cells = cells.astype(np.int16 if high <= np.iinfo(np.int16).max else np.int32)
+    suffix = extension(image)
+    file = folder / f"label{suffix if suffix in NIFTI else '.tif'}"
+    if suffix in NIFTI:
         affine: Any = nib.load(image)  # a file of any kind, to its types
         nib.save(nib.Nifti1Image(cells.T, affine.affine), file)
     else:

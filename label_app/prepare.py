@@ -70,16 +70,18 @@ def prepare(
     own = folder / "models" / "model.pt"
     first = own if own.is_file() else default_model(_ROOT / "models") if model is None else model
     begin = TrainedNetwork(first, trust_weights)
+    config = json.loads((_ROOT / "configs" / "train.json").read_text(encoding="utf-8"))
+    adapted(config, begin, name, options)  # a model or an option that is refused is so before anything is written
     named = (options or {}).get("class_names")
     if named is not None and begin.path != own:
         begin = _of_classes(own, begin, classes_of_data(None, (options or {}).get("truth", "classes"), named))
-    # a model or an option that is refused is so before anything is written
-    config = adapted(json.loads((_ROOT / "configs" / "train.json").read_text(encoding="utf-8")), begin, name, options)
+    config = adapted(config, begin, name, options)
     for part in ("configs", "models"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    if begin.path == own and first != own:
-        pass  # made a moment ago
-    elif begin.path == own:
+    if begin.path != own:
+        begin.copy_to(own)
+        logger.info("starting with a copy of %s: %s", begin, begin.origin())
+    elif first == own:  # else it was made a moment ago
         if model is not None:
             logger.warning("%s is not used", model)
         logger.info(
@@ -90,9 +92,6 @@ def prepare(
         )
         if begin.trust_weights:
             begin.copy_to(own)  # the server asks nobody: what it reads has a card of its own, or none
-    else:
-        begin.copy_to(own)
-        logger.info("starting with a copy of %s: %s", begin, begin.origin())
     write_json(folder / "configs" / "train.json", config)
     for file in _COPIED:
         shutil.copyfile(_ROOT / "configs" / file, folder / "configs" / file)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import torch
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
-from monailabel.utils.others.generic import name_to_device
 
 from bundle.data.errors import image_error
 from bundle.inference import uncertainty
@@ -41,7 +39,7 @@ class UncertaintyScoring(ScoringMethod):
 
     def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, float]:
         """Scores by image; higher is more uncertain."""
-        model = self._model()
+        model = TrainedNetwork(self.task.get_path()).version
         scores, fresh = {}, 0
         most = request.get("max_images")
         for image_id in sorted(datastore.get_unlabeled_images()):
@@ -58,31 +56,20 @@ class UncertaintyScoring(ScoringMethod):
         logger.info("%s: %d images, %d of them scored now", self.kind, len(scores), fresh)
         return scores
 
-    def _model(self) -> str:
-        """What changes with the weights."""
-        return TrainedNetwork(self.task.get_path()).version
-
     def _score(self, path: str, request: dict[str, Any]) -> float | None:
         """None for a file that cannot be read: it must not keep the others from being scored."""
         with self.task.lock:
-            return self._scored(path, request)
-
-    def _scored(self, path: str, request: dict[str, Any]) -> float | None:
-        device = name_to_device(request.get("device"))
-        data = {**self.task.config(), "image": path, "image_path": path, "device": device}
-        try:
-            data = self.task.run_pre_transforms(data, self.task.pre_transforms(data))
-        except Exception as error:
-            if image_error(error) is None:
-                raise
-            logger.warning("not scored: %s", error)
-            return None
-        network, inferer = self.task._get_network(device, data), self.task.inferer(data)
-        image = data["image"].to(torch.device(device))
-        if self.kind == "epistemic":
-            passes = disagreeing_passes(network, inferer, image, request.get("passes", 8), request.get("seed", 0))
-            return uncertainty.epistemic_score(passes)
-        probability = foreground_probability(network, inferer, image)
+            try:
+                network, inferer, image = self.task.prepared(path, request.get("device"))
+            except Exception as error:
+                if image_error(error) is None:
+                    raise
+                logger.warning("not scored: %s", error)
+                return None
+            if self.kind == "epistemic":
+                passes = disagreeing_passes(network, inferer, image, request.get("passes", 8), request.get("seed", 0))
+                return uncertainty.epistemic_score(passes)
+            probability = foreground_probability(network, inferer, image)
         planes = probability.unbind(-1) if probability.dim() == 3 else [probability]  # the slices of a stack
         return sum(map(uncertainty.border_score, planes)) / len(planes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import signal
 import threading
 import time
@@ -14,6 +15,8 @@ import psutil
 from fastapi import HTTPException
 from monailabel.utils.async_tasks.task import AsyncTask
 from monailabel.utils.async_tasks.utils import processes
+
+from label_app.outcome import newest_of_runs
 
 __all__ = ["TrainingWatch", "message_of", "stop_training"]
 
@@ -63,9 +66,8 @@ class TrainingWatch:
         self._validation: dict[str, dict[int, float]] = {}
 
     def _read(self, began: float) -> None:
-        files = [(file.stat().st_mtime, file) for file in (self.bundle / "runs").glob("*/history.csv")]
-        changed, newest = max(files, default=(0.0, None))
-        if newest is None or changed < began - 1:
+        newest = newest_of_runs(self.bundle, "history.csv", began)
+        if newest is None:
             self._forget(None)
             return
         if newest != self._file or newest.stat().st_size < self._read_to:  # a resumed run cuts its record
@@ -80,6 +82,8 @@ class TrainingWatch:
 
     def _note(self, step: int, epoch: int, name: str, value: float) -> None:
         self._step = max(step, self._step)
+        if not math.isfinite(value):
+            return  # as SEG without any object: JSON has null for it, which is no value
         if name == "train/loss":
             total, count = self._loss.get(epoch, (0.0, 0))
             self._loss[epoch] = (total + value, count + 1)

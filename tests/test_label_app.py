@@ -134,6 +134,9 @@ def test_a_model_that_is_refused_leaves_nothing_behind(tmp_path, model):
     write_card(tmp_path / "dcn.json", {"network": {"_target_": "bundle.networks.DCN", "base_channels": 2}})
     with pytest.raises(ValueError, match="DCN"):
         prepare(tmp_path / "app", model=tmp_path / "dcn.pt")
+    named = {"class_names": ["background", "rod", "sphere"], "max_epoch": 3}
+    with pytest.raises(ValueError, match="option 'max_epoch' is no entry"):
+        prepare(tmp_path / "app", model=model, options=named)
     assert not (tmp_path / "app").exists()
     assert prepare(tmp_path / "app", model=model).is_dir()
 

@@ -79,7 +79,7 @@ def likeliest_classes(cells: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """
     numbers = np.arange(1, int(cells.max(initial=0)) + 1)
     parts = (np.rint(channel * np.float64(2**24)) for channel in probability[1:])
-    sums = np.array([ndi.sum_labels(channel, cells, numbers) for channel in parts]).reshape(-1, len(numbers))
+    sums = np.array([ndi.sum_labels(channel, cells, numbers) for channel in parts])
     return np.concatenate([[0], 1 + sums.argmax(axis=0)]).astype(np.int64)
 
 
@@ -110,12 +110,13 @@ def options_of_classes(
 class FindClassesd(MapTransform):
     """Classes of pixels and cells, where a network has several.
 
+    "cell_classes" becomes the class of each cell, int64 (N + 1,), "class_map" the likeliest one of every pixel, 1HW[D]
+    uint8.
+
     Args:
         keys: of the probabilities KHW[D], one key.
         instances_key: of the cells, 1HW[D], that were found by all classes together; with ``of_pixels`` they are
             replaced by those of each class.
-        class_of_key: where the class of each cell goes, int64 (N + 1,).
-        class_map_key: where the likeliest class of every pixel goes, 1HW[D] uint8.
         cell_class_key: where the class of the cell at every pixel goes, 1HW[D] uint8; None: nowhere.
         names: of the classes; None: there is but one kind of cell, and nothing is done.
         of_pixels: cells are read for each class by itself (:func:`cells_of_each_class`).
@@ -132,8 +133,6 @@ class FindClassesd(MapTransform):
         self,
         keys: KeysCollection = "pred",
         instances_key: str = "instances",
-        class_of_key: str = "cell_classes",
-        class_map_key: str = "class_map",
         cell_class_key: str | None = None,
         names: Sequence[str] | None = None,
         of_pixels: bool = True,
@@ -144,8 +143,7 @@ class FindClassesd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         if len(self.keys) != 1:
             raise ValueError(f"keys must be one key, that of the probabilities, got {self.keys}")
-        self.instances_key, self.class_of_key = instances_key, class_of_key
-        self.class_map_key, self.cell_class_key = class_map_key, cell_class_key
+        self.instances_key, self.cell_class_key = instances_key, cell_class_key
         self.names = names
         self.of_pixels = of_pixels
         self.options = options_of_classes(names or ("", ""), options, options_of if names else None, of_pixels)
@@ -168,8 +166,8 @@ class FindClassesd(MapTransform):
             else:
                 cells = convert_data_type(like, np.ndarray)[0][0]
                 table = likeliest_classes(cells, probability)
-            d[self.class_of_key] = table
-            found = {self.class_map_key: probability.argmax(axis=0)}
+            d["cell_classes"] = table
+            found = {"class_map": probability.argmax(axis=0)}
             if self.cell_class_key is not None:
                 found[self.cell_class_key] = table[cells]
             for name, kinds in found.items():

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
-from monai.config import DtypeLike, KeysCollection
+from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_data_type, convert_to_dst_type, ensure_tuple_rep
@@ -117,8 +117,7 @@ class ProbabilityToInstances(Transform):
         array, *_ = convert_data_type(probability, np.ndarray)
         foreground = array[0] if len(array) == 1 else array[1:].sum(axis=0).clip(0, 1)
         cells = probability_to_instances(foreground, self.options)[None]
-        dtype: DtypeLike = np.int32
-        return convert_to_dst_type(cells, probability, dtype=dtype)[0]
+        return convert_to_dst_type(cells, probability, dtype=np.int32)[0]
 
 
 class ProbabilityToInstancesd(MapTransform):

@@ -49,8 +49,8 @@ def measure(
             and each number occurs in one slice only.
         image: (C, x, y[, slices]) gray values.
         probability: (1, x, y[, slices]) of "cell", or (K, ...) of K classes.
-        channels: names, for the columns ``mean_NAME`` and ``std_NAME``; without them ``mean_gray``, or of several
-            ``mean_channel_0`` and so on.
+        channels: names, for the columns ``mean_NAME`` and ``std_NAME``; without them, or with one called
+            "probability", ``mean_gray``, or of several ``mean_channel_0`` and so on.
         spacing: µm along each axis of ``cells``, or along x and y.
         volume: (x, y, slices) is one volume.
         class_of: (N + 1,), class of each cell, whose probability counts; None: there is one kind.
@@ -83,7 +83,9 @@ def measure(
     table |= {"touching_neighbours": _neighbours(cells, axes)[numbers]}
     measured: dict[str, np.ndarray] = {}
     if image is not None:
-        names = channels if len(channels) == len(image) else [f"channel_{number}" for number in range(len(image))]
+        # a channel that is called as the network's map is would share its columns
+        named = len(channels) == len(image) and "probability" not in channels
+        names = channels if named else [f"channel_{number}" for number in range(len(image))]
         measured |= dict(zip(["gray"] if len(image) == 1 else names, image, strict=True))
     for name, values in measured.items():
         mean, deviation = _gray(cells, values)

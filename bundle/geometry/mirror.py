@@ -18,4 +18,4 @@ def mirror_indices(start: int, stop: int, n: int) -> list[int]:
     if n < 1:
         raise ValueError(f"cannot mirror an axis of {n} px: it must have at least 1")
     period = max(1, 2 * (n - 1))
-    return [min(i % period, period - i % period) if n > 1 else 0 for i in range(start, stop)]
+    return [min(i % period, period - i % period) for i in range(start, stop)]

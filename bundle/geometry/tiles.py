@@ -49,8 +49,7 @@ class TilePlan:
         return prod(self.counts)
 
     def __iter__(self) -> Iterator[Tile]:
-        for spans in product(*self.spans):
-            yield Tile(*(tuple(span[i] for span in spans) for i in range(3)))
+        return self.over(tuple((0, n) for n in self.image_size))
 
     def over(self, region: tuple[tuple[int, int], ...]) -> Iterator[Tile]:
         """The tiles that contribute to a region, (start, stop) along every axis, and what each does."""

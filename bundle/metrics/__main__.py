@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bundle.data.ctc_names import SEGMENTATION
 from bundle.metrics.ctc import jaccard_indices, mean_of_objects
 from bundle.metrics.engine import METRICS
 from bundle.metrics.objects import Detections, detections
-from bundle.metrics.result_files import CELLS, FRAME, PROBABILITY, pairs, read_cells, read_probability, read_truth
+from bundle.metrics.result_files import CELLS, PROBABILITY, pairs, read_cells, read_probability, read_truth
 
 __all__ = ["main"]
 
@@ -33,7 +34,7 @@ def _score_cells(files: dict[str, tuple[Path, Path]]) -> list[str]:
     for name, (truth, result) in files.items():
         cells = read_cells(result)
         with _naming(name, truth, result):
-            reference = read_truth(truth, split_mask=not name.startswith(FRAME))
+            reference = read_truth(truth, split_mask=not truth.name.lower().startswith(SEGMENTATION))
             pooled.append(jaccard_indices(reference, cells))
             for overlap, before in counts.items():
                 here = detections(reference, cells, overlap)

@@ -24,6 +24,9 @@ Floats = NDArray[np.float64]
 #: in the place of a class's name: the mean over all classes but the background that have a value
 MEAN = "mean"
 _MEASURES = ("iou", "dice", "seg")
+#: what an engine puts out of an image, all 1HW[D]: annotated class of every pixel, annotated instances, class found,
+#: cells found, class of the cell at every pixel
+_MAPS = ("true_classes", "truth", "class_map", "cells", "cell_class_map")
 
 
 def confusion_matrix(truth: ArrayLike, found: ArrayLike, count: int) -> NDArray[np.int64]:
@@ -49,8 +52,9 @@ def confusion_matrix(truth: ArrayLike, found: ArrayLike, count: int) -> NDArray[
         raise ValueError(f"found has shape {result.shape}, truth {reference.shape}: they must be equal")
     known = reference >= 0
     reference, result = reference[known].astype(np.int64), result[known].astype(np.int64)
-    if reference.size and not (max(reference.max(), result.max()) < count and result.min() >= 0):
-        raise ValueError(f"classes must be 0 to {count - 1}, got {max(reference.max(), result.max())}")
+    for extreme in (result.min(initial=0), result.max(initial=0), reference.max(initial=0)):
+        if not 0 <= extreme < count:
+            raise ValueError(f"classes must be 0 to {count - 1}, got {extreme}")
     return np.bincount(reference * count + result, minlength=count * count).reshape(count, count)
 
 
@@ -82,21 +86,14 @@ class ClassCounts(CumulativeIterationMetric):
 
     Args:
         names: of the classes, the background's first.
-        keys: in the items of an engine's output, all 1HW[D]: annotated class of every pixel, annotated instances,
-            class found, cells found, class of the cell at every pixel.
 
     Raises:
-        KeyError: on update, for an item without one of the keys.
+        KeyError: on update, for an item without one of the maps.
     """
 
-    def __init__(
-        self,
-        names: Sequence[str],
-        keys: Sequence[str] = ("true_classes", "truth", "class_map", "cells", "cell_class_map"),
-    ) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
         self.names = tuple(names)
-        self.keys = tuple(keys)
         self._seen = -1
 
     def begin(self) -> None:
@@ -110,7 +107,7 @@ class ClassCounts(CumulativeIterationMetric):
             return
         self._seen = iteration
         for item in output if isinstance(output, list) else [output]:
-            maps = [np.asarray(torch.as_tensor(item[key]).detach().cpu()) for key in self.keys]
+            maps = [np.asarray(torch.as_tensor(item[key]).detach().cpu()) for key in _MAPS]
             self(torch.from_numpy(self._row(*maps))[None])
 
     def _row(

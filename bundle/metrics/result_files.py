@@ -13,11 +13,10 @@ from bundle.data.formats import extension, natural_key, stem
 from bundle.data.load_slice import LoadSlice
 from transforms.labels.instances import LabelToInstances
 
-__all__ = ["CELLS", "FRAME", "PROBABILITY", "pairs", "read_cells", "read_probability", "read_truth"]
+__all__ = ["CELLS", "PROBABILITY", "pairs", "read_cells", "read_probability", "read_truth"]
 
 #: ends of the names of results, as inference writes them
 CELLS, PROBABILITY = "_cells", "_probability"
-FRAME = "frame "
 
 
 def pairs(truth: Path, result: Path, names: Sequence[str] | None, end: str) -> dict[str, tuple[Path, Path]]:
@@ -49,7 +48,7 @@ def pairs(truth: Path, result: Path, names: Sequence[str] | None, end: str) -> d
         masks = frames_in(result, RESULT)
         wanted = [_frame(name, references) for name in names] if names else list(references)
         missing = [f"{result / RESULT}{_digits(references[n])}.tif" for n in wanted if n not in masks]
-        files = {f"{FRAME}{n}": (references[n], masks[n]) for n in wanted if n in masks}
+        files = {f"frame {n}": (references[n], masks[n]) for n in wanted if n in masks}
     else:
         there, found = _by_stem(truth), _by_stem(result)
         files, missing = {}, []

@@ -156,11 +156,11 @@ def _trained_cells(card: Mapping[str, Any]) -> dict[str, Any]:
     trained = config.get("cells") if isinstance(config, dict) else None
     known = translated("cells", trained) if isinstance(trained, dict) else {}
     return {
-        name: known[name]
-        for name in _UNTOLD.told
-        if isinstance(known.get(name), str | float | int | None)
-        and name in known
-        and not str(known[name]).strip().startswith(("$", "@", "%"))
+        name: value
+        for name, value in known.items()
+        if name in _UNTOLD.told
+        and isinstance(value, str | float | int | None)
+        and not str(value).strip().startswith(("$", "@", "%"))
     }
 
 
@@ -174,8 +174,8 @@ def classes(card: Mapping[str, Any]) -> Classes | None:
 def robust_gray(card: Mapping[str, Any]) -> bool:
     """Whether the training standardized with ``robust``, so that what comes later has to."""
     config = card.get("config")  # cards of earlier versions have it there only
-    origin = card.get("image", config)
-    standardize = origin.get("standardize") if isinstance(origin, dict) else None
+    image = card.get("image", config)
+    standardize = image.get("standardize") if isinstance(image, dict) else None
     return isinstance(standardize, dict) and standardize.get("robust") is True
 
 

@@ -230,7 +230,9 @@ class TrainedNetwork:
 
         Raises:
             OSError: as :func:`bundle.model.checkpoints.write`.
+            ValueError: for a damaged file, before anything is replaced.
         """
+        int8 = Int8Network.beside(self.path) if int8_file(self.path).is_file() else None
         card = {key: value for key, value in self.card.items() if key != "sha256"}  # that is of this file
 
         def write_card(file: Path) -> None:
@@ -241,5 +243,5 @@ class TrainedNetwork:
                 Path(path).with_suffix(".json").unlink(missing_ok=True)
 
         checkpoints.write(path, self.weights, write_card)
-        if int8_file(self.path).is_file():
-            Int8Network.beside(self.path).write(path)
+        if int8 is not None:
+            int8.write(path)

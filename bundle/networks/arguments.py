@@ -7,7 +7,7 @@ from typing import Any
 
 from bundle.geometry.kinds import require_positive
 
-__all__ = ["require_counts", "require_dropout", "require_switch", "sequence_of"]
+__all__ = ["require_counts", "require_dropout", "require_spatial_dims", "require_switch", "sequence_of"]
 
 
 def require_counts(**counts: int) -> None:
@@ -29,6 +29,16 @@ def require_dropout(dropout: float) -> None:
     number = isinstance(dropout, (int, float)) and not isinstance(dropout, bool)
     if not number or not 0 <= dropout < 1:
         raise ValueError(f"dropout must be a number in [0, 1), got {dropout!r}; the paper's is 0.5, none is 0")
+
+
+def require_spatial_dims(spatial_dims: int) -> None:
+    """Check that images have the number of axes that a network can be made for.
+
+    Raises:
+        ValueError: for anything but the whole numbers 2 and 3.
+    """
+    if not isinstance(spatial_dims, int) or spatial_dims not in (2, 3):
+        raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
 
 
 def require_switch(name: str, value: bool) -> None:

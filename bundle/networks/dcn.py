@@ -9,7 +9,7 @@ from monai.networks.layers.factories import Conv, Norm
 from torch import nn
 
 from bundle.networks.arguments import require_switch, sequence_of
-from bundle.networks.padded import TRUNK, PaddedNetwork, convolutions
+from bundle.networks.padded import TRUNK, PaddedNetwork
 
 __all__ = ["DCN", "STRIDES"]
 
@@ -85,18 +85,11 @@ class DCN(PaddedNetwork):
         depth = max(level for level, there in enumerate(branches, start=1) if there)
         super().__init__(spatial_dims, in_channels, out_channels, base_channels, depth, dropout, norm)
         self.auxiliary = auxiliary
-        self.trunk = nn.ModuleList()
         self.branches = nn.ModuleDict()
-        before = in_channels
-        for level, (count, factor) in enumerate(TRUNK[: depth + 1]):
-            width = factor * base_channels
-            self.trunk.append(convolutions(spatial_dims, before, width, count, norm))
-            before = width
-            if level and branches[level - 1]:
-                kernel, stride = kernels[level - 1], STRIDES[level - 1]
-                up = Conv[Conv.CONVTRANS, spatial_dims](
-                    width, base_channels, kernel, stride=stride, padding=(kernel - stride) // 2
-                )
+        for level, (there, kernel, stride) in enumerate(zip(branches, kernels, STRIDES, strict=True), start=1):
+            if there:
+                width, padding = TRUNK[level][1] * base_channels, (kernel - stride) // 2
+                up = Conv[Conv.CONVTRANS, spatial_dims](width, base_channels, kernel, stride=stride, padding=padding)
                 normalised = [Norm[Norm.BATCH, spatial_dims](base_channels)] if norm == "batch" else []
                 score = Conv[Conv.CONV, spatial_dims](base_channels, out_channels, kernel_size=1)
                 self.branches[f"F{level}"] = nn.Sequential(up, *normalised, nn.ReLU(inplace=True), score)
@@ -128,7 +121,7 @@ class DCN(PaddedNetwork):
 
 
 def _require_kernels(kernels: Sequence[int]) -> None:
-    if not isinstance(kernels, Sequence) or isinstance(kernels, str) or len(kernels) != len(STRIDES):
+    if len(sequence_of(kernels)) != len(STRIDES):
         raise ValueError(f"kernels must be three sizes in px, for strides 2, 4 and 8, got {kernels!r}")
     for name, kernel, stride in zip(("F1", "F2", "F3"), kernels, STRIDES, strict=True):
         allowed = f"allowed are {stride}, {stride + 2}, {stride + 4}, ... px"

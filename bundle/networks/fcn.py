@@ -71,14 +71,9 @@ class FCN(PaddedNetwork):
             raise ValueError(f"stride must be 32, 16 or 8, got {stride!r}; the nearest is {nearest}")
         super().__init__(spatial_dims, in_channels, out_channels, base_channels, len(TRUNK), dropout, norm)
         convolution = Conv[Conv.CONV, spatial_dims]
-        self.trunk = nn.ModuleList()
-        before = in_channels
-        for count, factor in TRUNK:
-            self.trunk.append(convolutions(spatial_dims, before, factor * base_channels, count, norm))
-            before = factor * base_channels
         wide = 64 * base_channels
         self.head = nn.Sequential(
-            convolutions(spatial_dims, before, wide, norm=norm, kernel_size=7),
+            convolutions(spatial_dims, TRUNK[-1][1] * base_channels, wide, norm=norm, kernel_size=7),
             nn.Dropout(dropout),
             convolutions(spatial_dims, wide, wide, norm=norm, kernel_size=1),
             nn.Dropout(dropout),

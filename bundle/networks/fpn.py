@@ -67,15 +67,11 @@ class FPN(PaddedNetwork):
         pyramid = 4 * base_channels if pyramid_channels is None else pyramid_channels
         require_counts(pyramid_channels=pyramid)
         conv = Conv[Conv.CONV, spatial_dims]
-        self.trunk, self.laterals, self.heads = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        before = in_channels
-        for level, (count, factor) in enumerate(TRUNK):
-            width = factor * base_channels
-            self.trunk.append(convolutions(spatial_dims, before, width, count, norm))
-            self.laterals.append(conv(width, pyramid, kernel_size=1))
+        self.laterals, self.heads = nn.ModuleList(), nn.ModuleList()
+        for level, (_, factor) in enumerate(TRUNK):
+            self.laterals.append(conv(factor * base_channels, pyramid, kernel_size=1))
             score = conv(pyramid, out_channels, kernel_size=1, bias=level == 0)  # one bias is enough for the sum
             self.heads.append(nn.Sequential(*convolutions(spatial_dims, pyramid, pyramid, 1, norm), score))
-            before = width
         self.drop = nn.Dropout(dropout)
         self.mode = {2: "bilinear", 3: "trilinear"}[spatial_dims]
         self.reset_parameters()

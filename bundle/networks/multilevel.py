@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bundle.networks.arguments import sequence_of
-from bundle.networks.padded import TRUNK, PaddedNetwork, convolutions
+from bundle.networks.padded import TRUNK, PaddedNetwork
 
 __all__ = ["MultiLevel"]
 
@@ -70,17 +70,12 @@ class MultiLevel(PaddedNetwork):
             nearest = f"; the nearest are {allowed}" if allowed else ""
             raise ValueError(f"levels must be one or more of 0, 1, 2, 3 and 4, in this order, got {levels!r}{nearest}")
         super().__init__(spatial_dims, in_channels, out_channels, base_channels, levels[-1], dropout, norm)
-        self.trunk = nn.ModuleList()
         self.scores = nn.ModuleDict()
-        before = in_channels
-        for level, (count, factor) in enumerate(TRUNK[: levels[-1] + 1]):
-            width = factor * base_channels
-            self.trunk.append(convolutions(spatial_dims, before, width, count, norm))
-            before = width
-            if level in levels:
-                # one bias is enough for the sum
-                score = Conv[Conv.CONV, spatial_dims](width, out_channels, kernel_size=1, bias=level == levels[0])
-                self.scores[str(level)] = score
+        for level in levels:
+            width = TRUNK[level][1] * base_channels
+            # one bias is enough for the sum
+            score = Conv[Conv.CONV, spatial_dims](width, out_channels, kernel_size=1, bias=level == levels[0])
+            self.scores[str(level)] = score
         self.drop = nn.Dropout(dropout)
         self.mode = {2: "bilinear", 3: "trilinear"}[spatial_dims]
         self.reset_parameters()

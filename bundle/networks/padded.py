@@ -7,7 +7,7 @@ from monai.networks.layers.factories import Conv, Norm, Pool
 from torch import nn
 
 from bundle.geometry import PaddedGeometry
-from bundle.networks.arguments import require_counts, require_dropout
+from bundle.networks.arguments import require_counts, require_dropout, require_spatial_dims
 from bundle.networks.sized import SizedNetwork
 
 __all__ = ["TRUNK", "PaddedNetwork", "convolutions"]
@@ -33,6 +33,7 @@ class PaddedNetwork(SizedNetwork):
 
     Attributes:
         depth: as given.
+        trunk: the levels of VGG-16 that so many poolings leave, the finest first.
         padding: a text, which TorchScript keeps: :func:`bundle.geometry.geometry_of` reads it and ``step``.
 
     Raises:
@@ -49,8 +50,7 @@ class PaddedNetwork(SizedNetwork):
         dropout: float,
         norm: str | None,
     ) -> None:
-        if spatial_dims not in (2, 3) or not isinstance(spatial_dims, int):
-            raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
+        require_spatial_dims(spatial_dims)
         require_counts(in_channels=in_channels, out_channels=out_channels, base_channels=base_channels)
         require_dropout(dropout)
         if norm not in (None, "batch"):
@@ -59,11 +59,16 @@ class PaddedNetwork(SizedNetwork):
         self.depth = depth
         self.padding = "same"
         self.pool = Pool[Pool.MAX, spatial_dims](kernel_size=2, stride=2)
+        self.trunk = nn.ModuleList()
+        before = in_channels
+        for count, factor in TRUNK[: depth + 1]:
+            self.trunk.append(convolutions(spatial_dims, before, factor * base_channels, count, norm))
+            before = factor * base_channels
 
     def _levels(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """The map of each level of a network that has ``trunk`` and ``drop``, the finest first."""
+        """The map of each level of a network that has ``drop``, the finest first."""
         levels: list[torch.Tensor] = []
-        for level, block in enumerate(self.trunk):  # type: ignore[arg-type]
+        for level, block in enumerate(self.trunk):
             x = block(self.pool(x) if level > 0 else x)
             if level == self.depth:
                 x = self.drop(x)  # type: ignore[operator]

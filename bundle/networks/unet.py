@@ -14,7 +14,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from bundle.geometry import PaddedGeometry, ValidGeometry, per_axis
-from bundle.networks.arguments import require_counts, require_dropout, require_switch, sequence_of
+from bundle.networks.arguments import (
+    require_counts,
+    require_dropout,
+    require_spatial_dims,
+    require_switch,
+    sequence_of,
+)
 from bundle.networks.sized import SizedNetwork
 from bundle.networks.up_convolution import UpConvolution2d
 
@@ -94,8 +100,7 @@ class UNet(SizedNetwork):
         flat_levels: Sequence[int] | None = None,
         deep_supervision: bool = False,
     ) -> None:
-        if spatial_dims not in _CONV:
-            raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
+        require_spatial_dims(spatial_dims)
         require_counts(in_channels=in_channels, out_channels=out_channels, base_channels=base_channels)
         require_dropout(dropout)
         require_switch("deep_supervision", deep_supervision)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bundle import atomic
+from bundle.atomic import write_text
+from bundle.cells.strips import beside
 from bundle.console import counted
 from bundle.data.doctor import Finding, Sheet
 from bundle.data.doctor.facts import common_um
@@ -98,9 +99,7 @@ def write_page(page: CheckPage, path: Path, read: Callable[[Item], Mapping[str, 
         bars=_bars(page.sheets),
         um=common_um(page.sheets),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic.replacing(path) as part:
-        part.write_text(html, encoding="utf-8")
+    write_text(path, html)
 
 
 def _worst_first(page: CheckPage) -> list[Sheet]:
@@ -143,10 +142,8 @@ def _repaired(label: np.ndarray, repair: Mapping[str, Any]) -> np.ndarray:
     if "turn" in repair:
         return np.asarray(oriented(label)[repair["turn"]])
     moved = np.zeros_like(label)
-    (x, y), (wide, high) = repair["shift"], label.shape
-    moved[max(0, x) : wide + min(0, x), max(0, y) : high + min(0, y)] = label[
-        max(0, -x) : wide + min(0, -x), max(0, -y) : high + min(0, -y)
-    ]
+    before, after = beside(label.shape, repair["shift"])
+    moved[after] = label[before]
     return moved
 
 

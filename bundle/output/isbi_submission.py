@@ -15,7 +15,7 @@ from PIL import Image
 
 from bundle.atomic import remove_leftovers, replacing, require_writable
 from bundle.data.context import own_channels
-from bundle.output.overlay import overlay, stretch
+from bundle.output.overlay import as_bytes, overlay, stretch
 
 __all__ = ["SubmissionWriter"]
 
@@ -92,9 +92,7 @@ class SubmissionWriter(Transform):
     def _write_slice(self, index: int, image: np.ndarray, shown: np.ndarray, cells: np.ndarray) -> None:
         folder = self.output_dir / "supplement"
         folder.mkdir(exist_ok=True)
-        gray = np.round(stretch(image) * 255).astype(np.uint8)
-        white = np.round(shown * 255).astype(np.uint8)
-        pictures = {"image": gray, "probability": white, "cells": overlay(image, cells)}
+        pictures = {"image": as_bytes(stretch(image)), "probability": as_bytes(shown), "cells": overlay(image, cells)}
         for name, picture in pictures.items():
             with replacing(folder / f"{index:02d}_{name}.png") as part:
                 Image.fromarray(picture).save(part)

@@ -13,10 +13,10 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import TransformBackends, convert_to_tensor
 
-__all__ = ["LabelMapd"]
+__all__ = ["NO_LABELS", "LabelMapd"]
 
 #: formats that MONAI Label would write back with a loss, or that hold no more than 255 cells
-_NO_LABELS = (".jpg", ".jpeg", ".bmp")
+NO_LABELS = (".jpg", ".jpeg", ".bmp")
 
 
 class LabelMapd(MapTransform):
@@ -80,7 +80,7 @@ class LabelMapd(MapTransform):
         d[self.keys[0]] = MetaTensor(labels.cpu())  # MONAI Label's scoring sums it by numpy, which refuses a plain one
         d["result_dtype"] = _fitting(d.get("result_dtype"), int(labels.max()))
         extension = d.get("result_extension") or Path(str(d.get("image_path", ""))).suffix
-        if extension.lower() in _NO_LABELS:
+        if extension.lower() in NO_LABELS:
             d["result_extension"] = ".png"
         return d
 

@@ -15,6 +15,7 @@ from bundle.cells.strips import strips
 
 __all__ = [
     "PALETTE",
+    "as_bytes",
     "cell_colours",
     "enlarged",
     "every",
@@ -197,7 +198,7 @@ def overlay(
         strip = slice(rows.start - around.start, rows.stop - around.start)
         cells = instances[rows]
         opacity = np.where(cells == 0, 0, np.where(outlines(instances[around], width)[strip], 1, fill))[..., None]
-        drawn[rows] = _bytes(_stretched(image[rows], *contrast, colours) * (1 - opacity) + of_cells[cells] * opacity)
+        drawn[rows] = as_bytes(_stretched(image[rows], *contrast, colours) * (1 - opacity) + of_cells[cells] * opacity)
         if true is not None:
             drawn[rows][outlines(true[around], width)[strip]] = _TRUTH
     return drawn
@@ -253,5 +254,6 @@ def enlarged(array: np.ndarray, zoom: int) -> np.ndarray:
     return array.repeat(zoom, axis=0).repeat(zoom, axis=1)
 
 
-def _bytes(picture: np.ndarray) -> np.ndarray:
+def as_bytes(picture: np.ndarray) -> np.ndarray:
+    """Values 0 .. 1 as uint8, those beyond as 0 and 255."""
     return np.asarray(np.round(np.clip(picture, 0, 1) * 255), dtype=np.uint8)

@@ -64,20 +64,20 @@ def write_overlays(
         kind -> path.
     """
     suffix = FORMATS[str(extension(source))]
-    volume = cells.ndim == 3
-    slices = range(cells.shape[2]) if volume and suffix == ".tif" else [cells.shape[-1] // 2]
+    stack = cells.ndim == 3
+    slices = range(cells.shape[2]) if stack and suffix == ".tif" else [cells.shape[-1] // 2]
     pages = []
     for index in slices:
-        plane = image[..., index] if volume else image
+        plane = image[..., index] if stack else image
         picture = shown_channels(plane.swapaxes(1, 2))  # (C, x, y) -> rows and columns
-        pages.append(overlay(picture, (cells[..., index] if volume else cells).T, colours=colours, of_cells=of_cells))
+        pages.append(overlay(picture, (cells[..., index] if stack else cells).T, colours=colours, of_cells=of_cells))
     target = base.with_name(f"{base.name}_overlay.png")
     with replacing(target) as part:
         shown = pages[len(pages) // 2]
         picture = shown if class_of is None else with_legend(shown, names or ())
         Image.fromarray(picture).save(part, compress_level=1)  # a quarter of the time of level 6, and no larger
     written = {"overlay": str(target)}
-    if volume and suffix == ".tif":
+    if stack and suffix == ".tif":
         target = base.with_name(f"{base.name}_overlay.tif")
         with replacing(target) as part:
             full = pages[0].shape[:2] == cells.T.shape[-2:]  # a large one is scaled down

@@ -20,7 +20,8 @@ from bundle.cells.strips import strips
 from bundle.console import counted
 from bundle.output.class_pictures import class_colours
 from bundle.output.histogram import bars
-from bundle.output.overlay import cell_colours, enlarged, every, outlines, reduced, reduction, shown_channels, stretch
+from bundle.output.overlay import as_bytes, enlarged, outlines, reduced, reduction, shown_channels, stretch
+from bundle.output.overlay_files import colours_of
 from bundle.output.templates import data_uri, html_templates
 
 __all__ = ["ResultPage", "WritePage", "doubt"]
@@ -131,8 +132,9 @@ class ResultPage:
             counts = np.bincount(class_of[1:], minlength=len(self.names))
             facts["classes"] = dict(zip(self.names[1:], counts[1:].tolist(), strict=True))
         facts |= counted or {}
-        if measured is not None:
-            self._keep(measured)
+        for column, values in (measured or {}).items():
+            if column.startswith(("equivalent_diameter", "mean_", "solidity")):  # those that are drawn
+                self._measured.setdefault(column, []).append(np.asarray(values, np.float32))
         name = name.encode(errors="replace").decode()  # of a file whose name is no text
         links = {kind: _link(Path(path).relative_to(self.folder)) for kind, path in files.items()}
         number = len(self.rows)
@@ -169,20 +171,13 @@ class ResultPage:
         write_text(target, text + "\n")
         return target
 
-    def _keep(self, measured: Mapping[str, np.ndarray]) -> None:
-        """Collect the columns that are drawn."""
-        for name, values in measured.items():
-            if name.startswith(("equivalent_diameter", "mean_", "solidity")):
-                self._measured.setdefault(name, []).append(np.asarray(values, np.float32))
-
     def _chart(self, name: str, values: np.ndarray) -> dict[str, Any] | None:
-        known = bool(np.isfinite(values).all())
         lengths = name.startswith("equivalent")
-        if lengths and (name.endswith("_um")) != self._all_um():
+        if lengths and name.endswith("_um") != self._all_um():
             return None
         share = name in ("solidity", "mean_probability")
         drawn = bars(values, from_zero=lengths or share, most=1.0 if share else None)
-        if drawn is None or not (known or not lengths):
+        if drawn is None:
             return None
         unit = ("µm" if name.endswith("_um") else "px") if lengths else ""
         label = name.removesuffix("_um").removesuffix("_px").replace("equivalent_", "").replace("_", " ")
@@ -211,12 +206,12 @@ class ResultPage:
         gray, small, *likely = (enlarged(each, zoom) for each in (gray, small, *likely))
         if class_of is None:
             shade = np.clip(likely[0], 0, 1)
-            if of_cells is None:
-                of_cells = cell_colours(every(rows, reduction(rows.shape)), int(rows.max(initial=0)))
         else:
             tints = class_colours(len(self.names or ())) / 255
             shade = np.clip(np.einsum("khw,kc->hwc", np.stack(likely), tints[1:]), 0, 1)
-            of_cells = class_colours(len(self.names or ()))[class_of]
+        if of_cells is None:
+            of_cells = colours_of(cells, {}, self.names, class_of)
+        assert of_cells is not None  # only of a stack there are none
         pictures = {
             "image": _jpeg(stretch(gray, colours=colours)),
             "outlines": _outlined(np.maximum(small, 0), of_cells),
@@ -262,7 +257,7 @@ def _outlined(cells: np.ndarray, of_cells: np.ndarray) -> str:
 
 
 def _jpeg(picture: np.ndarray) -> str:
-    values = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    values = as_bytes(picture)
     if values.ndim == 3 and (values == values[..., :1]).all():
         values = values[..., 0]
     return data_uri(Image.fromarray(np.ascontiguousarray(values)), "JPEG", quality=_QUALITY)

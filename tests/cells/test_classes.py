@@ -98,3 +98,13 @@ def test_the_dictionary_form_gives_maps_and_a_table(of_pixels):
     with pytest.raises(ValueError, match="the network has 3 channels, the classes are ground, a, b, c"):
         find({"p": probability[:3], "cells": together})
     assert FindClassesd("p")({"p": 1}) == {"p": 1}
+
+
+@pytest.mark.parametrize("of_pixels", [True, False])
+def test_an_image_without_a_cell_has_a_table_of_none(of_pixels):
+    background = torch.zeros(4, 5, 6)
+    background[0] = 1
+    find = FindClassesd("p", "cells", names=NAMES, of_pixels=of_pixels)
+    out = find({"p": background, "cells": torch.zeros(1, 5, 6, dtype=torch.int32)})
+    assert out["cell_classes"].tolist() == [0]
+    assert not out["cells"].any()

@@ -114,3 +114,10 @@ def test_the_probability_of_a_cell_is_that_of_its_class():
         0.3,
         0.5,
     ]
+
+
+def test_a_channel_that_is_called_as_the_networks_map_keeps_its_values():
+    image = np.stack([np.full((5, 6), 3.0), np.full((5, 6), 40.0)])
+    table = measure(np.ones((5, 6), np.int32), image, np.full((1, 5, 6), 0.5), ["raw", "probability"])
+    means = {name: values.tolist() for name, values in table.items() if name.startswith("mean_")}
+    assert means == {"mean_channel_0": [3], "mean_channel_1": [40], "mean_probability": [0.5]}

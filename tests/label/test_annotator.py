@@ -270,6 +270,9 @@ def test_a_training_is_watched_and_stopped_with_its_run_saved(server, gray, cell
     rows = np.genfromtxt(runs / ended["run"] / "history.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
     losses = rows["value"][(rows["name"] == "train/loss") & (rows["epoch"] == 1)]
     assert ended["loss"]["1"] == pytest.approx(losses.mean())
+    with (runs / ended["run"] / "history.csv").open("a") as history:  # as of images without a cell
+        history.write(f"0,{rows['iteration'].max()},1,val/nothing,nan\n")
+    assert server.get("/annotate/training").json()["validation"].keys() == ended["validation"].keys()
 
     options = {"run_name": ended["run"], "resume": True}
     answer = server.train(max_epochs=epochs + 1, val_split=0.4, options=options)

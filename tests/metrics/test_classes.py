@@ -31,6 +31,8 @@ def test_what_cannot_be_compared_is_refused():
         confusion_matrix([0, 1], [0], 2)
     with pytest.raises(ValueError, match="classes must be 0 to 1, got 2"):
         confusion_matrix([0, 2], [0, 1], 2)
+    with pytest.raises(ValueError, match="classes must be 0 to 1, got -1"):
+        confusion_matrix([0, 1], [0, -1], 2)
 
 
 def item(truth, found):

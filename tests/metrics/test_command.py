@@ -31,6 +31,13 @@ def test_the_command(tmp_path, capsys):
         run(tmp_path, "--names", "b")
 
 
+def test_cells_of_a_mask_are_told_apart_whatever_its_image_is_called(tmp_path, capsys):
+    write(tmp_path / "truth/frame 1.tif", [[1, 1, 0, 1]])
+    write(tmp_path / "out/frame 1_cells.tif", [[7, 7, 0, 8]])
+    run(tmp_path)
+    assert capsys.readouterr().out.startswith("SEG 1.0000 over 2 cells in 1 images; the results have 2\n")
+
+
 @pytest.fixture
 def challenge(tmp_path):
     """Frames 0 and 2 with truth, masks of 0 to 2, one of them with four digits."""

@@ -77,6 +77,9 @@ def test_what_inference_could_not_load_is_refused(run, tmp_path):
             publish(folder, model)
     with pytest.raises(FileNotFoundError, match=r"there is no run .*did you mean .*damaged"):
         publish(tmp_path / "runs" / "damagd", model)
+    (damaged := run("int8", 4)).joinpath("best.int8.pt").write_bytes(b"half a file")
+    with pytest.raises(ValueError, match=r"best\.int8\.pt cannot be read: it is damaged"):
+        publish(damaged, model)
     assert model.read_bytes() == kept
 
 

@@ -168,6 +168,7 @@ def test_norms_that_depend_on_the_tile_are_refused(norm):
     ("arguments", "message"),
     [
         ({"spatial_dims": 1}, "spatial_dims must be 2 or 3, got 1"),
+        ({"spatial_dims": 2.0}, "spatial_dims must be 2 or 3, got 2.0"),
         ({"in_channels": 0}, "in_channels must be an integer of at least 1"),
         ({"base_channels": 2.5}, "base_channels must be an integer"),
         ({"dropout": 1.0}, r"dropout must be a number in \[0, 1\)"),

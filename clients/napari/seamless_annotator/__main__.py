@@ -14,7 +14,7 @@ import time
 
 import requests
 
-from seamless_annotator.server import Away, Refused, Server
+from seamless_annotator.server import AT_WORK, Away, Refused, Server
 
 __all__ = ["end", "main"]
 
@@ -50,7 +50,7 @@ def end(address: str, process: subprocess.Popen[bytes]) -> None:
     """Let a training save its step, then end the server and all that it has started."""
     server = Server(address)
     try:
-        if server.training()["state"] in ("submitted", "running", "stopping"):
+        if server.training()["state"] in AT_WORK:
             print("the training is stopped and saved ...", flush=True)
             server.stop_training()
             until = time.monotonic() + _STEP

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from seamless_annotator.layers import KEYS
+from seamless_annotator.server import AT_WORK
 
 __all__ = ["Form", "state_text"]
 
@@ -110,15 +111,13 @@ class Form:
 
     def mark(self, name: str, state: str) -> None:
         """Show another state of an image."""
-        for item in self._items():
-            if item.data(Qt.ItemDataRole.UserRole) == name:
-                self._set(item, state)
+        for item in self._items(name):
+            self._set(item, state)
 
     def select(self, name: str) -> None:
         """Show which image is open."""
-        for item in self._items():
-            if item.data(Qt.ItemDataRole.UserRole) == name:
-                self.images.setCurrentItem(item)
+        for item in self._items(name):
+            self.images.setCurrentItem(item)
 
     def busy(self, done: int, total: int) -> None:
         """Show how many tiles of a proposal are done; 0 of 0: nobody knows."""
@@ -139,21 +138,19 @@ class Form:
 
     def show_training(self, training: dict[str, Any]) -> None:
         """Show state, loss and validation."""
-        at_work = training["state"] in ("submitted", "running", "stopping")
-        self.train.setText("Stop" if at_work else "Train")
+        self.train.setText("Stop" if training["state"] in AT_WORK else "Train")
         self.train.setEnabled(training["state"] != "stopping")
         text = state_text(training)
         if text != self.trained.toPlainText():
             self.trained.setPlainText(text)
 
     def _set(self, item: QListWidgetItem, state: str, more: str = "") -> None:
-        item.setText(
-            f"{_SIGNS[state]} {item.data(Qt.ItemDataRole.UserRole)}{'' if state == 'none' else f' ({state}'}"
-            f"{'' if state == 'none' else more + ')'}"
-        )
+        told = "" if state == "none" else f" ({state}{more})"
+        item.setText(f"{_SIGNS[state]} {item.data(Qt.ItemDataRole.UserRole)}{told}")
 
-    def _items(self) -> list[QListWidgetItem]:
-        return [self.images.item(row) for row in range(self.images.count())]
+    def _items(self, name: str) -> list[QListWidgetItem]:
+        items = [self.images.item(row) for row in range(self.images.count())]
+        return [item for item in items if item.data(Qt.ItemDataRole.UserRole) == name]
 
     def _lay_out(self, parent: QWidget) -> None:
         column = QVBoxLayout(parent)

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import requests
 
-__all__ = ["Away", "Changed", "Foreign", "Label", "NotFound", "Refused", "Server"]
+__all__ = ["AT_WORK", "Away", "Changed", "Foreign", "Label", "NotFound", "Refused", "Server"]
 
 Label = tuple[np.ndarray, np.ndarray, str]
+#: states of a training that has not ended
+AT_WORK = ("submitted", "running", "stopping")
 
 
 class Refused(RuntimeError):

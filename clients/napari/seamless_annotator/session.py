@@ -153,8 +153,6 @@ class Session:
     def _label(self, name: str) -> tuple[Any, list[str]]:
         try:
             return self.server.label(name), []
-        except NotFound:
-            raise
         except Refused as error:
             return None, [f"its label cannot be read ({error})"]
 

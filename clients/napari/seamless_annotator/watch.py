@@ -7,13 +7,11 @@ from typing import Any
 from qtpy.QtCore import QTimer
 
 from seamless_annotator.form import state_text
-from seamless_annotator.server import Away, Foreign, Server
+from seamless_annotator.server import AT_WORK, Away, Foreign, Server
 from seamless_annotator.session import Session
 
-__all__ = ["AT_WORK", "Watch"]
+__all__ = ["Watch"]
 
-#: states of a training that has not ended
-AT_WORK = ("submitted", "running", "stopping")
 _INTERVAL = 1000  # milliseconds
 
 

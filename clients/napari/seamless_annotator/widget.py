@@ -13,9 +13,9 @@ from qtpy.QtWidgets import QApplication, QWidget
 from seamless_annotator.form import Form
 from seamless_annotator.jobs import Jobs
 from seamless_annotator.layers import Layers
-from seamless_annotator.server import Changed, Refused
+from seamless_annotator.server import AT_WORK, Changed, Refused
 from seamless_annotator.session import Opened, Session
-from seamless_annotator.watch import AT_WORK, Watch
+from seamless_annotator.watch import Watch
 
 __all__ = ["Annotator"]
 

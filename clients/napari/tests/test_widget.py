@@ -48,7 +48,7 @@ def open_image(annotator, qtbot, name):
 
 
 def text_of(annotator, name):
-    return next(item.text() for item in annotator.form._items() if name in item.text())
+    return annotator.form._items(name)[0].text()
 
 
 def wait_for(annotator, qtbot, text):
