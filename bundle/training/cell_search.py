@@ -14,10 +14,10 @@ from bundle.geometry import relative_spacing
 from bundle.metrics.ctc import jaccard_indices
 from bundle.metrics.objects import detections
 
-__all__ = ["Annotated", "Fit", "search_options", "smallest_cell", "typical_size"]
+__all__ = ["FEW", "Annotated", "Fit", "search_options", "smallest_cell", "typical_size"]
 
 #: with fewer images, two settings are compared, for the best of many on a few images is worse on others
-_FEW = 5
+FEW = 5
 #: gains that are no larger are none
 _EQUAL = 0.002
 _THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
@@ -123,7 +123,7 @@ def search_options(images: Sequence[Annotated], start: CellOptions, free: Iterab
         raise ValueError("no image has an annotated cell: how cells are read cannot be chosen")
     search = _Search(images, set(free), size)
     best = max(map(search.fit, [*search.by_size(start), start]), key=lambda fit: fit.score)
-    if len(images) >= _FEW:
+    if len(images) >= FEW:
         ways = (["thresholds", "split"], ["split", "thresholds", "split"])
         ends = [search.along(best, [*way, "around", "size", "gaps"]) for way in ways]
         best = ends[1] if ends[1].clearly_better(ends[0]) else ends[0]

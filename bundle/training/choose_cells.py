@@ -17,7 +17,7 @@ from bundle.cells import AutoCellOptions, CellOptions
 from bundle.cells.classes import options_of_classes, own_probability
 from bundle.data.item import Item
 from bundle.tracking.tracker import MLflowTracker
-from bundle.training.cell_search import Annotated, Fit, search_options
+from bundle.training.cell_search import FEW, Annotated, Fit, search_options
 
 __all__ = ["ChooseCells", "images_to_choose_on"]
 
@@ -155,7 +155,7 @@ class ChooseCells:
         options = best.options.told
         logger.info(
             "%scells are read with %s, as chosen on %s images: SEG %.3f (before this choice %.3f), %d of %d cells "
-            "found, %d invented%s",
+            "found, %d invented%s%s",
             kind,
             ", ".join(f"{name} {options[name]}" for name in self.auto) or "what is given",
             on,
@@ -165,6 +165,10 @@ class ChooseCells:
             best.cells,
             sum(best.invented),
             "; so few cells tell little of other images" if best.cells < _ENOUGH else "",
+            f"; thresholds are chosen on {FEW} images or more only: where outlines are too small in new images, try "
+            "--cells#low_threshold 0.3"
+            if sum(self.told["images"].values()) < FEW and "low_threshold" in self.auto
+            else "",
         )
         if best.seg < _USELESS:
             logger.warning("SEG %.3f: the network finds next to nothing; look at pictures/ and train longer", best.seg)

@@ -84,7 +84,10 @@ class MetricTables:
         if curves := getattr(state, "metric_curves", None):
             self._write_curves(curves)
         self._write("summary.csv", ["metric", "value", *_STATISTICS, "images"], summary)
-        logger.info("measured %s: %s and images.csv", counted(len(order), "image"), self.folder / "summary.csv")
+        told = ", ".join(f"{name} {float(value):.4g}" for name, value in state.metrics.items())
+        logger.info(
+            "%s: %s; tables: %s and images.csv", counted(len(order), "image"), told, self.folder / "summary.csv"
+        )
 
     def _write_curves(self, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
         rows: dict[float, dict[str, float]] = {}

@@ -117,7 +117,7 @@ class SaveRun:
         if self.model_file is not None and (missing or self.replace):
             with state.explained():
                 TrainedNetwork(state.best).copy_to(self.model_file)
-            logger.info("the best network is now %s", self.model_file)
+            logger.info("the best network is now %s, which inference uses without --checkpoint", self.model_file)
         state.write(state.last, state.content(trainer, epoch) | {"complete": True})
         if self.model_file is not None and not is_published(state.run_dir, self.model_file):
             print(how_to_publish(state.run_dir, self.model_file), flush=True)

@@ -49,6 +49,14 @@ def test_the_choice_is_written_as_an_overlay(tmp_path):
     assert len({tuple(row.values()) for row in rows}) == len(rows) == 3
 
 
+@pytest.mark.parametrize(("images", "told"), [(4, True), (5, False)])
+def test_who_has_few_images_is_told_that_thresholds_were_not_chosen(images, told, tmp_path, caplog):
+    free = AutoCellOptions(threshold="auto", low_threshold="auto", split_by="auto")
+    with caplog.at_level("INFO"):
+        choose(tmp_path, [PAIRS] * images, options=free)
+    assert ("thresholds are chosen on 5 images or more only" in caplog.text) is told
+
+
 def test_training_images_count_until_there_are_enough_cells(tmp_path):
     two = discs([(30, 20), (30, 60)])
     # 10 cells validate: 20 of the training images make 50

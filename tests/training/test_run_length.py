@@ -53,7 +53,8 @@ def test_as_many_epochs_as_fit_and_the_last_one_is_validated(seconds, step, vali
 
 def test_a_budget_below_one_epoch_names_the_nearest_and_what_slows_it(monkeypatch):
     with pytest.raises(
-        ValueError, match=r"--minutes 0\.5 is less .*\(50 steps of 1 s and a validation of 8 s, and 1 s to measure this\): 0\.99"
+        ValueError,
+        match=r"--minutes 0\.5 is less .*\(50 steps of 1 s and a validation of 8 s, and 1 s to measure this\): 0\.99",
     ):
         epochs_within(30, Pace(1.0, 8.0, 1.0), 50, 1)
     assert epochs_within(60 * 0.99, Pace(1.0, 8.0, 1.0), 50, 1) == (1, 1)

@@ -110,7 +110,7 @@ def write_report(
         marks={run_id: mark for section in sections for run_id, mark in section.marks.items()},
         kept=kept_at,
         steps={run_id: int(found[TRAIN_LOSS][0][-1]) for run_id, found in lines.items() if TRAIN_LOSS in found},
-        common={name: value for name, value in alike[0].items() if name not in different and "." not in name},
+        common={name: value for name, value in alike[0].items() if name not in different and _tells(name, value)},
         provenance=facts,
     )
     folder = Path(output)
@@ -118,6 +118,11 @@ def write_report(
     write_text(folder / "index.html", render(page))
     write_csv(page, folder / "runs.csv")
     return folder / "index.html"
+
+
+def _tells(name: str, value: str) -> bool:
+    """Whether a reader learns something: not from a path of the config, an expression, or what is not set."""
+    return "." not in name and value not in ("None", "null", "{}", "[]") and not value.startswith(("$", "@"))
 
 
 def _metric(asked: str | None, values: dict[str, dict[str, float]], trainings: Sequence[Run]) -> str:

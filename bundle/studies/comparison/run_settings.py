@@ -18,6 +18,7 @@ _BOOKKEEPING = {
     "run_name", "run_dir", "output_dir", "evaluation_dir", "model_file", "bundle_root", "dataset_dir", "images",
     "tracker", "experiment_name", "tracking_uri", "resume", "resuming", "checkpoint", "epoch_length",
     "data_fingerprint", "trained", "pretrained_network", "publish", "identity", "must_match",
+    "check_page",
 }  # fmt: skip
 #: of no effect on an evaluation, which takes them from its checkpoint
 _TRAINING_ONLY = {

@@ -118,6 +118,16 @@ def test_nothing_is_said_where_all_is_alike(hand, tmp_path):
     assert not {"data", "code"} & set(tables(page)["Trainings"][0])
 
 
+def test_a_network_may_be_measured_on_other_images_than_it_saw(hand, tmp_path):
+    training = hand.training("a", base_channels=16, workers="$workers_for(@device)", check_page="x.html", minutes=None)
+    hand.evaluation(training, {"x": 0.5}, **{"provenance.data_fingerprint": "beef"})
+    page = write_report(hand.uri, output=tmp_path)
+    assert tree(page).find("body/aside") is None
+    shared = [text(name) for name in tree(page).findall("body/section/dl/div/dt")]
+    assert "base_channels" in shared
+    assert not {"workers", "check_page", "minutes"} & set(shared)  # expressions, places, what is not set
+
+
 def test_names_are_escaped(hand, tmp_path):
     training = hand.training(EVIL, None, {"exception": EVIL}, "FAILED", lr=EVIL)
     hand.training("plain", lr="0.1")
