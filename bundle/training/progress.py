@@ -6,7 +6,6 @@ import sys
 import time
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 

@@ -88,10 +88,10 @@ def epochs_within(seconds: float, pace: Pace, steps: int, val_interval: int) -> 
         needed = math.ceil((time(1) + pace.measuring) / 60 * 100) / 100
         fewer = math.floor((left - pace.validation) / pace.step) if left > pace.validation else 0
         shorter = f", or an epoch of --samples_per_epoch {fewer}" if fewer >= 1 else ""
-        hint = f"; {told}" if (told := busy()) else ""
+        or_else = shorter + (f"; {hint}" if (hint := busy()) else "")
         raise ValueError(
             f"--minutes {seconds / 60:g} is less than one epoch takes here ({steps} steps of {pace.step:.3g} s"
-            f"{_validation(pace)}, and {pace.measuring:.3g} s to measure this): {needed:g} is the nearest{shorter}{hint}"
+            f"{_validation(pace)}, and {pace.measuring:.3g} s to measure this): {needed:g} is the nearest{or_else}"
         )
     epochs = max(1, math.floor(left / (epoch + pace.validation)) - 1)  # less one: the quotient may be rounded up
     while time(epochs + 1) <= left:
@@ -121,7 +121,8 @@ def _told(length: RunLength, pace: Pace, steps: int) -> str:
     if count:
         parts += f" and {counted(count, 'validation')} ({pace.validation:.3g} s each)"
     took: Any = seconds_of(length.epochs, pace, steps, length.val_interval) / 60
-    return f"--minutes {length.state['minutes']:g}: {parts}, about {took:.1f} min; longer by the clock where other programs run"
+    about = f"about {took:.1f} min; longer by the clock where other programs run"
+    return f"--minutes {length.state['minutes']:g}: {parts}, {about}"
 
 
 def _validation(pace: Pace) -> str:
