@@ -95,7 +95,7 @@ def test_any_metric_chooses_the_best_network_and_ends_the_training(workflow, tmp
         assert (content["epoch"], content["best_epoch"]) == (3, 1)
     with pytest.raises(RuntimeError) as caught:
         workflow(best_by="dice").run()
-    assert "best_by must be one of loss, seg, iou" in str(own_cause(caught.value))
+    assert "best_by must be one of loss, seg, f1, iou" in str(own_cause(caught.value))
 
 
 @pytest.fixture(scope="module")
