@@ -91,6 +91,7 @@ def plan_of_data(items: Sequence[Item], read: Callable[[Item], Mapping[str, Any]
         ValueError: where there is no object.
         ImageError: as ``read``.
     """
+    items = [item for item in items if "label" in item]  # the others are told by ``checking``, which alone has them
     places = np.unique(np.linspace(0, len(items) - 1, min(len(items), _SAMPLE)).round().astype(int))
     return plan_of([measure(items[place], read) for place in places])
 

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from bundle.console import own_cause
 from bundle.data import datalist, doctor
@@ -65,10 +66,61 @@ def test_the_command(bundle_run, folder, tmp_path):
 
 def test_the_page_of_another_data_set_does_not_stay(check, folder, tmp_path):
     check()
-    (folder / "label" / "001.tif").unlink()
+    shutil.copy(folder / "image" / "001.tif", folder / "image" / "001.tiff")
     with pytest.raises(FileNotFoundError):
         check(dataset_dir=str(folder))
     assert not (tmp_path / "check.html").exists()
+
+
+def test_nothing_ends_the_command_before_the_page_of_an_earlier_check_is_gone(bundle_run, tmp_path):
+    page = tmp_path / "check.html"
+    page.write_text("Ready to train")
+    done = bundle_run("checking", "configs/train.json", check_page=str(page), lr=1)
+    assert done.returncode == 1
+    assert "--optimizer#lr" in done.stderr
+    assert not page.exists()
+
+
+@pytest.mark.parametrize("by_plan", [False, True])
+def test_a_missing_label_is_one_more_finding(check, folder, by_plan):
+    (folder / "label" / "003.tif").unlink()
+    sizes = {"depth": "$@plan.depth", "tile_size": "$@plan.tile_size"} if by_plan else {}
+    out, html, error = check(dataset_dir=str(folder), **sizes)
+    told = f"1 image has no label of the same name in {folder / 'label'}: 003; annotate them"
+    assert f"cannot be trained on: {told}" in error
+    assert "stop: Files that do not fit. 1 image has no label" in out
+    assert "Not ready to train" in html
+    assert html.count("data:image/jpeg") == 4
+    for page in (out, html):
+        assert "4 of 5 usable" in page
+        assert "Few images" not in page
+
+
+def test_labels_of_other_names_are_told_once(check, folder):
+    for label in (folder / "label").iterdir():
+        label.rename(label.with_stem(label.stem + "_mask"))
+    out, html, error = check(dataset_dir=str(folder))
+    assert "5 images have no label of the same name" in error
+    assert "000_mask.tif seems to belong to 000.tif" in error
+    assert out.count("stop: ") == 1
+    assert "Not ready to train" in html
+
+
+def test_a_label_without_image_and_one_of_another_number_of_slices(check, folder):
+    (folder / "image" / "004.tif").unlink()
+    label = tifffile.imread(folder / "label" / "002.tif")
+    tifffile.imwrite(folder / "label" / "002.tif", np.stack([label, label, label]), photometric="minisblack")
+    out, _, error = check(dataset_dir=str(folder), validation=1)
+    assert f"1 label has no image of the same name in {folder / 'image'}: 004; put the images there" in error
+    assert "1 file cannot be used: 002.tif: it has 3 slices" in error
+    assert "3 of 4 usable" in out
+
+
+def test_a_training_still_refuses_a_missing_label(workflow, folder):
+    (folder / "label" / "003.tif").unlink()
+    with pytest.raises(Exception, match=r"bundle\.data\.datalist") as caught:
+        workflow(dataset_dir=str(folder)).run()
+    assert "1 image has no label of the same name" in str(own_cause(caught.value))
 
 
 def test_steps_of_a_network_with_auxiliary_classifiers_are_timed(check):
@@ -140,6 +192,17 @@ def test_files_that_do_not_fit(check, folder):
     _, html, error = check(dataset_dir=str(folder))
     assert re.search(r"1 file cannot be used: 003\.tif: label and image must have one size \(x, y\), got", error)
     assert "Files that do not fit" in html
+
+
+def test_files_are_grouped_by_what_is_wrong_with_them(check, folder):
+    for name in ("000", "001", "004"):
+        label = tifffile.imread(folder / "label" / f"{name}.tif").astype(np.uint8)
+        (folder / "label" / f"{name}.tif").unlink()
+        Image.fromarray(label * 9).save(folder / "label" / f"{name}.jpg", quality=30)
+    out, _, error = check(dataset_dir=str(folder))
+    assert "3 files cannot be used: 000.jpg, 001.jpg, 004.jpg: JPEG has changed its label numbers" in error
+    assert error.count("JPEG has changed") == 1
+    assert "2 of 5 usable" in out
 
 
 def test_the_same_image_in_training_and_validation(check, folder):
