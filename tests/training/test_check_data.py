@@ -1,6 +1,8 @@
 """What ``checking`` prints, writes and refuses, in the configs that a training has."""
 
+import base64
 import dataclasses
+import io
 import re
 import shutil
 
@@ -137,6 +139,21 @@ def test_advice_names_the_images_that_it_follows_from(check):
     assert "what follows for a training:" in out
 
 
+def test_advice_is_to_be_left_at_first_and_says_what_a_number_is(check):
+    out, html, _ = check()
+    for page in (" ".join(out.split()), html):
+        assert "Leave the values of train.json alone at first: these are rules of thumb" in page
+        assert "If the result is not good enough, add the options, or put configs/planned.json behind" in page
+        assert re.search(r"a tenth of the median object, \d+ px in area; .* a training tries several sizes", page)
+        assert re.search(r"objects are narrower than \d+ px", page)
+    assert re.search(r"\d+ objects, \d+ px wide", html)
+
+
+def test_it_says_which_images_validate(check):
+    for page in check(validation=["001", "004"])[:2]:
+        assert "3 images train, 2 validate: 001, 004" in page
+
+
 def test_advice_says_which_values_are_set_already(check):
     (line,) = re.findall(r"--separate_touching#width .*", check()[0])
     assert "already set;" in line
@@ -237,8 +254,27 @@ def test_a_page_of_a_thousand_images_is_small_and_has_the_worst_first(sheet, tmp
     assert "48 of 1000 images: those of the findings first" in html
     assert html.count("data:image/jpeg") == 48 + 2 * 4
     assert len(html) < 3e6
+    assert "the first 12 are finer" in html
+    assert html.count('class="view"') == 48
+    assert html.count('class="view pair"') == 4
+    assert f'alt="i800, with outlines of {one.objects} objects"' in html
+    assert 'alt="i900, label as it would fit"' in html
+    assert 'alt=""' not in html
+    assert 'classList.toggle("large")' in html
     assert "&lt;b&gt;text" in html
     assert "ready to train, after a look at 2 points" in html.lower()
+
+
+def test_the_first_pictures_show_a_large_image_finely(sheet, tmp_path):
+    one, _ = sheet
+    pixels = np.random.RandomState(0).randint(0, 255, (1, 900, 800)).astype(np.float32)
+    loaded = {"image": pixels, "label": np.ones((1, 900, 800), np.int32)}
+    sheets = [dataclasses.replace(one, item={**one.item, "name": f"i{number}"}) for number in range(13)]
+    write_page(CheckPage("mydata", [("images", "13")], [], [], sheets), tmp_path / "page.html", lambda item: loaded)
+    html = (tmp_path / "page.html").read_text()
+    pictures = [base64.b64decode(text) for text in re.findall(r'data:image/jpeg;base64,([^"]*)"', html)]
+    assert [Image.open(io.BytesIO(picture)).size for picture in pictures] == [(900, 800)] * 12 + [(300, 266)]
+    assert "--ratio: 1.125" in html
 
 
 def plan_for(sheet, areas, side=512):
