@@ -24,6 +24,7 @@ __all__ = [
     "counted",
     "did_you_mean",
     "explain_errors",
+    "listed",
     "nearest_path",
     "own_cause",
     "require_known_options",
@@ -66,6 +67,15 @@ def counted(number: int, thing: str) -> str:
     ('1 image', '2 images')
     """
     return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first names and three dots, which never stand for a single one.
+
+    >>> listed("abcd", 3), listed("abcde", 3)
+    ('a, b, c, d', 'a, b, c, ...')
+    """
+    return ", ".join(names if len(names) <= most + 1 else [*names[:most], "..."])
 
 
 def nearest_path(path: str | os.PathLike[str]) -> Path | None:

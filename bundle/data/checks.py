@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from bundle.console import listed
 from bundle.data.errors import ImageError
 from bundle.data.fingerprint import image_fingerprint, seen_images
 from bundle.data.item import Item
@@ -188,4 +189,4 @@ def _file(item: Item) -> str:
 
 
 def _some(told: Sequence[str]) -> str:
-    return ", ".join([*told[:_FEW], "..."] if len(told) > _FEW else told)
+    return listed(told, _FEW)

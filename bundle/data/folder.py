@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bundle.console import nearest_path
+from bundle.console import listed, nearest_path
 from bundle.data import isbi2012
 from bundle.data.classes import CLASS_DIR
 from bundle.data.errors import ImageError
 from bundle.data.formats import EXTENSIONS, FOREIGN, extension, natural_key, slice_count, stem
 from bundle.data.item import Item
+from bundle.data.lonely import refuse, refuse_lonely
 from bundle.data.regions import REGIONS, is_region_file, require_slices
 from bundle.data.stores.ome_zarr import store_name, stores_in
 from bundle.data.stores.window import open_whole
@@ -53,6 +54,7 @@ def datalist(
         FileNotFoundError: for a missing folder, or one without a readable file.
         ValueError: for images without label, labels without image, two files of the same name in one folder, or a
             label or class map with another number of slices than its image; for a class map and a table of one name.
+            Within :func:`bundle.data.lonely.refused` images without a label that fits are no error.
     """
     root = Path(root)
     stores = {store_name(store): store for store in stores_in(root / image_dir)}
@@ -61,21 +63,29 @@ def datalist(
         raise _two_of_one_name(pictures[both[0]], stores[both[0]])
     labels = _by_stem(root / label_dir, regions=True)
     pictures = _with_windows(pictures, stores, labels)
-    _refuse_lonely(pictures, labels, "images", "label", root / label_dir)
-    _refuse_lonely(labels, pictures, "labels", "image", root / image_dir)
+    refuse_lonely(pictures, labels, root / label_dir, root / image_dir)
     classes = _class_files(root / CLASS_DIR)
     items: list[Item] = []
     for name, picture in pictures.items():
         parts = pages(picture) if slices else _whole(picture)
-        truth: Any = {"label": str(labels[name]), **classes.get(name, {})}
-        for file in (truth[key] for key in ("label", "class_map") if slices and key in truth):
-            if is_region_file(file):
-                require_slices(file, len(parts))
-            elif len(parts) != (count := slice_count(file)):
-                raise ImageError(file, f"it has {count} slices, its image {picture} has {len(parts)}")
+        truth: Any = {"label": str(labels[name]), **classes.get(name, {})} if name in labels else {}
+        try:
+            if slices:
+                _require_same_slices(truth, picture, len(parts))
+        except ImageError as error:
+            refuse(error)
+            truth = {}
         named: Any = {"name": name} if window_of(picture) else {}
         items += [{**part, **named, **truth} for part in parts]
     return _unique(items)
+
+
+def _require_same_slices(truth: Mapping[str, Any], picture: Path, count: int) -> None:
+    for file in (truth[key] for key in ("label", "class_map") if key in truth):
+        if is_region_file(file):
+            require_slices(file, count)
+        elif count != (own := slice_count(file)):
+            raise ImageError(file, f"it has {own} slices, its image {picture} has {count}")
 
 
 def _with_windows(pictures: dict[str, Path], stores: Mapping[str, Path], labels: Iterable[str]) -> dict[str, Path]:
@@ -183,7 +193,7 @@ def _files(folder: Path, read_by_others: Sequence[str] = (), regions: bool = Fal
     files = sorted(_readable(folder, regions), key=natural_key)
     unread = set(FOREIGN) - set(read_by_others)
     foreign = sorted((file.name for file in folder.iterdir() if file.suffix.lower() in unread), key=natural_key)
-    shown = ", ".join(foreign[:5]) + (", ..." if len(foreign) > 5 else "")
+    shown = listed(foreign, 5)
     advice = "save them as TIFF (Fiji: File > Save As)"
     if not files:
         hint = f"; {shown} must be converted: {advice}" if foreign else ""
@@ -213,29 +223,6 @@ def _two_of_one_name(one: Path, other: Path) -> ValueError:
         f"{one.parent} holds two files of one name, {one.name} and {other.name}, so that it is open which "
         "belongs to the one of this name in the other folder: remove or rename one"
     )
-
-
-def _refuse_lonely(files: Mapping[str, Path], others: Mapping[str, Path], kind: str, other: str, folder: Path) -> None:
-    names = sorted(files.keys() - others.keys(), key=natural_key)
-    if not names:
-        return
-    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    lonely = f"{len(names)} {kind} have" if len(names) > 1 else f"1 {kind.removesuffix('s')} has"
-    free = sorted(others.keys() - files.keys(), key=natural_key)
-    alike = [(name, each) for name in names[:5] for each in free if _begins_or_ends_with(name, each)]
-    if alike:
-        name, each = alike[0]
-        advice = f"{others[each].name} seems to belong to {files[name].name}: give both one name, and so all others"
-    elif other == "label":
-        advice = "annotate them (one without cells needs a label of zeros), or move them to another folder"
-    else:
-        advice = "put the images there, or move these labels to another folder"
-    raise ValueError(f"{lonely} no {other} of the same name in {folder}: {shown}; {advice}")
-
-
-def _begins_or_ends_with(one: str, other: str) -> bool:
-    part, whole = sorted((one, other), key=len)
-    return whole.startswith(part) or whole.endswith(part)
 
 
 def _unique(items: list[Item]) -> list[Item]:

@@ -146,12 +146,11 @@ class LoadSlice(Transform):
 
 def _refuse_lossy(path: str, labels: torch.Tensor) -> None:
     """Compression invents numbers around every edge, each of which would count as a cell."""
-    count = len(torch.unique(labels))
-    if count > 2:
-        raise ImageError(
+    if len(torch.unique(labels)) > 2:
+        raise ImageError(  # the same for all such files, which can be told at once
             path,
-            f"JPEG has changed its label numbers, there are {count} of them now; save labels as PNG or TIFF (a black "
-            "and white mask is rescued by a threshold at half of its maximum)",
+            "JPEG has changed its label numbers and made new ones; save labels as PNG or TIFF (a black and white mask "
+            "is rescued by a threshold at half of its maximum)",
         )
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
+from bundle.console import counted, listed
 from bundle.data.item import Item
 from bundle.data.ranges import cut_ranges, range_hint
 
-__all__ = ["pick", "split"]
+__all__ = ["pick", "split", "split_told"]
 
 _PARTS = ("selected", "others", "all")
+#: characters of names that are told
+_TOLD = 150
 
 
 def split(
@@ -86,6 +89,19 @@ def pick(parts: Mapping[str, Sequence[Item]], part: str) -> list[Item]:
             "(the card of the network has them)"
         )
     return list(parts[part])
+
+
+def split_told(training: Sequence[Item], validation: Sequence[Item]) -> str:
+    """How many images train, and which validate, for a person; of many or long names the first ones.
+
+    >>> split_told([{"image": "a.tif", "name": "a"}], [{"image": f"{n}.tif", "name": n} for n in "bc"])
+    '1 image trains, 2 validate: b, c'
+    """
+    names = [item["name"] for item in validation]
+    most = sum(end <= _TOLD for end in accumulate(len(name) + 2 for name in names))
+    train = f"{counted(len(training), 'image')} train{'s' if len(training) == 1 else ''}"
+    validate = f"{len(names)} validate{'s' if len(names) == 1 else ''}"
+    return f"{train}, {validate}{': ' if names else ''}{listed(names, max(1, most))}"
 
 
 def _count(items: Sequence[Item], select: float | int, name: str) -> int:

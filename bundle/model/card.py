@@ -17,6 +17,7 @@ from typing import Any
 
 from bundle import atomic
 from bundle.cells import CellOptions
+from bundle.console import counted, listed
 from bundle.data.classes import Classes, classes_of_data
 from bundle.data.fingerprint import READABLE, Seen, seen_images
 from bundle.data.item import Item
@@ -106,8 +107,7 @@ def origin(card: Mapping[str, Any]) -> str:
         return "of unknown training"
     experiment = (isinstance(config, dict) and config.get("experiment_name")) or "no experiment"
     run = f"run {card['run']} of " if "run" in card else ""
-    shown = ", ".join([*names[:3], "..."] if len(names) > 3 else names)
-    return f"{run}{experiment}, trained on {len(names)} image{'s' if len(names) > 1 else ''}: {shown}"
+    return f"{run}{experiment}, trained on {counted(len(names), 'image')}: {listed(names, 3)}"
 
 
 def cell_options(card: Mapping[str, Any], **changes: Any) -> CellOptions:

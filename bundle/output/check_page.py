@@ -22,13 +22,19 @@ from bundle.output.histogram import bars
 from bundle.output.overlay import enlarged, overlay, reduced, reduction, shown_channels
 from bundle.output.templates import data_uri, html_templates
 
-__all__ = ["CheckPage", "write_page"]
+__all__ = ["HOW", "CheckPage", "write_page"]
 
 #: pictures of images at most, and pairs of pictures of each finding
 _MOST, _PAIRS = 48, 3
-#: longer side of a picture, px; small images are enlarged
-_SIDE = 420
+#: longer side of a picture, px; small images are enlarged. The first ones have more, to see objects of 10 px in
+_SIDE, _FINE_SIDE, _FINE = 420, 960, 12
 _QUALITY = 78
+#: what to do with the advice, as docs/your_images.md says it
+HOW = (
+    "Leave the values of train.json alone at first: these are rules of thumb by the size of the objects in the images "
+    "that train. If the result is not good enough, add the options, or put configs/planned.json behind "
+    "configs/train.json, which takes depth, tile, border weight and gap by itself."
+)
 _WEIGHT = {"stop": 100.0, "warning": 10.0, "note": 0.0}
 
 
@@ -72,6 +78,8 @@ class _Picture:
     caption: str
     level: str
     uri: str
+    ratio: float  # width by height
+    alt: str
 
 
 def write_page(page: CheckPage, path: Path, read: Callable[[Item], Mapping[str, Any]]) -> None:
@@ -87,7 +95,10 @@ def write_page(page: CheckPage, path: Path, read: Callable[[Item], Mapping[str, 
     """
     environment = html_templates("bundle.output")
     shown = _worst_first(page)[:_MOST]
-    pictures = [_picture(sheet, page.findings, read) for sheet in shown]
+    pictures = [
+        _picture(sheet, page.findings, read, _FINE_SIDE if place < _FINE else _SIDE)
+        for place, sheet in enumerate(shown)
+    ]
     html = environment.get_template("check_page.html").render(
         page=page,
         title=Path(page.source).name or page.source,
@@ -95,6 +106,8 @@ def write_page(page: CheckPage, path: Path, read: Callable[[Item], Mapping[str, 
         if any(finding.images for finding in page.findings)
         else "those most unlike the others first",
         pictures=pictures,
+        detailed=_FINE,
+        how=HOW,
         pairs=[_pairs(finding, page.sheets, read) if finding.repair else [] for finding in page.findings],
         bars=_bars(page.sheets),
         um=common_um(page.sheets),
@@ -113,28 +126,34 @@ def _worst_first(page: CheckPage) -> list[Sheet]:
     return sorted(page.sheets, key=lambda sheet: -points[sheet.name])
 
 
-def _picture(sheet: Sheet, findings: Sequence[Finding], read: Callable[[Item], Mapping[str, Any]]) -> _Picture:
+def _picture(
+    sheet: Sheet, findings: Sequence[Finding], read: Callable[[Item], Mapping[str, Any]], side: int
+) -> _Picture:
     about = [finding for finding in findings if sheet.name in finding.images]
     told = counted(sheet.objects, "object")
     if sheet.objects:
-        told += f", {np.median(sheet.diameters):.0f} px"
+        told += f", {np.median(sheet.diameters):.0f} px wide"
     titles = list(dict.fromkeys(finding.title.rstrip("?") for finding in about))
     level = next((finding.level for finding in about), "")
-    return _Picture(sheet.name, " · ".join([told, *titles]), level, _uri(*_planes(read(sheet.item))))
+    image, label = _planes(read(sheet.item))
+    alt = f"{sheet.name}, with outlines of {counted(sheet.objects, 'object')}"
+    uri, ratio = _uri(image, label, side), label.shape[0] / label.shape[1]
+    return _Picture(sheet.name, " · ".join([told, *titles]), level, uri, ratio, alt)
 
 
 def _pairs(
     finding: Finding, sheets: Sequence[Sheet], read: Callable[[Item], Mapping[str, Any]]
-) -> list[tuple[str, str, str]]:
-    """Name, the label as it is, and as it would fit."""
+) -> list[tuple[str, str, str, float]]:
+    """Name, the label as it is, and as it would fit; width of both by height."""
     found = []
     by_name = {sheet.name: sheet for sheet in sheets}
     for name in finding.images[:_PAIRS]:
         image, label = _planes(read(by_name[name].item))
         part = _part(label) if "shift" in finding.repair else (slice(None), slice(None))
         both = (label, _repaired(label, finding.repair))
-        before, after = (_uri(image[:, *part], each[part], fill=0, width=2) for each in both)
-        found.append((name, before, after))
+        before, after = (_uri(image[:, *part], each[part], _SIDE, fill=0, width=2) for each in both)
+        wide, high = label[part].shape
+        found.append((name, before, after, 2 * wide / high))
     return found
 
 
@@ -166,13 +185,13 @@ def _planes(loaded: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return image, label
 
 
-def _uri(image: np.ndarray, label: np.ndarray, fill: float = 0.12, width: int = 1) -> str:
-    """The outlines on the image, as a picture within the page."""
+def _uri(image: np.ndarray, label: np.ndarray, side: int, fill: float = 0.12, width: int | None = None) -> str:
+    """The outlines on the image, as a picture within the page; without ``width`` on one pixel of the image."""
     # pictures have rows and columns
-    factor = reduction(label.shape, _SIDE)
+    factor = reduction(label.shape, side)
     small, cells = reduced(shown_channels(image.swapaxes(1, 2)), label.T, factor)
-    zoom = max(1, _SIDE // max(cells.shape))
-    drawn = overlay(enlarged(small, zoom), enlarged(cells, zoom), fill, width)
+    zoom = max(1, side // max(cells.shape))
+    drawn = overlay(enlarged(small, zoom), enlarged(cells, zoom), fill, width or min(zoom, 2))
     return data_uri(Image.fromarray(drawn), "JPEG", quality=_QUALITY, optimize=True)
 
 

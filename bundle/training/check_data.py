@@ -18,19 +18,33 @@ from bundle.data import checks, doctor
 from bundle.data.dataset import TileDataset
 from bundle.data.doctor import Finding, Sheet
 from bundle.data.doctor.finding import named, of_all
-from bundle.data.errors import image_error
+from bundle.data.errors import ImageError, image_error
 from bundle.data.item import Item
+from bundle.data.lonely import refused
+from bundle.data.splits import split_told
 from bundle.geometry import ValidGeometry
-from bundle.output.check_page import CheckPage, write_page
+from bundle.model.architecture import require_fitting_tile
+from bundle.output.check_page import HOW, CheckPage, write_page
 from bundle.training.busy import busy
 from bundle.training.pace import MEASURED, WARM_UP, MeasurePace, Pace
 from bundle.training.plan import Advice, plan_of
+from bundle.training.require_settings import require_settings
 
-__all__ = ["check_data"]
+__all__ = ["check_data", "remove_page"]
 
 #: minutes that the table turns into steps
 _MINUTES = 20
 _WIDTH = 110
+_UNFIT = "Files that do not fit"
+
+
+def remove_page(page: str | os.PathLike[str]) -> None:
+    """Remove the page of an earlier check, which may be of another data set, before anything can end this one.
+
+    Args:
+        page: the HTML file; it may be missing.
+    """
+    Path(page).unlink(missing_ok=True)
 
 
 def check_data(parser: ConfigParser, page: str | os.PathLike[str]) -> None:
@@ -43,36 +57,43 @@ def check_data(parser: ConfigParser, page: str | os.PathLike[str]) -> None:
         page: the HTML file to write.
 
     Raises:
-        ValueError: when a training would be senseless; with the reasons, after table and page are there.
+        ValueError: when a training would be senseless; with the reasons, after table and page are there. Before, for
+            settings that no training takes.
         ImageError, FileNotFoundError: as the reading of the datalist.
     """
-    Path(page).unlink(missing_ok=True)  # of another data set, perhaps, where an error ends this one
-    items: list[Item] = parser.get_parsed_content("labelled")
+    remove_page(page)
+    with refused() as reasons:
+        _require_fitting(parser)
+        items: list[Item] = parser.get_parsed_content("labelled")
     image = parser.get_parsed_content("image")
     classes = parser.get_parsed_content("classes")
     read = parser.get_parsed_content("plan#read")
-    sheets, findings = _measured(items, read)
-    parts, refused = _parts(parser, items)
-    findings += refused
+    sheets, findings = _measured(items, read, reasons)
+    parts, no_split = _parts(parser, items)
+    training, validation, measured = parts
+    findings += no_split
     if sheets:
         findings += [
-            *doctor.label_findings(sheets, classes.of_pixels),
+            *doctor.label_findings(sheets, classes.of_pixels, len(items)),
             *doctor.turned_labels(sheets),
             *doctor.shifted_labels(sheets),
         ]
-        findings += doctor.twins(sheets, *([item["name"] for item in part] for part in parts))
+        findings += doctor.twins(sheets, *([item["name"] for item in part] for part in (training, measured)))
         findings += doctor.unlike_others(sheets)
         findings += _without_objects(sheets, parser)
     findings.sort(key=lambda finding: doctor.LEVELS.index(finding.level))
     stops = [finding for finding in findings if finding.level == "stop"]
-    advice = [] if stops or not sheets else _advice(parser, sheets, parts[0])
-    trained = f"from the {counted(len(parts[0]), 'image')} that train{'s' if len(parts[0]) == 1 else ''}"
+    advice = [] if stops or not sheets else _advice(parser, sheets, training)
+    trained = f"from the {counted(len(training), 'image')} that train{'s' if len(training) == 1 else ''}"
+    facts = doctor.facts(sheets, image.names, classes.of_pixels, len(items)) if sheets else []
+    if not no_split:
+        facts[1:1] = [("split", split_told(training, validation))]
     shown = CheckPage(
         source=str(parser.get_parsed_content("dataset_dir")),
-        facts=doctor.facts(sheets, image.names, classes.of_pixels) if sheets else [],
+        facts=facts,
         findings=findings,
         advice=[(each.option, str(each.value), each.why) for each in advice],
-        advised=trained if len(parts[0]) < len(items) else "",
+        advised=trained if len(training) < len(items) else "",
         sheets=sheets,
     )
     print(_table(shown), flush=True)
@@ -82,10 +103,23 @@ def check_data(parser: ConfigParser, page: str | os.PathLike[str]) -> None:
         raise ValueError(f"{shown.source} cannot be trained on: " + " ".join(stop.text for stop in stops))
 
 
-def _measured(items: Sequence[Item], read: Any) -> tuple[list[Sheet], list[Finding]]:
-    """Every image that can be read, and what is wrong with the others."""
-    sheets, broken = [], []
-    for item in tqdm(items, desc="reading", unit="image", disable=None, leave=False):
+def _require_fitting(parser: ConfigParser) -> None:
+    """Check numbers and tile; where these go by the images, a broken one is told when all are read."""
+    try:
+        require_settings(parser)
+        require_fitting_tile(parser)
+    except Exception as error:
+        if image_error(error) is None:
+            raise
+
+
+def _measured(items: Sequence[Item], read: Any, reasons: Sequence[ValueError]) -> tuple[list[Sheet], list[Finding]]:
+    """Every image that can be read with its label, and what is wrong with the others."""
+    sheets: list[Sheet] = []
+    broken = [error for error in reasons if isinstance(error, ImageError)]
+    lonely = [Finding("stop", _UNFIT, f"{error}.") for error in reasons if not isinstance(error, ImageError)]
+    labelled = [item for item in items if "label" in item]
+    for item in tqdm(labelled, desc="reading", unit="image", disable=None, leave=False):
         try:
             sheets.append(doctor.measure(item, read))
         except Exception as error:
@@ -94,17 +128,17 @@ def _measured(items: Sequence[Item], read: Any) -> tuple[list[Sheet], list[Findi
                 raise
             broken.append(found)
     if not broken:
-        return sheets, []
-    reasons: dict[str, list[str]] = {}
+        return sheets, lonely
+    alike: dict[str, list[str]] = {}
     for each in broken:
-        reasons.setdefault(each.reason, []).append(Path(each.path).name)
-    told = named([f"{named(names, 3)}: {reason}" for reason, names in reasons.items()], 3)
+        alike.setdefault(each.reason, []).append(Path(each.path).name)
+    told = named([f"{named(names, 3)}: {reason}" for reason, names in alike.items()], 3)
     text = f"{counted(len(broken), 'file')} cannot be used: {told}."
-    return sheets, [Finding("stop", "Files that do not fit", text)]
+    return sheets, [*lonely, Finding("stop", _UNFIT, text)]
 
 
-def _parts(parser: ConfigParser, items: Sequence[Item]) -> tuple[tuple[list[Item], list[Item]], list[Finding]]:
-    """What trains, and what is measured on; and why a training would refuse the split."""
+def _parts(parser: ConfigParser, items: Sequence[Item]) -> tuple[tuple[list[Item], ...], list[Finding]]:
+    """What trains, what validates, and all that is measured on; and why a training would refuse the split."""
     try:
         training, validation = (parser.get_parsed_content(f"{part}#items") for part in ("train", "validate"))
         training_names = {item["name"] for item in training}
@@ -114,8 +148,8 @@ def _parts(parser: ConfigParser, items: Sequence[Item]) -> tuple[tuple[list[Item
         cause = own_cause(error)
         if not isinstance(cause, ValueError):
             raise
-        return (list(items), []), [Finding("stop", "No split", f"{str(cause).rstrip('.')}.")]
-    return (training, measured), []
+        return (list(items), [], []), [Finding("stop", "No split", f"{str(cause).rstrip('.')}.")]
+    return (training, validation, measured), []
 
 
 def _without_objects(sheets: Sequence[Sheet], parser: ConfigParser) -> list[Finding]:
@@ -176,6 +210,7 @@ def _table(page: CheckPage) -> str:
     if page.advice:
         lines += ["", f"what follows for a training{', ' * bool(page.advised)}{page.advised}:"]
         lines += _rows([(f"--{option} {value}", why) for option, value, why in page.advice])
+        lines += ["", *textwrap.wrap(HOW, _WIDTH)]
     return "\n".join([*lines, ""])
 
 

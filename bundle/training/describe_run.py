@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from bundle.data.classes import Classes
 from bundle.data.fingerprint import IMAGES_BY, READABLE, image_fingerprints
 from bundle.data.item import Item
 from bundle.data.spacing import common_sides
+from bundle.data.splits import split_told
 from bundle.model import TrainedNetwork
 from bundle.model.architecture import network_entry
 from bundle.model.card import write_card
@@ -100,10 +100,7 @@ class DescribeRun:
         if spacing := self._spacing(parser):
             self._card.setdefault("image", {})["spacing"] = spacing
         write_card(self.run_dir / "card.json", self._card)
-        train = f"{len(self.trained_on)} image{'s train' if len(self.trained_on) != 1 else ' trains'}"
-        validate = f"{len(self.validated_on)} validate{'s' if len(self.validated_on) == 1 else ''}"
-        names = textwrap.shorten(", ".join(item["name"] for item in self.validated_on), 150, placeholder=" ...")
-        logger.info("%s, %s%s", train, validate, f": {names}" if names else "")
+        logger.info("%s", split_told(self.trained_on, self.validated_on))
 
     def _spacing(self, parser: ConfigParser | None) -> list[float] | None:
         """µm between voxels, or the sides of a pixel; None where these are unknown or differ."""

@@ -91,6 +91,7 @@ def plan_of_data(items: Sequence[Item], read: Callable[[Item], Mapping[str, Any]
         ValueError: where there is no object.
         ImageError: as ``read``.
     """
+    items = [item for item in items if "label" in item]  # the others are told by ``checking``, which alone has them
     places = np.unique(np.linspace(0, len(items) - 1, min(len(items), _SAMPLE)).round().astype(int))
     return plan_of([measure(items[place], read) for place in places])
 
@@ -100,10 +101,10 @@ def _depth_and_tile(large: float, side: int) -> tuple[Advice, Advice]:
     depth = fits[0] if fits else _DEPTHS[-1]
     axis = ValidGeometry(depth)
     window = 2 * axis.margin
-    seen = f"a pixel of the result sees {window} px across, and three quarters of the objects are below {large:.0f} px"
+    seen = f"a pixel of the result sees {window} px across, and most objects are narrower than {large:.0f} px"
     if not fits:
         seen = (
-            f"a pixel of the result sees {window} px across, less than objects of {large:.0f} px: scale the images down"
+            f"a pixel of the result sees {window} px across, but objects are {large:.0f} px wide: scale the images down"
         )
     wanted = max(_USUAL_OUTPUT, round(_OBJECTS_ACROSS * large))
     tile = axis.input_size(min(side, wanted))
@@ -111,17 +112,20 @@ def _depth_and_tile(large: float, side: int) -> tuple[Advice, Advice]:
     if side <= wanted:
         why += f"the whole of an image of {side} px; more would be computed for nothing"
     elif wanted > _USUAL_OUTPUT:
-        why += f"in which objects of {large:.0f} px have room beside each other"
+        why += f"in which objects {large:.0f} px wide have room beside each other"
     else:
         why += "enough for many objects of this size"
     return Advice("depth", depth, seen), Advice("tile_size", tile, why)
 
 
 def _min_size(sheets: Sequence[Sheet]) -> Advice:
-    unit = "px" if len(sheets[0].size) == 2 else "voxels"
+    unit = "px in area" if len(sheets[0].size) == 2 else "voxels"
     areas = np.concatenate([sheet.areas[sheet.whole] if sheet.whole.any() else sheet.areas for sheet in sheets])
     middle = float(np.median(areas))
-    why = f"a tenth of the median object of {middle:.0f} {unit}, as a training takes it; smaller ones are dirt"
+    why = (
+        f"a tenth of the median object, {middle:.0f} {unit}; smaller ones are dirt. Without this option a training "
+        "tries several sizes, and takes what fits best on the images that it chooses on"
+    )
     return Advice("cells#min_size", smallest_cell(middle), why)
 
 
@@ -129,12 +133,12 @@ def _border(middle: float) -> Advice:
     sigma = float(np.clip(round(2 * _SIGMA_PART * middle) / 2, _LEAST_SIGMA, _PAPER_SIGMA))
     if sigma == _PAPER_SIGMA:
         return Advice("weight_map#sigma", sigma, "as in the paper: the weight of a gap ends well within the objects")
-    why = f"less than the paper's 5 px, which reach across objects of {middle:.0f} px"
+    why = f"less than the paper's 5 px, which reach across objects {middle:.0f} px wide"
     return Advice("weight_map#sigma", sigma, why)
 
 
 def _ridge(middle: float) -> Advice:
     if middle < _NARROW:
-        why = f"the gap cut between touching objects: 2 px would take much of objects of {middle:.0f} px"
+        why = f"the gap cut between touching objects: 2 px would take much of objects {middle:.0f} px wide"
         return Advice("separate_touching#width", _RIDGE // 2, why)
     return Advice("separate_touching#width", _RIDGE, "the gap cut between touching objects, so that they stay apart")

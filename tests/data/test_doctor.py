@@ -199,6 +199,19 @@ def test_few_images(clean_sheets):
     assert "There are 2 images." in found.text
 
 
+def test_unusable_files_are_counted_and_few_are_said_of_all(clean_sheets):
+    many = [dataclasses.replace(sheet, areas=np.tile(sheet.areas, 20)) for sheet in clean_sheets]
+    assert dict(doctor.facts(clean_sheets[:4], images=5))["images"] == "4 of 5 usable"
+    slices = [dataclasses.replace(sheet, item=clean_sheets[0].item) for sheet in clean_sheets[:4]]
+    assert dict(doctor.facts(slices, images=5))["images"] == "4 of 5 slices usable in 1 file"
+    assert dict(doctor.facts(slices))["images"] == "4 slices in 1 file"
+    assert "Few images" not in titles(doctor.label_findings(many[:4], images=5))
+    assert "Few objects" in titles(doctor.label_findings(clean_sheets[:1]))
+    assert "Few objects" not in titles(doctor.label_findings(clean_sheets[:1], images=5))
+    (found,) = (each for each in doctor.label_findings(many[:2], images=3) if each.title == "Few images")
+    assert "There are 3 images." in found.text
+
+
 def test_masks_of_one_value_in_which_touching_cells_count_as_one(folder):
     change(folder, "label", range(SEVERAL), lambda label: np.where(label > 0, 255, 0).astype(np.uint8))
     sheets = sheets_of(folder)

@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 from bundle.cells import CellOptions
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
 from bundle.model import TrainedNetwork, trained_network
-from bundle.model.card import card_file, cells_of, read_card, robust_gray, write_card
+from bundle.model.card import card_file, cells_of, origin, read_card, robust_gray, write_card
 from tests.conftest import ROOT
 
 
@@ -134,6 +134,9 @@ def test_robust_gray_values_follow_the_training():
 def test_a_network_says_where_it_comes_from(checkpoint, tmp_path):
     assert TrainedNetwork(tmp_path / "nothing.pt").origin() == "of unknown training"
     assert TrainedNetwork(checkpoint).origin() == "no experiment, trained on 2 images: s0, s1"
+    four, five = ({"data": {"trained_on": dict.fromkeys("abcde"[:n], "")}} for n in (4, 5))
+    assert origin(four).endswith("trained on 4 images: a, b, c, d")
+    assert origin(five).endswith("trained on 5 images: a, b, c, ...")
     shipped = Path(__file__).parents[2] / "models/em_membranes.pt"
     assert (
         TrainedNetwork(shipped).origin()

@@ -1,12 +1,15 @@
 """What ``checking`` prints, writes and refuses, in the configs that a training has."""
 
+import base64
 import dataclasses
+import io
 import re
 import shutil
 
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from bundle.console import own_cause
 from bundle.data import datalist, doctor
@@ -65,10 +68,61 @@ def test_the_command(bundle_run, folder, tmp_path):
 
 def test_the_page_of_another_data_set_does_not_stay(check, folder, tmp_path):
     check()
-    (folder / "label" / "001.tif").unlink()
+    shutil.copy(folder / "image" / "001.tif", folder / "image" / "001.tiff")
     with pytest.raises(FileNotFoundError):
         check(dataset_dir=str(folder))
     assert not (tmp_path / "check.html").exists()
+
+
+def test_nothing_ends_the_command_before_the_page_of_an_earlier_check_is_gone(bundle_run, tmp_path):
+    page = tmp_path / "check.html"
+    page.write_text("Ready to train")
+    done = bundle_run("checking", "configs/train.json", check_page=str(page), lr=1)
+    assert done.returncode == 1
+    assert "--optimizer#lr" in done.stderr
+    assert not page.exists()
+
+
+@pytest.mark.parametrize("by_plan", [False, True])
+def test_a_missing_label_is_one_more_finding(check, folder, by_plan):
+    (folder / "label" / "003.tif").unlink()
+    sizes = {"depth": "$@plan.depth", "tile_size": "$@plan.tile_size"} if by_plan else {}
+    out, html, error = check(dataset_dir=str(folder), **sizes)
+    told = f"1 image has no label of the same name in {folder / 'label'}: 003; annotate them"
+    assert f"cannot be trained on: {told}" in error
+    assert "stop: Files that do not fit. 1 image has no label" in out
+    assert "Not ready to train" in html
+    assert html.count("data:image/jpeg") == 4
+    for page in (out, html):
+        assert "4 of 5 usable" in page
+        assert "Few images" not in page
+
+
+def test_labels_of_other_names_are_told_once(check, folder):
+    for label in (folder / "label").iterdir():
+        label.rename(label.with_stem(label.stem + "_mask"))
+    out, html, error = check(dataset_dir=str(folder))
+    assert "5 images have no label of the same name" in error
+    assert "000_mask.tif seems to belong to 000.tif" in error
+    assert out.count("stop: ") == 1
+    assert "Not ready to train" in html
+
+
+def test_a_label_without_image_and_one_of_another_number_of_slices(check, folder):
+    (folder / "image" / "004.tif").unlink()
+    label = tifffile.imread(folder / "label" / "002.tif")
+    tifffile.imwrite(folder / "label" / "002.tif", np.stack([label, label, label]), photometric="minisblack")
+    out, _, error = check(dataset_dir=str(folder), validation=1)
+    assert f"1 label has no image of the same name in {folder / 'image'}: 004; put the images there" in error
+    assert "1 file cannot be used: 002.tif: it has 3 slices" in error
+    assert "3 of 4 usable" in out
+
+
+def test_a_training_still_refuses_a_missing_label(workflow, folder):
+    (folder / "label" / "003.tif").unlink()
+    with pytest.raises(Exception, match=r"bundle\.data\.datalist") as caught:
+        workflow(dataset_dir=str(folder)).run()
+    assert "1 image has no label of the same name" in str(own_cause(caught.value))
 
 
 def test_steps_of_a_network_with_auxiliary_classifiers_are_timed(check):
@@ -83,6 +137,21 @@ def test_advice_names_the_images_that_it_follows_from(check):
     assert "What follows for a training, from the 4 images that train" in html
     out, _, _ = check(validation=0)
     assert "what follows for a training:" in out
+
+
+def test_advice_is_to_be_left_at_first_and_says_what_a_number_is(check):
+    out, html, _ = check()
+    for page in (" ".join(out.split()), html):
+        assert "Leave the values of train.json alone at first: these are rules of thumb" in page
+        assert "If the result is not good enough, add the options, or put configs/planned.json behind" in page
+        assert re.search(r"a tenth of the median object, \d+ px in area; .* a training tries several sizes", page)
+        assert re.search(r"objects are narrower than \d+ px", page)
+    assert re.search(r"\d+ objects, \d+ px wide", html)
+
+
+def test_it_says_which_images_validate(check):
+    for page in check(validation=["001", "004"])[:2]:
+        assert "3 images train, 2 validate: 001, 004" in page
 
 
 def test_advice_says_which_values_are_set_already(check):
@@ -142,6 +211,17 @@ def test_files_that_do_not_fit(check, folder):
     assert "Files that do not fit" in html
 
 
+def test_files_are_grouped_by_what_is_wrong_with_them(check, folder):
+    for name in ("000", "001", "004"):
+        label = tifffile.imread(folder / "label" / f"{name}.tif").astype(np.uint8)
+        (folder / "label" / f"{name}.tif").unlink()
+        Image.fromarray(label * 9).save(folder / "label" / f"{name}.jpg", quality=30)
+    out, _, error = check(dataset_dir=str(folder))
+    assert "3 files cannot be used: 000.jpg, 001.jpg, 004.jpg: JPEG has changed its label numbers" in error
+    assert error.count("JPEG has changed") == 1
+    assert "2 of 5 usable" in out
+
+
 def test_the_same_image_in_training_and_validation(check, folder):
     for kind in ("image", "label"):
         shutil.copy(folder / kind / "000.tif", folder / kind / "copy.tif")
@@ -174,8 +254,27 @@ def test_a_page_of_a_thousand_images_is_small_and_has_the_worst_first(sheet, tmp
     assert "48 of 1000 images: those of the findings first" in html
     assert html.count("data:image/jpeg") == 48 + 2 * 4
     assert len(html) < 3e6
+    assert "the first 12 are finer" in html
+    assert html.count('class="view"') == 48
+    assert html.count('class="view pair"') == 4
+    assert f'alt="i800, with outlines of {one.objects} objects"' in html
+    assert 'alt="i900, label as it would fit"' in html
+    assert 'alt=""' not in html
+    assert 'classList.toggle("large")' in html
     assert "&lt;b&gt;text" in html
     assert "ready to train, after a look at 2 points" in html.lower()
+
+
+def test_the_first_pictures_show_a_large_image_finely(sheet, tmp_path):
+    one, _ = sheet
+    pixels = np.random.RandomState(0).randint(0, 255, (1, 900, 800)).astype(np.float32)
+    loaded = {"image": pixels, "label": np.ones((1, 900, 800), np.int32)}
+    sheets = [dataclasses.replace(one, item={**one.item, "name": f"i{number}"}) for number in range(13)]
+    write_page(CheckPage("mydata", [("images", "13")], [], [], sheets), tmp_path / "page.html", lambda item: loaded)
+    html = (tmp_path / "page.html").read_text()
+    pictures = [base64.b64decode(text) for text in re.findall(r'data:image/jpeg;base64,([^"]*)"', html)]
+    assert [Image.open(io.BytesIO(picture)).size for picture in pictures] == [(900, 800)] * 12 + [(300, 266)]
+    assert "--ratio: 1.125" in html
 
 
 def plan_for(sheet, areas, side=512):

@@ -10,6 +10,7 @@ import tifffile
 from monai.bundle import ConfigParser
 
 from bundle.data.fingerprint import IMAGES_BY, image_fingerprints
+from bundle.data.splits import split_told
 from bundle.model import TrainedNetwork
 from bundle.model.card import write_card
 from bundle.training import DescribeRun, describe_run
@@ -38,6 +39,16 @@ def test_it_says_how_many_images_train_and_which_validate(tmp_path, items, caplo
             SimpleNamespace()
         )
     assert told in [record.message for record in caplog.records]
+
+
+def test_three_dots_stand_for_more_than_one_name(items):
+    def told(count, length):
+        return split_told(items[:2], [{"image": "x", "name": str(n).rjust(length, "x")} for n in range(count)])
+
+    assert "..." not in told(6, 28)  # five fit
+    assert told(7, 28).endswith("xxx4, ...")
+    assert told(2, 200).count("x") == 398
+    assert told(3, 200).endswith("x0, ...")
 
 
 @pytest.mark.parametrize(("robust", "told"), [("@hot", True), ("$not @hot", False), (True, True)])

@@ -34,7 +34,7 @@ def common_um(sheets: Iterable[Sheet]) -> tuple[float, ...] | None:
 
 
 def facts(
-    sheets: Sequence[Sheet], names: Sequence[str] | None = None, of_pixels: bool = False
+    sheets: Sequence[Sheet], names: Sequence[str] | None = None, of_pixels: bool = False, images: int | None = None
 ) -> list[tuple[str, str]]:
     """Rows of the table: what, and how it is.
 
@@ -42,9 +42,10 @@ def facts(
         sheets: at least one.
         names: of the channels.
         of_pixels: the labels tell classes of pixels, whose regions have no numbers of their own.
+        images: of the folder, slices of stacks counted; None: as many as there are sheets.
     """
     rows = [
-        ("images", _files(sheets)),
+        ("images", _files(sheets, len(sheets) if images is None else images)),
         ("size", _some([" x ".join(map(str, sheet.size)) for sheet in sheets], " px")),
         ("pixel type", _some([sheet.pixel_type for sheet in sheets])),
         ("channels", _some([str(sheet.channels) for sheet in sheets]) + (f" ({', '.join(names)})" if names else "")),
@@ -70,9 +71,11 @@ def facts(
     return rows
 
 
-def _files(sheets: Sequence[Sheet]) -> str:
+def _files(sheets: Sequence[Sheet], images: int) -> str:
     files = len({sheet.item["image"] for sheet in sheets})
-    return f"{len(sheets)}" if files == len(sheets) else f"{len(sheets)} slices in {counted(files, 'file')}"
+    of, usable = ("", "") if len(sheets) == images else (f" of {images}", " usable")
+    slices, where = ("", "") if files == len(sheets) else (" slices", f" in {counted(files, 'file')}")
+    return f"{len(sheets)}{of}{slices}{usable}{where}"
 
 
 def _some(texts: Sequence[str], unit: str = "") -> str:

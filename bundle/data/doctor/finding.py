@@ -41,9 +41,13 @@ def are(number: int) -> str:
 
 
 def named(names: Sequence[str], most: int = 4) -> str:
-    """The first names, and how many more there are."""
+    """The first names, and how many more there are; all where that would be one.
+
+    >>> named("abcde"), named("abcdef")
+    ('a, b, c, d, e', 'a, b, c, d and 2 more')
+    """
     more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(names[:most]) + f" and {more} more" if more > 1 else ", ".join(names)
 
 
 def of_all(names: Sequence[str], number: int) -> str:

@@ -17,8 +17,14 @@ _MANY = 0.5
 _FEW_OBJECTS, _FEW_IMAGES = 20, 5
 
 
-def label_findings(sheets: Sequence[Sheet], of_pixels: bool = False) -> list[Finding]:
-    """What each label says by itself; ``of_pixels``: labels tell classes of pixels, whose regions have no numbers."""
+def label_findings(sheets: Sequence[Sheet], of_pixels: bool = False, images: int | None = None) -> list[Finding]:
+    """What each label says by itself, and how much there is in all.
+
+    Args:
+        sheets: of all images that can be used.
+        of_pixels: labels tell classes of pixels, whose regions have no numbers.
+        images: of the folder; None: as many as there are sheets. Where some cannot be used, their objects are unknown.
+    """
     files = [sheet.item["label"] for sheet in sheets]
     try:
         require_learnable([sheet.summary for sheet in sheets], files)
@@ -26,7 +32,7 @@ def label_findings(sheets: Sequence[Sheet], of_pixels: bool = False) -> list[Fin
         text = f"{str(error)[0].upper()}{str(error)[1:]}."
         return [Finding("stop", "Nothing to learn", text, tuple(sheet.name for sheet in sheets))]
     apart = [] if of_pixels else _none_touching(sheets)
-    return [*_empty(sheets), *_swapped(sheets), *_few(sheets), *apart]
+    return [*_empty(sheets), *_swapped(sheets), *_few(sheets, len(sheets) if images is None else images), *apart]
 
 
 def _empty(sheets: Sequence[Sheet]) -> list[Finding]:
@@ -51,15 +57,15 @@ def _swapped(sheets: Sequence[Sheet]) -> list[Finding]:
     return [Finding("warning", "Objects and background swapped?", text, tuple(swapped))]
 
 
-def _few(sheets: Sequence[Sheet]) -> list[Finding]:
+def _few(sheets: Sequence[Sheet], images: int) -> list[Finding]:
     total = sum(sheet.objects for sheet in sheets)
-    if 0 < total < _FEW_OBJECTS:
+    if 0 < total < _FEW_OBJECTS and images == len(sheets):
         text = f"There are {counted(total, 'object')} in all. Start with 100 or more, in images that differ."
         return [Finding("note", "Few objects", text)]
-    if len(sheets) < _FEW_IMAGES:
+    if images < _FEW_IMAGES:
         text = (
-            f"There {are(len(sheets))} {counted(len(sheets), 'image')}. A training runs, but what it learns holds for "
-            f"images like {'this one' if len(sheets) == 1 else 'these'} only: annotate {_FEW_IMAGES} to 20 that differ."
+            f"There {are(images)} {counted(images, 'image')}. A training runs, but what it learns holds for "
+            f"images like {'this one' if images == 1 else 'these'} only: annotate {_FEW_IMAGES} to 20 that differ."
         )
         return [Finding("note", "Few images", text)]
     return []
