@@ -66,9 +66,11 @@ def _refuse(files: Mapping[str, Path], others: Mapping[str, Path], kind: str, ot
         name, each = alike[0]
         advice = f"{others[each].name} seems to belong to {files[name].name}: give both one name, and so all others"
     elif other == "label":
-        advice = "annotate them (one without cells needs a label of zeros), or move them to another folder"
+        them = "them" if len(names) > 1 else "it"
+        advice = f"annotate {them} (one without cells needs a label of zeros), or move {them} to another folder"
     else:
-        advice = "put the images there, or move these labels to another folder"
+        image, label = ("images", "these labels") if len(names) > 1 else ("image", "this label")
+        advice = f"put the {image} there, or move {label} to another folder"
     refuse(ValueError(f"{lonely} no {other} of the same name in {folder}: {listed(names, 5)}; {advice}"))
     return bool(alike)
 

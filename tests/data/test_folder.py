@@ -104,7 +104,7 @@ def test_labels_that_are_called_otherwise_are_named(tmp_path, position):
         folder.datalist(tmp_path)
     (tmp_path / "label" / "002_mask.png").unlink()
     with pytest.raises(
-        ValueError, match=r"1 image has no label .*: 002; annotate them \(one without cells needs a label"
+        ValueError, match=r"1 image has no label .*: 002; annotate it \(one without cells needs a label"
     ):
         folder.datalist(tmp_path)
 

@@ -88,7 +88,7 @@ def test_a_missing_label_is_one_more_finding(check, folder, by_plan):
     (folder / "label" / "003.tif").unlink()
     sizes = {"depth": "$@plan.depth", "tile_size": "$@plan.tile_size"} if by_plan else {}
     out, html, error = check(dataset_dir=str(folder), **sizes)
-    told = f"1 image has no label of the same name in {folder / 'label'}: 003; annotate them"
+    told = f"1 image has no label of the same name in {folder / 'label'}: 003; annotate it"
     assert f"cannot be trained on: {told}" in error
     assert "stop: Files that do not fit. 1 image has no label" in out
     assert "Not ready to train" in html
@@ -113,7 +113,7 @@ def test_a_label_without_image_and_one_of_another_number_of_slices(check, folder
     label = tifffile.imread(folder / "label" / "002.tif")
     tifffile.imwrite(folder / "label" / "002.tif", np.stack([label, label, label]), photometric="minisblack")
     out, _, error = check(dataset_dir=str(folder), validation=1)
-    assert f"1 label has no image of the same name in {folder / 'image'}: 004; put the images there" in error
+    assert f"1 label has no image of the same name in {folder / 'image'}: 004; put the image there" in error
     assert "1 file cannot be used: 002.tif: it has 3 slices" in error
     assert "3 of 4 usable" in out
 
