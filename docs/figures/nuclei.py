@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
         for ax, picture, title in zip(column, pictures, titles, strict=True):
             ax.imshow(picture, cmap="gray", interpolation="nearest")
             ax.set(title=title, xticks=[], yticks=[])
-    save(figure, "nuclei", few_colours=False)
+    save(figure, "nuclei")
     cover(read(folder / "image" / f"{IMAGES[1]}.tif"))
 
 

@@ -117,7 +117,7 @@ def results(data: Path, u373: str, hela: str) -> None:
             ax.imshow(picture)
             ax.set_title(title)
             ax.set(xticks=[], yticks=[])
-    save(figure, "paper_results", few_colours=False)
+    save(figure, "paper_results")
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import tifffile
 from PIL import Image
 
@@ -47,7 +48,19 @@ def main(checkpoint: str) -> None:
         browser = ["chromium", "--headless", "--no-sandbox", "--hide-scrollbars", "--virtual-time-budget=10000", window]
         page = (results / "index.html").as_uri()
         subprocess.run([*browser, f"--screenshot={shot}", page], check=True, stderr=subprocess.DEVNULL)
-        Image.open(shot).convert("P", palette=Image.Palette.ADAPTIVE, colors=256).save(OUT, optimize=True)
+        gray_and_colours(Image.open(shot).convert("RGB")).save(OUT, optimize=True)
+
+
+def gray_and_colours(picture: Image.Image) -> Image.Image:
+    """The picture with a palette of 128 grays and 128 colours: one for all would tint the grays."""
+    pixels = np.asarray(picture)
+    coloured = np.ptp(pixels, axis=2) > 4
+    colours = Image.fromarray(pixels[coloured][None]).quantize(128, dither=Image.Dither.NONE)
+    numbers = pixels.max(axis=2) // 2
+    numbers[coloured] = 128 + np.asarray(colours)[0]
+    small = Image.fromarray(numbers)
+    small.putpalette(np.linspace(0, 255, 128).round().astype(np.uint8).repeat(3).tolist() + colours.getpalette())
+    return small
 
 
 if __name__ == "__main__":

@@ -87,15 +87,12 @@ def show(ax: Axes, picture: np.ndarray, title: str, **options: object) -> None:
     ax.set_title(title)
 
 
-def save(figure: Figure, name: str, few_colours: bool = True) -> None:
-    """Of a photograph with colours on it, 256 of them are too few: gray would be tinted."""
+def save(figure: Figure, name: str) -> None:
+    """In full colour: a palette of 256 tints the grays of an image beside colours."""
     path = IMAGES / f"{name}.png"
     drawn = BytesIO()
     figure.savefig(drawn)
-    picture = Image.open(drawn).convert("RGB")
-    if few_colours:
-        picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    picture.save(path, optimize=True)
+    Image.open(drawn).convert("RGB").save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size / 1024:.0f} KB")
 
 
