@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.large_memory", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("--sides", type=int, nargs="*", default=[4096, 8192], help="px, block by block")
+    parser.add_argument("--sides", type=int, nargs="+", default=[4096, 8192], help="px, block by block")
     parser.add_argument("--in_memory", type=int, nargs="*", default=[], help="px, as a whole")
     parser.add_argument("--tile_size", type=int, default=508, help="px")
     parser.add_argument("--depth", type=int, default=4, help="of the network: 1 takes a tenth of the time")
