@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmarks.inference import ready_unet
 from benchmarks.memory import MIB, peak_memory
-from benchmarks.targets import Target, at_most
+from benchmarks.targets import at_most
 from benchmarks.timing import Options, Table
 from bundle.inference.backends import prepare_network
 from bundle.inference.backends.calibration import calibrated
@@ -56,18 +56,14 @@ def _table(options: Options, size: int, cases: Sequence[tuple[int, str]], precis
             case = {"size": size, "width": width, "bound": bound, "seed": options.seed, "precision": precision}
             peak = peak_memory("bounded", **case)
             row.append("not known here" if peak is None else f"{peak / MIB:.0f}")
-            targets += _target(part, peak, bound)
+            if peak is not None:
+                measured = peak / parse_bytes(bound)
+                targets.append(at_most(f"peak memory of {part}", "its bound", measured, 1.0, percent=True))
         else:
             row.append("--full")
         rows.append(row)
     title = f"segmentation of {size} x {size} px within a bound on memory, {precision}"
     return Table(title, COLUMNS, rows, targets)
-
-
-def _target(part: str, peak: int | None, bound: str) -> list[Target]:
-    if peak is None:
-        return []
-    return [at_most(f"peak memory of {part}", "its bound", peak / parse_bytes(bound), 1.0, percent=True)]
 
 
 def prepared(size: int, width: int, bound: str, seed: int, precision: str = "bf16") -> Callable[[], object]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch.nn import functional as F
 
-from benchmarks.timing import Options, counted, interleave
+from benchmarks.timing import TIMING_COLUMNS, Options, Timing, counted, digits, interleave, timing_cells
 
-__all__ = ["DTYPES", "Ceiling", "find_ceiling"]
+__all__ = ["COLUMNS", "DTYPES", "Ceiling", "find_ceiling"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+#: what :meth:`Ceiling.rows` fills
+COLUMNS = ("", "GFLOP/s", "of the ceiling", *TIMING_COLUMNS)
 #: channels in and out
 CHANNELS = 256
 #: (images, side in px), among which the fastest is the ceiling
@@ -39,6 +41,16 @@ class Ceiling:
     def share(self, flops: float, ratio: float) -> float:
         """Of this rate, by work of ``flops`` that takes ``ratio`` times as long as one call."""
         return flops / self.flops / ratio
+
+    def rows(self, timings: Mapping[str, Timing], flops: float) -> tuple[list[list[str]], dict[str, float]]:
+        """A row for each contender, of which this convolution is one and the others are of ``flops``; their shares."""
+        rows, shares = [], {}
+        for name, timing in timings.items():
+            work = self.flops if name == self.name else flops
+            shares[name] = self.share(work, timing.ratio / timings[self.name].ratio)
+            rate = digits(work / timing.median / 1e9)
+            rows.append([name, rate, f"{100 * shares[name]:.1f} %", *timing_cells(timing)])
+        return rows, shares
 
 
 def find_ceiling(precision: str, options: Options, channels: int = CHANNELS) -> Ceiling:

@@ -7,12 +7,14 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import psutil
 import torch
@@ -41,6 +43,7 @@ from bundle.networks import UNet
 __all__ = ["run"]
 
 _MIB = 2**20
+_taken: Task  # of a bare process
 
 
 def run(options: Options, side: int = 3072, width: int = 16, empty: int = 4000) -> Iterator[Table]:
@@ -54,10 +57,11 @@ def run(options: Options, side: int = 3072, width: int = 16, empty: int = 4000) 
     with tempfile.TemporaryDirectory() as name, closing(Cluster("local", 2)) as cluster:
         folder = Path(name)
         task = _task(folder, side, width, options.seed)
-        with closing(_Bare(task)) as bare:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(2, spawn, initializer=_take, initargs=(cloudpickle.dumps(task),)) as bare:
             rounds = iter(range(1000))
             contenders = {
-                "two bare processes": lambda: bare.run(task.count, f"bare{next(rounds)}"),
+                "two bare processes": lambda: list(bare.map(_half, [f"bare{next(rounds)}"] * 2, range(2))),
                 "two workers": lambda: run_blocks(_again(task, f"dask{next(rounds)}"), cluster),
             }
             timings = interleave(contenders, options.few)
@@ -90,41 +94,16 @@ def _again(task: Task, name: str) -> Task:
     return replace(task, markers=Markers(task.markers.folder.parent, name))
 
 
-class _Bare:
-    """Two processes that do every second block each."""
-
-    def __init__(self, task: Task) -> None:
-        import cloudpickle
-
-        context = multiprocessing.get_context("spawn")
-        self.pipes, self.processes = [], []
-        for _ in range(2):
-            here, there = context.Pipe()
-            process = context.Process(target=_serve, args=(there, cloudpickle.dumps(task)), daemon=True)
-            process.start()
-            self.pipes.append(here)
-            self.processes.append(process)
-
-    def run(self, count: int, name: str) -> None:
-        for first, pipe in enumerate(self.pipes):
-            pipe.send((name, range(first, count, 2)))
-        for pipe in self.pipes:
-            pipe.recv()
-
-    def close(self) -> None:
-        for process in self.processes:
-            process.terminate()
+def _take(task: bytes) -> None:
+    """In a bare process: keep the task whose blocks it does."""
+    global _taken
+    _taken = cloudpickle.loads(task)
 
 
-def _serve(pipe: Any, task: bytes) -> None:
-    import cloudpickle
-
-    todo = cloudpickle.loads(task)
-    while True:
-        name, numbers = pipe.recv()
-        for _ in Serial(1).run(_again(todo, name), numbers):
-            pass
-        pipe.send(None)
+def _half(name: str, first: int) -> None:
+    """In a bare process: every second block."""
+    for _ in Serial(1).run(_again(_taken, name), range(first, _taken.count, 2)):
+        pass
 
 
 def _nothing(number: int) -> None:

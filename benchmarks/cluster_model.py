@@ -12,6 +12,8 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.timing import Table
+
 __all__ = ["Costs", "Job", "main", "probability"]
 
 WORKERS = (1, 8, 64, 512)
@@ -92,20 +94,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--link", type=float, default=1e9, help="B/s of a worker and of the scheduler")
     options = parser.parse_args(arguments)
     costs = Costs(options.schedule, options.store, options.link)
-    print(
-        "| image | workers | gray values | network | its workers busy | scheduler | store | cells, pyramids | in all |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
+    columns = ("image", "workers", "gray values", "network", "its workers busy", "scheduler", "store")
+    rows = []
     for job in JOBS:
         for workers in WORKERS:
             ended, asked, used = probability(job, costs, workers)
             busy = job.blocks * job.seconds / (ended * min(workers, job.blocks))
             times = [f"{seconds / 3600:.3g} h" for seconds in (job.before, ended, job.after)]
             total = (job.before + ended + job.after) / 3600
-            print(
-                f"| {job.name} | {workers} | {times[0]} | {times[1]} | {busy:.0%} | {asked:.1%} | {used:.1%} | "
-                f"{times[2]} | {total:.3g} h |"
-            )
+            shares = [f"{busy:.0%}", f"{asked:.1%}", f"{used:.1%}"]
+            rows.append([job.name, f"{workers}", *times[:2], *shares, times[2], f"{total:.3g} h"])
+    print(Table("time of a cluster", (*columns, "cells, pyramids", "in all"), rows))
 
 
 #: s that a block takes of which nothing is computed, see docs/clusters.md for this and what follows

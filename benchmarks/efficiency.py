@@ -8,14 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.ceiling import DTYPES, Ceiling, find_ceiling
+from benchmarks.ceiling import COLUMNS, DTYPES, Ceiling, find_ceiling
 from benchmarks.inference import prepared_backends, ready_unet
 from benchmarks.targets import at_least
 from benchmarks.timing import (
     TIMING_COLUMNS,
     Options,
     Table,
-    digits,
     interleave,
     relative_error,
     require,
@@ -60,20 +59,14 @@ def run(options: Options, tiles: Sequence[int] = TILES) -> Iterator[Table]:
                 else:
                     missing.append([f"{name}: not available here", *[""] * (2 + len(TIMING_COLUMNS))])
             timings = interleave(contenders, options.few, options.device)
-            rows, shares = [], {}
-            for name, timing in timings.items():
-                work = ceiling.flops if name == ceiling.name else flops
-                share = ceiling.share(work, timing.ratio)
-                rate = digits(work / timing.median / 1e9)
-                rows.append([name, rate, f"{100 * share:.1f} %", *timing_cells(timing)])
-                shares[name] = share
+            rows, shares = ceiling.rows(timings, flops)
             targets = []
             if number == 0:
                 best = max(shares.keys() - {ceiling.name}, key=lambda name: shares[name])
                 part = f"forward pass, tile {size} px, width {width}, {precision}, {best}"
                 targets = [at_least(part, "convolution ceiling", shares[best], LEAST_SHARE[precision], percent=True)]
             title = f"forward pass, tile of {size} px, widths {width} .. {16 * width}, {precision}, {options.device}"
-            yield Table(title, ("", "GFLOP/s", "of the ceiling", *TIMING_COLUMNS), rows + missing, targets)
+            yield Table(title, COLUMNS, rows + missing, targets)
         yield _levels(network, tiles[0], precision, ceiling, options)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import tifffile
 
 from bundle import atomic
+from bundle.studies.commands import Command, RunFolder
 
 __all__ = ["main", "parts_of"]
 
@@ -79,29 +80,21 @@ def parts_of(data: dict[str, Path], work: Path, device: str, minutes: float, tin
 
 
 def _training(name: str, folder: Path, work: Path, device: str, minutes: float, tiny: bool) -> list[Part]:
-    run = ["monai.bundle", "run"]
-    train = ["configs/train.json", *(f"configs/experiments/{file}" for file in TRAININGS[name].files)]
-    where = ["--output_dir", str(work / "runs"), "--device", f"$torch.device('{device}')"]
-    common = ["--dataset_dir", str(folder), *where]
-    length = [word for key, value in TINY.items() for word in (f"--{key}", str(value))]
-    kept = ["--run_name", name, "--publish", "never", "--model_file", str(work / "model.pt")]
-    limit = ["--minutes", str(minutes)] if not tiny else length
-    best = ["--checkpoint", str(work / "runs" / name / "best.pt")]
-    measure = [*best, "--part", "held_out", "--tta", "d4", "--evaluation_dir", str(work / name)]
-    evaluate = [*train, "configs/evaluate.json"]
-    shown = ["--dataset_dir", str(work / f"{name}.tif"), "--output_dir", str(work / f"{name}_maps"), *where[2:]]
+    files = ("configs/train.json", *(f"configs/experiments/{file}" for file in TRAININGS[name].files))
+    run, on = RunFolder(work / "runs", name), {"device": f"$torch.device('{device}')"}
+    length = TINY if tiny else {"minutes": minutes}
+    training = run.training(files, {"dataset_dir": str(folder), **on, **length})
+    best = {**on, "checkpoint": str(run.checkpoint)}
+    places = {"dataset_dir": str(folder), "output_dir": str(run.output_dir), "evaluation_dir": str(work / name)}
+    measured = Command(
+        "evaluating", (*files, "configs/evaluate.json"), {**best, **places, "part": "held_out", "tta": "d4"}
+    )
+    places = {"dataset_dir": str(work / f"{name}.tif"), "output_dir": str(work / f"{name}_maps")}
+    maps = Command("inference", ("configs/inference.json",), {**best, **places, "write#overlays": False})
     return [
-        Part(
-            f"{name}: training",
-            [*run, "training", "--config_file", str(train), *common, *kept, *limit],
-            60 * minutes + 90,
-        ),
-        Part(f"{name}: evaluation", [*run, "evaluating", "--config_file", str(evaluate), *common, *measure], 150),
-        Part(
-            f"{name}: maps",
-            [*run, "inference", "--config_file", "configs/inference.json", *shown, *best, "--write#overlays", "False"],
-            60,
-        ),
+        Part(f"{name}: training", training.words("monai.bundle", "run"), 60 * minutes + 90),
+        Part(f"{name}: evaluation", measured.words("monai.bundle", "run"), 150),
+        Part(f"{name}: maps", maps.words("monai.bundle", "run"), 60),
     ]
 
 

@@ -7,32 +7,27 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
 
-from benchmarks.large_samples import blobs, small_network
+from benchmarks.large_samples import INFERENCE, blobs, small_network
 from bundle.model import checkpoints
 
 __all__ = ["main"]
 
-_RUN = """
-import sys, time
-from pathlib import Path
-from monai.bundle import ConfigWorkflow
-images, out, model, bound = sys.argv[1:]
-flow = ConfigWorkflow("configs/inference.json", workflow_type="infer", logging_file=False, dataset_dir=images,
-    output_dir=out, checkpoint=model, max_memory=bound or None, device="$torch.device('cpu')")
-flow.initialize()
-flow.run()
-status = Path("/proc/self/status").read_text().splitlines()
-print(next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM")), time.process_time())
+_TOLD = """
+import time
+from benchmarks.memory import status
+print(status("VmHWM"), time.process_time())
 """
 
 
@@ -52,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tifffile.imwrite(images / "blobs.tif", block[np.ix_(repeated, repeated)])
         checkpoints.write(model, small_network().state_dict())
         began = time.time()
-        command = [sys.executable, "-c", _RUN, *map(str, (images, out, model, options.max_memory))]
+        given: dict[str, Any] = {"dataset_dir": str(images), "output_dir": str(out), "checkpoint": str(model)}
+        given |= {"max_memory": options.max_memory or None, "device": "$torch.device('cpu')"}
+        command = [sys.executable, "-c", INFERENCE + _TOLD, json.dumps(given)]
         done = subprocess.run(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True, check=True)
         peak, cpu = map(float, done.stdout.split()[-2:])
         cells = int(tifffile.imread(out / "blobs_cells.tif").max())

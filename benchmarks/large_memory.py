@@ -9,33 +9,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import tifffile
 import zarr
 
-from benchmarks.large_samples import blobs, new_ome_zarr, small_network
+from benchmarks.large_samples import INFERENCE, blobs, new_ome_zarr, small_network
+from benchmarks.timing import cpu_of_children
 from bundle.model import checkpoints
 
 __all__ = ["main"]
 
 _CHUNK = 1024
-_RUN = """
-import sys, json
-from monai.bundle import ConfigWorkflow
-flow = ConfigWorkflow("configs/inference.json", workflow_type="infer", logging_file=False, **json.loads(sys.argv[1]))
-flow.initialize()
-flow.run()
-"""
 
 
 def write_blobs(path: Path, side: int) -> None:
@@ -53,26 +48,17 @@ def watched(options: dict[str, Any]) -> tuple[list[tuple[float, int]], float, fl
     Returns:
         (seconds, bytes of resident memory) of the process every 0.1 s; the seconds it took; those of the processor.
     """
-    began, before = time.monotonic(), _processor()
+    began, before = time.monotonic(), cpu_of_children()
     options = {"cluster": "serial", **options}
-    process = subprocess.Popen([sys.executable, "-c", _RUN, json.dumps(options)], cwd=Path(__file__).parent.parent)
+    process = subprocess.Popen([sys.executable, "-c", INFERENCE, json.dumps(options)], cwd=Path(__file__).parent.parent)
     seen: list[tuple[float, int]] = []
     while process.poll() is None:
-        try:
-            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-        except OSError:
-            break
-        kib = next((int(line.split()[1]) for line in lines if line.startswith("VmRSS")), 0)
-        seen.append((time.monotonic() - began, kib * 1024))
+        with suppress(psutil.Error):  # it has just ended
+            seen.append((time.monotonic() - began, psutil.Process(process.pid).memory_info().rss))
         time.sleep(0.1)
     if process.wait():
         raise RuntimeError(f"the inference ended with {process.returncode}")
-    return seen, time.monotonic() - began, _processor() - before
-
-
-def _processor() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return seen, time.monotonic() - began, cpu_of_children() - before
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

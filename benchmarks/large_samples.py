@@ -13,7 +13,16 @@ from scipy import ndimage
 from bundle.data.stores.ome_zarr import require_zarr
 from bundle.networks import UNet
 
-__all__ = ["blobs", "new_ome_zarr", "small_network"]
+__all__ = ["INFERENCE", "blobs", "new_ome_zarr", "small_network"]
+
+#: a program that segments; its argument are entries of configs/inference.json as JSON
+INFERENCE = """
+import json, sys
+from monai.bundle import ConfigWorkflow
+flow = ConfigWorkflow("configs/inference.json", workflow_type="infer", logging_file=False, **json.loads(sys.argv[1]))
+flow.initialize()
+flow.run()
+"""
 
 
 def blobs() -> NDArray[np.uint8]:

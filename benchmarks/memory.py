@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["MIB", "peak_memory"]
+__all__ = ["MIB", "peak_memory", "status"]
 
 MIB = 2**20
 _ROOT = Path(__file__).resolve().parent.parent
@@ -43,14 +43,15 @@ def _measure(module: str, arguments: str) -> int | None:
         ctypes.CDLL(None).malloc_trim(0)  # glibc would serve the work from what was freed, and nothing would show
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts from what is resident now
-        before = _status("VmRSS")
+        before = status("VmRSS")
         work()
-        return _status("VmHWM") - before
+        return status("VmHWM") - before
     except OSError:
         return None
 
 
-def _status(field: str) -> int:
+def status(field: str) -> int:
+    """Bytes of a field of this process's /proc/self/status."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 

@@ -26,7 +26,7 @@ from bundle.model import TrainedNetwork
 from bundle.studies.definition import Study
 from bundle.studies.study_file import read_study
 from bundle.studies.summary import read_values, repeats_of, summarise
-from bundle.studies.summary_markdown import digits_of, with_spread
+from bundle.studies.summary_markdown import formats_of, measured_cells
 from bundle.studies.trial import StudyPaths, Trial, with_recorded
 
 __all__ = ["main", "networks_of", "table", "time_networks", "time_steps"]
@@ -92,7 +92,7 @@ def table(
     """A line for each variant, with its first tta: cost, then mean and standard deviation over repeats."""
     tta = study.tta[0]
     summaries = [each for each in summarise(study, repeats_of(study, measured)) if each.tta == tta]
-    forms = {metric: f".{digits_of([s for s in summaries if s.metric == metric])}f" for metric in study.metrics}
+    forms = formats_of(study, summaries)
     cells: dict[str, list[str]] = {}
     for variant, network in networks.items():
         values = {each.metric: each for each in summaries if each.variant == variant}
@@ -104,10 +104,7 @@ def table(
             digits(1000 * images[variant].median),
             digits(images[variant].ratio),
             str(max((each.n for each in values.values()), default=0)),
-            *(
-                with_spread(values[metric].mean, values[metric].std, forms[metric]) if metric in values else ""
-                for metric in study.metrics
-            ),
+            *measured_cells(values, forms),
         ]
     columns = ["", "parameters", "ms a training step", "ratio", f"ms for {size} x {size} px", "ratio", "runs"]
     title = f"{study.title}, part {study.part}, tta {tta}: mean ± standard deviation over repeats"

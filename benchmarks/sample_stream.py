@@ -9,10 +9,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-from monai.data import MetaTensor
+import numpy as np
 
-from benchmarks.samples import cells, gray
+from benchmarks.samples import training_item
 from benchmarks.timing import Options, Table
 from benchmarks.training_sample import training_chain
 from bundle.data.dataset import TileDataset
@@ -32,11 +31,7 @@ def run(
     """One table. The first epoch, in which the processes start, is not counted; between two epochs the trainer
     validates and writes a checkpoint, that is, it sleeps for ``validation`` s.
     """
-    instances = cells(size, count, options.seed)
-    sample: Any = {
-        "image": MetaTensor(torch.from_numpy(gray(instances, options.seed))[None]),
-        "label": MetaTensor(torch.from_numpy(instances)[None]),
-    }
+    sample: Any = training_item(size, count, options.seed)
     dataset = TileDataset([sample], training_chain(size), samples_per_epoch=steps, seed=options.seed)
     rows, of_one = [], 0.0
     for workers in WORKERS:
@@ -61,19 +56,18 @@ def _trained(loader: TileLoader, pace: float, validation: float, epochs: int) ->
     for the first sample of an epoch, s.
     """
     dataset: TileDataset = loader.dataset  # type: ignore[assignment]
-    waited = trained = first = 0.0
-    steps = 0
-    start = dataset.epoch
+    start, spent = dataset.epoch, []
     for epoch in range(start, start + epochs):
         dataset.set_epoch(epoch)
         asked = time.perf_counter()
         for number, _ in enumerate(loader):
             came = time.perf_counter()
-            if epoch > start:
-                waited, steps = waited + came - asked, steps + 1
-                first = max(first, came - asked) if number == 0 else first
             time.sleep(pace)
-            asked = time.perf_counter()
-            trained += asked - came if epoch > start else 0.0
+            done = time.perf_counter()
+            if epoch > start:
+                spent.append((number, came - asked, done - came))
+            asked = done
         time.sleep(validation)
-    return (steps / waited if not pace else waited / (waited + trained)), first
+    numbers, waited, trained = np.array(spent).T
+    found = waited.sum() / (waited + trained).sum() if pace else len(spent) / waited.sum()
+    return float(found), float(waited[numbers == 0].max())

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
+from monai.data import MetaTensor
 from scipy.spatial import KDTree
 
-__all__ = ["cells", "gray"]
+__all__ = ["cells", "gray", "training_item"]
 
 
 def cells(size: int, count: int, seed: int = 0) -> np.ndarray:
@@ -30,3 +32,10 @@ def gray(instances: np.ndarray, seed: int = 0) -> np.ndarray:
     """HW float32 image of an instance map: cells brighter than the background, with noise."""
     noise = np.random.RandomState(seed).standard_normal(instances.shape)
     return ((instances > 0) + 0.1 * noise).astype(np.float32)
+
+
+def training_item(size: int, count: int, seed: int = 0) -> dict[str, MetaTensor]:
+    """Image and instances of :func:`cells`, CHW, as a training has loaded them."""
+    instances = cells(size, count, seed)
+    arrays = {"image": gray(instances, seed), "label": instances}
+    return {key: MetaTensor(torch.from_numpy(array)[None]) for key, array in arrays.items()}

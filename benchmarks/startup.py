@@ -16,6 +16,7 @@ from benchmarks import MARK
 from benchmarks.steps import CONFIG
 from benchmarks.timing import CheckError, Options, Table
 from bundle.data.synthetic import make_dataset
+from bundle.studies.commands import Command
 
 __all__ = ["parts_and_packages", "run"]
 
@@ -30,10 +31,6 @@ def run(options: Options, top: int = 10) -> Iterator[Table]:
 
     CPU seconds, not those of the clock: a busy machine and cold files change them less. The data set is there
     already, the caches of Python and numba are warm.
-
-    Args:
-        options: see :class:`benchmarks.timing.Options`.
-        top: packages to be listed.
     """
     with tempfile.TemporaryDirectory() as folder:
         make_dataset(Path(folder) / "data", seed=options.seed)
@@ -65,11 +62,9 @@ def _start(folder: Path, **settings: object) -> str:
         "val_interval": 2,  # none
         **settings,
     }
-    command = [sys.executable, "-X", "importtime", "-m", "monai.bundle", "run", "training"]
-    command += ["--config_file", str([str(CONFIG), str(overlay)])]
-    for name, value in options.items():
-        command += [f"--{name}", str(value)]
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
+    command = Command("training", (str(CONFIG), str(overlay)), options)
+    words = command.words(sys.executable, "-X", "importtime", "-m", "monai.bundle", "run")
+    done = subprocess.run(words, cwd=_ROOT, capture_output=True, text=True)
     if done.returncode:
         messages = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
         raise CheckError("training does not start: " + "\n".join(messages[-20:]))

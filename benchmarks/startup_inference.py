@@ -7,7 +7,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
 
 import numpy as np
@@ -15,7 +14,7 @@ import tifffile
 
 from benchmarks.steps import CONFIG
 from benchmarks.targets import at_most
-from benchmarks.timing import CheckError, Options, Table
+from benchmarks.timing import CheckError, Options, Table, cpu_of_children
 
 __all__ = ["run"]
 
@@ -44,9 +43,9 @@ def run(options: Options) -> Iterator[Table]:
 
 def _seconds(command: Sequence[str]) -> float:
     """CPU seconds of a process of Python with these arguments."""
-    before = getrusage(RUSAGE_CHILDREN)
+    before = cpu_of_children()
     done = subprocess.run([sys.executable, *command], cwd=_ROOT, capture_output=True, text=True)
-    after = getrusage(RUSAGE_CHILDREN)
+    took = cpu_of_children() - before
     if done.returncode:
         raise CheckError(f"{' '.join(command[:3])} ends with {done.returncode}: {done.stderr[-1000:]}")
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return took

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ class ConfiguredTrainer:
         self.seed = options.seed
         sample = next(iter(parser.get_parsed_content("train#dataloader")))
         self.batch = prepare_batch(sample, options.device)
-        self.trainer.data_loader = _Endless(sample)
+        self.trainer.data_loader = map(dict, itertools.repeat(sample))
         # dropout draws from a generator that the engine seeds when it starts: bare loops can start from the same
         self.trainer.add_event_handler(Events.ITERATION_STARTED(once=1), lambda: torch.manual_seed(self.seed))
         self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self.trainer.interrupt)
@@ -99,17 +100,6 @@ class ConfiguredTrainer:
         """End the run that was interrupted, and with it its record."""
         self.trainer.terminate()
         self.trainer.run()
-
-
-class _Endless:
-    """A loader that gives one batch again and again."""
-
-    def __init__(self, batch: dict[str, Any]) -> None:
-        self.batch = batch
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        while True:
-            yield dict(self.batch)
 
 
 def bare_loop(trainer: ConfiguredTrainer, precision: str, memory_format: torch.memory_format) -> Step:

@@ -22,15 +22,8 @@ ON, OFF = "MLflowTracker, SQLite", "no tracking"
 def run(
     options: Options, width: int = 16, tile_size: int = 572, steps: int = 20, pause: float = Writer.interval
 ) -> Iterator[Table]:
-    """One table. A block is longer than the writing thread sleeps, so that its work falls among the steps it is for;
-    before every block the thread has the time to finish what is left of the block before.
-
-    Args:
-        options: see :class:`benchmarks.timing.Options`.
-        width: of the network's first level.
-        tile_size: in px.
-        steps: in a block.
-        pause: seconds before every block.
+    """One table. A block of ``steps`` is longer than the writing thread sleeps, so that its work falls among the steps
+    it is for; in the ``pause`` (s) before every block the thread can finish what is left of the block before.
     """
     precision = resolve_precision("auto", options.device)
     with tempfile.TemporaryDirectory() as folder:

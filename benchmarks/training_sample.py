@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
-from monai.data import MetaTensor
 from monai.transforms import (
     CenterSpatialCropd,
     Compose,
@@ -24,12 +23,12 @@ from monai.transforms import (
 from skimage.segmentation import find_boundaries
 
 from benchmarks.elastic import monai_elastic
-from benchmarks.samples import cells, gray
+from benchmarks.samples import training_item
 from benchmarks.steps import CONFIG, ConfiguredTrainer
 from benchmarks.targets import at_least, at_most
 from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, require, timing_cells, timing_table
 from benchmarks.weight_map import stack_and_sort, weights
-from bundle.data.weigh_kept import weigh_what_is_kept
+from bundle.data.dataset import weigh_what_is_kept
 from bundle.geometry import ValidGeometry
 
 __all__ = ["run", "training_chain"]
@@ -40,11 +39,7 @@ DEPTH = 4
 
 def run(options: Options, size: int = 572, count: int = 60, width: int = 16) -> Iterator[Table]:
     """Both chains as a whole beside a training step of a narrow network in bf16, then the steps of each chain."""
-    instances = cells(size, count, options.seed)
-    sample = {
-        "image": MetaTensor(torch.from_numpy(gray(instances, options.seed))[None]),
-        "label": MetaTensor(torch.from_numpy(instances)[None]),
-    }
+    sample = training_item(size, count, options.seed)
     chains = {OURS: training_chain(size), STOCK: _stock(size)}
     for name, chain in chains.items():
         chain.set_random_state(options.seed)

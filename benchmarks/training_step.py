@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.ceiling import Ceiling, find_ceiling
+from benchmarks.ceiling import COLUMNS, Ceiling, find_ceiling
 from benchmarks.steps import ConfiguredTrainer, Step, bare_loop
 from benchmarks.targets import at_least, at_most
-from benchmarks.timing import TIMING_COLUMNS, Options, Table, counted, digits, interleave, require, timing_cells
+from benchmarks.timing import Options, Table, counted, interleave, require
 from bundle.inference.precision import resolve_precision
 
 __all__ = ["run"]
@@ -45,19 +45,13 @@ def _table(
     }
     flops = _check(contenders, trainer.seed, 1e-5 if options.device == "cpu" else 1e-3)
     timings = interleave({**contenders, ceiling.name: ceiling.run}, options.repeats, options.device)
-    rows = []
-    for name, timing in timings.items():
-        work = ceiling.flops if name == ceiling.name else flops
-        share = ceiling.share(work, timing.ratio / timings[ceiling.name].ratio)
-        rate = digits(work / timing.median / 1e9)
-        rows.append([name, rate, f"{100 * share:.1f} %", *timing_cells(timing)])
     part = f"training step, width {width}, {tile_size} px"
     targets = [
         at_least(f"{part}, {precision}", PLAIN, timings[PLAIN].ratio, 1.9),
         at_most(f"engine and handlers of a {part}", bare, 1 / timings[bare].ratio - 1, 0.02, percent=True),
     ]
     title = f"training step, width {width}, tile of {tile_size} px, {precision}, {options.device}"
-    return Table(title, ("", "GFLOP/s", "of the ceiling", *TIMING_COLUMNS), rows, targets)
+    return Table(title, COLUMNS, ceiling.rows(timings, flops)[0], targets)
 
 
 def _check(contenders: dict[str, Step], seed: int, rounding: float) -> int:

@@ -69,13 +69,14 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def listed(names: Sequence[str], most: int) -> str:
-    """The first names and three dots, which never stand for a single one.
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """The first names, and how many more there are; all where that would be one.
 
-    >>> listed("abcd", 3), listed("abcde", 3)
-    ('a, b, c, d', 'a, b, c, ...')
+    >>> listed("abcde"), listed("abcdef")
+    ('a, b, c, d, e', 'a, b, c, d and 2 more')
     """
-    return ", ".join(names if len(names) <= most + 1 else [*names[:most], "..."])
+    more = len(names) - most
+    return ", ".join(names[:most]) + f" and {more} more" if more > 1 else ", ".join(names)
 
 
 def nearest_path(path: str | os.PathLike[str]) -> Path | None:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from fastapi import HTTPException
 
-from bundle.data.axes import require_same_axes
 from bundle.data.class_values import is_not_annotated
 from bundle.data.classes import Classes
 from bundle.data.errors import ImageError
 from bundle.data.load_slice import LoadSlice
+from bundle.data.loading import require_same_axes
 from bundle.data.truth import segment_values
 from label_app.shared_store import SharedStore
 from transforms import IGNORE, LabelToInstances

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -9,11 +10,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from tests import warm
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigWorkflow
 
 # examples are compared with slow references, and machines are busy: how long one takes says nothing
 settings.register_profile("default", deadline=None)
@@ -120,6 +125,34 @@ def made_once(tmp_path_factory):
 
     with once(tmp_path_factory.mktemp("made_once")):
         yield
+
+
+def table(path: str | Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def said_by(run: Callable[[], object]) -> str:
+    """What a person is told when this fails."""
+    from bundle.console import own_cause
+
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - MONAI wraps errors; the cause is what counts
+        run()
+    cause = own_cause(caught.value)
+    assert cause is not None, caught.value
+    return str(cause)
+
+
+def inference(*overlays: str | Path, **options: object) -> ConfigWorkflow:
+    """A ConfigWorkflow of inference.json; overlays lie in configs, and keyword arguments override the config."""
+    from monai.bundle import ConfigWorkflow
+
+    files = [str(ROOT / "configs" / name) for name in ("inference.json", *overlays)]
+    words = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    made = ConfigWorkflow(files, workflow_type="infer", logging_file=False, **{"bundle_root": str(ROOT), **words})
+    made.initialize()
+    return made
 
 
 @pytest.fixture

@@ -6,24 +6,15 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from monai.bundle import ConfigWorkflow
 
-from bundle.console import own_cause, require_known_options, require_own
+from bundle.console import require_known_options, require_own
 from bundle.model import checkpoints, trained_network
 from bundle.model.card import write_card
 from bundle.networks import UNet
 from bundle.tracking.run_folder import open_run
 from label_app.prepare import prepare
-from tests.conftest import ROOT, TINY
-
-
-def message(run) -> str:
-    """What the user is told when this fails."""
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - MONAI wraps errors; the cause is what counts
-        run()
-    cause = own_cause(caught.value)
-    assert cause is not None, caught.value
-    return str(cause)
+from tests import conftest
+from tests.conftest import ROOT, TINY, said_by
 
 
 @pytest.fixture
@@ -146,7 +137,7 @@ SPOILED = {
 @pytest.mark.parametrize("spoil", SPOILED, ids=lambda spoil: spoil.__name__)
 def test_bad_training_data(spoil, data, workflow, tmp_path):
     spoil(data)
-    told = message(lambda: workflow(dataset_dir=str(data), run_name="mine").run())
+    told = said_by(workflow(dataset_dir=str(data), run_name="mine").run)
     for part in SPOILED[spoil]:
         assert part in told
     assert not (tmp_path / "model.pt").exists()
@@ -160,7 +151,7 @@ def test_bad_training_data(spoil, data, workflow, tmp_path):
 def test_labels_of_which_nothing_can_be_learned(value, told, data, workflow, tmp_path):
     for file in (data / "label").glob("*.tif"):
         write(file, np.full((96, 96), value, np.int16))
-    assert told in message(lambda: workflow(dataset_dir=str(data), max_epochs=1).run())
+    assert told in said_by(workflow(dataset_dir=str(data), max_epochs=1).run)
     assert not (tmp_path / "model.pt").exists()
 
 
@@ -194,7 +185,7 @@ def test_a_label_of_one_class_is_warned_about(data, workflow):
     ],
 )
 def test_bad_options(options, parts, workflow, tmp_path):
-    told = message(lambda: workflow(**options).run())
+    told = said_by(workflow(**options).run)
     for part in parts:
         assert part in told
     assert not (tmp_path / "model.pt").exists()
@@ -202,30 +193,25 @@ def test_bad_options(options, parts, workflow, tmp_path):
 
 def test_an_output_folder_that_cannot_be_written(workflow, tmp_path):
     (tmp_path / "taken").write_text("a file")
-    told = message(lambda: workflow(output_dir=str(tmp_path / "taken")).run())
+    told = said_by(workflow(output_dir=str(tmp_path / "taken")).run)
     assert "output_dir" in told
     assert "cannot be written" in told
     assert (tmp_path / "taken").read_text() == "a file"
 
 
 def inference(tmp_path, cells, **options):
-    override = {"bundle_root": str(ROOT), "dataset_dir": str(cells / "test"), "output_dir": str(tmp_path / "out")}
-    flow = ConfigWorkflow(
-        str(ROOT / "configs" / "inference.json"), workflow_type="infer", logging_file=False, **override | options
-    )
-    flow.initialize()
-    return flow
+    return conftest.inference(**{"dataset_dir": cells / "test", "output_dir": tmp_path / "out", **options})
 
 
 def test_inference_without_a_model(tmp_path, cells):
-    told = message(inference(tmp_path, cells, checkpoint=str(tmp_path / "none.pt")).run)
+    told = said_by(inference(tmp_path, cells, checkpoint=str(tmp_path / "none.pt")).run)
     assert "none.pt does not exist" in told
 
 
 def test_a_checkpoint_of_another_architecture(tmp_path, cells):
     checkpoints.write(tmp_path / "model.pt", UNet(2, 1, 2, base_channels=4, depth=2).state_dict())
     fixed = {"_target_": "bundle.networks.UNet", "spatial_dims": 2, "in_channels": 1, "out_channels": 2, "depth": 2}
-    told = message(inference(tmp_path, cells, checkpoint=str(tmp_path / "model.pt"), network_def=fixed).run)
+    told = said_by(inference(tmp_path, cells, checkpoint=str(tmp_path / "model.pt"), network_def=fixed).run)
     assert "another architecture" in told
     assert "base_channels=4" in told
 
@@ -245,7 +231,7 @@ def test_a_checkpoint_that_its_card_contradicts(tmp_path, cells, workflow, monke
         yield lambda: prepare(tmp_path / "app", model=path, **trust)
 
     for command in commands():
-        told = message(command)
+        told = said_by(command)
         assert f"other.json describes another file than {path}: put the network and the card of one training" in told
         assert "--trust_weights true" in told
     assert not (tmp_path / "app").exists()
@@ -255,7 +241,7 @@ def test_a_checkpoint_that_its_card_contradicts(tmp_path, cells, workflow, monke
         assert "describes another file" in caplog.text
     card = tmp_path / "app" / "model" / "cells" / "models" / "model.json"
     write_card(card, {"sha256": "0" * 64})
-    assert "--trust_weights true" in message(lambda: prepare(tmp_path / "app"))
+    assert "--trust_weights true" in said_by(lambda: prepare(tmp_path / "app"))
     prepare(tmp_path / "app", trust_weights=True)
     assert not card.exists()
 
@@ -264,14 +250,14 @@ def test_a_network_without_a_card_is_not_measured_as_held_out(tmp_path, workflow
     path = tmp_path / "foreign.pt"
     checkpoints.write(path, UNet(2, 1, 2, base_channels=2, depth=2, norm="batch").state_dict())
     options = {"run_id": "evaluating", "evaluation_dir": str(tmp_path / "evaluation"), "checkpoint": str(path)}
-    told = message(lambda: workflow("evaluate.json", **options, part="held_out", held_out=1).run())
+    told = said_by(workflow("evaluate.json", **options, part="held_out", held_out=1).run)
     assert "has no card that tells which images trained it" in told
     workflow("evaluate.json", **options, part="held_out", held_out=1, trust_weights="true").run()
 
 
 def test_not_enough_memory(tmp_path, cells):
     checkpoints.write(tmp_path / "model.pt", UNet(2, 1, 2, base_channels=4, depth=2).state_dict())
-    told = message(inference(tmp_path, cells, checkpoint=str(tmp_path / "model.pt"), max_memory="2 KiB").run)
+    told = said_by(inference(tmp_path, cells, checkpoint=str(tmp_path / "model.pt"), max_memory="2 KiB").run)
     assert "max_memory" in told
     assert "smallest tile" in told
 

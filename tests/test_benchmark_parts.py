@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -27,7 +28,7 @@ from benchmarks.timing import CheckError, Options, Table
 from bundle.geometry import ValidGeometry
 from bundle.inference.backends import BACKENDS
 from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.large.executor import Serial, run_blocks
+from bundle.large.executor import Serial
 
 ONCE = Options(repeats=1, base_channels=2)
 
@@ -215,16 +216,8 @@ def test_what_is_measured_in_its_own_process_covers_the_image(module, arguments)
 
 
 def test_cluster_compares_the_same_blocks(monkeypatch):
-    class Bare(Serial):
-        def __init__(self, task):
-            super().__init__(1)
-            self.task = task
-
-        def run(self, count, name):
-            assert run_blocks(cluster._again(self.task, name), Serial(1)) == 0
-
     monkeypatch.setattr(cluster, "Cluster", lambda *_: Serial(1))
-    monkeypatch.setattr(cluster, "_Bare", Bare)
+    monkeypatch.setattr(cluster, "ProcessPoolExecutor", lambda workers, _, **started: ThreadPoolExecutor(1, **started))
     monkeypatch.setattr(cluster, "_passes", lambda folder, width: [["tile", str(width)]])
     side_by_side, empty, passes = cluster.run(ONCE, side=600, width=2, empty=20)
     assert side_by_side.title.startswith("1 blocks of 768 x 768 px")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ from benchmarks import (
 )
 from benchmarks.steps import ConfiguredTrainer
 from benchmarks.timing import CheckError, Options, Table
-from tests.conftest import ROOT
+from tests.conftest import ROOT, table
 
 ONCE = Options(repeats=1, base_channels=2)
 
@@ -59,7 +58,7 @@ def test_a_configured_trainer_takes_one_step_a_call_and_learns(tmp_path):
     assert any(not torch.equal(a, b) for a, b in zip(before, trainer.network.parameters(), strict=True))
     trainer.close()
     (history,) = tmp_path.glob("runs/*/history.csv")
-    assert sum(row["name"] == "train/loss" for row in csv.DictReader(history.open())) == 3
+    assert sum(row["name"] == "train/loss" for row in table(history)) == 3
     assert (tmp_path / "runs" / "mlflow.db").is_file()
 
 

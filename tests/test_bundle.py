@@ -8,12 +8,12 @@ from importlib import metadata
 
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow, ckpt_export, load_bundle_config, verify_metadata, verify_net_in_out
+from monai.bundle import ckpt_export, load_bundle_config, verify_metadata, verify_net_in_out
 
 from bundle.geometry import ValidGeometry
 from bundle.model import checkpoints
 from bundle.networks import UNet
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, inference
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 META = json.loads((ROOT / "configs" / "metadata.json").read_text())
@@ -32,15 +32,7 @@ def test_training_has_all_properties(workflow):
 
 
 def test_inference_has_all_properties(model, cells):
-    flow = ConfigWorkflow(
-        str(ROOT / "configs" / "inference.json"),
-        workflow_type="infer",
-        logging_file=False,
-        checkpoint=str(model[1]),
-        dataset_dir=str(cells / "test"),
-        output_dir=str(model[1].parent / "output"),
-    )
-    flow.initialize()
+    flow = inference(checkpoint=model[1], dataset_dir=cells / "test", output_dir=model[1].parent / "output")
     assert flow.check_properties() == []
 
 

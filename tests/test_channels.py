@@ -12,10 +12,9 @@ import tifffile
 import torch
 from PIL import Image
 
-from bundle.console import own_cause
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import TrainedNetwork, checkpoints
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, said_by
 from tests.warm import run_module, warm
 
 KINDS = ("rgb", "two")
@@ -160,12 +159,6 @@ def test_the_size_of_pixels_and_the_name_of_the_channel_are_in_the_result(journe
     assert pixels["Channel"]["Name"] == "probability"
 
 
-def refusal(flow) -> str:
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - MONAI wraps errors; the cause is what counts
-        flow.run()
-    return str(own_cause(caught.value))
-
-
 def test_images_with_other_channels_are_refused(journey, tmp_path):
     (tmp_path / "in").mkdir()
     pixels = np.random.RandomState(0).randint(0, 255, (4, 96, 80), np.uint8)
@@ -180,12 +173,12 @@ def test_images_with_other_channels_are_refused(journey, tmp_path):
 
 
 def test_beginning_with_a_network_for_other_images_is_refused(journey, workflow):
-    told = refusal(workflow(pretrained=str(journey.checkpoint)))  # on gray images
+    told = said_by(workflow(pretrained=str(journey.checkpoint)).run)  # on gray images
     named = f"{len(NAMES[journey.kind])} channels ({', '.join(NAMES[journey.kind])})"
     assert f"the images have 1 channel, {journey.checkpoint} takes {named}: choose others by --channels" in told
     if journey.kind == "two":
         data = {"dataset_dir": str(journey.folder / "data"), "channels": [1, 0]}
-        told = refusal(workflow(**data, pretrained=str(journey.checkpoint)))
+        told = said_by(workflow(**data, pretrained=str(journey.checkpoint)).run)
         assert f"the images have 2 channels (GFP, DAPI), {journey.checkpoint} takes {named}" in told
 
 

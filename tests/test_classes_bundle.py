@@ -1,6 +1,5 @@
 """Several classes through the configs: train, evaluate, choose, infer, resume and export, as a user does."""
 
-import csv
 import json
 import shutil
 
@@ -12,18 +11,12 @@ import torch
 from monai.bundle import ConfigWorkflow, ckpt_export
 from PIL import Image
 
-from bundle.console import own_cause
 from bundle.data.synthetic_classes import NAMES, make_class_dataset
 from bundle.model import TrainedNetwork, checkpoints
 from bundle.output.pictures import classes_of
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, inference, said_by, table
 
 SMALL = {**TINY, "max_epochs": 1, "validation": 1}
-
-
-def table(path):
-    with open(path) as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module", params=["instances+classes", "classes"])
@@ -82,15 +75,7 @@ def test_inference_writes_every_class(trained, data, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     shutil.copy(f"{data}/test/image/004.tif", folder)
-    options = {"checkpoint": str(trained / "model.pt"), "dataset_dir": str(folder), "output_dir": str(tmp_path / "out")}
-    flow = ConfigWorkflow(
-        str(ROOT / "configs" / "inference.json"),
-        workflow_type="infer",
-        logging_file=False,
-        bundle_root=str(ROOT),
-        **options,
-    )
-    flow.initialize()
+    flow = inference(checkpoint=trained / "model.pt", dataset_dir=folder, output_dir=tmp_path / "out")
     flow.run()
     flow.finalize()
     probability = tifffile.imread(tmp_path / "out" / "004_probability.tif")
@@ -118,11 +103,8 @@ def test_evaluating_measures_what_the_validation_measured(trained, data, tmp_pat
 
 def test_data_of_other_names_is_mapped_or_refused(trained, data, tmp_path, kind):
     options = {"run_id": "evaluating", "evaluation_dir": str(tmp_path / "out")}
-    with pytest.raises(RuntimeError) as caught:
-        workflow(trained, data, "evaluate.json", class_names=["background", "round", "rod", "other"], **options).run()
-    assert "the data's classes are background, round, rod, other, those of the network background" in str(
-        own_cause(caught.value)
-    )
+    flow = workflow(trained, data, "evaluate.json", class_names=["background", "round", "rod", "other"], **options)
+    assert "classes are background, round, rod, other, those of the network background" in said_by(flow.run)
     if kind == "instances+classes":
         return
     # the same labels under other numbers
@@ -147,11 +129,8 @@ def test_thresholds_are_chosen_for_each_class(trained, data, tmp_path, kind):
             own = [row for row in rows if row["class"] == name]
             assert float(own[0]["threshold"]) == options["threshold"]
         shutil.copytree(f"{data}/test/image", tmp_path / "in")
-        places = {"checkpoint": str(trained / "model.pt"), "dataset_dir": str(tmp_path / "in")}
-        files = [str(ROOT / "configs" / "inference.json"), str(tmp_path / "choice" / "cells.json")]
-        places |= {"output_dir": str(tmp_path / "out"), "bundle_root": str(ROOT)}
-        flow = ConfigWorkflow(files, workflow_type="infer", logging_file=False, **places)
-        flow.initialize()
+        places = {"dataset_dir": tmp_path / "in", "output_dir": tmp_path / "out"}
+        flow = inference(tmp_path / "choice" / "cells.json", checkpoint=trained / "model.pt", **places)
         used = flow.parser.get_parsed_content("find_classes").options
         assert [each.threshold for each in used] == [
             chosen["cells_of"].get(name, {"threshold": 0.5})["threshold"] for name in NAMES[1:]
@@ -166,16 +145,16 @@ def test_resuming_needs_the_same_classes(trained, data, tmp_path, kind):
     workflow(tmp_path, data, **options).run()
     assert checkpoints.read(tmp_path / "runs" / "first" / "last.pt")["epoch"] == 2
     renamed = ["background", "round", "rod", "labelled"]
-    with pytest.raises(RuntimeError) as caught:
-        workflow(tmp_path, data, **{**options, "max_epochs": 3, "class_names": renamed}).run()
-    assert "classes" in str(own_cause(caught.value))
-    assert "instead of" in str(own_cause(caught.value))
+    options |= {"max_epochs": 3, "class_names": renamed}
+    said = said_by(workflow(tmp_path, data, **options).run)
+    assert "classes" in said
+    assert "instead of" in said
 
 
 def test_a_network_goes_on_with_classes_in_its_own_order(trained, data, tmp_path):
-    with pytest.raises(RuntimeError) as caught:
-        workflow(tmp_path, data, pretrained=str(trained / "model.pt"), truth="instances").run()
-    assert "the data's classes are background, cell" in str(own_cause(caught.value))
+    assert "the data's classes are background, cell" in said_by(
+        workflow(tmp_path, data, pretrained=str(trained / "model.pt"), truth="instances").run
+    )
     flow = workflow(tmp_path, data, pretrained=str(trained / "model.pt"), run_name="on", **{"optimizer#lr": 1e-9})
     flow.run()
     assert TrainedNetwork(tmp_path / "model.pt").classes.names == NAMES

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-
 import numpy as np
 import pytest
 import tifffile
@@ -15,6 +13,7 @@ from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.metrics.__main__ import main
 from bundle.model import TrainedNetwork, checkpoints
 from bundle.networks import UNet
+from tests.conftest import table
 from tests.data.ctc_set import boxes, save
 from transforms import IGNORE, Standardize
 
@@ -68,7 +67,7 @@ def test_evidence_is_a_matter_of_one_option(workflow, sequence):
 
 def test_a_partially_annotated_sequence_trains(workflow, sequence, tmp_path):
     workflow(dataset_dir=str(sequence), run_name="ctc", max_epochs=1).run()
-    rows = list(csv.DictReader((tmp_path / "runs/ctc/history.csv").open()))
+    rows = table(tmp_path / "runs/ctc/history.csv")
     assert all(np.isfinite(float(row["value"])) for row in rows if row["name"] in ("train/loss", "val/loss"))
     assert checkpoints.read(tmp_path / "runs/ctc/last.pt")["epoch"] == 1
 

@@ -1,7 +1,5 @@
 """On a GPU: the same maps as on a CPU, and trainings that learn and go on as they do there."""
 
-import csv
-
 import numpy as np
 import pytest
 import tifffile
@@ -13,7 +11,7 @@ from bundle.inference.passes import dropout_passes
 from bundle.model import TrainedNetwork, checkpoints
 from bundle.networks import DCN, FCN, FPN, MultiLevel, UNet, WindowCNN
 from bundle.tracking.provenance import provenance
-from tests.conftest import TINY
+from tests.conftest import TINY, table
 from tests.inference.test_overlap_tile import one_pass
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
@@ -93,7 +91,7 @@ def test_the_command_line_with_what_it_chooses_on_a_gpu(bundle_run, cells, tmp_p
     trained = bundle_run("training", "configs/train.json", dataset_dir=str(cells), gpu=True, **place, **few)
     assert trained.returncode == 0, trained.stderr
     assert TrainedNetwork(tmp_path / "model.pt").build().classify.in_channels == 64
-    rows = list(csv.DictReader((tmp_path / "runs" / "wide" / "history.csv").open()))
+    rows = table(tmp_path / "runs" / "wide" / "history.csv")
     losses = [float(row["value"]) for row in rows if row["name"] == "train/loss"]
     assert len(losses) == 40
     assert all(np.isfinite(losses))
@@ -128,7 +126,7 @@ def test_an_evaluation_measures_what_the_cpu_measures(bundle_run, cells, tmp_pat
         result = bundle_run("evaluating", files, gpu=gpu, evaluation_dir=str(folder), **place, **options)
         assert result.returncode == 0, result.stderr
         assert list((folder / "pictures").glob("*.png"))
-        rows = list(csv.DictReader((folder / "summary.csv").open()))
+        rows = table(folder / "summary.csv")
         tables.append({row["metric"]: float(row["value"] or "nan") for row in rows})
     found, expected = tables
     assert found == pytest.approx(expected, abs=0.02, nan_ok=True)  # TF32 moves a pixel here and there

@@ -23,7 +23,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, inference
 
 LEGACY = ROOT / "tests" / "data" / "legacy"
 #: options of the run that was killed; "fold" and "seed" are among what must not change
@@ -84,10 +84,9 @@ def run(flow: ConfigWorkflow) -> None:
 
 def segment(checkpoint: Path, images: Path, output: Path, **options: Any) -> None:
     """As ``python -m monai.bundle run --config_file configs/inference.json`` does."""
-    places = {"checkpoint": str(checkpoint), "dataset_dir": str(images), "output_dir": str(output)}
-    options = {"bundle_root": str(ROOT), "device": "cpu", "precision": "fp32", **places, **options}
-    flow = ConfigWorkflow(str(ROOT / "configs/inference.json"), workflow_type="infer", logging_file=False, **options)
-    run(flow)
+    options = {"checkpoint": checkpoint, "device": "cpu", "precision": "fp32", **options}
+    flow = inference(dataset_dir=images, output_dir=output, **options)
+    flow.run()
     flow.finalize()
 
 

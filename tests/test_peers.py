@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import os
@@ -23,7 +22,7 @@ from benchmarks.peers.data import parts, truth
 from benchmarks.peers.report import measure
 from bundle.data.synthetic import draw_cells
 from bundle.metrics.isbi2012 import pixel_error, rand_error, v_info, v_rand, warping_error
-from tests.conftest import ROOT
+from tests.conftest import ROOT, table
 
 HELD_OUT = [0, 1, 2, 4, 6]
 TRAINING = [3, 5]
@@ -185,7 +184,7 @@ def test_monai_leaves_a_result_that_can_be_measured_again(trained, stack):
 @pytest.mark.nightly
 def test_monai_lists_every_held_out_slice_alone(trained, stack):
     folder, _ = trained
-    rows = list(csv.DictReader((folder / "images.csv").open()))
+    rows = table(folder / "images.csv")
     assert list(rows[0]) == ["part", "averaging", "image", *MEASURES]
     held_out = [f"train-{number:02d}" for number in HELD_OUT]
     assert [row["image"] for row in rows] == [*held_out, *held_out]

@@ -1,6 +1,5 @@
 """Volumes through the configs: trained, resumed, evaluated, applied and exported on the command line."""
 
-import csv
 import json
 
 import numpy as np
@@ -14,7 +13,7 @@ from bundle.data.synthetic import make_dataset
 from bundle.geometry import geometry_of
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import TrainedNetwork
-from tests.conftest import ROOT
+from tests.conftest import ROOT, table
 from tests.test_evaluating import summary
 from transforms import Standardize
 
@@ -86,9 +85,9 @@ def test_inference_is_one_pass_over_each_whole_volume(trained, bundle_run):
     options = TrainedNetwork(folder / "model.pt").cell_options(threshold=threshold)
     np.testing.assert_array_equal(cells.transpose(2, 1, 0), probability_to_instances(found, options))
     assert cells.max() > 0
-    rows = list(csv.DictReader((folder / "out" / "thin_cells.csv").read_text().splitlines()))
+    rows = table(folder / "out" / "thin_cells.csv")
     assert [int(row["voxels"]) for row in rows] == np.bincount(cells.ravel())[1:].tolist()
-    (of_all,) = csv.DictReader((folder / "out" / "summary.csv").read_text().splitlines())
+    (of_all,) = table(folder / "out" / "summary.csv")
     if rows:
         assert float(rows[0]["volume_um3"]) == pytest.approx(int(rows[0]["voxels"]) * 0.25, rel=1e-4)
         assert float(of_all["mean_cell_volume_um3"]) == pytest.approx((cells > 0).sum() / len(rows) * 0.25, rel=1e-4)
@@ -103,7 +102,7 @@ def test_a_volume_need_not_state_its_spacing(trained, bundle_run):
     result = bundle_run("run", "configs/inference.json", output_dir=str(folder / "plain_out"), **options)
     assert result.returncode == 0, result.stderr
     cells = tifffile.imread(folder / "plain_out" / "a_cells.tif")
-    rows = list(csv.DictReader((folder / "plain_out" / "a_cells.csv").read_text().splitlines()))
+    rows = table(folder / "plain_out" / "a_cells.csv")
     assert [int(row["voxels"]) for row in rows] == np.bincount(cells.ravel())[1:].tolist() != []
     assert {row["volume_um3"] for row in rows} == {""}
 

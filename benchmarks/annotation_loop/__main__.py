@@ -13,20 +13,6 @@ from benchmarks.annotation_loop.plan import STRATEGIES, Settings, keep_settings,
 from benchmarks.annotation_loop.report import write_report
 from bundle.studies.processes import CommandError, Processes, exclusive, sigterm_as_interrupt
 
-_HELP = {
-    "dataset_dir": "data set in the Cell Tracking Challenge's layout",
-    "sequence": "whose silver truth is the annotator",
-    "truth": "the test's: silver, of every frame, or gold, of few",
-    "fold": "frames of this stretch of the film are the test; none of them can be annotated",
-    "folds": "stretches of the film",
-    "start": "frames annotated at first, drawn by seed",
-    "add": "frames annotated in each further round",
-    "steps": "of training, every round",
-    "base_channels": "of the network",
-    "tile_size": "px, of training",
-    "passes": "for each epistemic score, with dropout or of the image turned",
-}
-
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
@@ -36,11 +22,12 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "resume, or to add seeds or rounds, repeat the command: completed rounds are skipped.",
     )
     for field in dataclasses.fields(Settings):
-        if field.name in _HELP:
-            required = field.default is dataclasses.MISSING
-            kind = str if required else type(field.default)
-            text = _HELP[field.name] if required else f"{_HELP[field.name]} (default {field.default})"
-            parser.add_argument(f"--{field.name}", type=kind, required=required, default=field.default, help=text)
+        if text := field.metadata.get("help"):
+            if field.default is dataclasses.MISSING:
+                parser.add_argument(f"--{field.name}", required=True, help=text)
+                continue
+            kind, text = type(field.default), f"{text} (default {field.default})"
+            parser.add_argument(f"--{field.name}", type=kind, default=field.default, help=text)
     parser.add_argument("--config_files", nargs="+", default=(), help="overlays on top of configs/train.json")
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=STRATEGIES)
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2), help="each with other first frames")

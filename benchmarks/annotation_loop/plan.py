@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +19,26 @@ STRATEGIES = ("random", "epistemic", "border")
 TRUTHS = ("silver", "gold")
 
 
+def _option(help: str, default: Any = MISSING) -> Any:
+    """A field that is an option of the command line, with its help there."""
+    return field(default=default, metadata={"help": help})
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What must not change from one round to the next.
+    """What must not change from one round to the next; ``config_files`` are overlays on ``configs/train.json``."""
 
-    Attributes:
-        dataset_dir: in the Cell Tracking Challenge's layout.
-        sequence: whose silver truth is the annotator.
-        truth: the test's, "silver" (of every frame) or "gold" (of few, drawn by people).
-        fold, folds: the frames of this stretch of the film are the test; none of them is in the pool.
-        start: frames annotated at first.
-        add: frames annotated in each further round.
-        steps: of training, every round.
-        base_channels, tile_size: of the network and its training.
-        passes: for each epistemic score, with dropout or of the image turned.
-        config_files: overlays on top of ``configs/train.json``.
-    """
-
-    dataset_dir: str
-    sequence: str = "01"
-    truth: str = "silver"
-    fold: int = 0
-    folds: int = 3
-    start: int = 2
-    add: int = 1
-    steps: int = 400
-    base_channels: int = 8
-    tile_size: int = 444
-    passes: int = 8
+    dataset_dir: str = _option("data set in the Cell Tracking Challenge's layout")
+    sequence: str = _option("whose silver truth is the annotator", "01")
+    truth: str = _option("the test's: silver, of every frame, or gold, of few, drawn by people", "silver")
+    fold: int = _option("frames of this stretch of the film are the test; none of them can be annotated", 0)
+    folds: int = _option("stretches of the film", 3)
+    start: int = _option("frames annotated at first, drawn by seed", 2)
+    add: int = _option("frames annotated in each further round", 1)
+    steps: int = _option("of training, every round", 400)
+    base_channels: int = _option("of the network", 8)
+    tile_size: int = _option("px, of training", 444)
+    passes: int = _option("for each epistemic score, with dropout or of the image turned", 8)
     config_files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from bundle.data.item import Item
 from bundle.data.load_slice import LoadSlice
 from bundle.data.splits import split
 
-__all__ = ["parts", "truth", "write_image", "write_label"]
+__all__ = ["parts", "truth", "write_image", "write_label", "write_png"]
 
 _CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -72,12 +72,12 @@ def write_image(item: Item, path: Path) -> None:
         raise ImageError(
             item["image"], f"its pixels must be whole numbers of 0 to 255, slice {item['slice']} has others"
         )
-    _write(grey, path)
+    write_png(grey, path)
 
 
 def write_label(item: Item, path: Path) -> None:
     """The classes of one slice as a PNG: 0 membrane, 1 cell."""
-    _write((_rows(item, "label") > 0).astype(np.uint8), path)
+    write_png((_rows(item, "label") > 0).astype(np.uint8), path)
 
 
 def _rows(item: Item, key: Literal["image", "label"]) -> np.ndarray:
@@ -85,6 +85,6 @@ def _rows(item: Item, key: Literal["image", "label"]) -> np.ndarray:
     return LoadSlice(label=key == "label")(item[key], item["slice"])[0].numpy().T
 
 
-def _write(pixels: NDArray[np.uint8], path: Path) -> None:
+def write_png(pixels: NDArray[np.uint8], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)

@@ -24,7 +24,18 @@ from benchmarks.peers.report import HELD_OUT, Outcome
 from bundle.atomic import write_json
 from bundle.data.item import Item
 
-__all__ = ["DATASET", "DATASET_ID", "describe", "main", "nnunet", "read_probability", "require_nnunet", "write_dataset"]
+__all__ = [
+    "DATASET",
+    "add_options",
+    "describe",
+    "job_of",
+    "main",
+    "nnunet",
+    "read_probability",
+    "require_nnunet",
+    "run_driver",
+    "write_dataset",
+]
 
 DATASET_ID = 1
 DATASET = f"Dataset{DATASET_ID:03d}_cells"
@@ -39,25 +50,16 @@ def nnunet(options: argparse.Namespace, parts: Mapping[str, Sequence[Item]], fol
         PeerError: without nnU-Net, or when it fails.
     """
     require_nnunet(options.nnunet_python)
-    raw = folder / "nnUNet_raw" / DATASET
+    folder = folder.absolute()
     segmented = {part: parts[part] for part in (HELD_OUT, "validation") if parts[part]}
-    write_dataset(raw, parts["training"], [item for items in segmented.values() for item in items])
-    predictions = folder / "predictions"
-    job = {
-        "dataset_id": DATASET_ID,
-        "minutes": options.minutes,
-        "seed": options.seed,
-        "threads": options.threads,
-        "gpu_memory_target": options.gpu_memory_target,
-        "images": str((raw / "imagesTs").absolute()),
-        "predictions": str(predictions.absolute()),
-    }
-    facts = run_driver(options.nnunet_python, folder.absolute(), job)
-    probabilities = {
-        part: {MIRRORING: np.stack([read_probability(predictions / f"{item['name']}.npz") for item in items])}
+    shown = [item for items in segmented.values() for item in items]
+    write_dataset(folder / "nnUNet_raw" / DATASET, parts["training"], shown)
+    facts = run_driver(options.nnunet_python, folder, job_of(options, folder, options.threads))
+    read = {
+        part: np.stack([read_probability(folder / "predictions" / f"{item['name']}.npz") for item in items])
         for part, items in segmented.items()
     }
-    return Outcome(probabilities, **facts)
+    return Outcome({part: {MIRRORING: stack} for part, stack in read.items()}, **facts)
 
 
 def require_nnunet(python: str) -> None:
@@ -108,6 +110,19 @@ def describe(raw: Path, channel: str, training: int, ignore: int | None = None) 
     write_json(raw / "dataset.json", description)
 
 
+def job_of(options: argparse.Namespace, folder: Path, threads: int) -> dict[str, Any]:
+    """What :mod:`benchmarks.peers.nnunet_driver` does with the data set in an absolute folder."""
+    return {
+        "dataset_id": DATASET_ID,
+        "minutes": options.minutes,
+        "seed": options.seed,
+        "threads": threads,
+        "gpu_memory_target": options.gpu_memory_target,
+        "images": str(folder / "nnUNet_raw" / DATASET / "imagesTs"),
+        "predictions": str(folder / "predictions"),
+    }
+
+
 def run_driver(python: str, folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
     """Run :mod:`benchmarks.peers.nnunet_driver` on a job; what it found.
 
@@ -145,14 +160,19 @@ def read_probability(path: Path) -> NDArray[np.float32]:
         return file["probabilities"][1, 0].astype(np.float32)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = make_parser("nnunet", (__doc__ or "").split("\n")[0], "nnunet_2d")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which nnU-Net, and what it plans for."""
     parser.add_argument("--nnunet_python", default=sys.executable, help="a Python with nnunetv2 (default this one)")
     parser.add_argument(
         "--gpu_memory_target",
         type=float,
         help="GB that nnU-Net's planner fits patch and batch into; default its own (8), less gives more steps",
     )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = make_parser("nnunet", (__doc__ or "").split("\n")[0], "nnunet_2d")
+    add_options(parser)
     return run(parser, nnunet, argv)
 
 

@@ -77,9 +77,7 @@ def report(folder: Path, options: argparse.Namespace, parts: Mapping[str, Sequen
 
     Args:
         folder: exists.
-        options: see :func:`benchmarks.peers.command.make_parser`.
-        parts: see :func:`benchmarks.peers.data.parts`.
-        outcome: of the run.
+        options, parts: see :func:`benchmarks.peers.command.make_parser` and :func:`benchmarks.peers.data.parts`.
 
     Returns:
         a row for each part and averaging.
@@ -92,7 +90,8 @@ def report(folder: Path, options: argparse.Namespace, parts: Mapping[str, Sequen
         for averaging, probability in stacks.items():
             first = averaging == next(iter(stacks))
             words = ([] if part == HELD_OUT else [part]) + ["probability"] + ([] if first else [averaging])
-            _write_stack(folder / f"{'_'.join(words)}.tif", probability)
+            file, axes = folder / f"{'_'.join(words)}.tif", {"axes": "ZYX"}
+            tifffile.imwrite(file, probability, photometric="minisblack", compression="zlib", metadata=axes)
             metrics[part][averaging] = measure(truths, probability)
             for item, true, proposed in zip(parts[part], truths, probability, strict=True):
                 images.append([part, averaging, item["name"], *measure(true[None], proposed[None]).values()])
@@ -100,10 +99,6 @@ def report(folder: Path, options: argparse.Namespace, parts: Mapping[str, Sequen
     result = _facts(options, parts, outcome) | {"metrics": metrics}
     atomic.write_json(folder / "result.json", result)
     return _table(options, outcome, metrics, {part: len(parts[part]) for part in metrics})
-
-
-def _write_stack(path: Path, probability: NDArray[np.float32]) -> None:
-    tifffile.imwrite(path, probability, photometric="minisblack", compression="zlib", metadata={"axes": "ZYX"})
 
 
 def _facts(options: argparse.Namespace, parts: Mapping[str, Sequence[Item]], outcome: Outcome) -> dict[str, Any]:

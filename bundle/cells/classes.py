@@ -15,7 +15,14 @@ from bundle.cells.instances import probability_to_instances
 from bundle.cells.options import CellOptions
 from bundle.console import did_you_mean
 
-__all__ = ["FindClassesd", "cells_of_each_class", "likeliest_classes", "options_of_classes", "own_probability"]
+__all__ = [
+    "FindClassesd",
+    "cells_of_each_class",
+    "likeliest_classes",
+    "options_of_classes",
+    "own_probability",
+    "words_of",
+]
 
 
 def own_probability(probability: np.ndarray, number: int) -> np.ndarray:
@@ -107,6 +114,17 @@ def options_of_classes(
     return [CellOptions.of(options, **dict(given.get(name.lower(), ("", {}))[1])) for name in names[1:]]
 
 
+def words_of(names: Sequence[str], options: Sequence[CellOptions]) -> str:
+    """How cells are read, as ``threshold 0.5, min_size 34``; where classes differ, each by its name.
+
+    Args:
+        names: of the classes, the background's first.
+        options: of each class but the background, or of all.
+    """
+    each = [one.words() for one in options]
+    return each[0] if len(set(each)) == 1 else "; ".join(map(": ".join, zip(names[1:], each, strict=True)))
+
+
 class FindClassesd(MapTransform):
     """Classes of pixels and cells, where a network has several.
 
@@ -147,6 +165,10 @@ class FindClassesd(MapTransform):
         self.names = names
         self.of_pixels = of_pixels
         self.options = options_of_classes(names or ("", ""), options, options_of if names else None, of_pixels)
+
+    def words(self) -> str:
+        """How cells are read: see :func:`words_of`."""
+        return words_of(self.names or (), self.options)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)

@@ -113,6 +113,16 @@ class CellOptions:
         values = {one.name: getattr(self, one.name) for one in fields(CellOptions)}
         return {name: value for name, value in values.items() if name != "spacing" or value is not None}
 
+    def words(self) -> str:
+        """The threshold, and the other options that are not the defaults, as ``threshold 0.5, min_size 34``."""
+        always = ("threshold",) if self.split_by is None else ("threshold", "split_distance")
+        return ", ".join(
+            f"{name} {value:g}" if type(value) is float else f"{name} {value}"
+            for name, value in self.told.items()
+            if name in always or value != getattr(_DEFAULTS, name)
+            if name != "spatial_dims"  # the image's, not a choice
+        )
+
     @classmethod
     def of(cls, options: CellOptions | None = None, **changes: Any) -> CellOptions:
         """These options with some of them changed; None begins with the defaults.
@@ -130,6 +140,9 @@ class CellOptions:
         """These options at another threshold; a ``low_threshold`` that would lie above it comes down to it."""
         low = None if self.low_threshold is None else min(self.low_threshold, threshold)
         return CellOptions.of(self, threshold=threshold, low_threshold=low, **changes)
+
+
+_DEFAULTS = CellOptions()
 
 
 def _numbers(spacing: Sequence[float]) -> tuple[float, ...]:

@@ -126,7 +126,7 @@ def _seeds(relief: np.ndarray, inside: np.ndarray, distance: float, units: np.nd
 
 def _peaks(relief: np.ndarray, distance: float, units: np.ndarray) -> np.ndarray:
     """Places (N, axes) of local maxima at least ``distance`` apart along some axis, as skimage's where units are 1."""
-    size = [2 * int(distance / unit) + 1 for unit in units]
+    size = [2 * max(1, int(distance / unit)) + 1 for unit in units]  # of neighbours at least, however far apart
     peaks = np.argwhere((relief == ndi.maximum_filter(relief, size=size, mode="nearest")) & (relief > -np.inf))
     peaks = peaks[np.argsort(-relief[tuple(peaks.T)], kind="stable")]
     kept = peaks[:1]

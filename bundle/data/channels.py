@@ -14,10 +14,11 @@ import torch
 from monai.data import MetaTensor
 
 from bundle.console import counted
+from bundle.data.channel_names import StatedChannels, channels_option, option_to_fit, same_names
 from bundle.data.errors import ImageError
 from bundle.data.item import Item
 from bundle.data.readers import read_image
-from bundle.data.stated_channels import StatedChannels, stated_channels
+from bundle.data.stated_channels import stated_channels
 from bundle.geometry.kinds import require_positive
 
 __all__ = ["CHANNEL_NAMES", "Channels", "are_equal", "channels_of"]
@@ -36,8 +37,8 @@ class Channels:
     """The channels of an image, and what they must be.
 
     Args:
-        select: "all"; "luminance", one gray channel (0.299 R + 0.587 G + 0.114 B; gray stays as it is); or the numbers
-            of channels of the file from 0, in the order that the network gets them.
+        select: "all"; "luminance", one gray channel (0.299 R + 0.587 G + 0.114 B; gray stays as it is); or numbers of
+            channels of the file from 0, in the order that the network gets them.
         count: channels that the network takes; None takes what comes.
         names: of the channels that the network was trained on. An image of several channels that are called otherwise,
             or stand in another order, is refused. None: not known, or not to be checked.
@@ -86,21 +87,16 @@ class Channels:
         """
         found = StatedChannels(others.count or 1, cast(Any, others.names))
         wanted = StatedChannels(self.count or found.count, cast(Any, self.names))
-        if found.count != wanted.count or not _fit(found, wanted):
+        if found.count != wanted.count or not found.may_be(wanted):
             raise ValueError(
-                f"the images have {_told(found)}, {self.whose} takes {_told(wanted)}: choose others by --channels, as "
-                f"{_option(range(wanted.count))}"
+                f"the images have {found}, {self.whose} takes {wanted}: choose others by --channels, as "
+                f"{channels_option(range(wanted.count))}"
             )
 
     def take(self, path: str, image: MetaTensor) -> MetaTensor:
-        """The selected channels of a file.
+        """The selected channels, shape (count, ...), of all channels of a file, shape (C, ...).
 
-        Args:
-            path: of the file.
-            image: shape (C, ...), every channel of it.
-
-        Returns:
-            shape (count, ...); ``meta`` has the names of several channels as ``channel_names`` where they are known.
+        ``meta`` has the names of several channels as ``channel_names`` where they are known.
 
         Raises:
             ImageError: for channels that are not there, or not those that are expected.
@@ -145,7 +141,7 @@ class Channels:
         if self.select == "luminance":
             if stated.count not in (1, 3):
                 raise ImageError(
-                    path, f"it has {_told(stated)}, luminance is of red, green and blue: choose by {_option([0])}"
+                    path, f"it has {stated}, luminance is of red, green and blue: choose by {channels_option([0])}"
                 )
             return StatedChannels(1)
         if not isinstance(self.select, tuple):
@@ -154,7 +150,7 @@ class Channels:
             raise ImageError(
                 path,
                 f"it has no channel {max(self.select)} of --channels {list(self.select)}: its channels are 0 to "
-                f"{stated.count - 1}{_named(stated)}",
+                f"{stated.count - 1}{stated.named}",
             )
         names = None if stated.names is None else tuple(stated.names[number] for number in self.select)
         return StatedChannels(len(self.select), names)
@@ -168,13 +164,13 @@ class Channels:
         found = StatedChannels(1) if equal else self.selected(path, stated)
         expected = StatedChannels(found.count if self.count is None else self.count, cast(Any, self.names))
         if found.count != expected.count:
-            wanted = f"{expected.count}{_named(expected)}"
-            raise ImageError(path, f"it has {_told(found)}, {self.whose} expects {wanted}: {_advice(stated, expected)}")
-        if not _fit(found, expected):
+            wanted = f"{expected.count}{expected.named}"
+            raise ImageError(path, f"it has {found}, {self.whose} expects {wanted}: {option_to_fit(stated, expected)}")
+        if not found.may_be(expected):
             raise ImageError(
                 path,
                 f"its channels are {', '.join(found.names or ())}, {self.whose} expects "
-                f"{', '.join(expected.names or ())}: {_advice(stated, expected)}",
+                f"{', '.join(expected.names or ())}: {option_to_fit(stated, expected)}",
             )
         return found
 
@@ -183,10 +179,6 @@ def channels_of(items: Sequence[Item], select: str | Sequence[int] = "all") -> C
     """What the images of a datalist have in common; their headers are read, and colours that may be gray.
 
     Where red, green and blue of every colour picture are equal, they count as one channel.
-
-    Args:
-        items: datalist.
-        select: see :class:`Channels`.
 
     Returns:
         the number of their channels, and the names where files tell them.
@@ -211,11 +203,11 @@ def channels_of(items: Sequence[Item], select: str | Sequence[int] = "all") -> C
         if set(counts) == {1, 3}:
             advice = "--channels luminance makes one gray channel of each"
         else:
-            advice = f"{_option(range(min(counts)))} takes those that all have"
+            advice = f"{channels_option(range(min(counts)))} takes those that all have"
         odd = next(path for path, each in found.items() if each.count == others[-1][0])
         raise ImageError(
             odd,
-            f"it has {_told(found[odd])}, {counts[common]} other image{'s have' if counts[common] > 1 else ' has'} "
+            f"it has {found[odd]}, {counts[common]} other image{'s have' if counts[common] > 1 else ' has'} "
             f"{common}, and all must have as many: {advice}, or move this image to another folder",
         )
     return Channels(select, common, _common_names(found, strict=chosen.select == "all" and common > 1))
@@ -232,14 +224,16 @@ def _common_names(found: dict[str, StatedChannels], strict: bool) -> tuple[str, 
     if not named:
         return None
     names, times = Counter(named.values()).most_common(1)[0]
-    odd = next((path for path, each in named.items() if not _alike(each, names)), None)
-    if odd is None or not strict:
-        return names if odd is None else None
+    odd = next((path for path, each in named.items() if not same_names(each, names)), None)
+    if odd is None:
+        return names
+    if not strict:
+        return None
     raise ImageError(
         odd,
         f"its channels are {', '.join(named[odd])}, those of {counted(times, 'other image')} "
         f"{', '.join(names)}: save it in their order and with their names, or let the place of a channel count by "
-        f"{_option(range(len(names)))}",
+        f"{channels_option(range(len(names)))}",
     )
 
 
@@ -249,42 +243,3 @@ def _say_equal(path: str) -> None:
     if folder not in _SAID:
         _SAID.add(folder)
         logger.info("%s stores gray as colours (red = green = blue): such images count as one channel", path)
-
-
-def _fit(found: StatedChannels, wanted: StatedChannels) -> bool:
-    """Names say nothing where they are not known, or where there is but one channel."""
-    return found.count < 2 or not found.names or not wanted.names or _alike(found.names, wanted.names)
-
-
-def _alike(names: Sequence[str], others: Sequence[str]) -> bool:
-    return [name.casefold() for name in names] == [name.casefold() for name in others]
-
-
-def _named(stated: StatedChannels) -> str:
-    return f" ({', '.join(stated.names)})" if stated.names else ""
-
-
-def _told(stated: StatedChannels) -> str:
-    return f"{counted(stated.count, 'channel')}{_named(stated)}"
-
-
-def _option(numbers: Sequence[int]) -> str:
-    return f'--channels "{list(numbers)}"'
-
-
-def _advice(stated: StatedChannels, expected: StatedChannels) -> str:
-    """The option that makes what the network expects of a file."""
-    places = {name.casefold(): number for number, name in enumerate(stated.names or ())}
-    wanted = [name.casefold() for name in expected.names or ()]
-    if wanted and all(name in places for name in wanted):
-        return f"add {_option([places[name] for name in wanted])}"
-    if expected.count == 1 and stated.count == 3:
-        return (
-            f"add --channels luminance, or {_option([0])} for the first; if they are three slices, save them as such "
-            "(tifffile: photometric='minisblack')"
-        )
-    if stated.count >= expected.count:
-        return f"choose by {_option(range(expected.count))}, say, which goes by their place in the file"
-    if stated.count == 1:
-        return f"{_option([0] * expected.count)} gives it {expected.count} times; better are images with all of them"
-    return "it needs images with all of them"

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
+from skimage.measure import label as regions_of_value
 
 from bundle.console import listed
 from bundle.data.errors import ImageError
@@ -18,20 +19,36 @@ from bundle.data.item import Item
 from transforms.labels.instances import IGNORE
 
 __all__ = [
+    "HOW_SCATTERED",
+    "HOW_UNSIGNED",
     "LabelSummary",
     "require_apart",
     "require_learnable",
     "require_objects",
+    "scattered_labels",
     "summary_of",
     "swapped_labels",
+    "unsigned_labels",
     "warn_of_empty_validation",
 ]
 
 logger = logging.getLogger(__name__)
 
+#: names in a message
 _FEW = 5
 #: regions that a background lies between
 _OTHERS = 3
+#: -1 in 8 and 16 bits without sign
+_UNSIGNED = (255, 65535)
+#: what to do, for messages
+HOW_SCATTERED = (
+    "give each object its own number; cut a mask with soft edges, as JPEG and scaling make them, at half of its "
+    "maximum; say by --class_names what classes mean"
+)
+HOW_UNSIGNED = (
+    "is the largest number -1 (not annotated), saved without a sign? It counts as a cell; save the label with signed "
+    "integers"
+)
 
 
 def require_apart(labelled: Sequence[Item], training: Sequence[Item], validation: Sequence[Item]) -> None:
@@ -62,26 +79,29 @@ def require_apart(labelled: Sequence[Item], training: Sequence[Item], validation
         if same:
             raise ValueError(
                 f"{option} has {len(same)} of {len(measured)} images that training has too, perhaps in another gray "
-                f"scale or orientation: {_some(same)}; what is measured on them says nothing of new images: remove "
-                f"one of each two files, or name what to measure on by --{option} \"['name', ...]\""
+                f"scale or orientation: {listed(same, _FEW)}; what is measured on them says nothing of new images: "
+                f"remove one of each two files, or name what to measure on by --{option} \"['name', ...]\""
             )
         if seen:
             pairs = [f"{_file(found.item)} like {found.name} (correlation {found.correlation:.3f})" for found in seen]
             logger.warning(
                 "%s has %d of %d images that are nearly training images: copies, or neighbours in a film (then "
                 "--folds with --blocks true keeps them apart); what is measured on them looks better than it is: %s",
-                option, len(seen), len(measured), _some(pairs),
+                option, len(seen), len(measured), listed(pairs, _FEW),
             )  # fmt: skip
 
 
 class LabelSummary(NamedTuple):
     """What counts of a label: whether anybody annotated it, whether it marks an object, the one object that is all of
-    it (0: none is), and whether an object of it looks like a background."""
+    it (0: none is), whether an object of it looks like a background, whether most of its numbers lie in several places,
+    and the number that may be -1, saved in a type without sign (0: none is)."""
 
     annotated: bool
     marks: bool
     only: int
     swapped: bool
+    scattered: bool
+    unsigned: int
 
 
 def summary_of(label: np.ndarray) -> LabelSummary:
@@ -92,15 +112,13 @@ def summary_of(label: np.ndarray) -> LabelSummary:
         marks=high > 0,
         only=low if 0 < low == high else 0,
         swapped=label.ndim == 2 and _looks_swapped(label),
+        scattered=high > 0 and _is_scattered(label),
+        unsigned=high if high in _UNSIGNED and 0 < int(label.max(where=label < high, initial=0)) < high // 2 else 0,
     )
 
 
 def require_objects(labels: Sequence[Any], files: Sequence[str]) -> None:
-    """Check that the labels that train mark something; say when they look inverted.
-
-    Args:
-        labels: instance maps (1, x, y, ...), see :func:`summary_of`.
-        files: of each.
+    """Check that the labels that train, instance maps (1, x, y, ...), mark something; say when they look inverted.
 
     Raises:
         ValueError: as :func:`require_learnable`.
@@ -111,8 +129,16 @@ def require_objects(labels: Sequence[Any], files: Sequence[str]) -> None:
         logger.warning(
             "are objects and background swapped in the labels? In %d of %d one object reaches all four sides and "
             "lies between others, as a background does; objects must be above 0, background 0: %s",
-            len(swapped), len(summaries), _some(swapped),
+            len(swapped), len(summaries), listed(swapped, _FEW),
         )  # fmt: skip
+    if scattered := scattered_labels(summaries, files):
+        logger.warning(
+            "do the labels hold gray values or classes instead of numbers? In %d of %d most numbers lie in several "
+            "places, each of which should be an object of its own; %s: %s",
+            len(scattered), len(summaries), HOW_SCATTERED, listed(scattered, _FEW),
+        )  # fmt: skip
+    if unsigned := unsigned_labels(summaries, files):
+        logger.warning("%s: %s", HOW_UNSIGNED, listed(unsigned, _FEW))
 
 
 def require_learnable(summaries: Sequence[LabelSummary], files: Sequence[str], kind: str = "label") -> None:
@@ -147,16 +173,25 @@ def swapped_labels(summaries: Sequence[LabelSummary], files: Sequence[str]) -> l
     reaches all four sides and lies between at least three other regions. A web of membranes that shall be the object
     looks so, too, and confluent cells of one value, so that this is but a warning.
     """
-    swapped = [file for each, file in zip(summaries, files, strict=True) if each.swapped]
-    return swapped if 2 * len(swapped) > sum(each.marks for each in summaries) else []
+    return _if_most(summaries, [file for each, file in zip(summaries, files, strict=True) if each.swapped])
+
+
+def scattered_labels(summaries: Sequence[LabelSummary], files: Sequence[str]) -> list[str]:
+    """The files of labels whose numbers may be gray values or classes; none unless most of them look so."""
+    return _if_most(summaries, [file for each, file in zip(summaries, files, strict=True) if each.scattered])
+
+
+def unsigned_labels(summaries: Sequence[LabelSummary], files: Sequence[str]) -> list[str]:
+    """The files of labels with a number that may have been -1, and which it is."""
+    return [f"{file} ({each.unsigned})" for each, file in zip(summaries, files, strict=True) if each.unsigned]
+
+
+def _if_most(summaries: Sequence[LabelSummary], files: list[str]) -> list[str]:
+    return files if 2 * len(files) > sum(each.marks for each in summaries) else []
 
 
 def warn_of_empty_validation(validated: Sequence[Any]) -> None:
-    """Say it when no image for validation has an object: what is measured on them tells nothing of objects.
-
-    Args:
-        validated: transformed items with "annotation", an instance map.
-    """
+    """Say it when no image for validation has an object ("annotation" of an item is its instance map)."""
     items = (validated[place] for place in range(len(validated)))  # an empty CacheDataset cannot be iterated
     labels = [item["annotation"] for item in items if "annotation" in item]
     if labels and not any(bool((np.asarray(label) > 0).any()) for label in labels):
@@ -177,6 +212,15 @@ def _looks_swapped(label: np.ndarray) -> bool:
     return int(ndimage.label(~region)[1]) >= _OTHERS
 
 
+def _is_scattered(label: np.ndarray) -> bool:
+    """Whether more than half of several numbers lie in several places: hardly ever an object does."""
+    regions = regions_of_value(np.maximum(label, 0), background=0, connectivity=label.ndim)
+    number_of = np.zeros(int(regions.max()) + 1, label.dtype)
+    number_of[regions.ravel()] = label.ravel()
+    places = np.unique(number_of[1:], return_counts=True)[1]
+    return places.size > 1 and bool(2 * np.count_nonzero(places > 1) > places.size)
+
+
 def _copies(first: str, second: str) -> bool:
     paths = Path(first), Path(second)
     return all(path.is_file() for path in paths) and filecmp.cmp(*paths, shallow=False)
@@ -186,7 +230,3 @@ def _file(item: Item) -> str:
     if "slices" in item:
         return f"{item['image']} slices {item['slices'][0]} to {item['slices'][1] - 1}"
     return item["image"] if item.get("slice") is None else f"{item['image']} slice {item['slice']}"
-
-
-def _some(told: Sequence[str]) -> str:
-    return listed(told, _FEW)

@@ -23,11 +23,9 @@ _WAYS = ("tile", "dataset", "sqrt", "equal")
 
 
 def class_pixels(items: Iterable[Any], count: int) -> np.ndarray:
-    """Annotated pixels of each class in all labels, int64 (count,).
+    """Annotated pixels of each of ``count`` classes, int64 (count,).
 
-    Args:
-        items: with an instance map under "label" and its table under "class_of", which may be missing.
-        count: of the classes.
+    Items have an instance map under "label" and its table under "class_of", which may be missing.
     """
     total = np.zeros(count, np.int64)
     for item in items:
@@ -41,7 +39,6 @@ def class_weights(
     items: Sequence[Item],
     transforms: Sequence[Callable[[Any], Any]],
     classes: Classes,
-    max_balance: float = 10.0,
 ) -> list[float] | None:
     """w_c of every class, for :class:`transforms.WeightMap`.
 
@@ -52,7 +49,6 @@ def class_weights(
         items: datalist that trains; read for "dataset" and "sqrt" only.
         transforms: from its paths to instance maps with their tables.
         classes: of the data.
-        max_balance: see :class:`transforms.WeightMap`.
 
     Returns:
         None for "tile".
@@ -68,7 +64,7 @@ def class_weights(
         if way == "equal":
             return [1.0] * len(classes)
         counts = class_pixels((_through(item, transforms) for item in items), len(classes))
-        weights = balanced_weights(counts, max_balance)
+        weights = balanced_weights(counts)
         if way == "sqrt" and counts.any():
             roots = np.sqrt(weights)
             weights = list(map(float, roots * counts.sum() / (roots @ counts)))
@@ -87,10 +83,7 @@ def class_weights(
 def warn_of_absent_classes(classes: Classes, training: Sequence[Any], validation: Iterable[Any]) -> None:
     """Say which classes no training image has, and which of them are validated all the same.
 
-    Args:
-        classes: of the data; of a problem without names there is nothing to say.
-        training: items with instance maps and tables.
-        validation: items with the annotated classes, :class:`transforms.KeepClassesd`.
+    Items to train on have instance maps and tables, those to validate the classes of :class:`transforms.KeepClassesd`.
     """
     if classes.binary or not training:
         return

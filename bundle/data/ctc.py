@@ -20,14 +20,15 @@ from pathlib import Path
 
 import numpy as np
 
-from bundle.data.ctc_names import IMAGE, SEGMENTATION, TRACKING, frames_in
 from bundle.data.errors import ImageError
 from bundle.data.formats import spatial_shape, stem
 from bundle.data.item import FILES, Item
 from bundle.data.readers import read_image
 
-__all__ = ["datalist", "recognises"]
+__all__ = ["RESULT", "SEGMENTATION", "datalist", "frames_in", "recognises"]
 
+#: how file names begin, before the number of the frame in three or four digits
+IMAGE, SEGMENTATION, TRACKING, RESULT = "t", "man_seg", "man_track", "mask"
 #: where each kind of truth is, after the sequence's number, and how its files begin
 _TRUTH = {
     "gold": ("_GT/SEG", SEGMENTATION),
@@ -35,14 +36,13 @@ _TRUTH = {
     "markers": ("_GT/TRA", TRACKING),
 }
 _LABELS = ("gold", "silver", "auto")
-#: for each kind of evidence what items may carry, and what each must
+#: for each kind of evidence what items may carry
 _CARRIED: Mapping[str, tuple[str, ...]] = {
     "none": (),
     "markers": ("markers",),
     "silver": ("silver", "markers"),
     "auto": ("silver", "markers"),
 }
-_REQUIRED: Mapping[str, tuple[str, ...]] = {"markers": ("markers",), "silver": ("silver",)}
 
 
 def recognises(root: Path) -> bool:
@@ -144,7 +144,7 @@ def _frames(root: Path, sequence: str, labels: str, evidence: str) -> list[Item]
         for kind, files in kinds.items():
             if number in files:
                 item[kind] = str(files[number])  # type: ignore[literal-required]
-            elif kind in _REQUIRED.get(evidence, ()):
+            elif kind == evidence:
                 raise FileNotFoundError(
                     f"evidence={evidence!r}, but frame {number} has none: {_pattern(sequence, kind)} in {root}; "
                     "'auto' takes what there is"
@@ -176,3 +176,30 @@ def _require_one_size(item: Item) -> None:
 
 def _holds_object(path: str) -> bool:
     return bool((read_image(path, np.dtype(np.float32)) > 0).any())
+
+
+def frames_in(folder: str | os.PathLike[str], prefix: str) -> dict[int, Path]:
+    """The files ``<prefix>TTT.tif`` of a folder by the number of their frame, in its order.
+
+    Files whose names begin otherwise are left out. A name that begins so and ends differently is refused: a frame
+    left out because of a misspelt name would be noticed by nobody.
+
+    ``.tiff`` and capitals of the extension are understood, too; a folder that does not exist has none.
+
+    Raises:
+        ValueError: for a number that has not 3 or 4 digits, a slice of a 3D segmentation, or two files of one frame.
+    """
+    folder = Path(folder)
+    found: dict[int, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        match = re.fullmatch(rf"{prefix}(_?\d.*)\.tiff?", path.name, flags=re.IGNORECASE)
+        if match is None:
+            continue
+        if re.fullmatch(r"_\d+_\d+", match[1]):
+            raise ValueError(f"{path} is one slice of a 3D segmentation: only the challenge's 2D data sets are read")
+        if not re.fullmatch(r"\d{3,4}", match[1]):
+            raise ValueError(f"{path}: the number of its frame must have 3 or 4 digits, as {prefix}002.tif")
+        earlier = found.setdefault(int(match[1]), path)
+        if earlier is not path:
+            raise ValueError(f"{earlier} and {path.name} are both frame {int(match[1])}: remove one")
+    return dict(sorted(found.items()))

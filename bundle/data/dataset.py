@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,21 +12,25 @@ import torch
 from monai.data import CacheDataset
 from monai.transforms import Compose
 
+from bundle.console import listed
 from bundle.data.checks import require_objects
 from bundle.data.item import Item
-from bundle.data.weigh_kept import weigh_what_is_kept
 from bundle.geometry.kinds import require_positive
+from transforms import CropToOutputd, InstancesToClassd, WeightMapd
+from transforms.labels.instances import IGNORE
 
-__all__ = ["TileDataset"]
+__all__ = ["TileDataset", "weigh_what_is_kept"]
+
+logger = logging.getLogger(__name__)
 
 
 class TileDataset(CacheDataset):
     """A fixed number of random samples an epoch, drawn from a few large images.
 
     Sample ``i`` of epoch ``e`` depends on nothing but ``(seed, e, i)``: its item is entry ``e * samples_per_epoch +
-    i`` of an endless chain of shuffles of all items, so that each is used equally often, and before its random
-    transforms the whole ``Compose`` is seeded from the three numbers. Hence 0 and 8 workers, one process and a
-    ``DistributedSampler``, a run and its resumption all see the same samples.
+    i`` of an endless chain of shuffles of all items, so that each is used equally often (those without an annotated
+    pixel: never), and before its random transforms the whole ``Compose`` is seeded from the three numbers. Hence 0
+    and 8 workers, one process and a ``DistributedSampler``, a run and its resumption all see the same samples.
 
     The transforms before the first random one run once an item, here, as in MONAI's ``CacheDataset``; the random
     ones get a copy. Pixels that :class:`transforms.CropToOutputd` cuts off are not weighed first.
@@ -62,6 +67,12 @@ class TileDataset(CacheDataset):
         super().__init__(data, chain, progress=False)
         made = [(item["label"], str(data[i]["label"])) for i, item in enumerate(self._cache) if "label" in data[i]]
         require_objects([label for label, _ in made], [file for _, file in made])
+        blank = [i for i, item in enumerate(self._cache) if "label" in item and not (item["label"] != IGNORE).any()]
+        self._drawn = sorted(set(range(len(data))) - set(blank))
+        if blank:
+            names = [str(data[i].get("name", data[i]["label"])) for i in blank]
+            logger.info("nothing is annotated in %d of %d images, no step is spent on these: %s",
+                        len(blank), len(data), listed(names))  # fmt: skip
 
     def __len__(self) -> int:
         return self.samples_per_epoch
@@ -88,8 +99,9 @@ class TileDataset(CacheDataset):
 
     def item_of(self, index: int) -> int:
         """Position in ``data`` of the item behind sample ``index`` of the current epoch."""
-        shuffle, position = divmod(self.epoch * self.samples_per_epoch + index, len(self.data))
-        return int(np.random.RandomState(self._state(0, shuffle)).permutation(len(self.data))[position])
+        shuffle, position = divmod(self.epoch * self.samples_per_epoch + index, len(self._drawn))
+        order: np.ndarray = np.random.RandomState(self._state(0, shuffle)).permutation(len(self._drawn))
+        return self._drawn[int(order[position])]
 
     def _transform(self, index: int) -> Any:
         """Called by ``__getitem__`` of MONAI's datasets."""
@@ -99,3 +111,18 @@ class TileDataset(CacheDataset):
 
     def _state(self, purpose: int, *numbers: int) -> int:
         return int(np.random.SeedSequence([self.seed, purpose, *numbers]).generate_state(1)[0])
+
+
+def weigh_what_is_kept(transforms: Sequence[Any]) -> tuple[Any, ...]:
+    """The same transforms, of which a :class:`WeightMapd` leaves out what :class:`CropToOutputd` cuts off at once.
+
+    Only where nothing but :class:`InstancesToClassd` is between the two: what the whole chain makes keeps its bits.
+    """
+    made = list(transforms)
+    for position, transform in enumerate(made):
+        after = [each for each in made[position + 1 :] if not isinstance(each, InstancesToClassd)]
+        if not isinstance(transform, WeightMapd) or not after or not isinstance(after[0], CropToOutputd):
+            continue
+        if transform.weight_key in after[0].keys:
+            made[position] = transform.within(after[0].crop.inner)
+    return tuple(made)

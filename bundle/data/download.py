@@ -22,6 +22,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from tqdm import tqdm
+
 from bundle.atomic import remove_leftovers, replacing, require_writable, sha256
 from bundle.data.dsb2018 import join_masks
 from bundle.data.errors import ImageError
@@ -139,10 +141,12 @@ def _fetch(url: str, part: Path) -> None:
                 raise DownloadError(f"{url} answered with another part than asked for; remove {part} and run again")
             length = response.headers.get("Content-Length")
             total = int(length) + (have if resumed else 0) if length else None
-            with open(part, "ab" if resumed else "wb") as file:
+            with (
+                open(part, "ab" if resumed else "wb") as file,
+                tqdm(total=total, initial=file.tell(), unit="B", unit_scale=True, disable=None) as bar,
+            ):
                 while chunk := response.read(_CHUNK):
-                    file.write(chunk)
-                    _show(file.tell(), total)
+                    bar.update(file.write(chunk))
     except urllib.error.HTTPError as error:
         # asked for the bytes after the last one: a complete part that nobody had time to rename
         if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
@@ -196,12 +200,6 @@ def _inside(member: zipfile.ZipInfo) -> PurePosixPath:
     if link or path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in member.filename:
         raise DownloadError(f"its member {member.filename!r} would lie outside the folder")
     return path
-
-
-def _show(done: int, total: int | None) -> None:
-    if sys.stderr.isatty():
-        share = f" of {total / 1e6:.0f}" if total else ""
-        print(f"\r{done / 1e6:.0f}{share} MB", end="" if done != total else "\n", file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None, sources: Mapping[str, Source] = SOURCES) -> int:

@@ -18,8 +18,7 @@ __all__ = ["join_masks"]
 def join_masks(root: Path) -> None:
     """Turn ``ID/images/ID.png`` and ``ID/masks/*.png`` into ``image/ID.png`` and ``label/ID.tif`` (uint16, 1..N).
 
-    Args:
-        root: unpacked ``stage1_train.zip``; changed in place.
+    ``root``, the unpacked ``stage1_train.zip``, is changed in place.
 
     Raises:
         ImageError: for a mask that is unreadable or of another size than the others.

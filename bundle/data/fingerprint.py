@@ -15,14 +15,15 @@ from typing import NamedTuple
 import numpy as np
 
 from bundle.atomic import sha256
+from bundle.data.channel_names import are_colours
 from bundle.data.errors import ImageError
 from bundle.data.item import FILES, Item, Part, part_of
 from bundle.data.load_slice import LoadSlice
 from bundle.data.meta_image import meta_header
 from bundle.data.ranges import is_range
+from bundle.data.readers import read_image
 from bundle.data.same_image import BETWEEN, Likeness, Sketch, most_alike_of, sketch_of
-from bundle.data.stated_channels import are_colours, stated_channels
-from bundle.data.stores.window import window_digest
+from bundle.data.stated_channels import stated_channels
 from bundle.data.windows import file_of, window_of
 
 __all__ = [
@@ -48,9 +49,6 @@ def fingerprint(items: Iterable[Item]) -> str:
     It does not depend on where the files lie, nor on the order of the items; it changes with any byte of any file,
     any name and any slice number. Each file is read once.
 
-    Args:
-        items: datalist.
-
     Returns:
         the first 16 hexadecimal digits of a sha256.
 
@@ -73,10 +71,6 @@ def run_fingerprint(labelled: Sequence[Item], *parts: Sequence[Item]) -> str:
     """The fingerprint of the data behind a run: of the whole data set, what it holds out included.
 
     MONAI Label puts datalists of its own in place of a run's parts. What it feeds is then all there is.
-
-    Args:
-        labelled: datalist of the data set.
-        parts: datalists that the run uses.
 
     Raises:
         FileNotFoundError: when a file is missing.
@@ -129,7 +123,6 @@ def seen_images(items: Iterable[Item], known: Mapping[str, str], by_slice: bool 
     elastic deformation, or another picture of the same specimen; nor near-copies of an image of a single gray value.
 
     Args:
-        items: datalist.
         known: name -> text of :func:`image_fingerprints`, of this version or of one before.
         by_slice: ``known`` has volumes slice by slice, whatever their names say.
 
@@ -188,8 +181,8 @@ def _pixels(path: str, index: Part) -> str:
 
 
 def _content(name: str | os.PathLike[str]) -> str:
-    if (window := window_of(name)) is not None:
-        return window_digest(window)
+    if window_of(name) is not None:  # of a large image: its pixels alone
+        return hashlib.sha256(np.asarray(read_image(str(name), np.dtype(np.float32))).tobytes()).hexdigest()
     path = Path(name)
     digest = sha256(path)
     if path.suffix.lower() == ".mhd":

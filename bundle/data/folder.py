@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bundle.console import listed, nearest_path
+from bundle.console import counted, listed, nearest_path
 from bundle.data import isbi2012
 from bundle.data.classes import CLASS_DIR
 from bundle.data.errors import ImageError
-from bundle.data.formats import EXTENSIONS, FOREIGN, extension, natural_key, slice_count, stem
+from bundle.data.formats import EXTENSIONS, FOREIGN, composed, extension, natural_key, slice_count, spatial_shape, stem
 from bundle.data.item import Item
 from bundle.data.lonely import refuse, refuse_lonely
 from bundle.data.regions import REGIONS, is_region_file, require_slices
@@ -57,7 +57,7 @@ def datalist(
             Within :func:`bundle.data.lonely.refused` images without a label that fits are no error.
     """
     root = Path(root)
-    stores = {store_name(store): store for store in stores_in(root / image_dir)}
+    stores = {composed(store_name(store)): store for store in stores_in(root / image_dir)}
     pictures = _by_stem(root / image_dir, with_stores=bool(stores))
     if both := sorted(pictures.keys() & stores.keys()):
         raise _two_of_one_name(pictures[both[0]], stores[both[0]])
@@ -67,7 +67,7 @@ def datalist(
     classes = _class_files(root / CLASS_DIR)
     items: list[Item] = []
     for name, picture in pictures.items():
-        parts = pages(picture) if slices else _whole(picture)
+        parts = pages(picture, slices)
         truth: Any = {"label": str(labels[name]), **classes.get(name, {})} if name in labels else {}
         try:
             if slices:
@@ -85,7 +85,9 @@ def _require_same_slices(truth: Mapping[str, Any], picture: Path, count: int) ->
         if is_region_file(file):
             require_slices(file, count)
         elif count != (own := slice_count(file)):
-            raise ImageError(file, f"it has {own} slices, its image {picture} has {count}")
+            size = " x ".join(map(str, spatial_shape(picture)[:2]))
+            told = f"it has {counted(own, 'slice')}, its image {picture} has {count} of {size} px: each of these"
+            raise ImageError(file, f"{told} needs a slice here, all -1 where nobody annotated it")
 
 
 def _with_windows(pictures: dict[str, Path], stores: Mapping[str, Path], labels: Iterable[str]) -> dict[str, Path]:
@@ -105,7 +107,7 @@ def _class_files(folder: Path) -> dict[str, Item]:
         table = file.suffix.lower() == ".csv" and not file.name.startswith(".")
         if not table and extension(file) is None:
             continue
-        name = file.stem if table else stem(file)
+        name = composed(file.stem) if table else stem(file)
         if name in found:
             raise ValueError(f"{folder} holds two files of the name {name!r}, {file.name} is one of them: remove one")
         found[name] = {"class_table": str(file)} if table else {"class_map": str(file)}  # type: ignore[typeddict-item]
@@ -131,31 +133,27 @@ def images(path: str | os.PathLike[str], slices: bool = True, stores: bool = Fal
     if path.is_file():
         if extension(path) is None:
             raise ImageError(path, f"its extension is none of {', '.join(EXTENSIONS)}")
-        return pages(path) if slices else _whole(path)
+        return pages(path, slices)
     here = path.is_dir() and any(_readable(path))
     files = _files(path if here or not (path / "image").is_dir() else path / "image", (".zarr",) if stores else ())
     files = [file for file in files if not isbi2012.holds_labels(file)]
-    return [part for file in files for part in (pages(file) if slices else _whole(file))]
+    return [part for file in files for part in pages(file, slices)]
 
 
-def pages(file: Path) -> list[Item]:
-    """One item for each slice of a file; a file of a single one has no "slice".
+def pages(file: Path, slices: bool = True) -> list[Item]:
+    """One item for each slice of a file, or one for all of them; a file of a single one has no "slice".
 
     A file whose header cannot be read counts as one image: reading it will say what is wrong, and with inference
     the others still go on.
     """
     try:
-        count = slice_count(file)
+        count = slice_count(file) if slices else 1
     except ImageError:
         count = 1
     if count == 1:
-        return _whole(file)
+        return [{"image": str(file), "name": stem(file)}]
     digits = len(str(count - 1))
     return [{"image": str(file), "name": f"{stem(file)}-{i:0{digits}d}", "slice": i} for i in range(count)]
-
-
-def _whole(file: Path) -> list[Item]:
-    return [{"image": str(file), "name": stem(file)}]
 
 
 def _readable(folder: Path, regions: bool = False) -> Iterable[Path]:
@@ -186,6 +184,15 @@ def _instead_of(folder: Path) -> str:
     return f"; {folder.parent} has {', '.join(beside[:9])}" if beside else ""
 
 
+def _within(folder: Path) -> str:
+    """What to do about images that lie one folder deeper."""
+    folders = [each for each in folder.iterdir() if each.is_dir() and os.access(each, os.R_OK)]
+    within = [each.name for each in folders if any(_readable(each))]
+    if not within:
+        return ""
+    return f"; those in {listed(sorted(within, key=natural_key))} are not looked for: put all into {folder} itself"
+
+
 def _files(folder: Path, read_by_others: Sequence[str] = (), regions: bool = False) -> list[Path]:
     """Readable files of a folder in natural order; those of kinds that are not read are named in the log."""
     if not folder.is_dir():
@@ -196,7 +203,7 @@ def _files(folder: Path, read_by_others: Sequence[str] = (), regions: bool = Fal
     shown = listed(foreign, 5)
     advice = "save them as TIFF (Fiji: File > Save As)"
     if not files:
-        hint = f"; {shown} must be converted: {advice}" if foreign else ""
+        hint = f"; {shown} must be converted: {advice}" if foreign else _within(folder)
         raise FileNotFoundError(
             f"{folder} holds no image; readable are {', '.join((*EXTENSIONS, *(REGIONS if regions else ())))}{hint}"
         )
@@ -212,7 +219,7 @@ def _by_stem(folder: Path, with_stores: bool = False, regions: bool = False) -> 
     """
     found: dict[str, Path] = {}
     for file in _files(folder, (".zarr",), regions) if not with_stores or any(_readable(folder)) else ():
-        earlier = found.setdefault(file.stem if is_region_file(file) else stem(file), file)
+        earlier = found.setdefault(composed(file.stem) if is_region_file(file) else stem(file), file)
         if earlier is not file:
             raise _two_of_one_name(earlier, file)
     return found

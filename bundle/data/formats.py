@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 import re
+import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nibabel
 import tifffile
@@ -18,8 +19,10 @@ from bundle.data.windows import window_of
 __all__ = [
     "EXTENSIONS",
     "black_value",
+    "composed",
     "extension",
     "has_opacity",
+    "is_lossy",
     "itk_header",
     "natural_key",
     "require_file",
@@ -36,6 +39,10 @@ NIFTI = (".nii", ".nii.gz")
 META_IMAGE = (".mha", ".mhd")
 #: always a single plane, no header needed to know
 PLANAR = (".png", ".jpg", ".jpeg", ".bmp")
+#: compressions of TIFF that are JPEG's: of TIFF 6, its successor, and that of raw photographs
+_JPEG = (6, 7, 34892)
+#: columns that are rather channels, where there are more slices and rows than any image has channels
+_CHANNELS, _NO_CHANNELS = 4, 32
 EXTENSIONS = (*TIFF, *PLANAR, *NIFTI, *META_IMAGE)
 #: images that are not read
 FOREIGN = (
@@ -55,8 +62,13 @@ def extension(path: str | os.PathLike[str]) -> str | None:
 
 def stem(path: str | os.PathLike[str]) -> str:
     """File name without its readable extension: ``a.nii.gz`` and ``a.tif`` are both ``a``."""
-    name = Path(path).name
-    return name[: len(name) - len(extension(path) or "")]
+    name = composed(Path(path).name)
+    return name[: len(name) - len(extension(name) or "")]
+
+
+def composed(name: str) -> str:
+    """A name in one spelling: macOS writes ``ö`` as ``o`` and two dots, others as one letter, which look the same."""
+    return unicodedata.normalize("NFC", name)
 
 
 def natural_key(path: str | os.PathLike[str]) -> list[tuple[int, int, str]]:
@@ -82,6 +94,14 @@ def spatial_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
     else:
         shape = stated_shape(path)[0][:3]
     return shape[:2] if shape[2:] == (1,) else shape
+
+
+def is_lossy(path: str | os.PathLike[str]) -> bool:
+    """Whether a file keeps its pixels as JPEG does, which changes them; a TIFF may, too."""
+    if extension(path) not in TIFF:
+        return extension(path) in (".jpg", ".jpeg")
+    with unreadable(path), open_tiff(path) as file:
+        return cast(Any, file.pages.first).compression in _JPEG
 
 
 def slice_count(path: str | os.PathLike[str]) -> int:
@@ -169,7 +189,8 @@ def tiff_series(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     Raises:
         UnreadableImageError: when the file was cut off inside its chain of pages: the rest would be missing; when it
             states what it cannot hold.
-        ImageError: when its pages differ in size or type, so that they are no stack.
+        ImageError: when its pages differ in size or type, so that they are no stack; when its channels seem to be the
+            columns of many slices.
     """
     _require_whole_chain(file)
     if not file.series:
@@ -180,7 +201,19 @@ def tiff_series(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
             file.filehandle.path, f"its pages differ in size or type ({kinds}); save them as separate files"
         )
     require_plausible_series(file, file.series[0])
+    _require_planes(file.series[0], file.filehandle.path)
     return file.series[0]
+
+
+def _require_planes(series: tifffile.TiffPageSeries, path: str) -> None:
+    """Channels behind rows and columns, as Python often has them, are to a TIFF the columns of many slices."""
+    width, height, slices, _ = (math.prod(series.shape[axis] for axis in axes) for axes in tiff_axes(series))
+    if width <= _CHANNELS and min(height, slices) > _NO_CHANNELS:
+        raise ImageError(
+            path,
+            f"its {slices} slices are {width} x {height} px: if {width} is the number of its channels, put them first "
+            "(numpy.moveaxis(image, -1, 0)) and save it with tifffile's imagej=True, metadata={'axes': 'CYX'}",
+        )
 
 
 def tiff_axes(series: tifffile.TiffPageSeries) -> tuple[list[int], list[int], list[int], list[int]]:

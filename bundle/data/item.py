@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Required, TypedDict
+from typing import Any, Literal, Required, TypedDict, get_args
 
 __all__ = ["FILES", "Item", "Part", "part_of"]
 
 #: the keys that hold paths
-FILES: tuple[Literal["image", "label", "markers", "silver", "class_map", "class_table"], ...] = (
-    *("image", "label", "markers", "silver"),
-    *("class_map", "class_table"),
-)
+File = Literal["image", "label", "markers", "silver", "class_map", "class_table"]
+FILES: tuple[File, ...] = get_args(File)
 
 
 class Item(TypedDict, total=False):

@@ -7,21 +7,10 @@ from skimage.measure import label
 
 from transforms.labels.instances import IGNORE
 
-__all__ = ["COLOURS_ARE", "cells_of_colours", "packed", "require_colours"]
+__all__ = ["COLOURS_ARE", "cells_of_colours", "packed"]
 
 #: what a colour may mean: foreground, whichever it is; or a cell for each connected region of it
 COLOURS_ARE = ("foreground", "cells")
-
-
-def require_colours(value: str | None) -> str | None:
-    """Check the option of this name.
-
-    Raises:
-        ValueError: for anything but None and :data:`COLOURS_ARE`.
-    """
-    if value is not None and value not in COLOURS_ARE:
-        raise ValueError(f"label_colours must be {' or '.join(COLOURS_ARE)}, or null, got {value!r}")
-    return value
 
 
 def packed(colours: torch.Tensor) -> torch.Tensor:

@@ -14,10 +14,10 @@ from monai.utils import TransformBackends
 
 from bundle.data.channels import Channels, are_equal
 from bundle.data.errors import ImageError
-from bundle.data.formats import PLANAR, extension
+from bundle.data.formats import PLANAR, extension, is_lossy
 from bundle.data.gray import as_shown, warn_of_extremes
 from bundle.data.item import Part
-from bundle.data.label_colours import COLOURS_ARE, cells_of_colours, require_colours
+from bundle.data.label_colours import COLOURS_ARE, cells_of_colours
 from bundle.data.readers import read_image
 from bundle.data.roi import Roi, part_at
 from transforms.labels.instances import IGNORE
@@ -25,8 +25,6 @@ from transforms.labels.instances import IGNORE
 __all__ = ["LoadSlice", "gray_values"]
 
 _LOG = logging.getLogger(__name__)
-#: extensions of formats that change pixels
-_LOSSY = (".jpg", ".jpeg")
 #: read as; float64 holds every label number exactly
 _IMAGE, _LABEL = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -61,11 +59,13 @@ class LoadSlice(Transform):
     ) -> None:
         if spatial_dims not in (None, 2, 3):
             raise ValueError(f"spatial_dims must be 2, 3 or None, got {spatial_dims!r}")
+        if label_colours is not None and label_colours not in COLOURS_ARE:
+            raise ValueError(f"label_colours must be {' or '.join(COLOURS_ARE)}, or null, got {label_colours!r}")
         self.label = label
         self.channels = Channels.of(channels)
         self.spatial_dims = spatial_dims
         self.roi = Roi.of(roi)
-        self.label_colours = require_colours(label_colours)
+        self.label_colours = label_colours
 
     def __call__(self, path: str, index: Part = None) -> MetaTensor:
         """Read.
@@ -85,12 +85,11 @@ class LoadSlice(Transform):
                 that are no integers.
         """
         path = str(path)
-        stored = _of_one_time(path, read_image(path, _LABEL if self.label else _IMAGE, keep=index is not None))
-        array = self._spatial(path, stored if index is None else _take(path, stored, index))
+        array = self._spatial(path, _stored(path, _LABEL if self.label else _IMAGE, index))
         array = array if self.roi is None else self.roi.cut(path, cast(MetaTensor, array))
+        if self.label:
+            _refuse_lossy(path, array)  # before colours become cells
         array = cast(MetaTensor, self._channels(path, array))
-        if self.label and extension(path) in _LOSSY:
-            _refuse_lossy(path, array)
         # MetaTensor all the way: indexing and arithmetic keep its type, which torch's annotations do not know
         # of labels, the numbers count: white as 0 or not
         return cast(MetaTensor, self._integers(path, array) if self.label else as_shown(path, _finite(path, array)))
@@ -146,7 +145,7 @@ class LoadSlice(Transform):
 
 def _refuse_lossy(path: str, labels: torch.Tensor) -> None:
     """Compression invents numbers around every edge, each of which would count as a cell."""
-    if len(torch.unique(labels)) > 2:
+    if is_lossy(path) and len(torch.unique(labels)) > 2:
         raise ImageError(  # the same for all such files, which can be told at once
             path,
             "JPEG has changed its label numbers and made new ones; save labels as PNG or TIFF (a black and white mask "
@@ -160,8 +159,7 @@ def gray_values(path: str, index: Part = None) -> torch.Tensor:
     Returns:
         shape (C, x, y[, slices]), float32; without opacity, and one channel where all are equal.
     """
-    stored = _of_one_time(path, read_image(path, _IMAGE, keep=index is not None))
-    array = _without_opacity(path, stored if index is None else _take(path, stored, index))
+    array = _without_opacity(path, _stored(path, _IMAGE, index))
     return as_shown(path, cast(MetaTensor, array[:1] if are_equal(array) else array))
 
 
@@ -170,15 +168,16 @@ def _without_opacity(path: str, array: torch.Tensor) -> torch.Tensor:
     return array[:3] if array.shape[0] == 4 and extension(path) in PLANAR else array
 
 
-def _of_one_time(path: str, array: MetaTensor) -> MetaTensor:
-    """Without the axis of time that NIfTI puts between space and channels."""
+def _stored(path: str, dtype: np.dtype, index: Part) -> MetaTensor:
+    """What a file, or a part of it, holds, without the axis of time that NIfTI puts between space and channels."""
+    array = read_image(path, dtype, keep=index is not None)
     while array.ndim > 4 and array.shape[-1] == 1:
         array = cast(MetaTensor, array[..., 0])
     if array.ndim > 4:
         raise ImageError(
             path, f"it has {array.ndim} axes, {tuple(array.shape)} from its channels on: save each time point by itself"
         )
-    return array
+    return array if index is None else _take(path, array, index)
 
 
 def _take(path: str, array: MetaTensor, index: int | tuple[int, int]) -> MetaTensor:
@@ -210,4 +209,4 @@ def _finite(path: str, image: MetaTensor) -> MetaTensor:
 
 
 def _first(mask: torch.Tensor) -> tuple[int, ...]:
-    return tuple(int(i) for i in torch.nonzero(mask)[0])
+    return tuple(torch.nonzero(mask)[0].tolist())

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from bundle.data.axes import require_same_axes
 from bundle.data.channels import Channels
 from bundle.data.context import CONTEXT
 from bundle.data.errors import ImageError
-from bundle.data.formats import spatial_shape
+from bundle.data.formats import META_IMAGE, NIFTI, extension, spatial_shape
 from bundle.data.item import Part, part_of
 from bundle.data.load_slice import LoadSlice
 from bundle.data.regions import is_region_file, load_regions
 
-__all__ = ["LoadSliced"]
+__all__ = ["LoadSliced", "require_same_axes"]
+
+logger = logging.getLogger(__name__)
 
 
 class LoadSliced(MapTransform):
@@ -97,3 +101,27 @@ class LoadSliced(MapTransform):
         whole = MetaTensor(torch.cat([each.as_tensor() for each in shown]), meta=dict(image.meta))
         whole.meta[CONTEXT] = around
         return whole
+
+
+def require_same_axes(image_path: str, image: MetaTensor, label_path: str, label: MetaTensor) -> None:
+    """Pixels go together by their numbers, so the affines of both must give their axes the same directions.
+
+    NIfTI with the identity is what programs write that know of no directions: it is mentioned and let pass.
+
+    Raises:
+        ImageError: naming both directions, where they differ and both formats tell them.
+    """
+    files = {image_path: image, label_path: label}
+    if not all(extension(path) in (*NIFTI, *META_IMAGE) for path in files):
+        return
+    affines = {path: np.asarray(pixels.affine, dtype=float) for path, pixels in files.items()}
+    wanted, found = ("".join(map(str, nib.aff2axcodes(affine))) for affine in affines.values())
+    if wanted == found:
+        return
+    said = f"its axes run to {found} (left, right, anterior, posterior, ...), those of {image_path} to {wanted}"
+    if any(extension(path) in NIFTI and np.allclose(each[:3, :3], np.eye(3)) for path, each in affines.items()):
+        logger.warning(
+            "%s: %s; one affine is the identity and tells nothing: pixels go by their order", label_path, said
+        )
+        return
+    raise ImageError(label_path, f"{said}: the same pixel is another place; save it on the grid of the image")

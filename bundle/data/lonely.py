@@ -40,11 +40,7 @@ def refuse(error: ValueError) -> None:
 
 
 def refuse_lonely(images: Mapping[str, Path], labels: Mapping[str, Path], label_dir: Path, image_dir: Path) -> None:
-    """Refuse images without a label of the same name, and labels without an image.
-
-    Args:
-        images, labels: name -> file.
-        label_dir, image_dir: where the missing ones belong.
+    """Refuse images without a label of the same name, and labels without an image; both are name -> file.
 
     Raises:
         ValueError: naming the first of them and what to do, as :func:`refuse`.

@@ -17,7 +17,7 @@ _LINE = re.compile(rb"^[ \t]*(\w+)[ \t]*[=:][ \t]*([^\r\n]*?)[ \t]*\r?\n", re.MU
 
 
 class MetaHeader(NamedTuple):
-    """A header.
+    """What a header says.
 
     Attributes:
         fields: the last value of each name.

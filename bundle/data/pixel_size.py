@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import tifffile
@@ -40,13 +41,11 @@ class PixelSize(NamedTuple):
 
 def pixel_size(path: str | os.PathLike[str]) -> PixelSize | None:
     """What a TIFF says; None for other files, damaged ones, and where a unit of length is missing."""
-    if extension(path) not in TIFF:
-        return None
-    try:
-        with open_tiff(path) as file:
+    if extension(path) in TIFF:
+        # tifffile has many errors; whoever reads the pixels says what is wrong
+        with suppress(Exception), open_tiff(path) as file:
             return stated_size(file)
-    except Exception:  # tifffile has many; whoever reads the pixels says what is wrong
-        return None
+    return None
 
 
 def stated_size(file: tifffile.TiffFile) -> PixelSize | None:
@@ -54,10 +53,17 @@ def stated_size(file: tifffile.TiffFile) -> PixelSize | None:
 
     None where these are damaged: the pixels may be read all the same.
     """
-    try:
-        return _stated(file)
-    except Exception:  # XML, text and numbers of strangers
-        return None
+    with suppress(Exception):  # XML, text and numbers of strangers
+        if file.is_ome and (size := _ome(file.ome_metadata)) is not None:
+            return size
+        if file.is_imagej and (size := _imagej(file)) is not None:
+            return size
+        page: Any = file.pages.first
+        unit = page.tags.get("ResolutionUnit")
+        scale = _TAG_UM.get(int(unit.value)) if unit is not None else None
+        x, y = (_pixels(page, axis) for axis in "XY")
+        return PixelSize(scale / x, scale / y, calibrated=False) if scale and x and y else None
+    return None
 
 
 def ome_pixels(text: str | None) -> dict[str, Any]:
@@ -66,18 +72,6 @@ def ome_pixels(text: str | None) -> dict[str, Any]:
     images = images.get("Image", {}) if isinstance(images, dict) else {}
     pixels: dict[str, Any] = (images[0] if isinstance(images, list) else images).get("Pixels", {})
     return pixels
-
-
-def _stated(file: tifffile.TiffFile) -> PixelSize | None:
-    if file.is_ome and (size := _ome(file.ome_metadata)) is not None:
-        return size
-    if file.is_imagej and (size := _imagej(file)) is not None:
-        return size
-    page: Any = file.pages.first
-    unit = page.tags.get("ResolutionUnit")
-    scale = _TAG_UM.get(int(unit.value)) if unit is not None else None
-    x, y = (_pixels(page, axis) for axis in "XY")
-    return PixelSize(scale / x, scale / y, calibrated=False) if scale and x and y else None
 
 
 def _ome(text: str | None) -> PixelSize | None:

@@ -11,8 +11,7 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, cast
 
 import psutil
@@ -45,10 +44,9 @@ def require_plausible(path: str | os.PathLike[str], stated: int, held: int, shap
     """Check that a file can hold the image that its header states.
 
     Args:
-        path: the file.
         stated: bytes of its pixels.
         held: bytes of the file.
-        shape: its size, px, for the message.
+        shape: px, for the message.
 
     Raises:
         UnreadableImageError: for an axis of 0 px, or when even the best compression could not make so many of so few.
@@ -66,12 +64,11 @@ def require_room(path: str | os.PathLike[str], shape: Sequence[int], itemsize: i
     """Check that an image fits into the free memory.
 
     Args:
-        path: the file.
-        shape: its size, px, channels included.
+        shape: px, channels included.
         itemsize: bytes of a pixel, as stored and as read together.
 
     Raises:
-        ImageError: naming both.
+        ImageError: naming what it needs and what is free.
     """
     needed, free = math.prod(shape) * itemsize, psutil.virtual_memory().available
     if needed > free:
@@ -82,30 +79,22 @@ def require_room(path: str | os.PathLike[str], shape: Sequence[int], itemsize: i
 
 
 def require_deflated(path: str | os.PathLike[str], most: int) -> None:
-    """Check the check sum of a gzip file, which nibabel does not read.
-
-    Args:
-        path: the file.
-        most: bytes of its content, at most.
+    """Check the check sum of a gzip file of at most ``most`` bytes, unpacked; nibabel does not read it.
 
     Raises:
         OSError, EOFError, zlib.error: when it is damaged or truncated.
         UnreadableImageError: when there is more in it.
     """
-    with gzip.open(path) as file:
-        _require_length(path, iter(partial(file.read, 2**20), b""), 0, most)
-
-
-def _require_length(path: str | os.PathLike[str], parts: Iterable[bytes], least: int, most: int) -> None:
     found = 0
-    for part in parts:
-        found += len(part)
-        if found > most:
-            break
-    if not least <= found <= most:
-        raise UnreadableImageError(
-            path, f"it is damaged: {'more' if found > most else 'less'} is packed in it than its header states"
-        )
+    with gzip.open(path) as file:
+        while part := file.read(2**20):
+            found += len(part)
+            if found > most:
+                raise _unlike_its_header(path, "more")
+
+
+def _unlike_its_header(path: str | os.PathLike[str], what: str) -> UnreadableImageError:
+    return UnreadableImageError(path, f"it is damaged: {what} is packed in it than its header states")
 
 
 def packed_bits(path: str | os.PathLike[str]) -> int:
@@ -119,7 +108,7 @@ def meta_image_bytes(path: str | os.PathLike[str], unpacked: int | None = None) 
     """Bytes of the pixels of a MetaImage in the file that has them.
 
     Args:
-        path: the header.
+        path: of the header.
         unpacked: bytes of its pixels; if they are compressed, it is checked that they are so many and undamaged, which
             ITK does not.
 
@@ -132,17 +121,16 @@ def meta_image_bytes(path: str | os.PathLike[str], unpacked: int | None = None) 
     if not size.isdigit() or int(size) > header.held:
         raise UnreadableImageError(path, "it is truncated: its CompressedDataSize is more than there is")
     if unpacked is not None and header.is_packed:
-        content = header.file.read_bytes()[header.start :]
-        _require_length(path, _inflated(content, unpacked), unpacked, unpacked)
+        stream = zlib.decompressobj(zlib.MAX_WBITS | 32)  # zlib or gzip
+        # with the one byte more, the check sum behind the last one is read
+        found = len(stream.decompress(header.file.read_bytes()[header.start :], unpacked + 1))
+        if found > unpacked or stream.unconsumed_tail:
+            raise _unlike_its_header(path, "more")
+        if not stream.eof:
+            raise EOFError("the compressed pixels are truncated")
+        if found < unpacked:
+            raise _unlike_its_header(path, "less")
     return header.held
-
-
-def _inflated(content: bytes, most: int) -> Iterator[bytes]:
-    stream = zlib.decompressobj(zlib.MAX_WBITS | 32)  # zlib or gzip
-    yield stream.decompress(content, most + 1)  # with the one more, the check sum behind the last byte is read
-    if not stream.eof:
-        yield b" " * (most + 1) if stream.unconsumed_tail else b""
-        raise EOFError("the compressed pixels are truncated")
 
 
 def require_plausible_series(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import nibabel
+import numpy as np
 
 from bundle.data.errors import ImageError
 from bundle.data.formats import META_IMAGE, NIFTI, TIFF, extension, itk_header
@@ -19,6 +20,7 @@ from bundle.geometry import relative_spacing
 
 __all__ = [
     "VOXEL_SPACING",
+    "agreed",
     "common_sides",
     "require_spacing",
     "sides_of",
@@ -29,6 +31,8 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+_Size = TypeVar("_Size", bound=Sequence[float])
 
 #: in the meta data of a volume: its spacing (x, y, z), µm, or NaN where nobody states it
 VOXEL_SPACING = "voxel_spacing"
@@ -99,11 +103,15 @@ def sides_of(path: str | os.PathLike[str]) -> list[float] | None:
 
 def common_sides(items: Iterable[Item]) -> list[float] | None:
     """Sides (x, y) of a pixel, µm, of a set of images, where each states them, and all about the same."""
-    first: list[float] | None = None
-    for path in dict.fromkeys(item["image"] for item in items):
-        found = sides_of(path)
-        first = first or found
-        if found is None or first is None or any(abs(a - b) > _ALIKE * b for a, b in zip(found, first, strict=True)):
+    return agreed((sides_of(path) for path in dict.fromkeys(item["image"] for item in items)), _ALIKE)
+
+
+def agreed(stated: Iterable[_Size | None], tolerance: float) -> _Size | None:
+    """The first of some sizes, where each is stated and none differs from it by more than ``tolerance`` of it."""
+    first = None
+    for size in stated:
+        first = first or size
+        if size is None or first is None or not np.allclose(size, first, rtol=tolerance, atol=0):
             return None
     return first
 
@@ -112,7 +120,6 @@ def spacing_of(items: Iterable[Item], spacing: Sequence[float] | None = None) ->
     """The spacing of a set of volumes, to train one network on all of them.
 
     Args:
-        items: datalist.
         spacing: given by a person; None takes what the files state.
 
     Returns:

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import nibabel
 
-from bundle.data.channel_names import COLOURS, StatedChannels, are_colours, channels_of_tiff
+from bundle.data.channel_names import COLOURS, StatedChannels, channels_of_tiff
 from bundle.data.errors import unreadable
 from bundle.data.formats import (
     META_IMAGE,
@@ -22,7 +22,7 @@ from bundle.data.formats import (
 from bundle.data.stores.window import open_whole
 from bundle.data.windows import window_of
 
-__all__ = ["COLOURS", "StatedChannels", "are_colours", "stated_channels"]
+__all__ = ["stated_channels"]
 
 
 def stated_channels(path: str | os.PathLike[str]) -> StatedChannels:

@@ -7,10 +7,13 @@ channel, and differ in the second one alone.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -116,18 +119,28 @@ def make_class_dataset(
         raise ValueError(f"truth must be one of {', '.join(_TRUTHS)}, got {truth!r}")
     wanted = {"version": 1, "count": count, "size": sides, "seed": seed, "truth": truth}
     target = Path(root).absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        marker = target / _MARKER
-        if not marker.is_file() or not wanted.items() <= json.loads(marker.read_text(encoding="utf-8")).items():
-            raise FileExistsError(f"{root} exists and holds something else: name a new or an empty folder")
+    if _is_done(target, wanted):
         return str(root)
-    with replacing(target) as draft:
-        for number in range(count + TEST_COUNT):
-            _write(draft if number < count else draft / "test", number, draw_objects(sides, [seed, number]), truth)
-        for folder in (draft, draft / "test"):
-            write_json(folder / FILE, list(NAMES))
-        write_json(draft / _MARKER, wanted)
+    try:
+        with replacing(target) as draft:
+            for number in range(count + TEST_COUNT):
+                _write(draft if number < count else draft / "test", number, draw_objects(sides, [seed, number]), truth)
+            for folder in (draft, draft / "test"):
+                write_json(folder / FILE, list(NAMES))
+            write_json(draft / _MARKER, wanted)
+    except OSError:  # the loser of a race finds the winner's files
+        if not _is_done(target, wanted):
+            raise
     return str(root)
+
+
+def _is_done(root: Path, wanted: Mapping[str, Any]) -> bool:
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    marker = root / _MARKER
+    if not marker.is_file() or not wanted.items() <= json.loads(marker.read_text(encoding="utf-8")).items():
+        raise FileExistsError(f"{root} exists and holds something else: name a new or an empty folder")
+    return True
 
 
 def _write(folder: Path, number: int, drawn: tuple[np.ndarray, np.ndarray, np.ndarray], truth: str) -> None:
@@ -135,13 +148,14 @@ def _write(folder: Path, number: int, drawn: tuple[np.ndarray, np.ndarray, np.nd
     labels = {"label": classes} if truth == "classes" else {"label": instances, CLASS_DIR: classes}
     for name, array in {"image": image, **labels}.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
-        channels = {"axes": "CYX", "Channel": {"Name": list(CHANNELS)}} if name == "image" else None
+        identity = uuid.UUID(bytes=hashlib.sha256(array.tobytes()).digest()[:16])  # without it, one made of the time
+        stated = {"axes": "CYX", "Channel": {"Name": list(CHANNELS)}, "UUID": str(identity)}
         tifffile.imwrite(
             folder / name / f"{number:03d}.tif",
             array,
             photometric="minisblack",
             ome=name == "image",
-            metadata=channels,
+            metadata=stated if name == "image" else None,
             software=False,
         )
 

@@ -80,7 +80,10 @@ class LoadTruthd(LoadSliced):
         if self.classes.binary or "label" not in item:
             return loaded
         file, index, ignored = item["label"], part_of(item), item.get("not_annotated")
-        classes = self.classes if segments is None else _of_segments(self.classes, segments, file)
+        try:
+            classes = self.classes if segments is None else segment_values(self.classes, segments)
+        except ValueError as error:
+            raise ImageError(file, str(error)) from error
         if self.classes.of_pixels and is_region_file(file):
             loaded["label"] = _of_regions(loaded["label"], _region_table(file, classes))
         elif self.classes.of_pixels:
@@ -153,13 +156,6 @@ def _of_regions(label: MetaTensor, table: Mapping[int, int]) -> MetaTensor:
     numbers, where = torch.unique(label.as_tensor(), return_inverse=True)
     kinds = torch.tensor([table.get(number, number) for number in numbers.tolist()], dtype=torch.int32)  # 0, -1 stay
     return MetaTensor(kinds[where], meta=dict(label.meta))
-
-
-def _of_segments(classes: Classes, segments: Mapping[str, int], path: str) -> Classes:
-    try:
-        return segment_values(classes, segments)
-    except ValueError as error:
-        raise ImageError(path, str(error)) from error
 
 
 def segment_values(classes: Classes, segments: Mapping[str, int]) -> Classes:

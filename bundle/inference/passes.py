@@ -3,6 +3,11 @@
 Networks that fit the annotated images equally well disagree elsewhere. Monte Carlo dropout samples such networks (Gal
 and Ghahramani 2016); a network without dropout is asked with the image turned and mirrored (test-time augmentation,
 Wang et al. 2019). Scores of the passes are in :mod:`bundle.inference.uncertainty`.
+
+All functions take a ``network`` that maps to logits of at least two classes, class 0 being background, and restore the
+mode of each of its layers; an ``inferer`` such as :class:`bundle.inference.overlap_tile.OverlapTileInferer`; and an
+``image`` CHW[D], as the network was trained on (standardized), on the network's device. They give the probability of
+any class but 0, fp32 or better, and raise ValueError for a network of a single class.
 """
 
 from __future__ import annotations
@@ -22,19 +27,7 @@ __all__ = ["disagreeing_passes", "dropout_passes", "foreground_probability", "tu
 
 
 def foreground_probability(network: nn.Module, inferer: Inferer, image: torch.Tensor) -> torch.Tensor:
-    """The probability of "cell" of every pixel, in one pass with the whole network in evaluation mode.
-
-    Args:
-        network: maps to logits of at least two classes, class 0 being background; its mode is restored.
-        inferer: such as :class:`bundle.inference.overlap_tile.OverlapTileInferer`.
-        image: CHW[D], as the network was trained on (standardized), on the network's device.
-
-    Returns:
-        HW[D], the probability of any class but 0, 0 .. 1, fp32 or better.
-
-    Raises:
-        ValueError: when the network has a single class.
-    """
+    """One pass with the whole network in evaluation mode: HW[D]."""
     with _evaluating(network):
         return _foreground(network, inferer, image)
 
@@ -42,39 +35,19 @@ def foreground_probability(network: nn.Module, inferer: Inferer, image: torch.Te
 def disagreeing_passes(
     network: nn.Module, inferer: Inferer, image: torch.Tensor, passes: int = 8, seed: int = 0
 ) -> torch.Tensor:
-    """:func:`dropout_passes` of a network that has dropout, :func:`turned_passes` of one that has none.
-
-    Args:
-        network, inferer, image, passes, seed: as there.
-
-    Returns:
-        PHW[D], the probability of any class but 0, 0 .. 1; P is ``passes``, and 8 at most without dropout.
-
-    Raises:
-        ValueError: for fewer than 2 passes, and for a network of a single class.
-    """
+    """:func:`dropout_passes` of a network that has dropout, :func:`turned_passes` of one that has none: PHW[D]."""
     if _dropout_layers(network):
         return dropout_passes(network, inferer, image, passes, seed)
     return turned_passes(network, inferer, image, passes)
 
 
 def turned_passes(network: nn.Module, inferer: Inferer, image: torch.Tensor, passes: int = 8) -> torch.Tensor:
-    """The probability of "cell" of the image turned and mirrored, each turned back: at most eight passes.
+    """The image turned and mirrored, and what comes of it turned back: PHW[D] of at most eight passes.
 
     Where the training turned and mirrored its tiles too, all passes agree on what the network has learned.
 
-    Args:
-        network: any; its mode is restored.
-        inferer: such as :class:`bundle.inference.overlap_tile.OverlapTileInferer`.
-        image: CHW[D], as the network was trained on (standardized), on the network's device.
-        passes: at least 2.
-
-    Returns:
-        PHW[D] in the image's orientation, the probability of any class but 0, 0 .. 1; P is 8 at most.
-
     Raises:
-        ValueError: for fewer than 2 passes, and for a network of a single class or a volume without two axes that
-            may be turned.
+        ValueError: for fewer than 2 passes, and for a volume without two axes that may be turned.
     """
     _require_passes(passes)
     plane = turned_plane(network.geometry, image.dim() - 1, getattr(inferer, "spacing", None))  # type: ignore[arg-type]
@@ -90,7 +63,7 @@ def turned_passes(network: nn.Module, inferer: Inferer, image: torch.Tensor, pas
 def dropout_passes(
     network: nn.Module, inferer: Inferer, image: torch.Tensor, passes: int = 8, seed: int = 0
 ) -> torch.Tensor:
-    """The probability of "cell" in several passes that differ in what dropout leaves out.
+    """Passes that differ in what dropout leaves out: PHW[D].
 
     Only the dropout layers are active. Batch normalisation uses its running statistics, or a tile's content would
     change the result and the network would learn while it is asked. An inferer that tiles draws a new mask for every
@@ -98,18 +71,13 @@ def dropout_passes(
     a pixel do not depend on it.
 
     Args:
-        network: with dropout; the mode of every layer is restored.
-        inferer: such as :class:`bundle.inference.overlap_tile.OverlapTileInferer`, for images of any size.
-        image: CHW[D], as the network was trained on (standardized), on the network's device.
+        network, inferer, image: see above.
         passes: at least 2; on a processor each takes as long as a segmentation.
         seed: the same one gives the same passes; torch's own random numbers are not affected.
 
-    Returns:
-        PHW[D], the probability of any class but 0, 0 .. 1.
-
     Raises:
-        ValueError: for fewer than 2 passes, and for a network of a single class or without a dropout layer of a
-            probability above 0, whose passes would all be the same.
+        ValueError: for fewer than 2 passes, and for a network without a dropout layer of a probability above 0, whose
+            passes would all be the same.
     """
     _require_passes(passes)
     layers = _dropout_layers(network)

@@ -12,7 +12,6 @@ from monai.transforms import MapTransform
 from monai.utils import TransformBackends, convert_to_dst_type, convert_to_numpy, ensure_tuple_rep
 
 __all__ = [
-    "ALL",
     "ForegroundProbabilityd",
     "RoundProbabilityd",
     "as_read",
@@ -20,9 +19,6 @@ __all__ = [
     "class_probability",
     "require_stored_type",
 ]
-
-#: instead of a channel: all of them
-ALL = "all"
 
 #: types in which a probability is stored; of uint8, 255 is 1
 _STORED = ("float32", "float16", "uint8")
@@ -39,7 +35,7 @@ def class_probability(logits: torch.Tensor, channel: int | str) -> torch.Tensor:
 
     Args:
         logits: BNHW[D].
-        channel: 0 .. N - 1; :data:`ALL` keeps all classes.
+        channel: 0 .. N - 1; "all" keeps all classes.
 
     Returns:
         B1HW[D], or BNHW[D] of all classes; the type of the logits, 0 .. 1.
@@ -47,9 +43,9 @@ def class_probability(logits: torch.Tensor, channel: int | str) -> torch.Tensor:
     Raises:
         ValueError: for a channel that there is not.
     """
-    if channel != ALL and (isinstance(channel, str) or not 0 <= channel < logits.shape[1]):
+    if channel != "all" and (isinstance(channel, str) or not 0 <= channel < logits.shape[1]):
         raise ValueError(
-            f"probability_of must be a channel 0 .. {logits.shape[1] - 1} of the network or {ALL!r}, got {channel!r}"
+            f"probability_of must be a channel 0 .. {logits.shape[1] - 1} of the network or 'all', got {channel!r}"
         )
     one = slice(None) if isinstance(channel, str) else slice(channel, channel + 1)
     kept = logits.new_empty(logits[:, one].shape)

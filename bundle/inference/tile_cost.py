@@ -196,9 +196,10 @@ _SHAPES = {torch.ops.aten.cat.default: _joined, torch.ops.aten.native_batch_norm
 
 
 def free_memory(device: torch.device | str) -> float:
-    """Bytes that are free on a device now."""
+    """Bytes that are free on a device now; of a GPU also what torch has kept of tensors that are gone."""
     if torch.device(device).type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(torch.cuda.mem_get_info(device)[0] + kept)
     free = float(psutil.virtual_memory().available)
     limit, used = (Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
     try:  # a container or a batch system may allow less than the machine has

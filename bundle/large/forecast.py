@@ -49,8 +49,8 @@ def tell_plan(
     layout: Layout,
     run: Callable[[torch.Tensor], torch.Tensor],
     tile: torch.Tensor,
-    turns: int = 1,
-    done: int = 0,
+    turns: int,
+    done: int,
 ) -> None:
     """Print blocks, disk and time.
 
@@ -62,7 +62,7 @@ def tell_plan(
         done: blocks that an earlier command has computed.
     """
     tiles, blocks = len(plan.plan) * (slices or 1), len(plan) * (slices or 1)
-    run(tile)  # the first one prepares
+    run(tile).cpu()  # the first one prepares
     start = time.perf_counter()
     run(tile).cpu()
     left = (blocks - done) / blocks

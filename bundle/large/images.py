@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,6 @@ from bundle.large.forecast import require_disk
 from bundle.large.image_in_blocks import ImageInBlocks, fingerprint
 from bundle.large.job import Job
 from bundle.large.page_entry import show
-from bundle.large.result_store import ResultStore
 from bundle.large.settings import Settings
 from bundle.model import TrainedNetwork
 from bundle.output.growing_table import GrowingTable
@@ -125,8 +124,7 @@ class LargeImages:
                 others()
             return
         # once, and before anything is prepared: whoever finds the weights written to prepares them anew
-        with torch.no_grad():
-            self.settings.trained.load(getattr(self.settings.predictor, "module", self.settings.predictor))
+        self.settings.trained.load(getattr(self.settings.predictor, "module", self.settings.predictor))
         if others is not None and not self.plan_only:
             self._summary.path.unlink(missing_ok=True)  # rows of an earlier run are none of this one
             try:
@@ -190,17 +188,15 @@ class LargeImages:
             store = job.open(made_of | blocks.sizes, blocks.layout, settings.trained.name)
             blocks.segment(job, store, gray)
             job.remove_interim()
-        told = made_by(settings.trained, settings.predictor, settings.inferer.precision, settings.device)
-        self._summarise(store, told)
+        told = made_by(
+            settings.trained, settings.predictor, settings.inferer.precision, settings.device, settings.kinds().words()
+        )
+        row = store.note["cells"]["summary"] | told
+        self._summary.add(tuple(row), [tuple(row.values())])
         if self.page is not None:
             show(self.page, image, store, blocks.layout, name, told)
             self.page.write()
         logger.info("%s -> %s", path, job.path)
-
-    def _summarise(self, store: ResultStore, made_by: Mapping[str, str]) -> None:
-        """Add the row of an image to those of this run."""
-        row = store.note["cells"]["summary"] | dict(made_by)
-        self._summary.add(tuple(row), [tuple(row.values())])
 
 
 def _told(path: str, error: Exception) -> str | None:

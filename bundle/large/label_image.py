@@ -15,7 +15,7 @@ import numpy as np
 
 from bundle.atomic import write_csv
 from bundle.cells import CellOptions
-from bundle.cells.classes import own_probability
+from bundle.cells.classes import own_probability, words_of
 from bundle.data.stores.ome_zarr import require_zarr
 from bundle.geometry import BlockPlan
 from bundle.inference.probability import as_read
@@ -54,6 +54,10 @@ class KindsOfCells:
         found = {name: str(value) for name, value in vars(self.options).items()}
         each = zip(self.names[1:], self.of_each, strict=False)
         return found | {f"cells of {name}": str(options) for name, options in each}
+
+    def words(self) -> str:
+        """How cells are read: see :func:`bundle.cells.classes.words_of`."""
+        return words_of(self.names, self.of_each or (self.options,))
 
     def of(self, stored: np.ndarray, number: int) -> np.ndarray:
         """The probability off which cells are read, of a region of the stored ones; number 0: of all classes."""

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from bundle.data.stated_channels import are_colours
+from bundle.data.channel_names import are_colours
 from bundle.data.stores import LazyImage
 from bundle.inference.probability import as_read
 from bundle.large.result_store import Layout, ResultStore
 from bundle.output.result_page import ResultPage
+from bundle.output.segmented import Segmented
 
 __all__ = ["show"]
 
@@ -35,8 +36,8 @@ def show(
         made_by: what computed it; the page names what computed any of its images.
     """
     for what, value in made_by.items():
-        others = [other for other in page.made_by.get(what, "").split(", ") if other not in ("", value)]
-        page.made_by = {**page.made_by, what: ", ".join([*others, value])}
+        others = [other for other in page.made_by.get(what, "").split(" and ") if other not in ("", value)]
+        page.made_by = {**page.made_by, what: " and ".join([*others, value])}
     level = next((number for number, size in enumerate(layout.sizes) if max(size[:2]) <= _SIDE), len(layout.sizes) - 1)
     middle = layout.size[2] // 2 if layout.slice_axis else None
 
@@ -62,15 +63,18 @@ def show(
     if middle is not None:
         counted |= {"slices": layout.size[2], "slice": middle}
     files = {"segmentation": str(page.folder / store.path.name), "cell_table": str(page.folder / table)}
-    page.add(
-        *(name, _thinned(image, 2**level, middle), probability if layout.classes else probability[None]),
+    shown = Segmented(
+        path=Path(image.path),
+        meta={},
+        image=_thinned(image, 2**level, middle),
+        probability=probability if layout.classes else probability[None],
         cells=cells,
-        files=files,
-        colours=are_colours(image.stated.names),
+        names=layout.classes,
         class_of=class_of,
-        pixel_um=None if layout.spacing is None else [side * 2**level for side in layout.spacing[:2]],
-        counted=counted,
+        colours=are_colours(image.stated.names),
     )
+    pixel_um = None if layout.spacing is None else [side * 2**level for side in layout.spacing[:2]]
+    page.add(name, shown, files, pixel_um=pixel_um, counted=counted)
 
 
 def _classes(table: Path, numbers: np.ndarray, names: Sequence[str]) -> np.ndarray:

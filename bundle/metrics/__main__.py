@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bundle.data.ctc_names import SEGMENTATION
+from bundle.data.ctc import SEGMENTATION
 from bundle.metrics.ctc import jaccard_indices, mean_of_objects
 from bundle.metrics.engine import METRICS
 from bundle.metrics.objects import Detections, detections

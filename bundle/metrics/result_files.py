@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.data.ctc_names import RESULT, SEGMENTATION, frames_in
+from bundle.console import listed
+from bundle.data.ctc import RESULT, SEGMENTATION, frames_in
 from bundle.data.formats import extension, natural_key, stem
 from bundle.data.load_slice import LoadSlice
 from transforms.labels.instances import LabelToInstances
@@ -59,9 +60,8 @@ def pairs(truth: Path, result: Path, names: Sequence[str] | None, end: str) -> d
             else:
                 missing.append(f"{result / (name + end)}.tif" if pair[0] else f"{truth / name}.tif")
     if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         some = f"; --names {' '.join(list(files)[:2])} measures some only" if files else ""
-        raise ValueError(f"missing {', '.join(missing[:5])}{more}{some}")
+        raise ValueError(f"missing {listed(missing, 5)}{some}")
     if not files:
         raise ValueError(f"no image in {truth}: it must be a folder with a label for each image, or one file")
     return files

@@ -39,21 +39,21 @@ PACKAGE = "bundle.networks."
 _LEAST_OUTPUT = 64
 
 
-def network_entry(parser: ConfigParser | None, entry: str = "network_def") -> dict[str, Any] | None:
-    """A network's entry in a config with its references resolved: ``{"_target_": name, argument: value}``.
+def network_entry(parser: ConfigParser | None) -> dict[str, Any] | None:
+    """The network's entry in a config with its references resolved: ``{"_target_": name, argument: value}``.
 
     Returns:
         plain JSON values; None without a config, or where the entry is no ``_target_`` with such arguments.
     """
-    if parser is None or not ConfigComponent.is_instantiable(parser.get(entry)):
+    if parser is None or not ConfigComponent.is_instantiable(parser.get("network_def")):
         return None
-    parser.get_parsed_content(entry)
-    item: Any = parser.ref_resolver.get_item(entry)  # whose references that has resolved
+    parser.get_parsed_content("network_def")
+    item: Any = parser.ref_resolver.get_item("network_def")  # whose references that has resolved
     try:
         plain: dict[str, Any] = json.loads(json.dumps({"_target_": item.resolve_module_name(), **item.resolve_args()}))
         return plain
     except TypeError as error:
-        logger.warning("%s has an argument that is no plain value (%s): its checkpoint cannot name it", entry, error)
+        logger.warning("network_def has an argument that is no plain value (%s): its checkpoint cannot name it", error)
         return None
 
 
@@ -154,15 +154,15 @@ def _network_class(target: str, source: str) -> type[nn.Module]:
 def unet_arguments(weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """The arguments of the :class:`bundle.networks.UNet` with these tensors; empty when they are not a U-Net's."""
     levels = {int(match[1]) for name in weights if (match := re.match(r"down\.(\d+)\.0\.weight$", name))}
+    depth = max(levels, default=0)
     up_relu = "up.0.0.weight" in weights
-    if not levels or "classify.weight" not in weights or not (up_relu or "up.0.weight" in weights):
+    top = f"up.{depth - 1}.0.weight" if up_relu else f"up.{depth - 1}.weight"
+    if levels != {*range(depth + 1)} or not {"classify.weight", top} <= weights.keys():
         return {}
-    first, last = weights["down.0.0.weight"], weights["classify.weight"]
-    depth = max(levels)
+    first, last, last_up = weights["down.0.0.weight"], weights["classify.weight"], weights[top]
     # plain numbers: a tensor has none where networks are built on the device "meta"
     kernels = [weights[f"down.{level}.0.weight"].shape[2:] for level in range(depth + 1)]
     flat_levels = [sum(side == 1 for side in axis) for axis in zip(*kernels, strict=True)]
-    last_up = weights[f"up.{depth - 1}.0.weight" if up_relu else f"up.{depth - 1}.weight"]
     return {
         "spatial_dims": first.dim() - 2,
         "in_channels": first.shape[1],

@@ -99,7 +99,7 @@ def origin(card: Mapping[str, Any]) -> str:
 
     Examples:
         >>> origin(read_card("models/em_membranes.pt"))
-        'run em-default-s0 of em, trained on 20 images: train-00, train-01, train-02, ...'
+        'run em-default-s0 of em, trained on 20 images: train-00, train-01, train-02 and 17 more'
     """
     config, data = card.get("config"), card.get("data", {})
     names = list(data.get("trained_on", {}))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
@@ -54,6 +53,5 @@ class LoadNetwork:
                 "%s was trained with standardize#robust %s, this training has %s: at first it will see other gray "
                 "values than it knows", self.trained, not self.robust, self.robust,
             )  # fmt: skip
-        with torch.no_grad():
-            self.trained.load(self.network)
+        self.trained.load(self.network)
         logger.info("loaded %s (%s)", self.trained, self.trained.origin())

@@ -73,7 +73,6 @@ class FPN(PaddedNetwork):
             score = conv(pyramid, out_channels, kernel_size=1, bias=level == 0)  # one bias is enough for the sum
             self.heads.append(nn.Sequential(*convolutions(spatial_dims, pyramid, pyramid, 1, norm), score))
         self.drop = nn.Dropout(dropout)
-        self.mode = {2: "bilinear", 3: "trilinear"}[spatial_dims]
         self.reset_parameters()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -87,5 +86,5 @@ class FPN(PaddedNetwork):
             pyramid[level] = pyramid[level] + F.interpolate(pyramid[level + 1], scale_factor=2.0, mode="nearest")
         logits = torch.zeros(1, dtype=x.dtype, device=x.device)
         for level, head in enumerate(self.heads):
-            logits = logits + F.interpolate(head(pyramid[level]), size=size, mode=self.mode, align_corners=False)
+            logits = logits + F.interpolate(head(pyramid[level]), size=size, mode=self.linear, align_corners=False)
         return logits

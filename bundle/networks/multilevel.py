@@ -77,7 +77,6 @@ class MultiLevel(PaddedNetwork):
             score = Conv[Conv.CONV, spatial_dims](width, out_channels, kernel_size=1, bias=level == levels[0])
             self.scores[str(level)] = score
         self.drop = nn.Dropout(dropout)
-        self.mode = {2: "bilinear", 3: "trilinear"}[spatial_dims]
         self.reset_parameters()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -86,5 +85,5 @@ class MultiLevel(PaddedNetwork):
         levels = self._levels(x)
         logits = torch.zeros(1, dtype=x.dtype, device=x.device)
         for name, score in self.scores.items():
-            logits = logits + F.interpolate(score(levels[int(name)]), size=size, mode=self.mode, align_corners=False)
+            logits = logits + F.interpolate(score(levels[int(name)]), size=size, mode=self.linear, align_corners=False)
         return logits

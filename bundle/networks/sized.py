@@ -33,6 +33,7 @@ class SizedNetwork(nn.Module):
         geometry: for the inferer, the crops and the configs.
         spatial_dims, in_channels, step (the largest), and of every axis steps, smallest_inputs, size_rules: numbers
             and text, which TorchScript keeps.
+        linear: torch's name of linear interpolation along so many axes.
     """
 
     def __init__(self, spatial_dims: int, in_channels: int, geometry: Geometry) -> None:
@@ -40,6 +41,7 @@ class SizedNetwork(nn.Module):
         self.geometry = geometry
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
+        self.linear = {2: "bilinear", 3: "trilinear"}[spatial_dims]
         axes = geometry.axes(spatial_dims)
         self.step = max(axis.step for axis in axes)
         self.steps = [axis.step for axis in axes]

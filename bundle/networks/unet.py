@@ -172,8 +172,7 @@ class UNet(SizedNetwork):
             size: list[int] = []
             for axis, flat in enumerate(self.flat_levels):
                 size.append(coarse.shape[axis + 2] << max(0, self.depth - 1 - index - flat))
-            mode = "bilinear" if self.spatial_dims == 2 else "trilinear"
-            maps.append(_centre_crop(F.interpolate(coarse, size, mode=mode), logits, True))
+            maps.append(_centre_crop(F.interpolate(coarse, size, mode=self.linear), logits, True))
         return maps
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 from monai.transforms import Transform
-from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_type
+from monai.utils import ImageMetaKey, TransformBackends, convert_data_type
 
 from bundle.atomic import remove_leftovers, replacing, require_writable
-from bundle.data.ctc_names import RESULT
+from bundle.data.ctc import RESULT
 from bundle.data.formats import stem
 from bundle.output.formats import write_tiff
+from bundle.output.segmented import meta_of, require_same_size
 
 __all__ = ["ChallengeWriter"]
 
@@ -57,12 +58,7 @@ class ChallengeWriter(Transform):
         self._claimed: dict[tuple[Path, int], Path] = {}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        for key in ("image", "instances"):
-            if key not in data:
-                raise KeyError(f"{key!r} is missing; the writer got {sorted(map(str, data))}")
-        meta = getattr(data["image"], "meta", {})
-        if not meta.get("filename_or_obj"):
-            raise ValueError("'image' has no filename_or_obj: load it with MONAI's LoadImaged")
+        meta = meta_of(data, "instances")
         source = Path(os.path.abspath(str(meta["filename_or_obj"])))  # not resolved: a link has its own frame
         cells: np.ndarray = convert_data_type(data["instances"], np.ndarray)[0]
         _check(source, meta, cells, tuple(data["image"].shape[1:]))
@@ -92,14 +88,9 @@ class ChallengeWriter(Transform):
 
 
 def _check(source: Path, meta: Mapping[str, Any], cells: np.ndarray, size: tuple[int, ...]) -> None:
-    on_file = tuple(int(n) for n in meta.get(MetaKeys.SPATIAL_SHAPE, size))
     if cells.ndim != 3 or cells.shape[0] != 1 or meta.get(ImageMetaKey.PATCH_INDEX) is not None:
         raise ValueError(f"{source}: a frame is one 2D image in a file of its own, got cells of shape {cells.shape}")
-    if not cells.shape[1:] == size == on_file:
-        raise ValueError(
-            f"{source}: the cells have the size {cells.shape[1:]}, the image here {size} and in the file {on_file}: "
-            "all must be equal, so invert what resized or cropped the image first"
-        )
+    require_same_size(meta, size, cells.shape[1:])
     if cells.size and (cells.min() < 0 or cells.max() > _MOST):
         raise ValueError(
             f"{source}: labels of the challenge's 16-bit masks are 0 to {_MOST}, got {cells.min()} to {cells.max()}"

@@ -13,13 +13,16 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import tifffile
+from monai.data import ITKWriter
+from monai.data.utils import to_affine_nd
 from monai.utils import MetaKeys, SpaceKeys
+from PIL import Image
 
 from bundle.atomic import replacing
 from bundle.data.formats import META_IMAGE, NIFTI, PLANAR, TIFF, extension
 from bundle.data.pixel_size import PixelSize, pixel_size
 
-__all__ = ["FORMATS", "pixel_size_options", "write_image", "write_itk", "write_nifti", "write_tiff"]
+__all__ = ["FORMATS", "pixel_size_options", "write_image", "write_itk", "write_nifti", "write_png", "write_tiff"]
 
 #: what is written for each kind of input; a name may have two suffixes
 FORMATS: Mapping[str, str] = {
@@ -63,6 +66,12 @@ def write_image(
             write_itk(part, array, meta, channel_names)
 
 
+def write_png(target: Path, picture: np.ndarray, **options: Any) -> None:
+    """Write a picture, rows and columns of gray or RGB uint8; ``options`` as Pillow takes them."""
+    with replacing(target) as part:
+        Image.fromarray(picture).save(part, **options)
+
+
 def write_tiff(
     path: Path,
     array: np.ndarray,
@@ -103,10 +112,7 @@ def write_nifti(
     (C, x, y[, z]) as a fourth axis."""
     if channel_names is not None:
         array = np.moveaxis(array if array.ndim == 4 else array[..., None], 0, -1)
-    affine = np.eye(4)
-    given = np.asarray(meta["affine"], dtype=float)
-    n = len(given) - 1
-    affine[:n, :n], affine[:n, 3] = given[:n, :n], given[:n, n]
+    affine = to_affine_nd(3, np.asarray(meta["affine"]))
     # units, and which space the affine means
     header: Any = nib.load(source).header.copy() if source.is_file() else None
     if header is not None:
@@ -126,20 +132,12 @@ def write_itk(
     float32 as vectors."""
     import itk  # only MHA needs it
 
-    n = array.ndim - (channel_names is not None)
-    affine = np.asarray(meta["affine"], dtype=float)
-    if meta.get(MetaKeys.SPACE, SpaceKeys.RAS) == SpaceKeys.RAS:  # ITK counts x and y to the left and back
-        affine = np.diag([-1.0, -1.0, *[1.0] * (len(affine) - 2)]) @ affine
-    spacing = np.linalg.norm(affine[:n, :n], axis=0)
-    rows = np.ascontiguousarray(array.transpose())
-    if channel_names is None:
-        image = itk.image_from_array(rows)
-    else:
-        image = itk.image_from_array(rows, ttype=itk.VectorImage[itk.F, n])
+    ras = meta.get(MetaKeys.SPACE, SpaceKeys.RAS) == SpaceKeys.RAS
+    channels_last, axis = (array, None) if channel_names is None else (np.moveaxis(array, 0, -1), -1)
+    affine = np.asarray(meta["affine"], float)
+    image = ITKWriter.create_backend_obj(channels_last, axis, affine, array.dtype, affine_lps_to_ras=ras)
+    if channel_names is not None:
         image.GetMetaDataDictionary()["ChannelNames"] = ", ".join(channel_names)
-    image.SetSpacing(spacing)
-    image.SetOrigin(affine[:n, -1])
-    image.SetDirection(itk.matrix_from_array(affine[:n, :n] / spacing))
     try:
         itk.imwrite(image, str(path), compression=True)
     except RuntimeError as error:

@@ -11,11 +11,12 @@ import numpy as np
 import tifffile
 from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_data_type
-from PIL import Image
 
 from bundle.atomic import remove_leftovers, replacing, require_writable
 from bundle.data.context import own_channels
+from bundle.output.formats import write_png
 from bundle.output.overlay import as_bytes, overlay, stretch
+from bundle.output.segmented import meta_of
 
 __all__ = ["SubmissionWriter"]
 
@@ -63,8 +64,8 @@ class SubmissionWriter(Transform):
         self._source: str | None = None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        meta = data["image"].meta
-        source = str(meta.get("filename_or_obj", ""))
+        meta = meta_of(data, *_KEYS)
+        source = str(meta["filename_or_obj"])
         if self._source not in (None, source):
             raise ValueError(f"a submission is one stack, got {source} after {self._source}: name one file")
         self._source = source
@@ -94,8 +95,7 @@ class SubmissionWriter(Transform):
         folder.mkdir(exist_ok=True)
         pictures = {"image": as_bytes(stretch(image)), "probability": as_bytes(shown), "cells": overlay(image, cells)}
         for name, picture in pictures.items():
-            with replacing(folder / f"{index:02d}_{name}.png") as part:
-                Image.fromarray(picture).save(part)
+            write_png(folder / f"{index:02d}_{name}.png", picture)
 
 
 def _pages(array: np.ndarray) -> np.ndarray:

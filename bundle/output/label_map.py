@@ -30,9 +30,8 @@ class LabelMapd(MapTransform):
     Args:
         keys: where the map goes, one key.
         probability_key: 1HW[D], probability of "cell"; KHW[D] of K classes, the background's first.
-        instances_key: 1HW[D] integers, the cells.
-        separate: one number for each cell, 1..N; False: 1 where the probability is above ``threshold``; of K classes
-            the likeliest, 1..K - 1, where that of all but the background is.
+        separate: the numbers of "instances", 1HW[D], one for each cell; False: 1 where the probability is above
+            ``threshold``; of K classes the likeliest, 1..K - 1, where that of all but the background is.
         threshold: at least 0 and below 1.
 
     Raises:
@@ -48,7 +47,6 @@ class LabelMapd(MapTransform):
         self,
         keys: KeysCollection = "pred",
         probability_key: str = "pred_cell",
-        instances_key: str = "instances",
         separate: bool = False,
         threshold: float = 0.5,
         allow_missing_keys: bool = False,
@@ -61,14 +59,13 @@ class LabelMapd(MapTransform):
         if not 0 <= threshold < 1:
             raise ValueError(f"threshold must be at least 0 and below 1 (0.5 is usual), got {threshold!r}")
         self.probability_key = probability_key
-        self.instances_key = instances_key
         self.separate = separate
         self.threshold = threshold
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         if self.separate:
-            labels = convert_to_tensor(d[self.instances_key], track_meta=False)[0].to(torch.int32)
+            labels = convert_to_tensor(d["instances"], track_meta=False)[0].to(torch.int32)
         else:
             d.pop("cell_classes", None)  # of cells that the map does not number
             probability = convert_to_tensor(d[self.probability_key], track_meta=False)

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from bundle.atomic import replacing
 from bundle.output.class_pictures import ClassView, class_colours, class_picture, drawn, legend_patches
+from bundle.output.formats import write_png
 from bundle.output.overlay import enlarged, overlay, stretch
 
 __all__ = ["Boxes", "boxes_of", "classes_of", "file_name", "panel_and_boxes", "write_panel"]
@@ -26,7 +26,10 @@ __all__ = ["Boxes", "boxes_of", "classes_of", "file_name", "panel_and_boxes", "w
 #: title of a step -> left, top, right, bottom of its image in the picture, px
 Boxes = dict[str, tuple[int, int, int, int]]
 
-#: the text in a PNG that holds them, as JSON
+#: title, picture, colour map (None: none is needed), and the value at its upper end; the lower one is 0
+_Step = tuple[str, np.ndarray, str | None, float]
+
+#: the text in a PNG that holds the boxes, as JSON
 _BOXES = "boxes"
 #: the text in a PNG that names the classes, as JSON
 _CLASSES = "classes"
@@ -66,26 +69,27 @@ def panel_and_boxes(
     """
     image = np.asarray(image)
     zoom = max(1, round(2 * _PANEL_INCH * _DPI / max(image.shape[:2])))  # smooth outlines on small images too
-    steps: list[tuple[str, np.ndarray, str | None, tuple[float, float]]] = [
-        ("image", stretch(image, colours=colours), None, (0, 1))
-    ]
-    of = (None, None) if classes is None else (classes.of_truth, classes.of_cells)
-    for (name, cells), table in zip((("truth", label), ("found", instances)), of, strict=True):
-        if cells is not None:
-            of_cells = None if table is None or classes is None else class_colours(len(classes.names))[table]
-            large = enlarged(image, zoom), enlarged(np.asarray(cells), zoom)
-            outlined = overlay(*large, width=_PANEL_LINE, colours=colours, of_cells=of_cells)
-            steps.append((f"{name}: {_count(np.asarray(cells))}", outlined, None, (0, 1)))
-    at = len(steps) - (instances is not None)
-    if classes is not None:
-        steps.insert(at, ("classes", class_picture(classes.found, len(classes.names)), None, (0, 1)))
-    elif probability is not None:
-        steps.insert(at, ("probability of cell", np.asarray(probability, dtype=float), "gray", (0, 1)))
+    names = () if classes is None else classes.names
+    steps: list[_Step] = [("image", stretch(image, colours=colours), None, 1.0)]
+
+    def outline(name: str, cells: np.ndarray, class_of: np.ndarray | None) -> None:
+        of_cells = None if class_of is None else class_colours(len(names))[class_of]
+        large = enlarged(image, zoom), enlarged(np.asarray(cells), zoom)
+        outlined = overlay(*large, width=_PANEL_LINE, colours=colours, of_cells=of_cells)
+        steps.append((f"{name}: {_count(np.asarray(cells))}", outlined, None, 1.0))
+
+    if label is not None:
+        outline("truth", label, None if classes is None else classes.of_truth)
     if weight is not None:
         weight = np.asarray(weight, dtype=float)
-        top = float(weight.max(initial=0)) or 1.0
-        steps.insert(1 + (label is not None), ("weight map", weight, "magma", (0, top)))
-    return _draw(steps, image.shape[1] / image.shape[0], title, () if classes is None else classes.names)
+        steps.append(("weight map", weight, "magma", float(weight.max(initial=0)) or 1.0))
+    if classes is not None:
+        steps.append(("classes", class_picture(classes.found, len(names)), None, 1.0))
+    elif probability is not None:
+        steps.append(("probability of cell", np.asarray(probability, dtype=float), "gray", 1.0))
+    if instances is not None:
+        outline("found", instances, None if classes is None else classes.of_cells)
+    return _draw(steps, image.shape[1] / image.shape[0], title, names)
 
 
 def write_panel(path: Path, picture: np.ndarray, boxes: Boxes, classes: Sequence[str] = ()) -> None:
@@ -94,8 +98,7 @@ def write_panel(path: Path, picture: np.ndarray, boxes: Boxes, classes: Sequence
     notes.add_text(_BOXES, json.dumps(boxes))
     if classes:
         notes.add_text(_CLASSES, json.dumps(list(classes)))
-    with replacing(path) as part:
-        Image.fromarray(picture).save(part, pnginfo=notes)
+    write_png(path, picture, pnginfo=notes)
 
 
 def boxes_of(picture: Image.Image) -> Boxes:
@@ -115,12 +118,7 @@ def file_name(name: str) -> str:
     return re.sub(r"[^\w.-]", "_", name)
 
 
-def _draw(
-    steps: Sequence[tuple[str, np.ndarray, str | None, tuple[float, float]]],
-    aspect: float,
-    title: str,
-    classes: Sequence[str] = (),
-) -> tuple[np.ndarray, Boxes]:
+def _draw(steps: Sequence[_Step], aspect: float, title: str, classes: Sequence[str] = ()) -> tuple[np.ndarray, Boxes]:
     wide = _PANEL_INCH * float(np.clip(aspect, 0.4, 2.5))
     high = _PANEL_INCH + (0.55 if title else 0.3) + (0.35 if classes else 0)
     figure = Figure(figsize=(wide * len(steps), high), dpi=_DPI, layout="constrained")
@@ -131,8 +129,8 @@ def _draw(
             handles=legend_patches(classes), loc="outside lower center", ncols=len(classes), fontsize=10, frameon=False
         )
     shelf = figure.subplots(1, len(steps), squeeze=False)[0]
-    for axes, (name, array, colours, (low, high)) in zip(shelf, steps, strict=True):
-        shown = axes.imshow(array, cmap=colours, vmin=low, vmax=high, interpolation="antialiased")
+    for axes, (name, array, colours, high) in zip(shelf, steps, strict=True):
+        shown = axes.imshow(array, cmap=colours, vmin=0, vmax=high, interpolation="antialiased")
         axes.set_title(name, fontsize=10, color="#222222")
         axes.set_xticks([])
         axes.set_yticks([])

@@ -55,7 +55,7 @@ def regions_of(
     colours = np.zeros((count + 1, 3), np.float32)
     if class_of is not None:
         colours = class_colours(len(names or ()))[class_of]
-    found: list[tuple[int, int, Region]] = []
+    found: list[Region] = []
     for index, plane in enumerate(planes):
         if class_of is None:
             own = cell_colours(plane.T)
@@ -70,8 +70,8 @@ def regions_of(
                 kind=None if class_of is None or names is None else names[class_of[cell]],
                 colour=tuple(round(float(part)) for part in colours[cell]),  # type: ignore[arg-type]
             )
-            found.append((cell, index, region))
-    return [region for *_, region in sorted(found, key=lambda each: each[:2])]
+            found.append(region)
+    return sorted(found, key=lambda region: region.cell or 0)  # and the slices of a cell in their order
 
 
 def write_regions(

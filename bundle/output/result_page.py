@@ -6,7 +6,7 @@ import heapq
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +22,7 @@ from bundle.output.class_pictures import class_colours
 from bundle.output.histogram import bars
 from bundle.output.overlay import as_bytes, enlarged, outlines, reduced, reduction, shown_channels, stretch
 from bundle.output.overlay_files import colours_of
+from bundle.output.segmented import Segmented
 from bundle.output.templates import data_uri, html_templates
 
 __all__ = ["ResultPage", "WritePage", "doubt"]
@@ -88,7 +89,7 @@ class ResultPage:
 
     def __init__(self, folder: Path, names: Sequence[str] | None = None) -> None:
         self.folder, self.names = folder, names
-        self.made_by: Mapping[str, str] = {}  # network, backend, precision
+        self.made_by: Mapping[str, str] = {}  # network, backend, precision, options of cells
         self._shown: list[_Shown] = []
         self.rows: list[dict[str, Any]] = []
         self._measured: dict[str, list[np.ndarray]] = {}
@@ -96,12 +97,8 @@ class ResultPage:
     def add(
         self,
         name: str,
-        image: np.ndarray,
-        probability: np.ndarray,
-        cells: np.ndarray,
+        found: Segmented,
         files: Mapping[str, str],
-        colours: bool = False,
-        class_of: np.ndarray | None = None,
         of_cells: np.ndarray | None = None,
         pixel_um: Sequence[float] | None = None,
         measured: Mapping[str, np.ndarray] | None = None,
@@ -111,23 +108,21 @@ class ResultPage:
 
         Args:
             name: of the image.
-            image: (C, x, y[, slices]) gray values.
-            probability: (1, x, y[, slices]) of "cell", or (K, ...) of K classes.
-            cells: (x, y[, slices]), 0 background, 1 .. N cells.
+            found: of volumes the middle slice is shown.
             files: kind -> path of the results.
-            colours: three channels are red, green and blue.
-            class_of: (N + 1,), class of each cell.
             of_cells: (N + 1)x3, colour of each cell, 0 .. 255; None: of its class, or one that its neighbours have not.
             pixel_um: size of a pixel along x and y; None: not known.
             measured: of :func:`bundle.cells.measure`.
             counted: where a smaller image is shown, "cells", "classes", "slices" and "slice" of the whole one.
         """
+        probability, cells, class_of = found.probability, found.cells, found.class_of
         foreground = probability[0] if len(probability) == 1 else 1 - probability[0]
         facts: dict[str, Any] = {"cells": int(cells.max(initial=0)), "doubt": doubt(foreground, cells)}
         if cells.ndim == 3:
             middle = cells.shape[-1] // 2
             facts |= {"slices": cells.shape[-1], "slice": middle}
-            image, probability, cells = image[..., middle], probability[..., middle], cells[..., middle]
+            plane = {part: getattr(found, part)[..., middle] for part in ("image", "probability", "cells")}
+            found = replace(found, **plane)
         if class_of is not None and self.names is not None:
             counts = np.bincount(class_of[1:], minlength=len(self.names))
             facts["classes"] = dict(zip(self.names[1:], counts[1:].tolist(), strict=True))
@@ -141,8 +136,8 @@ class ResultPage:
         self.rows.append({"name": name, "number": number, **facts, "links": links})
         if len(self._shown) == _MOST and self._shown[0].doubt >= facts["doubt"]:
             return
-        pictures, size = self._pictures(image, probability, cells, colours, class_of, of_cells)
-        bar = None if pixel_um is None else _scale_bar(cells.shape[0] * pixel_um[0])
+        pictures, size = self._pictures(found, of_cells)
+        bar = None if pixel_um is None else _scale_bar(found.cells.shape[0] * pixel_um[0])
         shown = _Shown(facts["doubt"], -number, name, facts, links, pictures, size, bar)
         (heapq.heappush if len(self._shown) < _MOST else heapq.heappushpop)(self._shown, shown)
 
@@ -187,18 +182,11 @@ class ResultPage:
         parts = self._measured.get("equivalent_diameter_um", [])
         return bool(parts) and bool(np.isfinite(np.concatenate(parts)).all())
 
-    def _pictures(
-        self,
-        image: np.ndarray,
-        probability: np.ndarray,
-        cells: np.ndarray,
-        colours: bool,
-        class_of: np.ndarray | None,
-        of_cells: np.ndarray | None,
-    ) -> tuple[dict[str, str], tuple[int, int]]:
+    def _pictures(self, found: Segmented, of_cells: np.ndarray | None) -> tuple[dict[str, str], tuple[int, int]]:
         """Data of three pictures of one size, the outlines on nothing; and that size, px."""
+        probability, cells, class_of = found.probability, found.cells, found.class_of
         factor, rows = reduction(cells.shape, _SIDE), cells.T
-        gray, small = reduced(shown_channels(image.swapaxes(1, 2)), rows, factor)
+        gray, small = reduced(shown_channels(found.image.swapaxes(1, 2)), rows, factor)
         likely = [
             reduced(each.T, rows, factor)[0] for each in (probability if len(probability) == 1 else probability[1:])
         ]
@@ -210,10 +198,10 @@ class ResultPage:
             tints = class_colours(len(self.names or ())) / 255
             shade = np.clip(np.einsum("khw,kc->hwc", np.stack(likely), tints[1:]), 0, 1)
         if of_cells is None:
-            of_cells = colours_of(cells, {}, self.names, class_of)
+            of_cells = colours_of(cells, self.names, class_of)
         assert of_cells is not None  # only of a stack there are none
         pictures = {
-            "image": _jpeg(stretch(gray, colours=colours)),
+            "image": _jpeg(stretch(gray, colours=found.colours)),
             "outlines": _outlined(np.maximum(small, 0), of_cells),
             "probability": _jpeg(shade),
         }

@@ -8,55 +8,24 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CELLS_OF_PLANES", "CELLS_OF_VOLUMES", "classes_row", "image_row", "summary_row", "with_classes"]
+from bundle.output.segmented import Segmented
+
+__all__ = ["CELLS_OF_PLANES", "CELLS_OF_VOLUMES", "classes_row", "image_row", "summary_row"]
 
 #: columns of the table of a large image, which :func:`bundle.cells.measure` has, too, beside many others
 CELLS_OF_PLANES = ("instance", "area_px", "x_px", "y_px")
 CELLS_OF_VOLUMES = ("instance", "voxels", "volume_um3", "x_px", "y_px", "z_px")
 
 
-def with_classes(
-    table: dict[str, np.ndarray], names: Sequence[str], class_of: np.ndarray | None
-) -> dict[str, np.ndarray]:
-    """A table of cells with the name of the class of each behind its number.
-
-    Args:
-        table: column name -> values, "instance" first.
-        names: of the classes.
-        class_of: (N + 1,), class of each cell; None where there is but one kind: the table stays as it is.
-    """
-    if class_of is None:
-        return table
-    kinds = np.array(names, object)[class_of[table["instance"]]]
-    return {"instance": table["instance"], "class": kinds, **table}
-
-
-def summary_row(
-    file: str,
-    output: str,
-    cells: np.ndarray,
-    names: Sequence[str] = (),
-    class_of: np.ndarray | None = None,
-    volume: bool = False,
-    spacing: Sequence[float] | None = None,
-    class_map: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """Column name -> value for one image.
-
-    Args:
-        file, output: of the image, and how the names of its results begin.
-        cells: HW[D], 0 background, 1 .. N cells.
-        names: of the classes.
-        class_of: (N + 1,), class of each cell; None where there is but one kind.
-        volume: HWD is one volume.
-        spacing: between its voxels, µm; None where it is not known.
-        class_map: class of every pixel; None where there is but one kind.
-    """
-    count, foreground = int(cells.max(initial=0)), int(np.count_nonzero(cells))
-    row = image_row(file, output, cells.shape, count, foreground, volume, spacing)
-    if class_map is not None and class_of is not None:
-        of_pixels = np.bincount(class_map.ravel(), minlength=len(names)) / class_map.size
-        row |= classes_row(names, np.bincount(class_of[1:], minlength=len(names)), of_pixels)
+def summary_row(found: Segmented, output: str) -> dict[str, Any]:
+    """Column name -> value for one image; ``output`` is how the names of its results begin."""
+    count, foreground = int(found.cells.max(initial=0)), int(np.count_nonzero(found.cells))
+    file, size = found.path.as_posix(), found.cells.shape
+    row = image_row(file, output, size, count, foreground, found.volume, found.spacing)
+    if found.class_map is not None and found.class_of is not None:
+        kinds = len(found.names)
+        of_pixels = np.bincount(found.class_map.ravel(), minlength=kinds) / found.class_map.size
+        row |= classes_row(found.names, np.bincount(found.class_of[1:], minlength=kinds), of_pixels)
     return row
 
 
@@ -72,8 +41,8 @@ def image_row(
     size: Sequence[int],
     count: int,
     foreground: int,
-    volume: bool = False,
-    spacing: Sequence[float] | None = None,
+    volume: bool,
+    spacing: Sequence[float] | None,
 ) -> dict[str, Any]:
     """What :func:`summary_row` has of every image: of ``count`` cells with ``foreground`` px in all."""
     width, height, *slices = size

@@ -5,27 +5,27 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from monai.transforms import Transform
-from monai.utils import ImageMetaKey, MetaKeys, TransformBackends, convert_data_type
+from monai.utils import TransformBackends, convert_data_type
 
 from bundle.atomic import remove_leftovers, require_writable
 from bundle.console import true_or_false
+from bundle.data.channel_names import are_colours
 from bundle.data.channels import CHANNEL_NAMES
 from bundle.data.context import own_channels
 from bundle.data.formats import extension, stem
-from bundle.data.spacing import VOXEL_SPACING, stated_sides
-from bundle.data.stated_channels import are_colours, stated_channels
-from bundle.output.cell_tables import CellTables, measured_cells
+from bundle.data.stated_channels import stated_channels
+from bundle.output.cell_tables import CellTables
 from bundle.output.formats import FORMATS, write_image
 from bundle.output.growing_table import GrowingTable
 from bundle.output.overlay_files import colours_of, write_overlays
 from bundle.output.regions import require_exports, write_regions
 from bundle.output.result_page import ResultPage
+from bundle.output.segmented import Segmented, meta_of, require_same_size
 from bundle.output.tables import summary_row
 
 __all__ = ["SegmentationWriter"]
@@ -116,63 +116,62 @@ class SegmentationWriter(Transform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         found = self._found(data)
-        path, meta, cells, class_of = found.path, found.meta, found.cells, found.class_of
-        names, index = self.class_names or (), meta.get(ImageMetaKey.PATCH_INDEX)
-        base = self._base(path, index)
-        colours = are_colours(
-            meta.get(CHANNEL_NAMES) or (stated_channels(path).names if len(found.image) == 3 else None)
-        )
+        base = self._base(found.path, found.index)
         of_cells = None
         if self.overlays or self.page is not None:
-            of_cells = colours_of(cells, meta, names, class_of)
+            of_cells = colours_of(found.cells, found.names, found.class_of, found.volume)
 
-        written = _write_maps(base, found, self.class_names)
+        label_type = np.uint16 if found.cells.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
+        probability = (found.probability if found.names else found.probability[0]).astype(np.float32, copy=False)
+        written = {
+            "probability": _write_map(base, "probability", probability, found, found.names),
+            "cells": _write_map(base, "cells", found.cells.astype(label_type, copy=False), found),
+        }
         if self.overlays:
-            written |= write_overlays(base, path, meta, found.image, cells, colours, names, class_of, of_cells)
+            written |= write_overlays(base, found, of_cells)
         if found.class_map is not None:
             written["classes"] = _write_map(base, "classes", found.class_map[0].astype(np.uint8, copy=False), found)
-        hyperstack = cells.ndim == 3 and len(found.image) > 1
-        written |= write_regions(base, cells, self.export, names, class_of, hyperstack)
+        hyperstack = found.cells.ndim == 3 and len(found.image) > 1
+        written |= write_regions(base, found.cells, self.export, found.names, found.class_of, hyperstack)
 
-        volume = VOXEL_SPACING in meta
-        noted = np.asarray(meta.get(VOXEL_SPACING, np.nan), float).ravel()
-        spacing = noted.tolist() if np.isfinite(noted).all() else None
-        sides = spacing or stated_sides(path)
         measured = None
         if self.tables is not None:
-            size = spacing if volume else sides
-            measured = measured_cells(path, index, cells, found.probability, class_of, size, volume)
-            written["cell_table"] = self.tables.write(base, path.as_posix(), measured, names, class_of)
-        row = summary_row(path.as_posix(), base.name, cells, names, class_of, volume, spacing, found.class_map)
-        row |= self.made_by()
+            written["cell_table"], measured = self.tables.write(base, found)
+        row = summary_row(found, base.name) | dict(self.made_by())
         self._summary.add(tuple(row), [tuple(row.values())])
         if self.page is not None:
-            self.page.add(
-                base.name, found.image, found.probability, cells, written, colours, class_of, of_cells, sides, measured
-            )
-        _logger.info("%s -> %s", meta["filename_or_obj"], ", ".join(Path(name).name for name in written.values()))
+            self.page.add(base.name, found, written, of_cells, found.sides, measured)
+        _logger.info("%s -> %s", found.meta["filename_or_obj"], ", ".join(Path(name).name for name in written.values()))
         return {**data, "output_files": written}
 
-    def _found(self, data: Mapping[Hashable, Any]) -> _Found:
+    def _found(self, data: Mapping[Hashable, Any]) -> Segmented:
         of_classes = () if self.class_names is None else ("class_map", "cell_classes")
-        for key in ("image", self.probability_key, "instances", *of_classes):
-            if key not in data:
-                raise KeyError(f"{key!r} is missing; the writer got {sorted(map(str, data))}")
-        meta = getattr(data["image"], "meta", {})
-        source = meta.get("filename_or_obj")
-        if not source:
-            raise ValueError("'image' has no filename_or_obj: load it with MONAI's LoadImaged")
-        image, probability, cells = (
-            convert_data_type(data[key], np.ndarray)[0] for key in ("image", self.probability_key, "instances")
+        meta = meta_of(data, self.probability_key, "instances", *of_classes)
+        image, probability, cells, *classes = (
+            convert_data_type(data[key], np.ndarray)[0]
+            for key in ("image", self.probability_key, "instances", *of_classes)
         )
-        _check_grid(str(source), meta, image, probability, cells, len(self.class_names or ("cell",)))
-        return _Found(
-            Path(os.path.abspath(source)),
-            meta,
-            own_channels(image, meta),
-            probability,
-            cells[0],
-            *(convert_data_type(data[key], np.ndarray)[0] for key in of_classes),
+        names, source = self.class_names or (), str(meta["filename_or_obj"])
+        if extension(source) not in FORMATS:
+            raise ValueError(f"cannot write results of {source!r}: the input must be one of {', '.join(FORMATS)}")
+        size = probability.shape[1:]
+        if len(size) not in (2, 3) or len(probability) != (len(names) or 1) or cells.shape != (1, *size):
+            wanted = f"be {len(names)}HW[D] ({len(names)} classes) and 1HW[D]" if names else "both be 1HW or 1HWD"
+            raise ValueError(f"probability and instances must {wanted}, got {probability.shape} and {cells.shape}")
+        require_same_size(meta, image.shape[1:], size)
+        path, image = Path(os.path.abspath(source)), own_channels(image, meta)
+        channels = meta.get(CHANNEL_NAMES) or (stated_channels(path).names if len(image) == 3 else None)
+        class_map, class_of = classes or (None, None)
+        return Segmented(
+            path=path,
+            meta=meta,
+            image=image,
+            probability=probability,
+            cells=cells[0],
+            names=names,
+            class_map=class_map,
+            class_of=class_of,
+            colours=are_colours(channels),
         )
 
     def _base(self, source: Path, index: int | None) -> Path:
@@ -192,62 +191,10 @@ class SegmentationWriter(Transform):
         return base
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What was inferred of an image.
-
-    Attributes:
-        path: of its file; not resolved: a link has the name that a person gave it.
-        meta: of the image.
-        image: (C, x, y[, z]), without the channels of neighbouring slices.
-        probability: (1, x, y[, z]); of K classes (K, x, y[, z]).
-        cells: (x, y[, z]), 0 background, 1 .. N cells.
-        class_map: (1, x, y[, z]), the class of every pixel; None: there is one kind of cell.
-        class_of: (N + 1,), that of each cell.
-    """
-
-    path: Path
-    meta: Mapping[str, Any]
-    image: np.ndarray
-    probability: np.ndarray
-    cells: np.ndarray
-    class_map: np.ndarray | None = None
-    class_of: np.ndarray | None = None
-
-
-def _write_maps(base: Path, found: _Found, class_names: Sequence[str] | None) -> dict[str, str]:
-    probability = found.probability[0] if class_names is None else found.probability
-    label_type = np.uint16 if found.cells.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
-    return {
-        "probability": _write_map(base, "probability", probability.astype(np.float32, copy=False), found, class_names),
-        "cells": _write_map(base, "cells", found.cells.astype(label_type, copy=False), found),
-    }
-
-
-def _write_map(
-    base: Path, name: str, array: np.ndarray, found: _Found, channel_names: Sequence[str] | None = None
-) -> str:
+def _write_map(base: Path, name: str, array: np.ndarray, found: Segmented, channel_names: Sequence[str] = ()) -> str:
     target = base.with_name(f"{base.name}_{name}{FORMATS[str(extension(found.path))]}")
     named = CHANNEL_NAMES in found.meta and not are_colours(found.meta[CHANNEL_NAMES])
-    if channel_names is None and named and extension(target) == ".tif":  # a result says what its channel is
+    if not channel_names and named and extension(target) == ".tif":  # a result says what its channel is
         array, channel_names = array[None], [name]
-    write_image(target, array, found.path, found.meta, channel_names)
+    write_image(target, array, found.path, found.meta, channel_names or None)
     return str(target)
-
-
-def _check_grid(
-    source: str, meta: Mapping[str, Any], image: np.ndarray, probability: np.ndarray, cells: np.ndarray, channels: int
-) -> None:
-    """The arrays must still be on the grid of the file, or they could not be laid on it."""
-    if extension(source) not in FORMATS:
-        raise ValueError(f"cannot write results of {source!r}: the input must be one of {', '.join(FORMATS)}")
-    if probability.ndim not in (3, 4) or probability.shape[0] != channels or cells.shape != (1, *probability.shape[1:]):
-        wanted = "both be 1HW or 1HWD" if channels == 1 else f"be {channels}HW[D] ({channels} classes) and 1HW[D]"
-        raise ValueError(f"probability and instances must {wanted}, got {probability.shape} and {cells.shape}")
-    size = probability.shape[1:]
-    on_file = tuple(int(n) for n in meta.get(MetaKeys.SPATIAL_SHAPE, image.shape[1:]))
-    if image.shape[1:] != size or on_file != size:
-        raise ValueError(
-            f"results of {source!r} have the size {size}, the image here {image.shape[1:]} and in the file "
-            f"{on_file}: all must be equal, so invert what resized or cropped the image first"
-        )

@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +108,7 @@ def _run(
     from bundle.studies.parent_run import ParentRun
     from bundle.studies.processes import Processes, exclusive
     from bundle.studies.records import require_same_settings
-    from bundle.studies.runner import TrialRunner
+    from bundle.studies.runner import run_trials
 
     print(f"study {study.name}: checking {len(trials)} runs", flush=True)
     records = check_trials(study, trials)
@@ -127,10 +126,9 @@ def _run(
                 _report(study, paths, parent)
                 reported = time.monotonic()
 
-        say = partial(print, flush=True)
-        runner = TrialRunner(parent.run_id, Processes(lock, own.jobs), own.jobs, own.minutes, launcher, say)
+        processes = Processes(lock, own.jobs)
         try:
-            failed, left = runner.run(trials, after=report_now_and_then)
+            failed, left = run_trials(trials, parent.run_id, processes, own.minutes, launcher, report_now_and_then)
             status = "FAILED" if failed else "SCHEDULED" if left else "FINISHED"
         finally:
             parent.end(status)  # first: the tables may not fit on the disk

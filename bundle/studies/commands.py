@@ -40,12 +40,7 @@ class Command:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where one training leaves what it makes.
-
-    Attributes:
-        output_dir: folder of all runs.
-        name: of the run.
-    """
+    """Where one training leaves what it makes: in ``output_dir/name``."""
 
     output_dir: Path
     name: str

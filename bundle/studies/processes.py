@@ -37,6 +37,7 @@ class Processes:
 
     def __init__(self, lock: int, jobs: int = 1, patience: float = 75.0) -> None:
         self.lock = lock
+        self.jobs = jobs
         self.patience = patience
         self.environment = dict(os.environ)
         if jobs > 1:

@@ -38,30 +38,22 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         ValueError: for what is not JSON, and for unknown, missing or impossible entries.
     """
     path = Path(path)
-    if not path.is_file():
-        beside = ", ".join(sorted(str(other) for other in path.parent.glob("*.json")))
-        raise FileNotFoundError(f"study {path} does not exist; there are {beside or 'none beside it'}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"study {path} is not JSON: {error}") from None
-    where = f"study {path.stem}"
+    content, where = _content(path), f"study {path.stem}"
     _check_name(path.stem, "study")
-    if isinstance(content, dict) and "afterwards" in content:
+    if "afterwards" in content:
         raise ValueError(
             f"{where} has an entry 'afterwards': remove it; the maps of a study's DCNs are drawn by "
             f"python -m bundle.studies.feature_maps --study {path}"
         )
-    grid = _grid(content["grid"], where) if isinstance(content, dict) and "grid" in content else None
+    grid = _grid(content["grid"], where) if "grid" in content else None
     needed = ("config_files", "seeds", *(() if grid else ("variants",)), "evaluation", "metrics")
     _check_keys(content, _KEYS, needed, where)
-    evaluation, folds = content["evaluation"], content.get("folds")
-    if isinstance(evaluation, dict):
-        evaluation = translated("study", evaluation)
-    _check_keys(evaluation, _EVALUATION_KEYS, ("config_files", "part", "tta"), f"evaluation of {where}")
+    measuring = f"evaluation of {where}"
+    evaluation = translated("study", _mapping(content["evaluation"], _EVALUATION_KEYS, measuring))
+    _check_keys(evaluation, _EVALUATION_KEYS, ("config_files", "part", "tta"), measuring)
     options = _options(content, where)
     check_numbers(content["seeds"], f"seeds of {where}")
-    if folds is not None:
+    if (folds := content.get("folds")) is not None:
         check_numbers(folds, f"folds of {where}")
     made, written = grid.variants() if grid else {}, content.get("variants", {})
     for name, entry, there in (("variants", written, made), ("metrics", content["metrics"], {})):
@@ -95,12 +87,23 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     )
 
 
+def _content(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        beside = ", ".join(sorted(str(other) for other in path.parent.glob("*.json")))
+        raise FileNotFoundError(f"study {path} does not exist; there are {beside or 'none beside it'}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"study {path} is not JSON: {error}") from None
+    return _mapping(content, _KEYS, f"study {path.stem}")
+
+
 def _others(path: Path, name: Any, where: str) -> Mapping[str, Variant]:
     """Variants of the study beside this one that has them; it may not take its own from a third."""
     _check_text(name, f"variants_of of {where}")
     _check_name(name, "study")
     shared = path.with_name(f"{name}.json")
-    if shared.is_file() and '"variants_of"' in shared.read_text(encoding="utf-8"):
+    if "variants_of" in _content(shared):
         raise ValueError(f"variants_of of {where} names {name}, which takes its own from another: name that one")
     return read_study(shared).variants
 
@@ -109,9 +112,8 @@ def _grid(content: Any, study: str) -> Grid:
     where = f"grid of {study}"
     _check_keys(content, _GRID_KEYS, _GRID_KEYS, where)
     name, option = content["name"], content["option"]
-    for text in (name, option):
-        if not isinstance(text, str) or not text:
-            raise ValueError(f"name and option of {where} must be texts, got {name!r} and {option!r}")
+    if not all(isinstance(text, str) and text for text in (name, option)):
+        raise ValueError(f"name and option of {where} must be texts, got {name!r} and {option!r}")
     (option,) = _options({"options": {option: None}}, where)
     return Grid(name, option, ()).with_values(content["values"])
 
@@ -141,10 +143,14 @@ def _check_text(value: Any, what: str) -> None:
         raise ValueError(f"{what} must be a text, got {value!r}: put it into quotes")
 
 
-def _check_keys(content: Any, known: Sequence[str], needed: Sequence[str], where: str) -> None:
+def _mapping(content: Any, known: Sequence[str], where: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{where} must be a mapping of {', '.join(known)}, got {content!r}")
-    for key in content:
+    return content
+
+
+def _check_keys(content: Any, known: Sequence[str], needed: Sequence[str], where: str) -> None:
+    for key in _mapping(content, known, where):
         if key not in known:
             raise ValueError(f"{where} has an unknown entry {key!r}: {did_you_mean(key, known)}")
     missing = [key for key in needed if key not in content]

@@ -14,7 +14,7 @@ from bundle.metrics.selection import lower_is_better
 from bundle.studies.definition import Study
 from bundle.studies.summary import Summary, repeats_of
 
-__all__ = ["digits_of", "markdown", "markdown_table", "with_spread"]
+__all__ = ["digits_of", "formats_of", "markdown", "markdown_table", "measured_cells", "spread_of", "with_spread"]
 
 #: metric -> summary, of one variant and tta
 _Line = dict[str, Summary]
@@ -27,7 +27,7 @@ def markdown(study: Study, values: pd.DataFrame, summaries: Sequence[Summary]) -
         lines.setdefault((each.variant, each.tta), {})[each.metric] = each
     if not lines:
         return f"**{study.title}**: nothing has been measured on part {study.part} yet.\n"
-    forms = {metric: f".{digits_of([s for s in summaries if s.metric == metric])}f" for metric in study.metrics}
+    forms = formats_of(study, summaries)
     head = [f"{label} {'↓' if lower_is_better(metric) else '↑'}" for metric, label in study.metrics.items()]
     repeats = "seeds and folds" if study.folds else "seeds"
     minutes = values.drop_duplicates(["variant", "seed", "fold"]).groupby("variant").minutes.mean()
@@ -36,7 +36,8 @@ def markdown(study: Study, values: pd.DataFrame, summaries: Sequence[Summary]) -
         name = [study.variants[variant].label, tta]
         runs = sorted({each.n for each in line.values()})
         known = "" if math.isnan(minutes[variant]) else f"{minutes[variant]:.1f}"
-        measured.append([*name, "-".join(map(str, dict.fromkeys([runs[0], runs[-1]]))), known, *_cells(line, forms)])
+        several = "-".join(map(str, dict.fromkeys([runs[0], runs[-1]])))
+        measured.append([*name, several, known, *measured_cells(line, forms)])
         if any(each.pairs for each in line.values()):
             compared.append([*name, *_differences(line, forms)])
     text = (
@@ -70,7 +71,13 @@ def _grid_differs(study: Study, values: pd.DataFrame) -> str:
     return f"\nDo the values of {grid.name} differ by more than seeds do? {'; '.join(told)}.\n" if told else ""
 
 
-def _cells(line: _Line, forms: dict[str, str]) -> Iterator[str]:
+def formats_of(study: Study, summaries: Sequence[Summary]) -> dict[str, str]:
+    """metric -> how its numbers are written, all alike."""
+    return {metric: f".{digits_of([s for s in summaries if s.metric == metric])}f" for metric in study.metrics}
+
+
+def measured_cells(line: _Line, forms: dict[str, str]) -> Iterator[str]:
+    """A cell for each metric, empty where it was not measured."""
     for metric, form in forms.items():
         yield with_spread(line[metric].mean, line[metric].std, form) if metric in line else ""
 
@@ -89,6 +96,11 @@ def with_spread(mean: float, std: float, form: str, sign: str = "") -> str:
     """``0.123 ± 0.004``; without a spread, when that is NaN."""
     spread = "" if math.isnan(std) else f" ± {std:{form}}"
     return f"{mean:{sign}{form}}{spread}".replace("-", "−")
+
+
+def spread_of(values: pd.Series, form: str, sign: str = "") -> str:
+    """Mean and standard deviation of a sample; empty without any."""
+    return with_spread(values.mean(), values.std(), form, sign) if len(values) else ""
 
 
 def digits_of(summaries: Sequence[Summary]) -> int:

@@ -27,6 +27,7 @@ __all__ = [
     "import_mlflow",
     "legal",
     "log_artifact",
+    "open_store",
     "reason",
     "sqlite_uri",
 ]
@@ -65,6 +66,30 @@ def import_mlflow() -> Any:
     return mlflow
 
 
+def open_store(uri: str) -> tuple[Any, list[Any]]:
+    """A client of a store that is there, and its experiments.
+
+    Raises:
+        ValueError: for another kind of URI, or a file that is no store of the installed MLflow.
+        FileNotFoundError: where there is no such database.
+        ConnectionError: when a server does not answer.
+    """
+    if not uri.startswith(SCHEMES):
+        raise ValueError(f"tracking_uri must begin with {', '.join(SCHEMES)}, got {uri!r}")
+    file, local = Path(uri.removeprefix("sqlite:///")), uri.startswith("sqlite:///")
+    if local and not file.is_file():  # MLflow would make one
+        raise FileNotFoundError(
+            f"tracking_uri {uri!r}: there is no {file}; train first (make quickstart), or name another"
+        )
+    try:
+        client = import_mlflow().MlflowClient(uri)
+        return client, list(client.search_experiments())
+    except Exception as error:  # of MLflow, SQLAlchemy, requests or the system, as the store may be
+        if not local:
+            raise ConnectionError(f"tracking_uri {uri!r} does not answer: {reason(error)}") from error
+        raise ValueError(f"tracking_uri {uri!r} is no MLflow store: {reason(error)}") from error
+
+
 def describe(
     client: Any,
     run_id: str,
@@ -84,12 +109,11 @@ def describe(
     known = earlier.params
     changed = [(f"{RESUMED}{key}", value) for key, value in wanted.items() if known.get(key, value) != value]
     new = [Param(key, value) for key, value in wanted.items() if key not in known]
-    for first in range(0, len(new), _ENTRIES_A_BATCH):
-        client.log_batch(run_id, params=new[first : first + _ENTRIES_A_BATCH])
     told = legal([*tags, *changed])
-    notes = [RunTag(k, v) for k, v in told.items() if k != DESCRIPTION or k not in earlier.tags]
-    for first in range(0, len(notes), _ENTRIES_A_BATCH):
-        client.log_batch(run_id, tags=notes[first : first + _ENTRIES_A_BATCH])
+    notes = [RunTag(key, value) for key, value in told.items() if key != DESCRIPTION or key not in earlier.tags]
+    for first in range(0, max(len(new), len(notes)), _ENTRIES_A_BATCH):
+        batch = slice(first, first + _ENTRIES_A_BATCH)
+        client.log_batch(run_id, params=new[batch], tags=notes[batch])
     if config is not None:
         client.log_dict(run_id, config, "config.json")
     if data is not None:
@@ -200,7 +224,8 @@ class Writer(threading.Thread):
                 del self._rows[: len(batch)]
         except Exception as error:
             self._failed(error)
-        calls, self._calls = self._calls, []
+        with self._draining:  # the training's thread may be adding one
+            calls, self._calls = self._calls, []
         for call in calls:
             try:
                 call(self._client, str(self._run_id))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
+from ignite.handlers import Timer
 from monai.bundle import ConfigParser
 
 from bundle.tracking.config import changed_config, executed_config, running_config
@@ -109,15 +110,13 @@ class MLflowTracker:
         self.run_id: str | None = None
         self.engine: Engine | None = None
         self._writer: Writer | None = None
-        self._clock: dict[str, float] = {}
+        self._timers = {"data": Timer(), "step": Timer()}
         self._training = False
 
     def attach(self, engine: Engine) -> None:
         self.follow(engine)
-        engine.add_event_handler(Events.GET_BATCH_STARTED, self._tick, "data")
-        engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._tock, "data")
-        engine.add_event_handler(Events.ITERATION_STARTED, self._tick, "step")
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._tock, "step")
+        self._timers["data"].attach(engine, Events.GET_BATCH_STARTED, Events.GET_BATCH_COMPLETED)
+        self._timers["step"].attach(engine, Events.ITERATION_STARTED, Events.ITERATION_COMPLETED)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._step)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch)
         engine.add_event_handler(Events.TERMINATE, self._drain)
@@ -147,7 +146,7 @@ class MLflowTracker:
         if _in_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _exit)
         # appended only now, so that it comes after the handlers that publish the model
-        engine.add_event_handler(Events.COMPLETED, self._completed)
+        engine.add_event_handler(Events.COMPLETED, lambda: self.close())
 
     def record(self, values: Mapping[str, Any]) -> None:
         """Note numbers, arrays or tensors at the present iteration, without waiting for a device; names join by "/"."""
@@ -201,12 +200,6 @@ class MLflowTracker:
         if self.enabled:
             self.artifacts += take_off_mlflow_handlers(engine)
 
-    def _tick(self, engine: Engine, what: str) -> None:
-        self._clock[what] = -time.perf_counter()
-
-    def _tock(self, engine: Engine, what: str) -> None:
-        self._clock[what] += time.perf_counter()
-
     def _step(self, engine: Engine) -> None:
         if self._writer is None:
             return
@@ -214,8 +207,8 @@ class MLflowTracker:
         loss = loss_of(engine.state.output)
         if loss is not None:
             add(Row(now, iteration, epoch, "train/loss", loss))
-        for what, seconds in self._clock.items():
-            add(Row(now, iteration, epoch, f"train/seconds_{what}", seconds))
+        for what, timer in self._timers.items():
+            add(Row(now, iteration, epoch, f"train/seconds_{what}", timer.value()))
         groups = getattr(getattr(engine, "optimizer", None), "param_groups", ())
         for index, group in enumerate(groups):
             name = "train/learning_rate" if len(groups) == 1 else f"train/learning_rate_{index}"
@@ -231,9 +224,6 @@ class MLflowTracker:
         """Into the file before a checkpoint says that these steps need not be repeated."""
         if self._writer is not None:
             self._writer.drain()
-
-    def _completed(self, engine: Engine) -> None:
-        self.close("FINISHED")
 
     def _failed(self, engine: Engine, exception: BaseException) -> None:
         if engine is self.engine:

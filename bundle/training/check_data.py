@@ -13,11 +13,11 @@ from monai.bundle import ConfigParser
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from bundle.console import counted, own_cause
+from bundle.console import counted, listed, own_cause
 from bundle.data import checks, doctor
 from bundle.data.dataset import TileDataset
 from bundle.data.doctor import Finding, Sheet
-from bundle.data.doctor.finding import named, of_all
+from bundle.data.doctor.finding import of_all
 from bundle.data.errors import ImageError, image_error
 from bundle.data.item import Item
 from bundle.data.lonely import refused
@@ -25,8 +25,7 @@ from bundle.data.splits import split_told
 from bundle.geometry import ValidGeometry
 from bundle.model.architecture import require_fitting_tile
 from bundle.output.check_page import HOW, CheckPage, write_page
-from bundle.training.busy import busy
-from bundle.training.pace import MEASURED, WARM_UP, MeasurePace, Pace
+from bundle.training.pace import MEASURED, WARM_UP, MeasurePace, Pace, busy
 from bundle.training.plan import Advice, plan_of
 from bundle.training.require_settings import require_settings
 
@@ -81,6 +80,8 @@ def check_data(parser: ConfigParser, page: str | os.PathLike[str]) -> None:
         findings += doctor.twins(sheets, *([item["name"] for item in part] for part in (training, measured)))
         findings += doctor.unlike_others(sheets)
         findings += _without_objects(sheets, parser)
+        if not any(finding.level == "stop" for finding in findings):
+            findings += _unlearnable(_of_part(sheets, training))
     findings.sort(key=lambda finding: doctor.LEVELS.index(finding.level))
     stops = [finding for finding in findings if finding.level == "stop"]
     advice = [] if stops or not sheets else _advice(parser, sheets, training)
@@ -132,7 +133,7 @@ def _measured(items: Sequence[Item], read: Any, reasons: Sequence[ValueError]) -
     alike: dict[str, list[str]] = {}
     for each in broken:
         alike.setdefault(each.reason, []).append(Path(each.path).name)
-    told = named([f"{named(names, 3)}: {reason}" for reason, names in alike.items()], 3)
+    told = listed([f"{listed(names, 3)}: {reason}" for reason, names in alike.items()], 3)
     text = f"{counted(len(broken), 'file')} cannot be used: {told}."
     return sheets, [*lonely, Finding("stop", _UNFIT, text)]
 
@@ -155,31 +156,52 @@ def _parts(parser: ConfigParser, items: Sequence[Item]) -> tuple[tuple[list[Item
 def _without_objects(sheets: Sequence[Sheet], parser: ConfigParser) -> list[Finding]:
     """Validation images without a single object tell nothing of objects."""
     try:
-        validation = {item["name"] for item in parser.get_parsed_content("validate#items")}
+        chosen = _of_part(sheets, parser.get_parsed_content("validate#items"))
     except Exception:
         return []  # told already
-    chosen = [sheet for sheet in sheets if sheet.name in validation]
     if not chosen or any(sheet.objects for sheet in chosen) or not any(sheet.objects for sheet in sheets):
         return []
     names = [sheet.name for sheet in chosen]
     level = "warning" if parser.get_parsed_content("best_by") == "loss" else "stop"
     text = (
         f"No object is in {of_all(names, len(names)) if len(names) > 1 else 'the image'} for validation "
-        f"({named(names)}), which cannot choose the best network. Name others, --validation \"['name', ...]\"."
+        f"({listed(names)}), which cannot choose the best network. Name others, --validation \"['name', ...]\"."
     )
     return [Finding(level, "Validation without objects", text, tuple(names))]
+
+
+def _unlearnable(sheets: Sequence[Sheet]) -> list[Finding]:
+    """Why a training would refuse the labels of its part, where those of all images are fine."""
+    try:
+        files = [sheet.item["label"] for sheet in sheets]
+        checks.require_learnable([sheet.summary for sheet in sheets], files, "training label")
+    except ValueError as error:
+        text = f"{str(error)[0].upper()}{str(error)[1:]}."
+        return [Finding("stop", "Nothing to learn", text, tuple(sheet.name for sheet in sheets))]
+    return []
+
+
+def _of_part(sheets: Sequence[Sheet], part: Sequence[Item]) -> list[Sheet]:
+    """Those of a part's images; a volume's, where some of its slices are in the part."""
+    files = set(map(_file, part))
+    return [sheet for sheet in sheets if _file(sheet.item) in files]
+
+
+def _file(item: Item) -> tuple[str, int | None]:
+    return item["image"], item.get("slice")
 
 
 def _advice(parser: ConfigParser, sheets: Sequence[Sheet], training: Sequence[Item]) -> list[Advice]:
     network = parser.get_parsed_content("network_def")
     flat = all(len(sheet.size) == 2 for sheet in sheets)
-    names = {item["name"] for item in training}
-    advice = list(plan_of([sheet for sheet in sheets if sheet.name in names]).advice)
+    own = _of_part(sheets, training)
+    advice = list(plan_of(own).advice)
     left_out: tuple[str, ...] = () if flat and isinstance(network.geometry, ValidGeometry) else ("depth", "tile_size")
     if parser.get_parsed_content("classes").of_pixels:  # whose regions touch, and shall
         left_out += ("separate_touching#width",)
     advice = [_marked(each, parser) for each in advice if each.option not in left_out]
-    pace = _pace(parser, training[:2])
+    marked = {_file(sheet.item) for sheet in own if sheet.summary.marks and not sheet.summary.only}
+    pace = _pace(parser, sorted(training, key=lambda item: _file(item) not in marked)[:2])
     steps = int(60 * _MINUTES / pace.step)
     why = f"a step takes {pace.step:.2g} s here, so {_MINUTES} minutes are about {steps} steps, validations not counted"
     why += f"; {hint}" if (hint := busy()) else ""

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
-from PIL import Image
 
 from bundle import atomic
 from bundle.metrics.classes import ClassCounts
 from bundle.output.class_pictures import confusion_picture
+from bundle.output.formats import write_png
 from bundle.tracking.tracker import MLflowTracker
 
 __all__ = ["ConfusionMatrix"]
@@ -48,8 +48,7 @@ class ConfusionMatrix:
         head = ["true", *counts.names]
         rows = [[name, *map(int, row)] for name, row in zip(counts.names, matrix, strict=True)]
         atomic.write_csv(self.folder / "confusion.csv", head, rows)
-        with atomic.replacing(self.folder / "confusion.png") as part:
-            Image.fromarray(confusion_picture(matrix, counts.names)).save(part)
+        write_png(self.folder / "confusion.png", confusion_picture(matrix, counts.names))
         if self.tracker is not None:
             for name in ("confusion.png", "confusion.csv"):
                 self.tracker.log_artifact(self.folder / name)

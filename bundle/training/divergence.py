@@ -23,9 +23,9 @@ class StopDiverged:
     """Ignite handler for the trainer: ends training by an error at the first loss or gradient that is not finite.
 
     The check comes before the optimizer's step, so the weights of a CPU's training stay finite. A GPU is asked one
-    step later, when it has the answer, so that it never waits; the weights are checked at the end of every epoch as
-    well. Attach it before the validation and before :class:`bundle.training.SaveRun`: then neither sees such a network,
-    and the checkpoints of earlier epochs stay.
+    step later, when it has the next one to compute, so that it never waits; the weights are checked at the end of
+    every epoch as well. Attach it before the validation and before :class:`bundle.training.SaveRun`: then neither sees
+    such a network, and the checkpoints of earlier epochs stay.
 
     Args:
         network: in training.
@@ -38,7 +38,7 @@ class StopDiverged:
     def __init__(self, network: nn.Module, optimizer: Optimizer) -> None:
         self.network = getattr(network, "module", network)  # of DistributedDataParallel
         self.optimizer = optimizer
-        self._asked: tuple[int, torch.Tensor, torch.Tensor] | None = None
+        self._asked: tuple[int, torch.Tensor, torch.Tensor, torch.cuda.Event] | None = None
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self._forget)
@@ -51,12 +51,16 @@ class StopDiverged:
         loss = output["loss"].detach()
         gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
         finite = torch.isfinite(loss) & torch.isfinite(torch.nn.utils.get_total_norm(gradients))
+        step = trainer.state.iteration
         if loss.is_cuda:
-            before, self._asked = self._asked, (trainer.state.iteration, _to_host(loss), _to_host(finite))
-        else:
-            before = trainer.state.iteration, loss, finite
-        if before is not None and not before[2]:
-            raise self._error(before[0], float(before[1]))
+            copies = loss.to("cpu", non_blocking=True), finite.to("cpu", non_blocking=True)
+            before, self._asked = self._asked, (step, *copies, torch.cuda.current_stream(loss.device).record_event())
+            if before is None:
+                return
+            step, loss, finite, copied = before
+            copied.synchronize()  # until then a copy holds whatever was in its memory
+        if not finite:
+            raise self._error(step, float(loss))
 
     def check_weights(self, trainer: Engine) -> None:
         """The weights and running statistics at the end of an epoch."""
@@ -76,8 +80,3 @@ class StopDiverged:
             f"training diverged at step {step} (loss {loss:g}, learning rate {rate:g}{what}): begin again with a lower "
             f"learning rate, such as --optimizer#lr {rate / 10:g}; checkpoints of earlier epochs stay"
         )
-
-
-def _to_host(value: torch.Tensor) -> torch.Tensor:
-    """A copy that is made while the GPU continues; it is ready one step later."""
-    return value.to("cpu", non_blocking=True)

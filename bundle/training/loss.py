@@ -66,7 +66,8 @@ class PixelWeightedCrossEntropy(nn.Module):
                     "a valid network's output is smaller than its input: centre-crop with CropToOutputd"
                 )
         # logits may come from a bf16 forward pass: the logarithm needs full precision
-        loss = F.cross_entropy(input.float(), target[:, 0].long(), reduction="none").unsqueeze(1)
+        exact = input.to(torch.promote_types(input.dtype, torch.float32))
+        loss = F.cross_entropy(exact, target[:, 0].long(), reduction="none").unsqueeze(1)
         if weight is not None:
             loss = loss * weight
         if self.reduction == "sum":

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.utils import string_list_all_gather
-from PIL import Image
 
 from bundle import atomic
 from bundle.console import counted
+from bundle.output.formats import write_png
 from bundle.output.threshold_picture import threshold_picture
 from bundle.tracking.tracker import MLflowTracker
 
@@ -97,8 +97,7 @@ class MetricTables:
         table = [[threshold, *(row.get(name, "") for name in curves)] for threshold, row in sorted(rows.items())]
         self._write("thresholds.csv", ["threshold", *curves], table)
         picture = self.folder / "thresholds.png"
-        with atomic.replacing(picture) as part:
-            Image.fromarray(threshold_picture(curves)).save(part)
+        write_png(picture, threshold_picture(curves))
         if self.tracker is not None:
             self.tracker.log_artifact(picture)
 

@@ -1,10 +1,12 @@
-"""What a training step and a validation take on this machine, measured on a copy of the network."""
+"""What a training step and a validation take on this machine, measured on a copy of the network; what slows both."""
 
 from __future__ import annotations
 
 import copy
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 import ignite.distributed as idist
@@ -15,8 +17,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from bundle.training.batch import prepare_batch
+from bundle.training.workers import cores
 
-__all__ = ["MEASURED", "WARM_UP", "MeasurePace", "Pace", "clock_of"]
+__all__ = ["MEASURED", "WARM_UP", "MeasurePace", "Pace", "busy", "clock_of"]
 
 #: steps that are made before the clock runs (compiling, first allocations), and steps that are timed
 WARM_UP, MEASURED = 5, 20
@@ -36,6 +39,18 @@ def clock_of(device: torch.device, workers: int = 0) -> Callable[[], float]:
     """Seconds that count: CPU time where one thread does it all, so that other programs do not; else the clock's."""
     alone = device.type == "cpu" and torch.get_num_threads() == 1 and not workers
     return time.process_time if alone else time.perf_counter
+
+
+def busy() -> str:
+    """What to do where other programs compute, too, and threads wait for one another; "" where they do not."""
+    # threads that computed on this machine at a time, mean of the last minute; some systems do not say it
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if torch.cuda.is_available() or torch.get_num_threads() == 1 or load <= cores():
+        return ""
+    return (
+        f"other programs compute here, too ({load:.1f} at a time, on {cores()} cores), and threads wait for one "
+        "another: one thread is often faster; to use one, put OMP_NUM_THREADS=1 before the command"
+    )
 
 
 class MeasurePace:
@@ -93,7 +108,7 @@ class MeasurePace:
         for group in optimizer.param_groups:
             group["lr"] = 0.0
         network.train()
-        batches = self._batches()
+        batches = chain.from_iterable(repeat(self.loader))
 
         def make(most: int, least: int) -> int:
             begun = time.monotonic()  # what a person waits, whatever the clock counts
@@ -124,15 +139,10 @@ class MeasurePace:
             postprocessing=self.postprocessing,
             additional_metrics=dict(self.metrics or {}),
         )
-        evaluator.logger.setLevel("WARNING")
         evaluator.run()  # plans the tiles, compiles
         start = self._now(clock)
         evaluator.run()
         return float((self._now(clock) - start) * sum(sizes) / sizes[0])
-
-    def _batches(self) -> Iterator[Any]:
-        while True:
-            yield from self.loader
 
     def _now(self, clock: Callable[[], float]) -> float:
         if self.device.type == "cuda":

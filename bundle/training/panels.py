@@ -16,10 +16,10 @@ from monai.utils import CommonKeys
 from scipy import ndimage as ndi
 
 from bundle.cells import CellOptions, probability_to_instances
+from bundle.data.channel_names import are_colours
 from bundle.data.channels import CHANNEL_NAMES
 from bundle.data.context import own_channels
 from bundle.data.formats import stem
-from bundle.data.stated_channels import are_colours
 from bundle.output.class_pictures import ClassView
 from bundle.output.overlay import shown_channels
 from bundle.output.pictures import file_name, panel_and_boxes, write_panel

@@ -9,8 +9,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 
-from bundle.training.busy import busy
-from bundle.training.pace import MEASURED, WARM_UP
+from bundle.training.pace import MEASURED, WARM_UP, busy
 
 __all__ = ["Progress"]
 

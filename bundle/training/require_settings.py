@@ -42,8 +42,9 @@ class _Range(NamedTuple):
     def nearest(self, value: Any) -> str:
         if self.hint:
             return self.hint
-        near = min(max(value, self.least), self.most) if _is_number(value) and not math.isnan(value) else self.least
-        sides = {math.floor(near), math.ceil(near)} if self.whole and math.isfinite(near) else {near}
+        near = min(max(value, self.least), self.most) if _is_number(value) else self.least
+        near = near if math.isfinite(near) else self.least
+        sides = {math.floor(near), math.ceil(near)} if self.whole else {near}
         return f"{' and '.join(f'{side}' for side in sorted(sides))} {'is' if len(sides) == 1 else 'are'} the nearest"
 
 
@@ -105,7 +106,8 @@ def require_settings(parser: ConfigParser | None) -> None:
     for name in _SELECTIONS:
         value = resolved(parser, name)
         if isinstance(value, str | bool) or (_is_number(value) and not _selects(value)):
-            hint = f"{max(1, math.ceil(value))} is the nearest" if _is_number(value) and value > 1 else "0 is for none"
+            finite = _is_number(value) and 1 < value < math.inf
+            hint = f"{math.ceil(value)} is the nearest" if finite else "0 is for none"
             raise ValueError(
                 f"--{name} must be a number of images (0, 1, ...), a share of them below 1, or a list of their names, "
                 f"got {value!r}: {hint}"

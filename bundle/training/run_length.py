@@ -12,8 +12,7 @@ import ignite.distributed as idist
 
 from bundle.console import counted
 from bundle.model import checkpoints
-from bundle.training.busy import busy
-from bundle.training.pace import Pace
+from bundle.training.pace import Pace, busy
 
 __all__ = ["RunLength", "epochs_within", "seconds_of"]
 
@@ -29,8 +28,8 @@ class RunLength:
         minutes: of the whole training, its measurement and validations included; loading the data is not. None: as
             many epochs as ``max_epochs`` says.
         max_epochs: without ``minutes``.
-        val_interval: epochs between two validations. With ``minutes`` it may be less, so that the last epoch is
-            validated, too.
+        val_interval: epochs between two validations. With ``minutes`` it may be another number, less than twice as
+            many, so that the last epoch is validated, too.
         steps: of an epoch.
         measure: makes the first steps and tells what they take.
         run_dir: folder of the run.
@@ -73,7 +72,7 @@ def epochs_within(seconds: float, pace: Pace, steps: int, val_interval: int) -> 
         seconds: for all of it.
         pace: of the machine.
         steps: of an epoch.
-        val_interval: epochs between two validations, at most, where there are as many.
+        val_interval: epochs between two validations; as many validations are made as with it, but at least one.
 
     Raises:
         ValueError: when not even one epoch fits.

@@ -16,21 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from drawing import IMAGES, found_in
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage as ndi
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without an installation, too
-
-from bundle.cells import probability_to_instances
 from bundle.data.load_slice import LoadSlice
-from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.inference.passes import foreground_probability
 from bundle.model import TrainedNetwork
 from bundle.output.overlay import overlay, stretch
-from transforms import Standardize
 
-OUT = Path(__file__).resolve().parents[1] / "images" / "channels.png"
 SIZE, COUNT = 192, 12
 #: both have a luminance of 105
 NUCLEUS, OTHER, TISSUE = np.array([110.0, 90, 170]), np.array([170.0, 81, 60]), np.array([232.0, 200, 218])
@@ -69,10 +63,8 @@ def data(root: Path) -> None:
 
 def found(run: Path, file: Path) -> np.ndarray:
     """Cells of an image by the network of a run, rows and columns."""
-    trained = TrainedNetwork(run / "best.pt")
-    image = Standardize()(LoadSlice(channels=trained.channels())(str(file)))
-    probability = np.asarray(foreground_probability(trained.load().eval(), OverlapTileInferer(), image))
-    return probability_to_instances(probability.squeeze(), trained.cell_options()).T
+    network = run / "best.pt"
+    return found_in(LoadSlice(channels=TrainedNetwork(network).channels())(str(file)), network).T
 
 
 def picture(root: Path, runs: Path) -> None:
@@ -93,7 +85,7 @@ def picture(root: Path, runs: Path) -> None:
         axes.imshow(shown, interpolation="nearest")
         axes.set_title(title, fontsize=10)
         axes.set_axis_off()
-    figure.savefig(OUT, dpi=90, pil_kwargs={"optimize": True})
+    figure.savefig(IMAGES / "channels.png", dpi=90, pil_kwargs={"optimize": True})
 
 
 def main() -> None:

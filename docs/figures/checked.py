@@ -6,21 +6,18 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import tifffile
+from drawing import IMAGES, ROOT, photograph
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without an installation, too
-
 from bundle.data.synthetic import make_dataset
+from bundle.studies.commands import Command
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "docs" / "images" / "checked.png"
 SIZE = (1240, 1010)
 
 
@@ -29,15 +26,11 @@ def main() -> None:
         data = Path(make_dataset(Path(scratch) / "mydata", count=12, seed=5))
         spoil(data)
         page = Path(scratch) / "check.html"
-        words = ["monai.bundle", "run", "checking", "--config_file", "configs/train.json"]
-        options = ["--dataset_dir", str(data), "--check_page", str(page)]
-        subprocess.run([sys.executable, "-m", *words, *options], cwd=ROOT, check=True)
+        command = Command("checking", ("configs/train.json",), {"dataset_dir": str(data), "check_page": str(page)})
+        subprocess.run(command.words(), cwd=ROOT, check=True)
         page.write_text(page.read_text().replace(f'<p class="path">{data}</p>', ""))
-        shot = Path(scratch) / "page.png"
-        window = f"--window-size={SIZE[0]},{SIZE[1]}"
-        browser = ["chromium", "--headless", "--no-sandbox", "--hide-scrollbars", window, f"--screenshot={shot}"]
-        subprocess.run([*browser, f"file://{page}"], check=True, stderr=subprocess.DEVNULL)
-        Image.open(shot).convert("P", palette=Image.Palette.ADAPTIVE, colors=128).save(OUT, optimize=True)
+        few_colours = photograph(page.as_uri(), SIZE).convert("P", palette=Image.Palette.ADAPTIVE, colors=128)
+        few_colours.save(IMAGES / "checked.png", optimize=True)
 
 
 def spoil(data: Path) -> None:

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from drawing import IMAGES, save
 from matplotlib.figure import Figure
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without an installation, too
 
 from bundle.cells.classes import likeliest_classes
 from bundle.cells.instances import probability_to_instances
@@ -26,8 +25,6 @@ from bundle.model import TrainedNetwork
 from bundle.output.class_pictures import class_colours, confusion_picture, legend_patches
 from bundle.output.overlay import overlay
 from transforms import Standardize
-
-OUT = Path(__file__).resolve().parents[1] / "images"
 
 
 def found(checkpoint: str, image: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -63,12 +60,11 @@ def main(data: str, checkpoint: str, evaluation: str) -> None:
         axes.axis("off")
     handles = legend_patches(names)
     figure.legend(handles=handles, loc="outside lower center", ncols=len(names), fontsize=10, frameon=False)
-    figure.savefig(OUT / "classes.png")
+    save(figure, "classes")
     with open(Path(evaluation) / "confusion.csv", newline="") as stream:
         rows = list(csv.reader(stream))[1:]
-    Image.fromarray(confusion_picture(np.array([row[1:] for row in rows], int), names)).save(
-        OUT / "classes_confusion.png"
-    )
+    confusion = confusion_picture(np.array([row[1:] for row in rows], int), names)
+    Image.fromarray(confusion).save(IMAGES / "classes_confusion.png")
 
 
 if __name__ == "__main__":

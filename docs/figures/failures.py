@@ -19,24 +19,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from monai.transforms import Compose
+from drawing import ROOT, found_in, panels, save, show
 from scipy import ndimage as ndi
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from transform_pictures import panels, save, show
-
-from bundle.cells import probability_to_instances
 from bundle.data.loading import LoadSliced
 from bundle.data.synthetic import make_dataset
-from bundle.inference.overlap_tile import OverlapTileInferer
-from bundle.inference.passes import foreground_probability
-from bundle.model import TrainedNetwork
 from bundle.output.overlay import overlay, stretch
-from transforms import Standardize
 
-LOAD = Compose([LoadSliced(keys="image", channels="luminance")])
-NUCLEI = Path(__file__).resolve().parents[2] / "models" / "nuclei.pt"
+LOAD = LoadSliced(keys="image", channels="luminance")
+NUCLEI = ROOT / "models" / "nuclei.pt"
 WHOLE = (slice(None), slice(None))
 #: px of the pictures that are drawn, about
 SIDE = 768
@@ -47,12 +38,8 @@ def read(file: Path) -> np.ndarray:
     return np.asarray(LOAD({"image": str(file)})["image"])[0].T.astype(np.float32)
 
 
-def cells(image: np.ndarray, network_file: Path = NUCLEI, swapped: bool = False, **options: object) -> np.ndarray:
-    """What a network finds, read as its card says but for ``options``."""
-    trained = TrainedNetwork(network_file)
-    given = Standardize()(image.T[None])
-    probability = np.asarray(foreground_probability(trained.load().eval(), OverlapTileInferer(), given))
-    return probability_to_instances(1 - probability if swapped else probability, trained.cell_options(), **options).T
+def cells(image: np.ndarray, checkpoint: Path = NUCLEI, **options: object) -> np.ndarray:
+    return found_in(image.T[None], checkpoint, **options).T
 
 
 def figure(

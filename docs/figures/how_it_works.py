@@ -5,18 +5,14 @@ The weight map and the deformed grid are drawn by transform_pictures.py.
 
 from __future__ import annotations
 
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
+from drawing import BLUE, ORANGE, save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from transform_pictures import BLUE, ORANGE, save, touching_cells
+from transform_pictures import touching_cells
 
 from bundle.geometry import ValidGeometry
 from transforms import MirrorPad

@@ -10,11 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from drawing import ROOT, save
 from matplotlib.figure import Figure
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from transform_pictures import save
 
 from bundle.cells import link_slices, probability_to_instances
 from bundle.data.load_slice import LoadSlice
@@ -23,7 +20,7 @@ from bundle.model import TrainedNetwork
 from bundle.output.overlay import cell_colours, overlay
 from transforms import Standardize
 
-MODEL = Path(__file__).resolve().parents[2] / "models" / "em_membranes.pt"
+MODEL = ROOT / "models" / "em_membranes.pt"
 #: slices that are drawn, and µm of a voxel
 SHOWN, VOXEL = range(10, 15), 0.004 * 0.004 * 0.05
 SHARES = (0.5, 0.7, 0.9)

@@ -10,29 +10,21 @@ It needs Chromium.
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
-from PIL import Image
+from drawing import IMAGES, photograph
 
-OUT = Path(__file__).resolve().parents[1] / "images" / "mlflow.png"
 SIZE = (1800, 860)
 #: without the assistant on the right, and without the charts below the first row
 SHOWN = (0, 0, 1336, 652)
 
 
 def main(address: str) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        shot = Path(scratch) / "page.png"
-        # a mouse, as else each chart has its buttons on it
-        mouse = "primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4"
-        browser = ["chromium", "--headless", "--no-sandbox", "--hide-scrollbars", "--virtual-time-budget=40000"]
-        options = [f"--window-size={SIZE[0]},{SIZE[1]}", f"--blink-settings={mouse}", f"--screenshot={shot}"]
-        page = f"{address}&compareRunsMode=CHART"
-        subprocess.run([*browser, *options, page], check=True, stderr=subprocess.DEVNULL)
-        Image.open(shot).convert("RGB").crop(SHOWN).save(OUT, optimize=True)
+    # a mouse, as else each chart has its buttons on it
+    mouse = "primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4"
+    options = ["--virtual-time-budget=40000", f"--blink-settings={mouse}"]
+    page = photograph(f"{address}&compareRunsMode=CHART", SIZE, *options)
+    page.crop(SHOWN).save(IMAGES / "mlflow.png", optimize=True)
 
 
 if __name__ == "__main__":

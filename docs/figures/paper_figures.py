@@ -7,27 +7,20 @@ folders isbi2012, DIC-C2DH-HeLa and PhC-C2DH-U373 in data/. Without a network of
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
+from drawing import BLUE, ROOT, found_in, save
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from transform_pictures import BLUE, save
-
-from bundle.cells import probability_to_instances
 from bundle.data.load_slice import LoadSlice
 from bundle.geometry import geometry_of
-from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import TrainedNetwork
 from bundle.output.overlay import overlay, stretch
 from transforms import MirrorPad, SeparateTouching, Standardize, WeightMap
 
-ROOT = Path(__file__).resolve().parents[2]
 YELLOW, CYAN = "#ffd400", (0, 230, 230)
 #: held-out slice of the shipped network; gold frames in the thirds of the films that --fold 0 and --fold 1 hold out
 EM_SLICE, HELA_FRAME, U373_FRAME = 13, 21, 59
@@ -89,15 +82,6 @@ def weight_map(data: Path) -> None:
     save(figure, "paper_weight_map")
 
 
-def found_in(image: np.ndarray, checkpoint: str) -> np.ndarray:
-    """Cells that a trained network finds, with the mean over turned images."""
-    trained = TrainedNetwork(checkpoint)
-    network = trained.load().eval()
-    given = torch.as_tensor(np.asarray(Standardize()(image.T[None].astype(np.float32))))[None]
-    probability = OverlapTileInferer(tta="d4", probability_of=1)(given, network)[0, 0].numpy().T
-    return probability_to_instances(probability, trained.cell_options())
-
-
 def results(data: Path, u373: str, hela: str) -> None:
     """Figure 4: cells found (U373 as a cyan mask, HeLa in random colours) and the gold truth in yellow."""
     figure = Figure(figsize=(11.6, 3.1), dpi=120, layout="constrained")
@@ -106,7 +90,7 @@ def results(data: Path, u373: str, hela: str) -> None:
     for folder, frame, checkpoint, name in films:
         image = read(data / folder / "01" / f"t{frame:03d}.tif")
         truth = read(data / folder / "01_GT" / "SEG" / f"man_seg{frame:03d}.tif", label=True)
-        cells = found_in(image, checkpoint)
+        cells = found_in(image.T[None], checkpoint, tta="d4").T
         cyan = np.vstack([np.zeros((1, 3)), np.tile(CYAN, (cells.max(), 1))])
         drawn = overlay(image, cells, fill=0.5, truth=truth, width=2, of_cells=cyan if name == "U373" else None)
         for picture, title in (

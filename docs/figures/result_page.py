@@ -13,14 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from drawing import IMAGES, ROOT, photograph
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without an installation, too
-
 from bundle.data.synthetic import make_dataset
+from bundle.studies.commands import Command
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "docs" / "images" / "result_page.png"
 SIZE = (1240, 1010)
 #: other images than those that train
 SEED = 5
@@ -34,21 +32,13 @@ def main(checkpoint: str) -> None:
         for file in sorted((Path(make_dataset(Path(scratch) / "data", count=12, seed=SEED)) / "image").glob("*.tif")):
             calibrated = {"imagej": True, "resolution": (4, 4), "metadata": {"unit": "um"}}
             tifffile.imwrite(images / file.name, tifffile.imread(file), **calibrated)
-        options = {"config_file": "configs/inference.json", "checkpoint": str(Path(checkpoint).resolve())}
-        options |= {"dataset_dir": str(images), "output_dir": str(results)}
-        command = [sys.executable, "-m", "monai.bundle", "run"]
-        subprocess.run(
-            [*command, *(word for name, value in options.items() for word in (f"--{name}", value))],
-            check=True,
-            cwd=ROOT,
-        )
-        shot = Path(scratch) / "page.png"
-        window = f"--window-size={SIZE[0]},{SIZE[1]}"
+        options = {"dataset_dir": str(images), "output_dir": str(results)}
+        options["checkpoint"] = str(Path(checkpoint).resolve())
+        command = Command("inference", ("configs/inference.json",), options)
+        subprocess.run(command.words(), check=True, cwd=ROOT)
         # time for the pictures, which are decoded when they come into sight
-        browser = ["chromium", "--headless", "--no-sandbox", "--hide-scrollbars", "--virtual-time-budget=10000", window]
-        page = (results / "index.html").as_uri()
-        subprocess.run([*browser, f"--screenshot={shot}", page], check=True, stderr=subprocess.DEVNULL)
-        gray_and_colours(Image.open(shot).convert("RGB")).save(OUT, optimize=True)
+        page = photograph((results / "index.html").as_uri(), SIZE, "--virtual-time-budget=10000")
+        gray_and_colours(page).save(IMAGES / "result_page.png", optimize=True)
 
 
 def gray_and_colours(picture: Image.Image) -> Image.Image:

@@ -5,20 +5,13 @@ The cells are synthetic and every random number is seeded, so the pictures come 
 
 from __future__ import annotations
 
-import sys
-from io import BytesIO
-from pathlib import Path
-
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
+from drawing import BLUE, ORANGE, panels, save, show
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 from scipy.ndimage import distance_transform_edt, gaussian_filter, maximum_filter
 from skimage.segmentation import find_boundaries, relabel_sequential, watershed
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without an installation, too
 
 from bundle.geometry import ValidGeometry
 from transforms import (
@@ -30,10 +23,6 @@ from transforms import (
     SeparateTouching,
     WeightMap,
 )
-
-IMAGES = Path(__file__).resolve().parents[1] / "images"
-ORANGE, BLUE = "#f28c28", "#3aa0ff"
-matplotlib.rcParams.update({"font.size": 9, "axes.titlesize": 9.5})
 
 
 def touching_cells(size: int, spacing: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -71,29 +60,6 @@ def colours(cells: np.ndarray) -> np.ndarray:
     """RGB of an instance map: background black, every cell one of seventeen colours."""
     palette = np.delete(matplotlib.colormaps["tab20"](np.arange(20))[:, :3], [7, 14, 15], axis=0)  # no grays
     return np.where((cells > 0)[..., None], palette[(cells * 5) % len(palette)], 0.0)
-
-
-def panels(columns: int, side: float = 2.7, extra: float = 0.3) -> tuple[Figure, list[Axes]]:
-    """A row of square panels without axes."""
-    figure = Figure(figsize=(side * columns, side + extra), dpi=120, layout="constrained")
-    axes = list(np.atleast_1d(figure.subplots(1, columns)))
-    for ax in axes:
-        ax.set_axis_off()
-    return figure, axes
-
-
-def show(ax: Axes, picture: np.ndarray, title: str, **options: object) -> None:
-    ax.imshow(picture, **{"cmap": "gray", "interpolation": "nearest", "vmin": 0, "vmax": 1, **options})
-    ax.set_title(title)
-
-
-def save(figure: Figure, name: str) -> None:
-    """In full colour: a palette of 256 tints the grays of an image beside colours."""
-    path = IMAGES / f"{name}.png"
-    drawn = BytesIO()
-    figure.savefig(drawn)
-    Image.open(drawn).convert("RGB").save(path, optimize=True)
-    print(f"{path.name}: {path.stat().st_size / 1024:.0f} KB")
 
 
 def deformations() -> None:
@@ -224,7 +190,6 @@ def crop_to_output() -> None:
 
 
 def main() -> None:
-    IMAGES.mkdir(exist_ok=True)
     deformations()
     weight_map()
     separation()

@@ -100,6 +100,15 @@ def test_the_dictionary_form_gives_maps_and_a_table(of_pixels):
     assert FindClassesd("p")({"p": 1}) == {"p": 1}
 
 
+def test_how_cells_are_read_is_told_by_the_names_of_the_options():
+    assert FindClassesd().words() == "threshold 0.5"
+    options = CellOptions(0.65, min_size=34, fill_holes=False, split_by="distance", low_threshold=0.5, spatial_dims=2)
+    same = "threshold 0.65, min_size 34, fill_holes False, split_by distance, split_distance 10, low_threshold 0.5"
+    assert FindClassesd(options=options).words() == FindClassesd(names=NAMES, options=options).words() == same
+    other = FindClassesd(names=["none", "a", "b"], options=CellOptions(), options_of={"B": {"threshold": 0.3}})
+    assert other.words() == "a: threshold 0.5; b: threshold 0.3"
+
+
 @pytest.mark.parametrize("of_pixels", [True, False])
 def test_an_image_without_a_cell_has_a_table_of_none(of_pixels):
     background = torch.zeros(4, 5, 6)

@@ -8,17 +8,15 @@ import tifffile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from monai.bundle import ConfigWorkflow
 from monai.data import MetaTensor
 from scipy import ndimage as ndi
 from skimage.segmentation import find_boundaries
 
 from bundle.cells import LinkSlicesd, link_slices
 from bundle.cells.linking import require_linkable
-from bundle.console import own_cause
 from bundle.model import checkpoints
 from bundle.networks import UNet
-from tests.conftest import ROOT
+from tests.conftest import inference, said_by
 
 
 def disc(size: int, row: float, column: float, radius: float) -> np.ndarray:
@@ -136,20 +134,8 @@ def test_the_command_links_a_stack_and_measures_its_volumes(tmp_path):
     checkpoints.write(tmp_path / "model.pt", UNet(2, 1, 2, base_channels=2, depth=1).state_dict())
 
     def run(name: str, **options: object) -> np.ndarray:
-        places = {"dataset_dir": str(tmp_path / "in"), "output_dir": str(tmp_path / name)}
-        flow = ConfigWorkflow(
-            str(ROOT / "configs" / "inference.json"),
-            workflow_type="infer",
-            logging_file=False,
-            bundle_root=str(ROOT),
-            checkpoint=str(tmp_path / "model.pt"),
-            precision="fp32",
-            **{"cells#min_size": 5},
-            **places,
-            **options,
-        )
-        flow.initialize()
-        flow.run()
+        places = {"dataset_dir": tmp_path / "in", "output_dir": tmp_path / name, "checkpoint": tmp_path / "model.pt"}
+        inference(precision="fp32", **{"cells#min_size": 5}, **places, **options).run()
         return tifffile.imread(tmp_path / name / "s_cells.tif")
 
     tifffile.imwrite(tmp_path / "in" / "flat.tif", stack[0].astype(np.uint16))  # an image among stacks stays one
@@ -167,6 +153,4 @@ def test_the_command_links_a_stack_and_measures_its_volumes(tmp_path):
     outline = np.stack([find_boundaries(plane == longest, mode="inner") for plane in linked])
     assert len(np.unique(pages[outline], axis=0)) == 1  # one colour through all slices
     assert outline.any(axis=(1, 2)).sum() > 1
-    with pytest.raises(RuntimeError) as caught:
-        run("wrong", link=3)
-    assert "link must be a share" in str(own_cause(caught.value))
+    assert "link must be a share" in said_by(lambda: run("wrong", link=3))

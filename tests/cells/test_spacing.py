@@ -41,6 +41,14 @@ def test_balls_on_top_of_each_other_are_two(split_by, axis):
         assert probability_to_instances(probability, **options).max() == 1
 
 
+@pytest.mark.parametrize("split_by", ["distance", "probability"])
+@pytest.mark.parametrize("distance", [2, 4, 10])
+def test_one_ball_is_one_cell_where_slices_are_further_apart_than_seeds(split_by, distance):
+    probability = balls((1.0, 1.0, 5.0), 14, ([16.0, 16.0, 20.0],), (32, 32, 9)) * 0.9
+    found = probability_to_instances(probability, split_by=split_by, split_distance=distance, spacing=(1, 1, 5))
+    assert found.max() == 1
+
+
 @given(MASKS, UNITS)
 def test_distances_are_physical(inside, units):
     shape = tuple(n + 2 for n in inside.shape)
@@ -61,7 +69,10 @@ def test_peaks_are_apart_in_physical_units(relief, units, distance):
     def apart(a, b):
         return max(abs(i - j) * unit for i, j, unit in zip(a, b, units, strict=True))
 
-    tops = [a for a in places if all(relief[a] >= relief[b] for b in places if apart(a, b) <= distance)]
+    def near(a, b):  # or neighbours, however far apart they are
+        return all(abs(i - j) <= max(1, distance / unit) for i, j, unit in zip(a, b, units, strict=True))
+
+    tops = [a for a in places if all(relief[a] >= relief[b] for b in places if near(a, b))]
     expected = []
     for a in sorted(tops, key=lambda place: -relief[place]):
         if all(apart(a, b) >= distance for b in expected):

@@ -14,10 +14,11 @@ import tifffile
 from PIL import Image
 
 from bundle.data import channels as module
+from bundle.data.channel_names import COLOURS, StatedChannels
 from bundle.data.channels import CHANNEL_NAMES, Channels, channels_of
 from bundle.data.errors import ImageError
 from bundle.data.load_slice import LoadSlice
-from bundle.data.stated_channels import COLOURS, StatedChannels, stated_channels
+from bundle.data.stated_channels import stated_channels
 
 NAMES = ("DAPI", "GFP", "Cy5")
 

@@ -128,6 +128,27 @@ def test_labels_as_they_should_be_pass_without_a_word(label, caplog):
     assert not caplog.text
 
 
+def test_gray_values_and_classes_are_no_numbers_of_objects(caplog):
+    soft = ndimage.gaussian_filter(np.where(cells() > 0, 255.0, 0.0), (0, 1, 1)).round().astype(np.int32)
+    classes = np.where(cells() > 0, 1 + cells() % 2, 0)
+    for label in (soft, classes):
+        with caplog.at_level(logging.WARNING):
+            require_objects([label, cells(), label], ["a.tif", "b.tif", "c.tif"])
+        assert "In 2 of 3 most numbers lie in several places" in caplog.text
+        assert "a.tif, c.tif" in caplog.text
+        caplog.clear()
+
+
+@pytest.mark.parametrize(("largest", "suspected"), [(255, True), (65535, True), (254, False), (-1, False)])
+def test_minus_one_without_a_sign_is_suspected(largest, suspected, caplog):
+    label = cells()
+    label[..., 64:] = largest
+    with caplog.at_level(logging.WARNING):
+        require_objects([cells(), label], ["a.tif", "b.tif"])
+    assert (f"saved without a sign? It counts as a cell; save the label with signed integers: b.tif ({largest})"
+            in caplog.text) == suspected  # fmt: skip
+
+
 def test_labels_may_have_large_numbers(little_memory, caplog):
     label = cells(swapped=True) * (2**31 - 1)
     with caplog.at_level(logging.WARNING):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bundle.data import ctc, datalist
-from bundle.data.ctc_names import frames_in
+from bundle.data.ctc import frames_in
 from bundle.data.fingerprint import fingerprint
 from tests.data.ctc_set import SIZE, boxes, save, write_set
 

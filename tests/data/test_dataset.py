@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data import DataLoader
@@ -64,6 +64,14 @@ def test_two_workers_that_live_through_all_epochs_see_what_none_see():
         seen = [(float(b["image"][0, 0, 0, 0]), float(b["draw"][0])) for b in loader]
         assert seen == alone[epoch]
     assert len({sample for epoch in alone for sample in epoch}) == 21
+
+
+def test_no_step_is_spent_on_what_nobody_annotated(caplog):
+    labels = [np.where(np.arange(64).reshape(1, 8, 8) < filled, filled % 9, -1) for filled in (0, 12, 0, 64)]
+    with caplog.at_level(logging.INFO):
+        dataset = TileDataset([{"label": label, "name": f"t{n}"} for n, label in enumerate(labels)], [RandKeep()], 6)
+    assert "nothing is annotated in 2 of 4 images, no step is spent on these: t0, t2" in caplog.text
+    assert sorted(dataset.item_of(index) for index in range(6)) == [1, 1, 1, 3, 3, 3]
 
 
 def test_each_item_is_loaded_once():
@@ -158,14 +166,6 @@ def test_all_deterministic_transforms():
 
     dataset = TileDataset([{"image": 3}], Compose([Load(), Double()]), 2)
     assert float(dataset[1]["image"][0, 0, 0]) == 6
-
-
-def test_epoch_is_shared_memory():
-    assert make()._epoch.is_shared()
-    dataset = make()
-    dataset.set_epoch(4)
-    assert dataset.epoch == 4
-    assert isinstance(dataset._epoch, torch.Tensor)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ import tifffile
 from monai.transforms import Compose
 
 from bundle.data import datalist, doctor
-from bundle.data.doctor.edges import REACH
-from bundle.data.doctor.turns import TURNS
+from bundle.data.doctor.misplaced import TURNS
 from bundle.data.loading import LoadSliced
 from bundle.data.same_image import oriented
 from bundle.data.synthetic import make_dataset
@@ -187,8 +186,18 @@ def test_swapped_foreground(folder):
     assert "has background, all their pixels are 1" in found[0].text
 
 
-def test_few_objects(clean_sheets):
-    assert "Few objects" in titles(doctor.label_findings(clean_sheets[:1]))
+def test_numbers_that_are_none(folder, clean_sheets):
+    odd = {"Numbers that are no objects", "Not annotated, or a cell", "Objects of few pixels"}
+    assert not odd & set(titles(everything(clean_sheets)))
+    change(folder, "label", range(1), lambda label: np.where(np.arange(SIDE) < 99, label, 255))
+    (found,) = (each for each in doctor.label_findings(sheets_of(folder)) if each.title == "Not annotated, or a cell")
+    assert found.images == ("000",)
+    change(folder, "label", range(SEVERAL), lambda label: np.where(label > 0, 1 + label % 3, 0))
+    assert "Numbers that are no objects" in titles(doctor.label_findings(sheets_of(folder)))
+    change(folder, "label", range(SEVERAL), lambda label: np.uint8((np.indices(label.shape) % 7).sum(0) == 0))
+    sheets = sheets_of(folder)
+    assert "Objects of few pixels" in titles(doctor.label_findings(sheets))
+    assert not odd & set(titles(doctor.label_findings(sheets, of_pixels=True)))
 
 
 def test_few_images(clean_sheets):
@@ -272,10 +281,6 @@ def test_an_image_of_another_magnification(folder):
     (found,) = doctor.unlike_others(sheets)
     assert "with smaller objects" in found.text
     assert dict(doctor.facts(sheets))["size"] == "224 x 224 px (5 images), 56 x 56 px (1 image)"
-
-
-def test_the_reach_is_what_the_maps_hold(clean_sheets):
-    assert clean_sheets[0].edges.moved.shape[1:] == (2 * REACH + 1, 2 * REACH + 1)
 
 
 def test_a_label_with_x_and_y_exchanged_says_so(folder):

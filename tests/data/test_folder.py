@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import unicodedata
 from pathlib import Path
 
 import nibabel
@@ -47,6 +48,18 @@ def test_pairs_by_stem_whatever_the_extension(tmp_path, position):
     }
 
 
+def test_names_are_equal_however_their_accents_are_spelt(tmp_path, position):
+    """As macOS writes them, and all others; both look the same."""
+    names = [unicodedata.normalize(form, "Zelle größe") for form in ("NFC", "NFD")]
+    save(tmp_path / "image" / f"{names[0]}.png", position())
+    save(tmp_path / "label" / f"{names[1]}.png", position())
+    assert [item["name"] for item in folder.datalist(tmp_path)] == names[:1]
+    assert [item["name"] for item in folder.images(tmp_path / "label")] == names[:1]
+    (tmp_path / "label" / f"{names[1]}.png").unlink()
+    (tmp_path / "label" / f"{names[1]}.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    assert [item["name"] for item in folder.datalist(tmp_path)] == names[:1]
+
+
 def test_natural_order(write_pair):
     for name in ("t10", "t9", "t100"):
         root = write_pair(name)
@@ -87,7 +100,7 @@ def test_lonely_files_are_counted_and_five_are_named(tmp_path, position):
         save(tmp_path / "label" / f"l{n}.png", position())
     save(tmp_path / "label" / "x.png", position())
     with pytest.raises(
-        ValueError, match=r"7 labels have no image .*: l0, l1, l2, l3, l4, \.\.\.; put the images there"
+        ValueError, match=r"7 labels have no image .*: l0, l1, l2, l3, l4 and 2 more; put the images there"
     ):
         folder.datalist(tmp_path)
 
@@ -155,7 +168,7 @@ def test_files_of_kinds_that_are_not_read_are_named_once(tmp_path, position, cap
     for other in ("notes.txt", "Thumbs.db"):
         (tmp_path / other).write_text("x")
     with pytest.raises(
-        FileNotFoundError, match=r"film0\.czi, .*film4\.czi, \.\.\. must be converted: save them as TIFF"
+        FileNotFoundError, match=r"film0\.czi, .*film4\.czi and 2 more must be converted: save them as TIFF"
     ):
         folder.images(tmp_path)
     save(tmp_path / "a.tif", position())
@@ -168,7 +181,10 @@ def test_files_of_kinds_that_are_not_read_are_named_once(tmp_path, position, cap
 
 def test_label_with_other_number_of_slices(write_pair, position):
     root = write_pair("s", image=np.stack([position()] * 3), label=np.zeros((2, 12, 20), np.uint8))
-    with pytest.raises(ValueError, match=r"label.*s\.tif: it has 2 slices, its image .* has 3"):
+    with pytest.raises(ValueError, match=r"s\.tif: it has 2 slices, its image .* has 3 of 20 x 12 px: .* all -1 where"):
+        folder.datalist(root)
+    save(root / "label" / "s.tif", np.zeros((12, 20), np.uint8))
+    with pytest.raises(ValueError, match=r"it has 1 slice, its image"):
         folder.datalist(root)
 
 
@@ -203,6 +219,14 @@ def test_images_of_a_file_a_folder_and_a_root(tmp_path, position):
         folder.images(tmp_path / "notes.txt")
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         folder.images(tmp_path / "nowhere")
+
+
+def test_images_in_folders_of_a_folder_are_told(tmp_path, position):
+    for day in ("day10", "day9"):
+        save(tmp_path / "image" / day / "a.tif", position())
+    for read in (folder.datalist, folder.images):
+        with pytest.raises(FileNotFoundError, match=rf"those in day9, day10 .* put all into {tmp_path}/image "):
+            read(tmp_path)
 
 
 def test_a_missing_folder_is_told_with_those_that_may_be_meant(tmp_path, position):

@@ -14,6 +14,7 @@ from bundle.data.fingerprint import image_fingerprints
 from bundle.data.loading import LoadSliced
 from bundle.data.splits import split
 from bundle.model import TrainedNetwork
+from bundle.training import check_data
 from bundle.training.plan_tile import smallest_volume
 from tests.test_evaluating import summary
 
@@ -102,6 +103,14 @@ def test_layouts_as_volumes(stack, tmp_path):
     (tmp_path / "01").mkdir()
     with pytest.raises(ValueError, match="layout ctc gives no volumes"):
         datalist(tmp_path, layout="ctc", slices=False)
+
+
+def test_a_check_tells_what_follows_from_the_slices_that_train(stack, workflow, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(check_data, "_pace", lambda *_: check_data.Pace(0.5))
+    options = {"dataset_dir": str(stack[0]), "spacing": [1, 1, 10], "depth": 3, "tile_size": [92, 92, 9]}
+    flow = workflow("volumes.json", held_out=["x:14-15"], validation=["x:12-13"], **options)
+    check_data.check_data(flow.parser, tmp_path / "check.html")
+    assert "what follows for a training" in capsys.readouterr().out
 
 
 def test_a_training_and_its_evaluation(stack, workflow, tmp_path):

@@ -22,7 +22,7 @@ from bundle.data.loading import LoadSliced
 from bundle.data.regions import Region, rasterised, read_regions, traced
 from bundle.data.regions.geojson import write_geojson
 from bundle.data.regions.imagej import read_rois, write_rois
-from bundle.data.regions.label import instance_values
+from bundle.data.regions.raster import instance_values
 from bundle.data.truth import LoadTruthd
 from bundle.output.regions import regions_of, require_exports, write_regions
 from tests.reference.regions import drawn

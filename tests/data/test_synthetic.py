@@ -16,6 +16,7 @@ import tifffile
 from scipy import ndimage
 
 import bundle.data.synthetic as synthetic
+import bundle.data.synthetic_classes as synthetic_classes
 from bundle.data import datalist, folder
 from bundle.data.dic_cells import draw_cells
 from bundle.data.synthetic import TEST_COUNT, main, make_dataset
@@ -149,21 +150,26 @@ def test_a_killed_process_leaves_nothing_under_the_name(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_at_once_make_one_data_set(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("make", "module", "name"),
+    [(make_dataset, synthetic, "draw_cells"), (make_class_dataset, synthetic_classes, "draw_objects")],
+)
+def test_two_at_once_make_one_data_set(make, module, name, tmp_path, monkeypatch):
     """Both find nothing, both draw, one wins; a barrier makes the race certain."""
     barrier = threading.Barrier(2)
+    draw = getattr(module, name)
 
     def meet(size, seed):
         if seed[1] == 0:
             barrier.wait(timeout=30)
-        return draw_cells(size, seed)
+        return draw(size, seed)
 
-    monkeypatch.setattr(synthetic, "draw_cells", meet)
+    monkeypatch.setattr(module, name, meet)
     results: list[object] = []
 
     def run():
         try:
-            results.append(make_dataset(tmp_path / "d", count=2, size=(64, 64)))
+            results.append(make(tmp_path / "d", count=2, size=(64, 64)))
         except BaseException as error:
             results.append(error)
 
@@ -175,7 +181,7 @@ def test_two_at_once_make_one_data_set(tmp_path, monkeypatch):
     assert results == [str(tmp_path / "d")] * 2
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
     monkeypatch.undo()
-    make_dataset(tmp_path / "alone", count=2, size=(64, 64))
+    make(tmp_path / "alone", count=2, size=(64, 64))
     assert content(tmp_path / "d") == content(tmp_path / "alone")
 
 

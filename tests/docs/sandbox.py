@@ -175,7 +175,7 @@ def make_data(folder: Path) -> None:
         if frame % 2 == 0:
             save(film / f"{sequence}_GT/SEG/man_seg{frame:03d}.tif", label)
     shutil.copytree(folder / "data/DIC-C2DH-HeLa", folder / "data/PhC-C2DH-U373")
-    stack = np.stack([membranes(seed) for seed in range(14)])
+    stack = np.stack([membranes(seed) for seed in range(16)])
     noise = np.random.RandomState(0).normal(0, 20, stack.shape)
     save(folder / "data/isbi2012/train-labels.tif", 255 * stack.astype(np.uint8))
     for name in ("train-volume", "test-volume", "raw-30"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import os
 import re
@@ -14,15 +13,13 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from monai.bundle import ConfigWorkflow
 from scipy import ndimage as ndi
 
-from bundle.console import own_cause
 from bundle.inference import one_image
 from bundle.inference.one_image import BYTES_PER_PIXEL
 from bundle.model import checkpoints
 from bundle.networks import UNet
-from tests.conftest import ROOT
+from tests.conftest import ROOT, inference, said_by, table
 
 
 @pytest.fixture
@@ -43,23 +40,12 @@ def images(tmp_path):
 
 def told(images, model, **options) -> str:
     """How inference over a folder ends."""
-    options = {"dataset_dir": str(images), "output_dir": str(images.parent / "out"), "checkpoint": str(model)} | options
-    flow = ConfigWorkflow(
-        str(ROOT / "configs" / "inference.json"),
-        workflow_type="infer",
-        logging_file=False,
-        bundle_root=str(ROOT),
-        **options,
-    )
-    flow.initialize()
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - MONAI wraps errors; the cause is what counts
-        flow.run()
-    return str(own_cause(caught.value))
+    places = {"dataset_dir": images, "output_dir": images.parent / "out", "checkpoint": model}
+    return said_by(inference(**places | options).run)
 
 
 def done(out: Path) -> list[str]:
-    with (out / "summary.csv").open() as file:
-        rows = [row["output"] for row in csv.DictReader(file)]
+    rows = [row["output"] for row in table(out / "summary.csv")]
     for name in rows:
         assert tifffile.imread(out / f"{name}_cells.tif").ndim == 2
         assert (out / f"{name}_overlay.png").is_file()

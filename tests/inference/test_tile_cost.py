@@ -120,6 +120,12 @@ def test_the_chosen_tile_is_within_5_percent_of_the_best_of_all(chooser, image, 
     assert best * (1 - 1e-9) <= chosen <= 1.05 * best
 
 
+def test_what_torch_keeps_of_an_earlier_image_is_free_memory_of_a_gpu(monkeypatch):
+    for name, found in (("mem_get_info", (100, 1000)), ("memory_reserved", 600), ("memory_allocated", 250)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, found=found: found)
+    assert tile_cost.free_memory("cuda") == 450
+
+
 def test_files_read_before_do_not_count_as_taken_memory(tmp_path, monkeypatch):
     gib = 2**30
     (tmp_path / "memory.max").write_text(f"{gib}\n")

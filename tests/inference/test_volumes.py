@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from bundle.geometry import AxesGeometry, Geometry, PaddedGeometry, ValidGeometry, geometry_of
 from bundle.inference.backends import prepare_network
@@ -13,6 +12,7 @@ from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.tile_cost import TileCost
 from bundle.model.architecture import unet_arguments
 from bundle.networks import UNet
+from tests.inference.test_overlap_tile import GridShift, one_pass
 from tests.reference.tile_choice import literal_choice
 
 FLAT = [[0, 0, 0], [0, 0, 1], [0, 0, 2], [1, 0, 3], [2, 3, 0]]
@@ -25,17 +25,6 @@ def unet(flat_levels, norm=None, dtype=torch.float64, **arguments):
         size = network.geometry.input_sizes((5, 5, 5))
         network(torch.randn(2, 1, *size, dtype=dtype) * 2 + 1)  # statistics unlike the initial ones
     return network.eval()
-
-
-def one_pass(volume: torch.Tensor, network: nn.Module, geometry: Geometry | None = None) -> torch.Tensor:
-    """The definition: mirror the whole volume with numpy, one forward pass, crop."""
-    size = volume.shape[2:]
-    geometry = geometry or network.geometry
-    margins, inputs = geometry.margins(3), geometry.input_sizes(size)
-    pads = [(margin, total - n - margin) for margin, total, n in zip(margins, inputs, size, strict=True)]
-    mirrored = torch.from_numpy(np.pad(volume.numpy(), [(0, 0), (0, 0), *pads], mode="reflect"))
-    with torch.no_grad():
-        return network(mirrored)[(..., *(slice(n) for n in size))]
 
 
 def literal_sizes(n: int, depth: int, flat: int) -> int | None:
@@ -116,23 +105,6 @@ def test_flat_levels_that_there_are_not(flat_levels, message):
         unet(flat_levels)
 
 
-class Shift(nn.Module):
-    """Returns the voxel at the centre of each output's context, times its place on the pooling grid."""
-
-    def __init__(self, flat_levels) -> None:
-        super().__init__()
-        self.geometry = AxesGeometry(tuple(ValidGeometry(2, flat) for flat in flat_levels))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        margins = self.geometry.margins(3)
-        out = x[(..., *(slice(m, n - m) for m, n in zip(margins, x.shape[2:], strict=True)))]
-        return out * self.phase(out.shape[2:])
-
-    def phase(self, size) -> torch.Tensor:
-        along = [torch.arange(n) % axis.step + 1 for n, axis in zip(size, self.geometry.axes(3), strict=True)]
-        return along[0][:, None, None] * along[1][:, None] * along[2]
-
-
 tiles = st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4))
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 30), st.integers(1, 20))
 
@@ -144,7 +116,7 @@ def tile_of(geometry: Geometry, more: tuple[int, int, int]) -> tuple[int, ...]:
 @settings(deadline=None, max_examples=60)
 @given(size=sizes, more=tiles, flat_levels=st.sampled_from(FLAT))
 def test_voxels_that_encode_their_position_come_back_in_place(size, more, flat_levels):
-    shift = Shift(flat_levels)
+    shift = GridShift(AxesGeometry(tuple(ValidGeometry(2, flat) for flat in flat_levels)))
     volume = torch.arange(float(np.prod(size)), dtype=torch.float64).reshape(1, 1, *size) + 1
     found = OverlapTileInferer(tile_of(shift.geometry, more))(volume, shift)
     assert torch.equal(found, volume * shift.phase(size))

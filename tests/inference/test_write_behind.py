@@ -11,7 +11,6 @@ import pytest
 import tifffile
 import torch
 from ignite.engine import Engine
-from monai.bundle import ConfigWorkflow
 
 from bundle.console import own_cause
 from bundle.data.errors import ImageError
@@ -21,7 +20,7 @@ from bundle.inference.write_behind import WriteBehind
 from bundle.model import checkpoints
 from bundle.networks import UNet
 from bundle.output.writer import SegmentationWriter
-from tests.conftest import ROOT
+from tests.conftest import inference
 
 SIDES = (40, 52, 44, 60, 36, 48)
 
@@ -137,18 +136,8 @@ def folder(tmp_path_factory):
 
 
 def segment(folder: Path, out: Path, **options):
-    flow = ConfigWorkflow(
-        str(ROOT / "configs" / "inference.json"),
-        workflow_type="infer",
-        logging_file=False,
-        bundle_root=str(ROOT),
-        dataset_dir=str(folder / "in"),
-        output_dir=str(out / "results"),
-        checkpoint=str(folder / "model.pt"),
-        **options,
-    )
-    flow.initialize()
-    flow.run()
+    places = {"dataset_dir": folder / "in", "output_dir": out / "results", "checkpoint": folder / "model.pt"}
+    inference(**places, **options).run()
 
 
 def files(out: Path) -> dict[str, bytes]:

@@ -1,15 +1,12 @@
 """Large images through ``configs/inference.json``: the same bits as the same image in memory."""
 
-import csv
 import re
 
 import numpy as np
 import pytest
 import tifffile
 import zarr
-from monai.bundle import ConfigWorkflow
 
-from bundle.console import own_cause
 from bundle.data.stores import LazyImage
 from bundle.inference import one_image
 from bundle.inference.one_image import RequireMemoryd
@@ -18,7 +15,7 @@ from bundle.large.cells.grid import Grid
 from bundle.large.probability import ProbabilityBlocks
 from bundle.output.result_page import ResultPage
 from bundle.output.tables import CELLS_OF_VOLUMES
-from tests.conftest import ROOT
+from tests.conftest import inference, said_by, table
 from tests.data.test_stores import write_store
 from tests.large.images import TILE, cells, probability, write_network
 
@@ -26,21 +23,18 @@ RANDOM = np.random.default_rng(0)
 
 
 def infer(folder, images, out, model="model.pt", **options):
-    fixed = {"dataset_dir": str(images), "output_dir": str(folder / out), "checkpoint": str(folder / model)}
-    fixed |= {
+    fixed = {
+        "dataset_dir": images,
+        "output_dir": folder / out,
+        "checkpoint": folder / model,
         "tile_size": TILE,
         "precision": "fp32",
-        "bundle_root": str(ROOT),
         "cells#threshold": 0.9,
         "cells#min_size": 3,
         "cluster": "serial",
         "device": "$torch.device('cpu')",
     }
-    flow = ConfigWorkflow(
-        str(ROOT / "configs" / "inference.json"), workflow_type="infer", logging_file=False, **fixed | options
-    )
-    flow.initialize()
-    flow.run()
+    inference(**fixed | options).run()
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +80,7 @@ def test_block_by_block_to_the_bit(folder, images):
         expected = tifffile.imread(folder / "whole" / f"{name}_cells.tif").T
         np.testing.assert_array_equal(cells(folder / f"by-{images}", name), expected)
         assert expected.max() > 3
-        with (folder / f"by-{images}" / f"{name}_segmentation_cells.csv").open() as file:
-            rows = list(csv.DictReader(file))
+        rows = table(folder / f"by-{images}" / f"{name}_segmentation_cells.csv")
         assert [int(row["instance"]) for row in rows] == list(range(1, expected.max() + 1))
         assert [int(row["area_px"]) for row in rows] == np.bincount(expected.ravel())[1:].tolist()
     assert shown(folder / f"by-{images}") == shown(folder / "whole")
@@ -114,8 +107,7 @@ def test_cells_read_otherwise_need_no_network_again(folder, options, tmp_path, m
 
 
 def summary(out):
-    with (out / "summary.csv").open() as file:
-        return sorted(csv.DictReader(file), key=lambda row: row["file"])
+    return sorted(table(out / "summary.csv"), key=lambda row: row["file"])
 
 
 @pytest.mark.parametrize(("model", "channels"), [("colours.pt", None), ("model.pt", "luminance"), ("model.pt", [1])])
@@ -135,7 +127,7 @@ def test_volumes(folder):
     expected = tifffile.imread(folder / "volume-whole" / "stack_cells.tif").T
     np.testing.assert_array_equal(cells(folder / "volume", "stack"), expected)
     tables = [folder / "volume" / "stack_segmentation_cells.csv", folder / "volume-whole" / "stack_cells.csv"]
-    by_blocks, of_whole = (list(csv.DictReader(table.read_text().splitlines())) for table in tables)
+    by_blocks, of_whole = map(table, tables)
     assert by_blocks == [{name: row[name] for name in CELLS_OF_VOLUMES} for row in of_whole] != []
     assert summary(folder / "volume")[0].items() - summary(folder / "volume-whole")[0].items() == {
         ("file", "stack.zarr"),
@@ -154,10 +146,8 @@ def test_several_classes_turned_images_and_clipped_gray_values(folder, image):
         expected = tifffile.imread(folder / f"{image}-classes-whole" / f"{image}_{name}.tif")
         found = np.asarray(group[place][:])
         assert found.astype(expected.dtype).tobytes() == expected.tobytes(), name
-    rows = []
-    for table in (f"{image}-classes/{image}_segmentation_cells.csv", f"{image}-classes-whole/{image}_cells.csv"):
-        with (folder / table).open() as file:
-            rows.append([(row["instance"], row["class"], row["area_px"]) for row in csv.DictReader(file)])
+    files = f"{image}-classes/{image}_segmentation_cells.csv", f"{image}-classes-whole/{image}_cells.csv"
+    rows = [[(row["instance"], row["class"], row["area_px"]) for row in table(folder / file)] for file in files]
     assert rows[0] == rows[1]
     assert len(rows[0]) > 3
     told, of_whole = (summary(folder / name)[0] for name in (f"{image}-classes", f"{image}-classes-whole"))
@@ -175,14 +165,14 @@ def test_the_page_shows_a_coarse_level(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(LazyImage, "regions", lambda self: Grid(self.size, (33, 50)))
     added = []
     infer(folder, folder / "stores" / "gray.zarr", tmp_path)
-    (((name, image, likely), named),) = added
+    (((name, shown, _), named),) = added
     whole = tifffile.imread(folder / "images" / "gray.tif").T
-    np.testing.assert_array_equal(image[0], whole[::4, ::4])
+    np.testing.assert_array_equal(shown.image[0], whole[::4, ::4])
     group = zarr.open_group(tmp_path / "gray_segmentation.ome.zarr", mode="r")
-    np.testing.assert_array_equal(likely[0], np.asarray(group["2"][:]).T)
+    np.testing.assert_array_equal(shown.probability[0], np.asarray(group["2"][:]).T)
     coarse = np.asarray(group["labels/cells/2"][:]).T
-    np.testing.assert_array_equal(named["cells"] > 0, coarse > 0)
-    assert len(np.unique(named["cells"])) == len(np.unique(coarse))
+    np.testing.assert_array_equal(shown.cells > 0, coarse > 0)
+    assert len(np.unique(shown.cells)) == len(np.unique(coarse))
     assert (name, named["counted"]["cells"]) == ("gray", int(np.asarray(group["labels/cells/0"][:]).max()))
 
 
@@ -212,9 +202,7 @@ def test_one_image_that_fails_costs_no_other(folder, tmp_path):
     write_store(tmp_path / "in" / "b.ome.zarr", [np.ones((5, 5), np.uint8)], "yx")
     write_store(tmp_path / "in" / "c.zarr", [np.ones((4, 5, 5), np.uint8)], "cyx")
     tifffile.imwrite(tmp_path / "in" / "d.tif", np.full((20, 20), np.nan, np.float32))
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - MONAI wraps errors; the cause is what counts
-        infer(folder, tmp_path / "in", tmp_path / "out")
-    said = str(own_cause(caught.value))
+    said = said_by(lambda: infer(folder, tmp_path / "in", tmp_path / "out"))
     assert "d.tif (400 of its pixels are NaN" in said
     assert "b.zarr: its results would have the same name as those of " in said
     assert "c.zarr: it has 4 channels, " in said
@@ -247,15 +235,13 @@ def test_what_does_nothing_for_images_in_memory_is_said(tmp_path, caplog, option
 
 
 def test_nothing_readable_is_said(folder, tmp_path):
-    with pytest.raises(Exception) as caught:  # noqa: PT011
-        infer(folder, tmp_path, tmp_path / "out")
-    assert "holds no image; readable are" in str(own_cause(caught.value))
+    assert "holds no image; readable are" in said_by(lambda: infer(folder, tmp_path, tmp_path / "out"))
 
 
 def test_without_zarr_the_message_says_what_to_install(folder, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "zarr", None)
-    with pytest.raises(Exception) as caught:  # noqa: PT011
-        infer(folder, folder / "stores", "no-zarr")
-    assert 'need zarr, not installed here: pip install -e ".[large]"' in str(own_cause(caught.value))
+    assert 'need zarr, not installed here: pip install -e ".[large]"' in said_by(
+        lambda: infer(folder, folder / "stores", "no-zarr")
+    )

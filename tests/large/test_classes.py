@@ -1,6 +1,6 @@
 """Cells of several classes read off a stored map, against those of the map in memory."""
 
-import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +17,9 @@ from bundle.large.cells.grid import Plane
 from bundle.large.job import Job
 from bundle.large.label_image import KindsOfCells, label_image, label_type
 from bundle.large.result_store import Layout, ResultStore
+from bundle.output.segmented import Segmented
 from bundle.output.tables import summary_row
+from tests.conftest import table
 
 NAMES = ("background", "round", "long", "odd")
 TILE = ValidGeometry(1).input_size(12)
@@ -68,16 +70,15 @@ def test_classes_are_those_of_the_whole_map(tmp_path, monkeypatch, slice_axis, o
     assert set(class_of[1:]) == {1, 2, 3}
     np.testing.assert_array_equal(np.asarray(group["labels/cells/0"][:]).T, cells[0])
     np.testing.assert_array_equal(np.asarray(group["labels/classes/0"][:]).T, class_map[0])
-    with (tmp_path / "cells.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = table(tmp_path / "cells.csv")
     assert [each["class"] for each in rows] == [NAMES[kind] for kind in class_of[1:]]
     assert [int(each["area_px"]) for each in rows] == np.bincount(cells.ravel())[1:].tolist()
     if slice_axis:
         assert [int(each["slice"]) for each in rows] == [
             int(np.argwhere(cells[0] == n)[0, 2]) for n in range(1, len(class_of))
         ]
-    whole = summary_row("slide.zarr", "slide_segmentation", cells[0], NAMES, class_of, class_map=class_map)
-    assert row == whole
+    whole = Segmented(Path("slide.zarr"), {}, cells, cells, cells[0], NAMES, class_map, class_of)
+    assert row == summary_row(whole, "slide_segmentation")
     (scales,) = Image.from_zarr(group).ome_attributes.multiscales
     assert "".join(axis.name for axis in scales.axes) == {"": "cyx", "z": "czyx", "t": "tcyx"}[slice_axis]
     for name in ("cells", "classes"):

@@ -23,6 +23,7 @@ from ome_zarr_models.v05.image_label import ImageLabel as ImageLabel05
 from ome_zarr_models.v05.labels import Labels as Labels05
 
 from bundle.cells import CellOptions
+from bundle.geometry import BlockPlan, ValidGeometry
 from bundle.inference.backends import Predictors
 from bundle.inference.probability import require_stored_type
 from bundle.large import forecast, image_in_blocks
@@ -356,6 +357,17 @@ def test_a_plan_says_blocks_disk_and_time_and_makes_nothing(folder, tmp_path, ca
     assert list(tmp_path.iterdir()) == []
     segment(folder, tmp_path, plan="true", block_size=132, tile_size=220)
     assert "in 1 block of 100 x 130 px, 1 tile of 220 x 220 px;" in capsys.readouterr().out
+
+
+def test_a_plan_waits_for_a_gpu_before_it_looks_at_the_clock(monkeypatch, capsys):
+    told = []
+    monkeypatch.setattr(forecast.time, "perf_counter", lambda: told.append("clock") or 0.0)
+    image, layout = SimpleNamespace(path="a.tif", size=(10, 10)), SimpleNamespace(bytes=0)
+    plan = BlockPlan(ValidGeometry(1).plan((10, 10), 28))
+    output = SimpleNamespace(cpu=lambda: told.append("waited"))
+    forecast.tell_plan(image, plan, None, layout, lambda tile: output, None, turns=1, done=0)
+    assert told == ["waited", "clock"] * 2
+    assert "in 1 block" in capsys.readouterr().out
 
 
 def test_the_plan_of_a_job_that_has_begun_says_what_is_done(folder, tmp_path, monkeypatch, capsys):

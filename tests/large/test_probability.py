@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from bundle.data.channel_names import StatedChannels
 from bundle.data.channels import Channels
 from bundle.data.context import StackContextd
 from bundle.data.errors import ImageError
-from bundle.data.stated_channels import StatedChannels
 from bundle.data.stores import LazyImage
 from bundle.geometry import BlockPlan, ValidGeometry
 from bundle.inference.overlap_tile import OverlapTileInferer
@@ -82,7 +82,7 @@ def test_pixels_that_encode_their_position_come_back_in_place(folder, size, extr
     image = np.arange(float(np.prod(size)), dtype=np.float32).reshape(1, *size) + 1
     one = Moments(2, 0, 2 << 298, -1.0, 1.0)  # of mean 0 and deviation 1: standardisation changes nothing
     source = StandardizedImage(lazy(image), Channels("all", 1), GrayValues([[one]], False))
-    for network in (Shift(depth), GridShift(depth)):
+    for network in (Shift(geometry), GridShift(geometry)):
         found = by_blocks(source, size, geometry, tile, tiles, network, folder, seed=seed)
         expected = OverlapTileInferer(tile)(torch.from_numpy(image)[None], network)[0, 0].numpy()
         np.testing.assert_array_equal(found, expected)
@@ -94,17 +94,27 @@ def unet() -> nn.Module:
     return UNet(2, 1, 2, base_channels=3, depth=2).eval()
 
 
-@settings(max_examples=15)
-@given(size=sizes, extra=counts, tiles=counts, seed=st.integers(0, 99), kind=st.sampled_from(["u2", "u1", "f4", "i4"]))
-def test_a_network_gives_the_same_bits(folder, unet, size, extra, tiles, seed, kind):
+@settings(max_examples=25)
+@given(
+    size=sizes,
+    extra=counts,
+    tiles=counts,
+    seed=st.integers(0, 99),
+    kind=st.sampled_from(["u2", "u1", "f4", "i4"]),
+    tta=st.sampled_from(["none", "d4", "paper7"]),
+)
+def test_a_network_gives_the_same_bits(folder, unet, size, extra, tiles, seed, kind, tta):
+    """Tiles of turned images begin at other corners than the blocks do."""
     tile = tuple(unet.geometry.input_size(4) + 4 * k for k in extra)
     pixels = np.random.default_rng(seed).normal(100, 20, (1, *size)).astype(kind)
-    image = lazy(pixels)
-    channels = Channels("all", 1)
-    inferer = OverlapTileInferer(tile, probability_of=1)
+    image, channels = lazy(pixels), Channels("all", 1)
+    inferer = OverlapTileInferer(tile, probability_of=1, tta=tta)
     run = inferer.runner(unet, torch.device("cpu"))
     source = StandardizedImage(image, channels, measure(image, channels, by_slice=False))
-    found = by_blocks(source, size, unet.geometry, tile, tiles, run, folder, seed=seed)
+    turns = inferer.turns(unet.geometry, unet.geometry.plan(size, tile))
+    assert len(turns) == {"none": 1, "d4": 8, "paper7": 7}[tta]
+    options = {"turns": turns, "read": inferer.read, "seed": seed}
+    found = by_blocks(source, size, unet.geometry, tile, tiles, run, folder, **options)
     expected = inferer(Standardize()(pixels.astype(np.float32))[None], unet)[0, 0].numpy()
     assert found.tobytes() == expected.tobytes()
 
@@ -168,24 +178,6 @@ def test_a_volume(folder):
     source = StandardizedImage(image, channels, measure(image, channels, by_slice=False))
     found = by_blocks(source, (30, 21, 17), network.geometry, (24, 22, 22), (1, 2, 1), run, folder)
     expected = inferer(Standardize(3)(pixels)[None], network)[0, 0].numpy()
-    assert found.tobytes() == expected.tobytes()
-
-
-@settings(max_examples=12)
-@given(size=sizes, extra=counts, tiles=counts, seed=st.integers(0, 99), tta=st.sampled_from(["d4", "paper7"]))
-def test_turned_images_give_the_same_bits(folder, unet, size, extra, tiles, seed, tta):
-    """Their tiles begin at other corners than the blocks do."""
-    tile = tuple(unet.geometry.input_size(4) + 4 * k for k in extra)
-    pixels = np.random.default_rng(seed).normal(100, 20, (1, *size)).astype(np.float32)
-    image, channels = lazy(pixels), Channels("all", 1)
-    inferer = OverlapTileInferer(tile, probability_of=1, tta=tta)
-    run = inferer.runner(unet, torch.device("cpu"))
-    source = StandardizedImage(image, channels, measure(image, channels, by_slice=False))
-    turns = inferer.turns(unet.geometry, unet.geometry.plan(size, tile))
-    assert len(turns) == (8 if tta == "d4" else 7)
-    options = {"turns": turns, "read": inferer.read, "seed": seed}
-    found = by_blocks(source, size, unet.geometry, tile, tiles, run, folder, **options)
-    expected = inferer(Standardize()(pixels)[None], unet)[0, 0].numpy()
     assert found.tobytes() == expected.tobytes()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 
 import numpy as np
@@ -11,6 +10,7 @@ import tifffile
 import zarr
 
 from bundle.model.trained_network import TrainedNetwork
+from tests.conftest import table
 from tests.large.images import large, write_network
 
 TAGS = {"resolution": (72, 72), "resolutionunit": "INCH"}
@@ -40,9 +40,7 @@ def test_no_size_is_made_up(model, tmp_path, monkeypatch, caplog, stated, known)
     expected = [{"z": 3.0, "y": 0.5, "x": 0.5}[axis] if axis in known else 1.0 for axis in "zyx"]
     assert scales["datasets"][0]["coordinateTransformations"][0]["scale"] == expected
     if volumes:
-        with (tmp_path / "out" / "a_segmentation_cells.csv").open() as file:
-            rows = list(csv.DictReader(file))
+        rows = table(tmp_path / "out" / "a_segmentation_cells.csv")
         assert len(rows) > 3
         assert [row["volume_um3"] for row in rows] == [f"{0.75 * int(row['voxels']):.6g}" * bool(known) for row in rows]
-        with (tmp_path / "out" / "summary.csv").open() as file:
-            assert bool(next(csv.DictReader(file))["mean_cell_volume_um3"]) == bool(known)
+        assert bool(table(tmp_path / "out" / "summary.csv")[0]["mean_cell_volume_um3"]) == bool(known)

@@ -136,11 +136,11 @@ def test_a_network_says_where_it_comes_from(checkpoint, tmp_path):
     assert TrainedNetwork(checkpoint).origin() == "no experiment, trained on 2 images: s0, s1"
     four, five = ({"data": {"trained_on": dict.fromkeys("abcde"[:n], "")}} for n in (4, 5))
     assert origin(four).endswith("trained on 4 images: a, b, c, d")
-    assert origin(five).endswith("trained on 5 images: a, b, c, ...")
+    assert origin(five).endswith("trained on 5 images: a, b, c and 2 more")
     shipped = Path(__file__).parents[2] / "models/em_membranes.pt"
     assert (
         TrainedNetwork(shipped).origin()
-        == "run em-default-s0 of em, trained on 20 images: train-00, train-01, train-02, ..."
+        == "run em-default-s0 of em, trained on 20 images: train-00, train-01, train-02 and 17 more"
     )
 
 

@@ -140,5 +140,8 @@ def test_no_network_inside(tmp_path):
 )
 def test_arguments_are_read_off_the_tensors(arguments):
     network = unet(**arguments)
-    UNet(**unet_arguments(network.state_dict())).load_state_dict(network.state_dict())
+    weights = network.state_dict()
+    UNet(**unet_arguments(weights)).load_state_dict(weights)
+    for part in ("down.0.", "down.1.", "up.", "classify."):  # names that another network may have, too
+        assert unet_arguments({name: tensor for name, tensor in weights.items() if not name.startswith(part)}) == {}
     assert unet_arguments(torch.nn.Conv2d(1, 1, 1).state_dict()) == {}

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from monai.bundle import ConfigWorkflow
 
 from bundle.model import TrainedNetwork, checkpoints
 from bundle.model.card import write_card
 from bundle.model.int8_file import Int8Network
 from bundle.networks import UNet
-from tests.conftest import ROOT
+from tests.conftest import inference
 
 
 def unet(base_channels=2):
@@ -48,12 +47,7 @@ def test_an_inference_reads_the_file_once(model, reads, tmp_path):
     image = np.random.RandomState(0).randint(0, 255, (60, 70)).astype(np.uint8)
     (tmp_path / "images").mkdir()
     tifffile.imwrite(tmp_path / "images" / "a.tif", image, photometric="minisblack")
-    places = {"dataset_dir": str(tmp_path / "images"), "output_dir": str(tmp_path / "out"), "bundle_root": str(ROOT)}
-    flow = ConfigWorkflow(
-        str(ROOT / "configs/inference.json"), "infer", logging_file=False, checkpoint=str(model), device="cpu", **places
-    )
-    flow.initialize()
-    flow.run()
+    inference(dataset_dir=tmp_path / "images", output_dir=tmp_path / "out", checkpoint=model, device="cpu").run()
     assert (tmp_path / "out" / "summary.csv").is_file()
     assert reads == [model]
 

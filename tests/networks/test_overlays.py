@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 import tifffile
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 
 from bundle.geometry import PaddedGeometry
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import TrainedNetwork, checkpoints
 from bundle.tracking.config import flat_config
-from tests.conftest import ROOT
+from tests.conftest import ROOT, inference
 from tests.test_evaluating import summary
 from transforms import Standardize
 
@@ -61,18 +61,8 @@ def test_it_trains_is_evaluated_and_segments(name, workflow, cells, tmp_path, mo
     picture = np.random.RandomState(0).randint(0, 255, (41, 60)).astype(np.uint8)
     (tmp_path / "images").mkdir()
     tifffile.imwrite(tmp_path / "images" / "odd.tif", picture, photometric="minisblack")
-    places = {"dataset_dir": str(tmp_path / "images"), "output_dir": str(tmp_path / "out")}
-    inference = ConfigWorkflow(
-        str(ROOT / "configs" / "inference.json"),
-        workflow_type="infer",
-        logging_file=False,
-        bundle_root=str(ROOT),
-        checkpoint=str(tmp_path / "model.pt"),
-        precision="fp32",
-        **places,
-    )
-    inference.initialize()
-    inference.run()
+    places = {"dataset_dir": tmp_path / "images", "output_dir": tmp_path / "out", "checkpoint": tmp_path / "model.pt"}
+    inference(precision="fp32", **places).run()
     network = TrainedNetwork(tmp_path / "model.pt").load().eval()
     assert type(network).__name__ == target
     logits = OverlapTileInferer()(Standardize()(picture.T[None])[None].float(), network)

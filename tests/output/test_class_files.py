@@ -1,6 +1,5 @@
 """Results of several classes on disk: named channels, class map, class of each cell, in every format."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from PIL import Image
 from bundle.output.class_pictures import class_colours, class_picture, confusion_picture, with_legend
 from bundle.output.overlay import overlay
 from bundle.output.writer import SegmentationWriter
+from tests.conftest import table
 
 NAMES = ["ground", "round cell", "rod"]
 
@@ -43,13 +43,11 @@ def test_tiff_names_its_channels(shape, tmp_path):
     np.testing.assert_allclose(found, [array / 255, array / 510, 1 - array / 170], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(tifffile.imread(files["classes"]), array % 4 % 3)
     assert tifffile.imread(files["classes"]).dtype == np.uint8
-    with open(files["cell_table"]) as stream:
-        rows = list(csv.DictReader(stream))
+    rows = table(files["cell_table"])
     pages = array.reshape(-1, *shape[-2:])
     assert [row["class"] for row in rows] == [NAMES[n] for n in (1, 2, 1) for _ in pages]
     assert [int(row["area_px"]) for row in rows] == [int((page % 4 == n).sum()) for n in (1, 2, 3) for page in pages]
-    with open(tmp_path / "out" / "summary.csv") as stream:
-        (row,) = csv.DictReader(stream)
+    (row,) = table(tmp_path / "out" / "summary.csv")
     assert (row["cells"], row["cells round cell"], row["cells rod"]) == ("3", "2", "1")
     shares = [float(row[f"fraction {name}"]) for name in NAMES]
     assert shares == pytest.approx([(array % 4 % 3 == n).mean() for n in range(3)], abs=1e-6)

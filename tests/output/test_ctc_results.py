@@ -110,7 +110,7 @@ def test_stacks_and_other_grids(tmp_path, positions):
     with pytest.raises(ValueError, match="a frame is one 2D image"):
         writer({**page, "instances": page["image"]})
     data = LoadSliced("image")({"image": str(save(tmp_path / "01/t001.tif", positions))})
-    with pytest.raises(ValueError, match=r"the cells have the size \(6, 5\), the image here \(7, 5\) and in the file"):
+    with pytest.raises(ValueError, match=r"t001\.tif' have the size \(6, 5\), the image here \(7, 5\) and in the file"):
         writer({**data, "instances": data["image"][:, 1:]})
     with pytest.raises(ValueError, match=r"the image here \(6, 5\) and in the file \(7, 5\)"):
         writer({"image": data["image"][:, 1:], "instances": data["image"][:, 1:]})

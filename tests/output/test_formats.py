@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bundle.data.channel_names import StatedChannels
 from bundle.data.load_slice import LoadSlice
-from bundle.data.stated_channels import StatedChannels, stated_channels
+from bundle.data.stated_channels import stated_channels
 from bundle.output.formats import write_image
 
 

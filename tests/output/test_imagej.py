@@ -5,7 +5,6 @@ Needs ImageJ and a virtual screen for its ROI Manager: ``apt-get install imagej 
 
 from __future__ import annotations
 
-import csv
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +17,7 @@ from scipy.ndimage import gaussian_filter, label
 from bundle.data.regions.imagej import read_rois
 from bundle.data.regions.raster import rasterised
 from bundle.output.regions import write_regions
+from tests.conftest import table
 
 JAR = Path("/usr/share/java/ij.jar")
 NEEDED = ("java", "xvfb-run", "xauth")
@@ -117,8 +117,7 @@ def test_imagej_fills_our_regions_as_we_mean_them(tmp_path, slices):
     write_regions(tmp_path / "a", shown, ["rois"], ["ground", "odd kind", "rod"], class_of)
     imagej(FILL, tmp_path)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "mask.tif").reshape(cells.shape), cells)
-    with open(tmp_path / "areas.csv", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = table(tmp_path / "areas.csv")
     there = [np.unique(page[page > 0]) for page in cells]
     assert len(rows) == sum(map(len, there))
     for row in rows:

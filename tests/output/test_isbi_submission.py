@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from monai.bundle import ConfigWorkflow
 from monai.data import MetaTensor
 from monai.transforms import Compose
 from PIL import Image
@@ -18,7 +17,7 @@ from bundle.metrics.isbi2012 import MEASURES
 from bundle.model import checkpoints
 from bundle.networks import UNet
 from bundle.output.isbi_submission import SubmissionWriter
-from tests.conftest import ROOT
+from tests.conftest import inference
 from transforms import Standardize
 
 PAGES, ROWS, COLUMNS = 12, 20, 28
@@ -111,12 +110,8 @@ def test_the_command_writes_what_the_network_says_of_test_volume(challenge, tmp_
     torch.manual_seed(0)
     network = UNet(2, 1, 2, base_channels=2, depth=2).eval()
     checkpoints.write(tmp_path / "model.pt", network.state_dict())
-    files = [str(ROOT / "configs" / name) for name in ("inference.json", "isbi_submission.json")]
-    options = {"dataset_dir": str(root), "output_dir": str(tmp_path / "out"), "checkpoint": str(tmp_path / "model.pt")}
-    flow = ConfigWorkflow(files, workflow_type="infer", logging_file=False, bundle_root=str(ROOT), **options)
-    flow.parser["precision"] = "fp32"
-    flow.initialize()
-    flow.run()
+    options = {"dataset_dir": root, "output_dir": tmp_path / "out", "checkpoint": tmp_path / "model.pt"}
+    inference("isbi_submission.json", precision="fp32", **options).run()
     submission = tifffile.imread(tmp_path / "out" / "submission.tif")
     assert submission.shape == (PAGES, ROWS, COLUMNS)
     for page, image in zip(submission, tifffile.imread(root / "test-volume.tif"), strict=True):

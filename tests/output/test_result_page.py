@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
@@ -23,7 +23,9 @@ from bundle.output import result_page
 from bundle.output.histogram import bars
 from bundle.output.overlay import overlay
 from bundle.output.result_page import ResultPage, WritePage, doubt
+from bundle.output.segmented import Segmented
 from bundle.output.writer import SegmentationWriter
+from tests.conftest import table
 
 CELLS = np.zeros((40, 30), np.int32)
 CELLS[5:15, 5:20] = 1
@@ -104,7 +106,8 @@ def test_volumes_show_their_middle_and_classes_their_colours(tmp_path):
     cells = np.stack([CELLS * 0, CELLS, CELLS * 0], axis=-1)
     probability = np.stack([1.0 - (cells > 0), (cells == 1) * 0.9, (cells == 2) * 0.9])
     files = {"cells": str(tmp_path / "a_cells.tif")}
-    page.add("a", np.zeros((2, 40, 30, 3)), probability, cells, files, class_of=np.array([0, 1, 2]))
+    found = Segmented(Path("a"), {}, np.zeros((2, 40, 30, 3)), probability, cells, class_of=np.array([0, 1, 2]))
+    page.add("a", found, files)
     text = page.write().read_text(encoding="utf-8")
     assert "2 cells (1 round, 1 rod)" in text
     assert "slice 2 of 3" in text
@@ -121,7 +124,7 @@ def test_volumes_show_their_middle_and_classes_their_colours(tmp_path):
 def test_no_cells_and_no_images(tmp_path):
     page = ResultPage(tmp_path)
     assert "<b>0</b> images" in page.write().read_text(encoding="utf-8")
-    page.add("a", np.zeros((1, 4, 5)), np.zeros((1, 4, 5)), np.zeros((4, 5), int), {})
+    page.add("a", Segmented(Path("a"), {}, np.zeros((1, 4, 5)), np.zeros((1, 4, 5)), np.zeros((4, 5), int)), {})
     assert "0 cells · doubt 0.000" in page.write().read_text(encoding="utf-8")
 
 
@@ -145,7 +148,7 @@ def test_cells_of_one_gray_value_have_a_histogram(value):
 def test_thin_images_are_shown(size, tmp_path):
     cells = np.ones(size, np.int32)
     page = ResultPage(tmp_path)
-    page.add("a", np.zeros((1, *size)), np.ones((1, *size)), cells, {})
+    page.add("a", Segmented(Path("a"), {}, np.zeros((1, *size)), np.ones((1, *size)), cells), {})
     assert "1 cell" in page.write().read_text(encoding="utf-8")
     assert overlay(cells.T, cells.T).size
 
@@ -170,10 +173,8 @@ def test_a_page_is_written_when_the_engine_is_done_unless_switched_off(tmp_path,
 
 def test_tables_of_images_and_of_the_run(tmp_path):
     results(tmp_path, {"a.tif": 0.9, "b.tif": 0.8})
-    with open(tmp_path / "my results" / "b_cells.csv", newline="") as stream:
-        one = list(csv.DictReader(stream))
-    with open(tmp_path / "my results" / "cells.csv", newline="") as stream:
-        run = list(csv.DictReader(stream))
+    one = table(tmp_path / "my results" / "b_cells.csv")
+    run = table(tmp_path / "my results" / "cells.csv")
     assert [row["instance"] for row in run] == ["1", "2", "1", "2"]
     assert [row["file"].rpartition("/")[2] for row in run] == ["a.tif", "a.tif", "b.tif", "b.tif"]
     assert {name: run[3][name] for name in one[1]} == one[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from bundle.data.spacing import VOXEL_SPACING
 from bundle.output import writer
 from bundle.output.overlay import overlay
 from bundle.output.writer import SegmentationWriter
+from tests.conftest import table
 
 
 def positions(*shape):
@@ -30,18 +30,17 @@ def positions(*shape):
     return np.arange(np.prod(shape)).reshape(shape)
 
 
+def load(path):
+    return Compose([LoadImaged("image"), EnsureChannelFirstd("image")])({"image": str(path)})
+
+
 def infer(path, **writer):
     """Stand-in for inference: the probability is the image / 255, the cells are the image plus 1."""
-    data = Compose([LoadImaged("image"), EnsureChannelFirstd("image")])({"image": str(path)})
+    data = load(path)
     image = data["image"]
     data["probability"] = image[:1] / 255
     data["instances"] = (image[:1] + 1).to(int)
     return SegmentationWriter(path.parent / "out", **writer)(data)["output_files"]
-
-
-def rows_of(folder):
-    with open(folder / "summary.csv", newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
@@ -67,20 +66,11 @@ def test_picture(tmp_path, suffix):
     ]
 
 
-def test_gray_picture_is_shown_as_it_lies_in_the_file(tmp_path):
-    array = positions(5, 7).astype(np.uint8)
-    Image.fromarray(array).save(tmp_path / "a.png")
-    data = Compose([LoadImaged("image"), EnsureChannelFirstd("image")])({"image": str(tmp_path / "a.png")})
-    data |= {"probability": data["image"] * 0, "instances": data["image"].to(int) * 0}
-    written = SegmentationWriter(tmp_path / "out")(data)["output_files"]
-    np.testing.assert_array_equal(np.asarray(Image.open(written["overlay"])), overlay(array, np.zeros_like(array)))
-
-
 def test_colour_picture_is_shown_in_colour(tmp_path):
     array = np.zeros((20, 30, 3), np.uint8)
     array[:, 15:, 0] = 200  # right half red
     Image.fromarray(array).save(tmp_path / "a.png")
-    data = Compose([LoadImaged("image"), EnsureChannelFirstd("image")])({"image": str(tmp_path / "a.png")})
+    data = load(tmp_path / "a.png")
     data |= {"probability": data["image"][:1] * 0, "instances": data["image"][:1].to(int) * 0}
     written = SegmentationWriter(tmp_path / "out")(data)["output_files"]
     picture = np.asarray(Image.open(written["overlay"]))
@@ -165,16 +155,15 @@ def test_more_cells_than_16_bits_hold(tmp_path, suffix):
 
 def test_summary_has_one_row_an_image(tmp_path):
     writer = SegmentationWriter(tmp_path / "out", overlays=False)
-    load = Compose([LoadImaged("image"), EnsureChannelFirstd("image")])
     for name, cells in (("a", 0), ("b", 2)):
         path = tmp_path / f"{name}.png"
         Image.fromarray(np.zeros((10, 20), np.uint8)).save(path)
-        data = load({"image": str(path)})
+        data = load(path)
         instances = np.zeros((1, 20, 10), np.int32)
         for cell in range(cells):
             instances[0, 5 * cell : 5 * cell + 3 + cell, :4] = cell + 1  # 12 and 16 px
         writer(data | {"probability": instances > 0, "instances": instances})
-    empty, full = rows_of(tmp_path / "out")
+    empty, full = table(tmp_path / "out" / "summary.csv")
     assert (empty["file"], empty["output"]) == (str(tmp_path / "a.png"), "a")
     assert (empty["cells"], empty["foreground_fraction"], empty["mean_cell_area_px"]) == ("0", "0.000000", "")
     assert (full["width"], full["height"], full["slices"], full["cells"]) == ("20", "10", "1", "2")
@@ -187,17 +176,16 @@ def test_summary_of_a_stack_labelled_slice_by_slice(tmp_path):
     pages[:, 2:6, 3:6] = 255  # 12 px in every slice: three cells, not one column
     pages[2, 2:6, 10:15] = 255  # 20 px
     tifffile.imwrite(tmp_path / "a.tif", pages, photometric="minisblack")
-    data = Compose([LoadImaged("image"), EnsureChannelFirstd("image")])({"image": str(tmp_path / "a.tif")})
+    data = load(tmp_path / "a.tif")
     data["probability"] = data["image"] / 255
     data = ProbabilityToInstancesd("probability", "instances", spatial_dims=2, min_size=12)(data)
     written = SegmentationWriter(tmp_path / "out")(data)["output_files"]
-    (row,) = rows_of(tmp_path / "out")
+    (row,) = table(tmp_path / "out" / "summary.csv")
     assert (row["slices"], row["cells"], row["mean_cell_area_px"]) == ("3", "4", "14.00")
     assert sorted(np.unique(tifffile.imread(written["cells"]))) == [0, 1, 2, 3, 4]
 
 
 def test_one_stem_twice_gives_two_results_and_again_replaces_its_own(tmp_path):
-    load = Compose([LoadImaged("image"), EnsureChannelFirstd("image")])
     writer = SegmentationWriter(tmp_path / "out", overlays=False)
     names = ["x/a.png", "x/a.tif", "y/a.png", "z/a.tif", "x/a.png"]
     found = []
@@ -206,7 +194,7 @@ def test_one_stem_twice_gives_two_results_and_again_replaces_its_own(tmp_path):
         path.parent.mkdir(exist_ok=True)
         array = np.full((4, 4), value, np.uint8)
         tifffile.imwrite(path, array) if name.endswith("tif") else Image.fromarray(array).save(path)
-        data = load({"image": str(path)})
+        data = load(path)
         data |= {"probability": data["image"] / 255, "instances": data["image"].to(int)}
         found.append(writer(data)["output_files"]["cells"])
     assert [f.rsplit("/", 1)[1] for f in found] == [
@@ -217,7 +205,7 @@ def test_one_stem_twice_gives_two_results_and_again_replaces_its_own(tmp_path):
         "a_cells.tif",
     ]
     assert [int(tifffile.imread(f).max()) for f in found] == [5, 2, 3, 4, 5]
-    assert [row["output"] for row in rows_of(tmp_path / "out")] == ["a", "a_tif", "a_png", "a_2", "a"]
+    assert [row["output"] for row in table(tmp_path / "out" / "summary.csv")] == ["a", "a_tif", "a_png", "a_2", "a"]
 
 
 def test_slices_loaded_alone_do_not_overwrite_one_another(tmp_path):
@@ -229,7 +217,7 @@ def test_slices_loaded_alone_do_not_overwrite_one_another(tmp_path):
         cells = writer(data)["output_files"]["cells"]
         assert cells.endswith(f"/out/a_000{index}_cells.tif")
         np.testing.assert_array_equal(tifffile.imread(cells), positions(3, 5, 7)[index])
-    assert [row["file"] for row in rows_of(tmp_path / "out")] == [str(tmp_path / "a.tif")] * 2
+    assert [row["file"] for row in table(tmp_path / "out" / "summary.csv")] == [str(tmp_path / "a.tif")] * 2
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch):
@@ -260,7 +248,7 @@ def test_an_output_folder_that_cannot_be_written_is_said_at_once(tmp_path):
 def test_inputs_are_never_in_danger(tmp_path):
     for name in ("a.png", "a_cells.png"):
         Image.fromarray(positions(5, 7).astype(np.uint8)).save(tmp_path / name)
-    data = Compose([LoadImaged("image"), EnsureChannelFirstd("image")])({"image": str(tmp_path / "a.png")})
+    data = load(tmp_path / "a.png")
     data |= {"probability": data["image"] / 255, "instances": data["image"].to(int)}
     with pytest.raises(ValueError, match=r"folder of the input images.*segmentation"):
         SegmentationWriter(tmp_path)(data)
@@ -269,7 +257,7 @@ def test_inputs_are_never_in_danger(tmp_path):
 
 def test_errors_name_what_is_wrong(tmp_path):
     Image.fromarray(positions(5, 7).astype(np.uint8)).save(tmp_path / "a.png")
-    data = Compose([LoadImaged("image"), EnsureChannelFirstd("image")])({"image": str(tmp_path / "a.png")})
+    data = load(tmp_path / "a.png")
     writer = SegmentationWriter(tmp_path / "out")
     good = data | {"probability": data["image"] / 255, "instances": data["image"].to(int)}
     with pytest.raises(KeyError, match="'instances' is missing"):
@@ -314,7 +302,7 @@ def test_a_link_gives_its_own_name_to_the_results(tmp_path):
     kinds = ("cells.csv", "cells.tif", "probability.tif")
     names = {f"{name}_{kind}" for name in ("cellA", "cellB") for kind in kinds}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*names, "cells.csv", "summary.csv"}
-    rows = list(csv.DictReader((tmp_path / "out/summary.csv").open()))
+    rows = table(tmp_path / "out/summary.csv")
     assert [row["file"] for row in rows] == [str(tmp_path / "shown" / name) for name in ("cellA.tif", "cellB.tif")]
     with pytest.raises(ValueError, match="is the folder of the input images"):
         SegmentationWriter(tmp_path / "in")(data)
@@ -337,7 +325,7 @@ def test_planes_and_volumes_of_one_run_have_their_values_below_their_names(tmp_p
             if len(size) == 3
             else save_gray(path, size, channels)
         )
-        data = Compose([LoadImaged("image"), EnsureChannelFirstd("image")])({"image": str(path)})
+        data = load(path)
         if len(size) == 3:
             data["image"].meta[VOXEL_SPACING] = (1.0, 2.0, 3.0)
         data["probability"] = data["image"][:1] * 0.5
@@ -349,12 +337,11 @@ def test_planes_and_volumes_of_one_run_have_their_values_below_their_names(tmp_p
     write(tmp_path / "a.png", (5, 4))
     write(tmp_path / "b.nii.gz", (5, 4, 3))
     write(tmp_path / "c.png", (5, 4), 3)
-    first, second, third = rows_of(tmp_path / "out")
+    first, second, third = table(tmp_path / "out" / "summary.csv")
     assert (first["file"][-5:], first["network"], first["mean_cell_volume_um3"]) == ("a.png", "n", "")
     assert (second["network"], float(second["mean_cell_volume_um3"])) == ("n", 360)
     assert third["network"] == "n"
-    with open(tmp_path / "out" / "cells.csv", newline="") as stream:
-        plane, volume, colours = csv.DictReader(stream)
+    plane, volume, colours = table(tmp_path / "out" / "cells.csv")
     assert (plane["area_px"], plane["voxels"], plane["slice"]) == ("20", "", "0")
     assert (volume["area_px"], volume["voxels"], float(volume["volume_um3"])) == ("", "60", 360)
     assert colours["area_px"] == "20"

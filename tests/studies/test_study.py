@@ -83,7 +83,7 @@ def test_a_run_is_ended_though_its_report_cannot_be_written(study_file, tmp_path
     parent, record = SimpleNamespace(run_id="id", end=ended.append), {"data": "f00d", "evaluations": {}}
     monkeypatch.setattr(checks, "check_trials", lambda _, trials: {trial.name: record for trial in trials})
     monkeypatch.setattr(parent_run, "ParentRun", lambda *_: parent)
-    monkeypatch.setattr(runner.TrialRunner, "run", lambda *_, **__: ([], []))
+    monkeypatch.setattr(runner, "run_trials", lambda *_, **__: ([], []))
     monkeypatch.setattr(study_command, "_report", full)
     command = ["--study", str(study_file()), "--output_dir", str(tmp_path), "--accept_changes"]
     assert main(command) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 from hypothesis import given
@@ -76,3 +77,23 @@ def test_an_end_that_did_not_reach_the_store_is_said(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         writer.stop()
     assert "the end of the run, or files of it, did not reach" in caplog.text
+
+
+def test_a_file_that_is_added_while_the_store_is_written_is_logged(tmp_path):
+    told: list[str] = []
+    writer = Writer(tmp_path / "history.csv", object(), "run", "uri")
+
+    class Between(list):
+        """Another thread is at work just before an element is added."""
+
+        def append(self, call):
+            self.other = threading.Thread(target=writer._send)
+            self.other.start()
+            self.other.join(0.5)
+            super().append(call)
+
+    writer._calls = between = Between()
+    writer.queue.append(lambda client, run_id: told.append(run_id))
+    writer.drain()
+    between.other.join()
+    assert told == ["run"]

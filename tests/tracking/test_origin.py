@@ -32,7 +32,7 @@ def test_the_data_set_is_a_folder_or_what_makes_it() -> None:
 
 def test_addresses_of_the_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     uri = sqlite_uri(tmp_path)
-    with pytest.raises(SystemExit, match=r"error: there is no .*mlflow.db: train first"):
+    with pytest.raises(SystemExit, match=r"error: .*there is no .*mlflow.db; train first"):
         main(["--tracking_uri", uri])
     client = mlflow.MlflowClient(uri)
     for name, when in (("newer", 2), ("older", 1)):

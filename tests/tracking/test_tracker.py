@@ -23,7 +23,7 @@ from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import MLFlowHandler, StatsHandler, ValidationHandler
 
-from bundle.tracking import MLflowTracker, TrackMetrics, TrackTraining, earlier_run_id, sqlite_uri
+from bundle.tracking import MLflowTracker, TrackMetrics, earlier_run_id, sqlite_uri
 from bundle.tracking import mlflow_store as store_of
 
 
@@ -475,8 +475,3 @@ def test_a_resumed_run_keeps_the_description_that_somebody_wrote(tracker, store)
     (run,) = runs(store, first.experiment_name)
     assert run.data.tags["mlflow.note.content"] == "the one that failed"
     assert len(run.inputs.dataset_inputs) == 1
-
-
-def test_track_training_attaches_the_tracker(tracker, tmp_path):
-    train(TrackTraining(tracker(enabled=False)))
-    assert rows(tmp_path / "run", "train/loss") == [(i, i / 10) for i in range(1, 7)]

@@ -1,6 +1,5 @@
 """The choice of cell options on the images of an evaluator, and at the end of a training."""
 
-import csv
 import json
 import logging
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from bundle.model.card import write_card
 from bundle.training import ChooseAtEnd, ChooseCells, choose_cells
 from bundle.training.cell_search import search_options
 from bundle.training.choose_cells import images_to_choose_on
+from tests.conftest import table
 from tests.training.test_cell_search import PAIRS, discs
 
 AUTO = AutoCellOptions(threshold="auto", split_by="auto", split_distance="auto", min_size=3)
@@ -44,7 +44,7 @@ def test_the_choice_is_written_as_an_overlay(tmp_path):
         "cells": choice.chosen[None].told,
         "cells_chosen": {"images": {"validation": 1}, "cells": 7},
     }
-    rows = list(csv.DictReader((tmp_path / "choice.csv").open()))
+    rows = table(tmp_path / "choice.csv")
     assert float(rows[0]["threshold"]) == overlay["cells#threshold"]
     assert len({tuple(row.values()) for row in rows}) == len(rows) == 3
 

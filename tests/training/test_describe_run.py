@@ -41,14 +41,14 @@ def test_it_says_how_many_images_train_and_which_validate(tmp_path, items, caplo
     assert told in [record.message for record in caplog.records]
 
 
-def test_three_dots_stand_for_more_than_one_name(items):
+def test_those_that_are_not_named_are_more_than_one(items):
     def told(count, length):
         return split_told(items[:2], [{"image": "x", "name": str(n).rjust(length, "x")} for n in range(count)])
 
-    assert "..." not in told(6, 28)  # five fit
-    assert told(7, 28).endswith("xxx4, ...")
+    assert "more" not in told(6, 28)  # five fit
+    assert told(7, 28).endswith("xxx4 and 2 more")
     assert told(2, 200).count("x") == 398
-    assert told(3, 200).endswith("x0, ...")
+    assert told(3, 200).endswith("x0 and 2 more")
 
 
 @pytest.mark.parametrize(("robust", "told"), [("@hot", True), ("$not @hot", False), (True, True)])

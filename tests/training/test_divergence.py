@@ -1,6 +1,7 @@
 """A training that diverges ends at once, says where, and leaves no network that is not finite."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -81,6 +82,34 @@ def test_a_gradient_that_is_not_finite():
     StopDiverged(network, optimizer).attach(trainer)
     with pytest.raises(DivergenceError, match=r"step 1 \(loss 0,"):
         trainer.run([0], max_epochs=1)
+
+
+def test_what_a_gpu_has_not_answered_yet_is_waited_for(monkeypatch):
+    asked = []
+
+    class OnGpu(torch.Tensor):
+        is_cuda = True
+
+        def to(self, *args, **kwargs):
+            asked.append((self.as_subclass(torch.Tensor), torch.zeros(self.shape, dtype=self.dtype)))
+            return asked[-1][1]
+
+    def answer():
+        for value, copy in asked:
+            copy.copy_(value)
+
+    stream = SimpleNamespace(record_event=lambda: SimpleNamespace(synchronize=answer))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    network = nn.Linear(1, 1)
+    check = StopDiverged(network, torch.optim.SGD(network.parameters(), lr=0.1)).check_step
+    steps = [
+        SimpleNamespace(state=SimpleNamespace(iteration=step, output={"loss": torch.tensor(loss).as_subclass(OnGpu)}))
+        for step, loss in enumerate((1.0, math.nan, 1.0), 1)
+    ]
+    check(steps[0])
+    check(steps[1])
+    with pytest.raises(DivergenceError, match=r"diverged at step 2 \(loss nan"):
+        check(steps[2])
 
 
 def test_no_such_network_is_written_or_loaded(tmp_path):

@@ -31,6 +31,9 @@ def literal(logits, target, weight):
 
 def test_sum_is_equation_1(case):
     assert PixelWeightedCrossEntropy("sum")(*case).item() == pytest.approx(literal(*case), rel=1e-5)
+    logits, target, weight = case
+    exact = PixelWeightedCrossEntropy("sum")(logits.double(), target, weight.double()).item()
+    assert exact == pytest.approx(literal(*case), rel=1e-13)
 
 
 def test_normalisations(case):

@@ -10,6 +10,7 @@ from PIL import Image
 from bundle.metrics.engine import MetricHandler
 from bundle.metrics.isbi2012 import MEASURES
 from bundle.training import MetricTables
+from tests.conftest import table
 from tests.metrics.test_engine import PROPOSAL, TRUTH, batch
 
 
@@ -83,7 +84,7 @@ def test_each_threshold_of_the_challenges_measures_has_a_row(tmp_path):
     for column, measure in enumerate(MEASURES.values(), start=1):
         written = [float(row[column]) for row in rows if row[column]]
         np.testing.assert_allclose(written, measure.curve(TRUTH, PROPOSAL), rtol=1e-5, atol=1e-9)
-    summary = {row["metric"]: float(row["value"]) for row in csv.DictReader((tmp_path / "summary.csv").open())}
+    summary = {row["metric"]: float(row["value"]) for row in table(tmp_path / "summary.csv")}
     best = min(float(row[head.index("rand_error")]) for row in rows if row[head.index("rand_error")])
     assert summary["rand_error"] == best
     assert np.asarray(Image.open(tmp_path / "thresholds.png")).std() > 10

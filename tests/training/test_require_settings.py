@@ -47,6 +47,8 @@ def parser(**options) -> ConfigParser:
             "a number of images (0, 1, ...), a share of them below 1, or a list of their names, got -1: 0",
         ),
         ("held_out", float("nan"), "got nan: 0 is for none"),
+        ("held_out", float("inf"), "got inf: 0 is for none"),
+        ("weight_map#w0", float("inf"), "got inf: 0 is the nearest"),
         ("validation", "all", "got 'all': 0 is for none"),
         ("samples_per_epoch", 0, "a whole number of at least 1 (steps), got 0: 1 is the nearest"),
         ("patience", -1, "a whole number of at least 0 (0: never stop early), got -1: 0 is the nearest"),

@@ -84,8 +84,8 @@ def instance_array(instances: NdarrayOrTensor, name: str = "instances") -> np.nd
         TypeError: a dtype that is not numeric.
     """
     array = _whole_numbers(instances, name)
-    if array.size and (array.min() < IGNORE or array.max() > np.iinfo(np.int32).max):
-        wrong = array[(array < IGNORE) | (array > np.iinfo(np.int32).max)]
+    if array.size and (array.min() < IGNORE or array.max() >= 2**31):  # 2^31 - 1 is no number of float32
+        wrong = array[(array < IGNORE) | (array >= 2**31)]
         raise ValueError(
             f"{name} holds unknown label values {_some(wrong)}: allowed are 0 (background), positive int32 "
             f"numbers (instances) and {IGNORE} (not annotated)"

@@ -44,8 +44,11 @@ def not_installed(error: ModuleNotFoundError, *requirements: str) -> str:
     )
 
 
-def options_of(description: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=description)
+def options_of(
+    description: str, argv: Sequence[str] | None = None, parents: Sequence[argparse.ArgumentParser] = ()
+) -> argparse.Namespace:
+    """Every program's options and those of ``parents``; makes the output folder, and seeds what is random."""
+    parser = argparse.ArgumentParser(description=description, parents=list(parents))
     parser.add_argument("--split", type=Path, required=True, help="folder that benchmarks.peers.cells.export wrote")
     parser.add_argument("--output_dir", type=Path, required=True, help="gets the cells of the held-out images")
     parser.add_argument("--part", default="held_out", help="that is segmented (default held_out)")

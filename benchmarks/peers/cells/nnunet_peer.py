@@ -14,17 +14,15 @@ import tifffile
 from benchmarks.peers.cells.files import UNANNOTATED, options_of, read, read_training, write_facts
 from benchmarks.peers.cells.semantic import UNKNOWN, cells_of, write_pairs
 from benchmarks.peers.command import PeerError
-from benchmarks.peers.nnunet import DATASET, DATASET_ID, describe, read_probability, require_nnunet, run_driver
+from benchmarks.peers.nnunet import DATASET, add_options, describe, job_of, read_probability, require_nnunet, run_driver
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     own = argparse.ArgumentParser(add_help=False)
-    own.add_argument("--nnunet_python", default=sys.executable, help="a Python with nnunetv2 (default this one)")
-    own.add_argument("--gpu_memory_target", type=float, help="GB that its planner fits patch and batch into")
-    chosen, rest = own.parse_known_args(argv)
-    options = options_of((__doc__ or "").split("\n")[0], rest)
+    add_options(own)
+    options = options_of((__doc__ or "").split("\n")[0], argv, parents=[own])
     try:
-        require_nnunet(chosen.nnunet_python)
+        require_nnunet(options.nnunet_python)
         folder = options.output_dir.absolute()
         raw = folder / "nnUNet_raw" / DATASET
         pairs = read_training(options.split, partly=True)
@@ -32,16 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         names = write_pairs(read(options.split, options.part), raw / "imagesTs", None, "_0000")
         partly = any((label == UNANNOTATED).any() for _, label in pairs.values())
         describe(raw, "microscopy", len(training), UNKNOWN if partly else None)
-        job = {
-            "dataset_id": DATASET_ID,
-            "minutes": options.minutes,
-            "seed": options.seed,
-            "threads": 1,
-            "gpu_memory_target": chosen.gpu_memory_target,
-            "images": str(raw / "imagesTs"),
-            "predictions": str(folder / "predictions"),
-        }
-        facts = run_driver(chosen.nnunet_python, folder, job)
+        facts = run_driver(options.nnunet_python, folder, job_of(options, folder, threads=1))
     except PeerError as error:
         sys.exit(f"error: {error}")
     for name in names:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 from skimage.segmentation import expand_labels
 
 from benchmarks.peers.cells.files import UNANNOTATED, Images
+from benchmarks.peers.data import write_png
 
 __all__ = ["UNKNOWN", "cells_of", "cut_apart", "write_pairs"]
 
@@ -41,12 +41,7 @@ def write_pairs(images: Images, image_dir: Path, label_dir: Path | None, suffix:
         gray = image.astype(np.float64)
         if image.dtype != np.uint8:
             gray = (gray - gray.min()) / max(float(np.ptp(gray)), 1e-9) * 255
-        _save(gray.round().astype(np.uint8), image_dir / f"{name}{suffix}.png")
+        write_png(gray.round().astype(np.uint8), image_dir / f"{name}{suffix}.png")
         if label_dir is not None:
-            _save(cut_apart(label), label_dir / f"{name}.png")
+            write_png(cut_apart(label), label_dir / f"{name}.png")
     return list(images)
-
-
-def _save(pixels: NDArray[np.uint8], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)

@@ -7,9 +7,8 @@
 from bundle.data.doctor.facts import facts, quartiles
 from bundle.data.doctor.finding import LEVELS, Finding
 from bundle.data.doctor.labels import label_findings
+from bundle.data.doctor.misplaced import shifted_labels, turned_labels
 from bundle.data.doctor.sheet import Sheet, measure
-from bundle.data.doctor.shifts import shifted_labels
-from bundle.data.doctor.turns import turned_labels
 from bundle.data.doctor.twins import twins
 from bundle.data.doctor.unlike import unlike_others
 

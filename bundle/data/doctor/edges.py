@@ -42,15 +42,7 @@ class Edges(NamedTuple):
 
 
 def edges_of(gray: np.ndarray, label: np.ndarray) -> Edges | None:
-    """Compare.
-
-    Args:
-        gray: (x, y) of an image.
-        label: its instance map, the same size.
-
-    Returns:
-        None for an image of one gray value, or a label of hardly any outline.
-    """
+    """Compare an image and its instance map, both (x, y); None for one gray value, or hardly any outline."""
     scale = -(-max(gray.shape) // _LARGEST)
     high, wide = (side // scale for side in gray.shape)
     if min(high, wide) < 2 * REACH:

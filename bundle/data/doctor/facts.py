@@ -9,6 +9,7 @@ import numpy as np
 
 from bundle.console import counted
 from bundle.data.doctor.sheet import Sheet
+from bundle.data.spacing import agreed
 
 __all__ = ["Quartiles", "common_um", "facts", "quartiles"]
 
@@ -26,11 +27,7 @@ def quartiles(sheets: Sequence[Sheet]) -> Quartiles | None:
 
 def common_um(sheets: Iterable[Sheet]) -> tuple[float, ...] | None:
     """The size of a pixel that all files state, µm; None where one of them does not, or they differ by over 5 %."""
-    stated = [sheet.pixel_um for sheet in sheets]
-    first = stated[0] if stated else None
-    if first is None or any(each is None or not np.allclose(each, first, rtol=0.05) for each in stated):
-        return None
-    return first
+    return agreed((sheet.pixel_um for sheet in sheets), 0.05)
 
 
 def facts(

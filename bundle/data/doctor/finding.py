@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["LEVELS", "Finding", "are", "named", "of_all"]
+__all__ = ["LEVELS", "Finding", "are", "of_all"]
 
 #: a training would be senseless; look at it; good to know
 LEVELS = ("stop", "warning", "note")
@@ -38,16 +38,6 @@ def are(number: int) -> str:
     ('is', 'are')
     """
     return "is" if number == 1 else "are"
-
-
-def named(names: Sequence[str], most: int = 4) -> str:
-    """The first names, and how many more there are; all where that would be one.
-
-    >>> named("abcde"), named("abcdef")
-    ('a, b, c, d, e', 'a, b, c, d and 2 more')
-    """
-    more = len(names) - most
-    return ", ".join(names[:most]) + f" and {more} more" if more > 1 else ", ".join(names)
 
 
 def of_all(names: Sequence[str], number: int) -> str:

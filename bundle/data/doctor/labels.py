@@ -1,12 +1,21 @@
-"""Labels without objects, labels that look inverted, and hardly any objects at all."""
+"""Labels without objects, labels that look inverted or hold no numbers of objects, and hardly any objects at all."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bundle.console import counted
-from bundle.data.checks import require_learnable, swapped_labels
-from bundle.data.doctor.finding import Finding, are, named, of_all
+import numpy as np
+
+from bundle.console import counted, listed
+from bundle.data.checks import (
+    HOW_SCATTERED,
+    HOW_UNSIGNED,
+    require_learnable,
+    scattered_labels,
+    swapped_labels,
+    unsigned_labels,
+)
+from bundle.data.doctor.finding import Finding, are, of_all
 from bundle.data.doctor.sheet import Sheet
 
 __all__ = ["label_findings"]
@@ -15,6 +24,8 @@ __all__ = ["label_findings"]
 _MANY = 0.5
 #: objects that docs/your_images.md asks for at least, and images
 _FEW_OBJECTS, _FEW_IMAGES = 20, 5
+#: px of an object that cannot be recognised
+_SPECK = 5
 
 
 def label_findings(sheets: Sequence[Sheet], of_pixels: bool = False, images: int | None = None) -> list[Finding]:
@@ -31,8 +42,9 @@ def label_findings(sheets: Sequence[Sheet], of_pixels: bool = False, images: int
     except ValueError as error:
         text = f"{str(error)[0].upper()}{str(error)[1:]}."
         return [Finding("stop", "Nothing to learn", text, tuple(sheet.name for sheet in sheets))]
-    apart = [] if of_pixels else _none_touching(sheets)
-    return [*_empty(sheets), *_swapped(sheets), *_few(sheets, len(sheets) if images is None else images), *apart]
+    numbered = [] if of_pixels else [*_not_numbers(sheets), *_none_touching(sheets)]
+    few = _few(sheets, len(sheets) if images is None else images)
+    return [*_empty(sheets), *_swapped(sheets), *few, *numbered]
 
 
 def _empty(sheets: Sequence[Sheet]) -> list[Finding]:
@@ -40,7 +52,7 @@ def _empty(sheets: Sequence[Sheet]) -> list[Finding]:
     if not empty:
         return []
     text = (
-        f"No object is in {of_all(empty, len(sheets))} ({named(empty)}). That is right where there is nothing to see; "
+        f"No object is in {of_all(empty, len(sheets))} ({listed(empty)}). That is right where there is nothing to see; "
         "an image that nobody annotated must go, or its pixels be -1."
     )
     return [Finding("warning" if len(empty) > _MANY * len(sheets) else "note", "Empty labels", text, tuple(empty))]
@@ -52,9 +64,32 @@ def _swapped(sheets: Sequence[Sheet]) -> list[Finding]:
         return []
     text = (
         f"In {of_all(swapped, len(sheets))} one object reaches all four sides and lies between others, as a background "
-        f"does ({named(swapped)}). Objects must be above 0 and background 0: invert the labels."
+        f"does ({listed(swapped)}). Objects must be above 0 and background 0: invert the labels."
     )
     return [Finding("warning", "Objects and background swapped?", text, tuple(swapped))]
+
+
+def _not_numbers(sheets: Sequence[Sheet]) -> list[Finding]:
+    summaries, names = [sheet.summary for sheet in sheets], [sheet.name for sheet in sheets]
+    found = []
+    if scattered := scattered_labels(summaries, names):
+        text = (
+            f"In {of_all(scattered, len(sheets))} most numbers lie in several places ({listed(scattered)}), as gray "
+            f"values and classes do: {HOW_SCATTERED}."
+        )
+        found.append(Finding("warning", "Numbers that are no objects", text, tuple(scattered)))
+    if unsigned := unsigned_labels(summaries, names):
+        marked = tuple(sheet.name for sheet in sheets if sheet.summary.unsigned)
+        text = f"{HOW_UNSIGNED[0].upper()}{HOW_UNSIGNED[1:]}: {listed(unsigned)}."
+        found.append(Finding("warning", "Not annotated, or a cell", text, marked))
+    areas = np.concatenate([sheet.areas for sheet in sheets])
+    if np.median(areas) < _SPECK:
+        text = (
+            f"Half of the {counted(areas.size, 'object')} have fewer than {_SPECK} px, as points have, and the many "
+            "colours of soft edges: fill the area of each object, and save labels without smoothing."
+        )
+        found.append(Finding("warning", "Objects of few pixels", text))
+    return found
 
 
 def _few(sheets: Sequence[Sheet], images: int) -> list[Finding]:

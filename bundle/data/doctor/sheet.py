@@ -91,7 +91,6 @@ def measure(item: Item, read: Callable[[Item], Mapping[str, Any]]) -> Sheet:
     """Read an image and its label, and measure both.
 
     Args:
-        item: of a datalist.
         read: makes "image" (C, x, y[, z]) and "label" (1, x, y[, z]) of it, instances as
             :class:`transforms.LabelToInstances` numbers them.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from bundle.console import counted
-from bundle.data.doctor.finding import Finding, are, named
+from bundle.console import counted, listed
+from bundle.data.doctor.finding import Finding, are
 from bundle.data.doctor.sheet import Sheet
 from bundle.data.same_image import BETWEEN, most_alike_of
 
@@ -37,7 +37,7 @@ def twins(sheets: Sequence[Sheet], training: Collection[str], measured: Collecti
 def _same(pairs: list[tuple[str, str]]) -> list[Finding]:
     if not pairs:
         return []
-    told = named([f"{one} is {other}" for one, other in pairs])
+    told = listed([f"{one} is {other}" for one, other in pairs])
     text = (
         f"{counted(len(pairs), 'image')} {are(len(pairs))} in the data twice, perhaps in another gray scale or "
         f"orientation: {told}. Remove one of each two."
@@ -53,7 +53,7 @@ def _nearly(pairs: list[tuple[str, str]], training: Collection[str], measured: C
         for one, other in pairs
         if (one in training and other in measured) or (one in measured and other in training)
     ]
-    told = named([f"{one} like {other}" for one, other in apart or pairs])
+    told = listed([f"{one} like {other}" for one, other in apart or pairs])
     if apart:
         text = (
             f"{counted(len(apart), 'image')} for validation or held out {are(len(apart))} nearly the same as one that "

@@ -35,7 +35,6 @@ def write_rois(path: str | os.PathLike[str], regions: Iterable[Region], hypersta
     """Write a set of ROIs: one for each region, with colour, number (property "cell") and class (property "class").
 
     Args:
-        path: of the .zip.
         regions: of whole coordinates, 0 .. :data:`MOST_PX`; their names must differ.
         hyperstack: the image has channels and slices, so that ImageJ tells slices by z.
     """

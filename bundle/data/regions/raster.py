@@ -9,7 +9,7 @@ from itertools import count
 import numpy as np
 
 from bundle.data.errors import ImageError
-from bundle.data.regions.region import Polygon, Region
+from bundle.data.regions.region import Region
 
 __all__ = ["instance_values", "no_slice", "rasterised", "require_own_numbers", "require_slice"]
 
@@ -20,8 +20,7 @@ def rasterised(
     """The label map of regions; a pixel is in a region where its centre is.
 
     Args:
-        regions: in any order.
-        values: of the pixels of each one.
+        values: of the pixels of each region.
         size: (rows, columns) or (slices, rows, columns) of the image.
         path: of the file, for messages.
 
@@ -55,11 +54,7 @@ def rasterised(
 
 
 def require_slice(region: Region, slices: int, path: str | os.PathLike[str]) -> int:
-    """The slice of a region, after checking that there is one of that number.
-
-    Raises:
-        ImageError: naming the region.
-    """
+    """The slice of a region; an :class:`ImageError` that names it where there is none of that number."""
     place = 0 if region.slice is None and slices == 1 else region.slice
     if place is None:
         raise no_slice(path, region)
@@ -79,6 +74,8 @@ def no_slice(path: str | os.PathLike[str], region: Region) -> ImageError:
 
 def _inside(region: Region, size: Sequence[int], path: str | os.PathLike[str]) -> tuple[tuple[int, int], np.ndarray]:
     """Upper left pixel of a box in the image, and which of its pixels are in the region."""
+    from bundle.data.regions.rings_compiled import toggle
+
     points = np.concatenate([ring for polygon in region.polygons for ring in polygon] or [np.zeros((0, 2))])
     if len(points) < 3:
         raise ImageError(path, f"the region {region.name!r} has no area: remove it")
@@ -96,29 +93,20 @@ def _inside(region: Region, size: Sequence[int], path: str | os.PathLike[str]) -
         )
     inside = np.zeros((bottom - top, right - left), np.bool_)
     for polygon in region.polygons:
-        inside |= _polygon(polygon, inside.shape, (left, top), region.name, path)
+        filled = np.zeros_like(inside)
+        for ring in polygon:
+            if doubtful := toggle(np.ascontiguousarray(ring, np.float64) - (left, top), filled):
+                raise ImageError(
+                    path,
+                    f"the outline of the region {region.name!r} crosses itself, so that {doubtful} px are inside or "
+                    "outside as a program likes: redraw it",
+                )
+        inside |= filled
     if not inside.any():
         raise ImageError(
             path, f"the region {region.name!r} holds the centre of no pixel of its image, it has no area: remove it"
         )
     return (top, left), inside
-
-
-def _polygon(
-    polygon: Polygon, shape: tuple[int, ...], origin: tuple[int, int], name: str, path: str | os.PathLike[str]
-) -> np.ndarray:
-    from bundle.data.regions.rings_compiled import toggle
-
-    inside = np.zeros(shape, np.bool_)
-    for ring in polygon:
-        points = np.ascontiguousarray(ring, np.float64) - origin
-        if doubtful := toggle(points, inside):
-            raise ImageError(
-                path,
-                f"the outline of the region {name!r} crosses itself, so that {doubtful} px are inside or outside as a "
-                "program likes: redraw it",
-            )
-    return inside
 
 
 def instance_values(regions: Sequence[Region]) -> list[int]:

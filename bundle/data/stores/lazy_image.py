@@ -13,7 +13,7 @@ import numpy as np
 from bundle.data.channel_names import StatedChannels
 from bundle.data.errors import ImageError, unreadable
 
-__all__ = ["LazyImage", "Pixels"]
+__all__ = ["LazyImage", "Pixels", "image_spacing"]
 
 #: px along each side of a region of one slice, about
 _REGION = 2048
@@ -45,6 +45,18 @@ class Pixels(Protocol):
         """What tells this image from others without reading its pixels, for a person and for a comparison."""
 
 
+def image_axes(axes: str, shape: Sequence[int]) -> tuple[str, ...]:
+    """Letters of x, y and slices, the axes longer than 1 that are neither these nor channels."""
+    return ("X", "Y", *(letter for letter, n in zip(axes, shape, strict=True) if letter not in "XYCS" and n > 1))
+
+
+def image_spacing(pixels: Pixels, um: Sequence[float] | None) -> tuple[float, ...] | None:
+    """That along x, y[, slices], of the spacing along every stored axis."""
+    if um is None:
+        return None
+    return tuple(float(um[pixels.axes.index(letter)]) for letter in image_axes(pixels.axes, pixels.shape))
+
+
 @dataclass(frozen=True)
 class LazyImage:
     """One level of an image, in the order of axes that all of this bundle has: (channels, x, y[, slices]).
@@ -72,7 +84,7 @@ class LazyImage:
             raise ImageError(self.path, f"its axes {axes} are no image")
         if self.pixels.dtype.kind not in "buif":
             raise ImageError(self.path, f"its pixels are {self.pixels.dtype}: save them as numbers")
-        if len(self._slices()) > 1:
+        if len(self._axes) > 3:
             raise ImageError(
                 self.path,
                 f"it has several axes besides x, y and channels ({axes} of {self.pixels.shape}): save each time point "
@@ -82,13 +94,16 @@ class LazyImage:
     @property
     def size(self) -> tuple[int, ...]:
         """px along x, y[, slices]."""
-        letters = ("X", "Y", *self._slices())
-        return tuple(self.pixels.shape[self.pixels.axes.index(letter)] for letter in letters)
+        return tuple(self.pixels.shape[self.pixels.axes.index(letter)] for letter in self._axes)
 
     @property
     def slice_axis(self) -> str:
         """Name of the axis of slices, "z" or "t"; empty for a single plane."""
-        return "".join("t" if letter == "T" else "z" for letter in self._slices())
+        return "".join("t" if letter == "T" else "z" for letter in self._axes[2:])
+
+    @property
+    def _axes(self) -> tuple[str, ...]:
+        return image_axes(self.pixels.axes, self.pixels.shape)
 
     def read(self, spans: Sequence[tuple[int, int]]) -> np.ndarray:
         """The pixels between (start, stop) along x, y[, slices], inside the image.
@@ -101,7 +116,7 @@ class LazyImage:
             ImageError: for pixels that are NaN or infinite.
         """
         axes = self.pixels.axes
-        wanted = dict(zip(("X", "Y", *self._slices()), spans, strict=True))
+        wanted = dict(zip(self._axes, spans, strict=True))
         region = tuple(slice(*wanted.get(letter, (0, n))) for letter, n in zip(axes, self.pixels.shape, strict=True))
         with unreadable(self.path, f"its part {self.told(spans)} cannot be read"):
             found = self.pixels.read(region)
@@ -115,11 +130,6 @@ class LazyImage:
             raise ImageError(self.path, f"pixels are NaN or infinite in its part {self.told(spans)}")
         return found if self.black is None else np.float32(self.black) - found
 
-    def _slices(self) -> list[str]:
-        """Letters of the axes of slices that are longer than 1."""
-        pairs = zip(self.pixels.axes, self.pixels.shape, strict=True)
-        return [letter for letter, n in pairs if letter not in "XYCS" and n > 1]
-
     @staticmethod
     def told(spans: Sequence[tuple[int, int]]) -> str:
         """A region for a message."""
@@ -127,9 +137,8 @@ class LazyImage:
 
     def regions(self) -> Iterator[tuple[tuple[int, int], ...]]:
         """Spans along x, y[, slices] of parts that together are the image, each of whole chunks."""
-        axes, size = self.pixels.axes, self.size
-        letters = ("X", "Y", *self._slices())
-        x, y, *depth = (self.pixels.parts[axes.index(letter)] for letter in letters)
+        size = self.size
+        x, y, *depth = (self.pixels.parts[self.pixels.axes.index(letter)] for letter in self._axes)
         room = max(1.0, _REGION**2 / math.prod(depth))
         y *= max(1, round(min(room**0.5, size[1]) / y))
         x *= max(1, round(min(room / y, size[0]) / x))

@@ -33,7 +33,6 @@ def open_lazily(
     """One level of an OME-Zarr or a TIFF, of which nothing but the header is read yet.
 
     Args:
-        path: store or file.
         level: number of the level, 0 is the largest; None goes by ``pixel_size``.
         pixel_size: µm along x that the level must have, to a tenth; None takes level 0, or the level that is like
             ``trained``.
@@ -50,7 +49,13 @@ def open_lazily(
         raise ValueError(f"level and pixel_size both choose a level: give one of them, got {level} and {pixel_size}")
     if missing not in ("error", "fill"):
         raise ValueError(f"missing must be error or fill, got {missing!r}")
-    images = _levels(path, missing)
+    if path.is_dir() and is_store(path):
+        images = store_levels(path, missing)
+    elif extension(path) in TIFF:
+        images = tiff_levels(path)
+    else:
+        told = f"only OME-Zarr and TIFF can be read part by part: convert it, {advice_to_convert(path)}"
+        raise ImageError(path, told)
     number, why = _number(path, images, level, pixel_size, trained)
     if len(images) > 1:
         logger.info("%s: level %d of %d, %s, %s", path, number, len(images), _told(images[number]), why)
@@ -64,36 +69,6 @@ def advice_to_convert(path: str | os.PathLike[str]) -> str:
         return "for instance to a tiled TIFF"
     store = str(path)[: -len(kind)] + ".ome.zarr"
     return f"once: python -m bundle.large.convert {shlex.quote(str(path))} {shlex.quote(store)}"
-
-
-def _levels(path: Path, missing: str) -> list[LazyImage]:
-    if path.is_dir() and is_store(path):
-        stored, spacings, stated = store_levels(path, missing)
-        return [
-            LazyImage(str(path), one, stated, _of_axes(one.axes, one.shape, um))
-            for one, um in zip(stored, spacings, strict=True)
-        ]
-    if extension(path) not in TIFF:
-        raise ImageError(
-            path, f"only OME-Zarr and TIFF can be read part by part: convert it, {advice_to_convert(path)}"
-        )
-    parts, size, stated, black = tiff_levels(path)
-    whole = parts[0].shape[parts[0].axes.index("X")]
-    images = []
-    for part in parts:
-        factor = whole / part.shape[part.axes.index("X")]
-        um = None if size is None else {"X": size.x * factor, "Y": size.y * factor}
-        known = None if um is None else tuple(um.get(a, (size and size.z) or 1.0) for a in part.axes)
-        images.append(LazyImage(str(path), part, stated, _of_axes(part.axes, part.shape, known), black))
-    return images
-
-
-def _of_axes(axes: str, shape: Sequence[int], um: Sequence[float] | None) -> tuple[float, ...] | None:
-    """The spacing along x, y[, slices], of that along every stored axis."""
-    if um is None:
-        return None
-    slices = [letter for letter, n in zip(axes, shape, strict=True) if letter not in "XYCS" and n > 1]
-    return tuple(float(um[axes.index(letter)]) for letter in ("X", "Y", *slices))
 
 
 def _number(

@@ -13,6 +13,7 @@ import numpy as np
 
 from bundle.data.channel_names import COLOURS, StatedChannels
 from bundle.data.errors import ImageError, UnreadableImageError, unreadable
+from bundle.data.stores.lazy_image import LazyImage, image_spacing
 
 __all__ = ["ZarrPixels", "is_store", "require_zarr", "store_levels", "store_name", "stores_in"]
 
@@ -60,10 +61,8 @@ class ZarrPixels:
     """The array of one level.
 
     Args:
-        path: of the store, for messages.
+        path: of the store.
         name: of the array in it.
-        array: the Zarr array.
-        axes: a letter an axis.
         missing: "error": a chunk that is not there cannot be told from one that got lost; "fill": it has the fill
             value that the store declares.
     """
@@ -95,7 +94,9 @@ class ZarrPixels:
         try:
             found = np.asarray(self.array[region])
         except Exception:
-            self._require_readable(region)
+            for file, part in self._files(region):
+                with unreadable(self.path, f"{file} cannot be read"):
+                    self.array[part]
             raise
         if self.missing == "error" or self.array.metadata.fill_value is None:
             self._require_chunks(region, found)
@@ -107,11 +108,6 @@ class ZarrPixels:
         for place in product(*along):
             file = Path(self.path) / self.name / self.array.metadata.encode_chunk_key(place)
             yield file, tuple(slice(at * n, (at + 1) * n) for at, n in zip(place, self.parts, strict=True))
-
-    def _require_readable(self, region: tuple[slice, ...]) -> None:
-        for file, part in self._files(region):
-            with unreadable(self.path, f"{file} cannot be read"):
-                self.array[part]
 
     def _require_chunks(self, region: tuple[slice, ...], found: np.ndarray) -> None:
         for file, _ in self._files(region):
@@ -143,10 +139,8 @@ class ZarrPixels:
         return {"array": self.name, "shape": list(self.shape), "dtype": str(self.dtype)}
 
 
-def store_levels(
-    path: Path, missing: str = "error"
-) -> tuple[list[ZarrPixels], list[tuple[float, ...] | None], StatedChannels]:
-    """The levels of a store, largest first, the spacing (µm) of each along its axes, and the channels.
+def store_levels(path: Path, missing: str) -> list[LazyImage]:
+    """The levels of a store, largest first.
 
     Raises:
         UnreadableImageError: for a store that is no OME-Zarr image, or damaged.
@@ -163,11 +157,14 @@ def store_levels(
             ZarrPixels(str(folder), one["path"], zarr.open_array(folder / one["path"], mode="r"), axes, missing)
             for one in scales["datasets"]
         ]
-        spacings = [_spacing(scales, one) for one in scales["datasets"]]
         for each in pixels:
             if len(each.shape) != len(axes):
                 raise ImageError(folder, f"its level {each.name} has {len(each.shape)} axes, its description {axes}")
-        return pixels, spacings, _channels(attributes, pixels[0])
+        stated = _channels(attributes, pixels[0])
+        spacings = [_spacing(scales, one) for one in scales["datasets"]]
+        return [
+            LazyImage(str(path), one, stated, image_spacing(one, um)) for one, um in zip(pixels, spacings, strict=True)
+        ]
 
 
 def _attributes(folder: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -57,7 +57,7 @@ def slices_in_order(path: Path) -> SlicesInOrder:
         found = _nifti(path) if kind in NIFTI else _meta_image(path)
     if found.dtype.kind not in "iuf":
         raise ImageError(path, f"its pixels are {found.dtype}: save them as numbers")
-    return SlicesInOrder(found.size, found.channels, found.dtype, lambda count: _told(path, found.parts(count)))
+    return replace(found, parts=lambda count: _told(path, found.parts(count)))
 
 
 def _told(path: Path, parts: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from bundle.data.channel_names import StatedChannels, channels_of_tiff
+from bundle.data.channel_names import channels_of_tiff
 from bundle.data.errors import ImageError, unreadable
 from bundle.data.formats import black_value, open_tiff, tiff_series
-from bundle.data.pixel_size import PixelSize, stated_size
+from bundle.data.pixel_size import stated_size
 from bundle.data.plausible import require_segments
+from bundle.data.stores.lazy_image import LazyImage, image_spacing
 from bundle.data.stores.ome_zarr import require_zarr
 
 __all__ = ["TiffPixels", "tiff_levels"]
@@ -26,15 +27,8 @@ _LARGEST_PART = 2**28
 
 @dataclass
 class TiffPixels:
-    """One level of a TIFF. Where it is stored in one piece, uncompressed, only the pixels asked for are read.
-
-    Args:
-        path: of the file.
-        level: its number, 0 is the largest.
-        axes: a letter an axis, such as "ZYX".
-        shape: px along each.
-        dtype: of the pixels.
-    """
+    """One level of a TIFF, 0 is the largest. Where it is stored in one piece, uncompressed, only the pixels asked for
+    are read."""
 
     path: str
     level: int
@@ -62,7 +56,7 @@ class TiffPixels:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the open file: another process opens it by itself."""
-        opened = ("_file", "_series", "_offset", "_array")
+        opened = ("_file", "_offset", "_array")
         return {name: value for name, value in self.__dict__.items() if name not in opened}
 
     @cached_property
@@ -70,13 +64,9 @@ class TiffPixels:
         return open_tiff(self.path)
 
     @cached_property
-    def _series(self) -> tifffile.TiffPageSeries:
-        return tiff_series(self._file).levels[self.level]
-
-    @cached_property
     def _offset(self) -> int | None:
         """Where the pixels begin, if they lie there as an array does."""
-        return self._series.dataoffset
+        return tiff_series(self._file).levels[self.level].dataoffset
 
     @cached_property
     def _array(self) -> Any:
@@ -91,8 +81,8 @@ class TiffPixels:
         return array
 
 
-def tiff_levels(path: Path) -> tuple[list[TiffPixels], PixelSize | None, StatedChannels, int | None]:
-    """The levels of a TIFF, largest first, its pixel size, its channels, and what is black.
+def tiff_levels(path: Path) -> list[LazyImage]:
+    """The levels of a TIFF, largest first.
 
     Raises:
         UnreadableImageError: for a file that is damaged, truncated or incomplete.
@@ -100,8 +90,15 @@ def tiff_levels(path: Path) -> tuple[list[TiffPixels], PixelSize | None, StatedC
     """
     with unreadable(path), open_tiff(path) as file:
         series = tiff_series(file)
-        levels = []
+        size, stated, black = stated_size(file), channels_of_tiff(file), black_value(series)
+        images: list[LazyImage] = []
         for number, level in enumerate(series.levels):
             require_segments(file, level)
-            levels.append(TiffPixels(str(path), number, level.axes, tuple(level.shape), np.dtype(level.dtype)))
-        return levels, stated_size(file), channels_of_tiff(file), black_value(series)
+            part = TiffPixels(str(path), number, level.axes, tuple(level.shape), np.dtype(level.dtype))
+            spacing = None
+            if size is not None:
+                factor = series.shape[series.axes.index("X")] / part.shape[part.axes.index("X")]
+                um = {"X": size.x * factor, "Y": size.y * factor}
+                spacing = image_spacing(part, [um.get(axis, size.z or 1.0) for axis in part.axes])
+            images.append(LazyImage(str(path), part, stated, spacing, black))
+        return images

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 
 import numpy as np
@@ -14,7 +13,7 @@ from bundle.data.stores.lazy_image import LazyImage
 from bundle.data.stores.levels import open_lazily
 from bundle.data.windows import Window
 
-__all__ = ["open_whole", "read_window", "window_digest"]
+__all__ = ["open_whole", "read_window"]
 
 
 @lru_cache(maxsize=64)
@@ -44,8 +43,3 @@ def read_window(window: Window, dtype: np.dtype) -> MetaTensor:
         )
     pixels = torch.from_numpy(image.read(spans).astype(dtype))
     return MetaTensor(pixels, meta={"filename_or_obj": window.within(window.file)})
-
-
-def window_digest(window: Window) -> str:
-    """Hash of the pixels, in hexadecimal digits."""
-    return hashlib.sha256(np.asarray(read_window(window, np.dtype(np.float32))).tobytes()).hexdigest()

@@ -58,23 +58,20 @@ def choose_backend(
         raise ValueError(f"backend must be one of auto, {', '.join(BACKENDS)}, got {backend!r}")
     if backend != "auto":
         return backend
-    openvino = BACKENDS["openvino"]
     if precision == "int8":
         return "openvino"
     if begun in BACKENDS and not BACKENDS[begun].missing():
         return _told(begun, "which this result was begun with")
-    if torch.device(device).type != "cpu":
-        return "eager"
-    if not isinstance(network, nn.Module) or isinstance(network, torch.jit.ScriptModule):
-        return "eager"
-    if not (known := list(sizes)):
+    known = list(sizes)
+    exportable = isinstance(network, nn.Module) and not isinstance(network, torch.jit.ScriptModule)
+    if torch.device(device).type != "cpu" or not exportable or not known:
         return "eager"
     work = _operations_per_pixel(network) * sum(math.prod(size) for size in known)
     worth = _WORTH + _OF_A_SIZE * len({tuple(size) for size in known})
     told = f"{work / 1e12:.2g} TFLOP to compute, and OpenVINO, slow to start, is faster from {worth / 1e12:.2g} on"
     if work < worth:
         return _told("eager", told)
-    if missing := openvino.missing():
+    if missing := BACKENDS["openvino"].missing():
         return _told("eager", f"{told}; for OpenVINO, pip install {' '.join(missing)}")
     return _told("openvino", told)
 

@@ -89,7 +89,8 @@ def _compile(network: nn.Module, tile: torch.Tensor, precision: str) -> Predict:
     from torch._inductor import config
 
     # a program of its own for every call: torch.compile would recognise the network's code, and fill up its cache
-    program = _quietly_exported(network, tile).module()
+    with quiet():
+        program = torch.export.export(network, (tile,)).module()
     compiled = torch.compile(program, fullgraph=True, dynamic=False)
     with config.patch(freezing=True):  # weights are constants, laid out as the convolutions want them
         compiled(tile)
@@ -170,17 +171,10 @@ def onnx_model(network: nn.Module, tile: torch.Tensor, dynamic_shapes: Any = Non
         dynamic_shapes: as of ``torch.export.export``; None: for tiles of this shape alone.
     """
     with torch.autocast("cpu", enabled=False), torch.no_grad(), quiet():
-        program = _quietly_exported(fold(network), tile, dynamic_shapes)
+        program = torch.export.export(fold(network), (tile,), dynamic_shapes=dynamic_shapes)
         exported = torch.onnx.export(program, dynamo=True, verbose=False)
     assert exported is not None  # it is with dynamo
     return bytes(exported.model_proto.SerializeToString())
-
-
-def _quietly_exported(
-    network: nn.Module, tile: torch.Tensor, dynamic_shapes: Any = None
-) -> torch.export.ExportedProgram:
-    with quiet():
-        return torch.export.export(network, (tile,), dynamic_shapes=dynamic_shapes)
 
 
 @contextmanager

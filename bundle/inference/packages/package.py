@@ -135,7 +135,7 @@ class Package:
         if self.terms:
             files["LICENSES.txt"] = Path(self.terms).read_bytes()
         if self.trained.card:
-            card = {"sha256": hashlib.sha256(self.trained.path.read_bytes()).hexdigest(), **self.trained.card}
+            card = {"sha256": atomic.sha256(self.trained.path), **self.trained.card}
             files["card.json"] = json.dumps(card, indent=4).encode()
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         code = {"source": "architecture.py", "sha256": sums["architecture.py"]}

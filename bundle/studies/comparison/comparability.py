@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bundle.console import listed
 from bundle.studies.comparison.mlflow_runs import Run, grouped
 from bundle.studies.comparison.run_settings import COMMIT, FINGERPRINT, measured_images
 
@@ -45,9 +46,4 @@ def comparability(runs: Sequence[Run]) -> list[str]:
 
 
 def _told(groups: dict[Any, list[Run]]) -> str:
-    parts = []
-    for key, members in groups.items():
-        names = [run.name for run in members]
-        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-        parts.append(f"{key}: {', '.join(names[:_NAMES])}{more}")
-    return "; ".join(parts)
+    return "; ".join(f"{key}: {listed([run.name for run in members], _NAMES)}" for key, members in groups.items())

@@ -14,7 +14,7 @@ from bundle.console import did_you_mean
 from bundle.studies.comparison.comparability import comparability
 from bundle.studies.comparison.learning_curves import chart
 from bundle.studies.comparison.mlflow_runs import Run, RunStore, choose, grouped
-from bundle.studies.comparison.page import Figure, Page, Section, render, write_csv
+from bundle.studies.comparison.page import Page, Section, render, write_csv
 from bundle.studies.comparison.run_settings import differing, provenance, settings
 from bundle.studies.comparison.run_table import make_table, newest
 from bundle.studies.comparison.run_values import TRAIN_LOSS, Curve, curves, evaluation_values, kept, training_values
@@ -105,7 +105,7 @@ def write_report(
         window=window,
         notes=comparability([*trainings, *evaluations]),
         sections=sections,
-        charts=_charts(sections, lines, kept_at, window, metric) if trainings else [],
+        charts=_charts(sections, lines, kept_at, window, metric) if trainings else {},
         images=shared_images(store, ordered, metric, images) if images else [],
         marks={run_id: mark for section in sections for run_id, mark in section.marks.items()},
         kept=kept_at,
@@ -156,11 +156,11 @@ def _charts(
     kept_at: dict[str, int],
     window: int,
     metric: str,
-) -> list[Figure]:
+) -> dict[str, str]:
     """The training's loss, the validation's, the chosen metric, then all others; of classes their means alone."""
     found_names = {name for found in lines.values() for name in found}
     single = {name for name in found_names if name.count("/") > 1 and not name.endswith(("/mean", f"/{metric}"))}
     names = sorted(found_names - single)
     names.sort(key=lambda name: (name != TRAIN_LOSS, name != "val/loss", name != f"val/{metric}"))
-    drawn = [(name, chart(name, sections[0].table.rows, lines, kept_at, window)) for name in names]
-    return [Figure(name, svg) for name, svg in drawn if svg is not None]
+    drawn = {name: chart(name, sections[0].table.rows, lines, kept_at, window) for name in names}
+    return {name: svg for name, svg in drawn.items() if svg is not None}

@@ -21,7 +21,7 @@ from bundle.model.renamed import translated
 from bundle.tracking.config import flat_config
 from bundle.tracking.lineage import TRAINING_TAG
 from bundle.tracking.mlflow_run import OPENED_AS
-from bundle.tracking.mlflow_store import RESUMED, SCHEMES, import_mlflow, reason
+from bundle.tracking.mlflow_store import RESUMED, open_store
 
 __all__ = ["CONFIG", "Run", "RunStore", "choose", "grouped"]
 
@@ -95,35 +95,19 @@ class RunStore:
         tracking_uri: ``sqlite:///<path>``, ``http://`` or ``https://``.
 
     Raises:
-        ValueError: for another kind of URI, or a file that is no store of the installed MLflow.
-        FileNotFoundError: where there is no such database.
-        ConnectionError: when a server does not answer.
+        ValueError, FileNotFoundError, ConnectionError: as :func:`bundle.tracking.mlflow_store.open_store`.
     """
 
     def __init__(self, tracking_uri: str) -> None:
-        if not tracking_uri.startswith(SCHEMES):
-            raise ValueError(f"tracking_uri must begin with {', '.join(SCHEMES)}, got {tracking_uri!r}")
-        file = Path(tracking_uri.removeprefix("sqlite:///"))
-        local = tracking_uri.startswith("sqlite:///")
-        if local and not file.is_file():  # MLflow would make one
-            raise FileNotFoundError(
-                f"tracking_uri {tracking_uri!r}: there is no {file}; train first (make quickstart), or name another"
-            )
         self.tracking_uri = tracking_uri
-        try:
-            self._client = import_mlflow().MlflowClient(tracking_uri)
-            self._experiments: dict[str, Any] = {e.name: e for e in self._client.search_experiments()}
-        except Exception as error:  # of MLflow, SQLAlchemy, requests or the system, as the store may be
-            if not local:
-                raise ConnectionError(f"tracking_uri {tracking_uri!r} does not answer: {reason(error)}") from error
-            raise ValueError(f"tracking_uri {tracking_uri!r} is no MLflow store: {reason(error)}") from error
+        self._client, self._experiments = open_store(tracking_uri)
 
     @cached_property
     def _runs(self) -> dict[str, list[Run]]:
         found = {}
-        for name, experiment in self._experiments.items():
+        for experiment in self._experiments:
             runs = map(_run, self._client.search_runs([experiment.experiment_id], max_results=_MOST_RUNS))
-            found[name] = [run for run in runs if not run.chooses]
+            found[experiment.name] = [run for run in runs if not run.chooses]
         return found
 
     def experiments(self) -> list[str]:
@@ -192,11 +176,8 @@ class RunStore:
 
 
 def choose(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:
-    """Those of ``runs`` with these names or run ids, with the evaluations of trainings and the children of parents.
-
-    Args:
-        runs: all of an experiment.
-        names: None takes all.
+    """Of an experiment's runs those with these names or ids, with the evaluations of trainings and the children of
+    parents; None takes all.
 
     Raises:
         ValueError: for a name that no run has; the message has the nearest.

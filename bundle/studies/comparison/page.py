@@ -19,7 +19,7 @@ from bundle.studies.comparison.run_settings import COMMIT, FINGERPRINT
 from bundle.studies.comparison.run_table import Row, Table
 from bundle.studies.comparison.shared_images import SharedImage
 
-__all__ = ["Figure", "Page", "Section", "render", "write_csv"]
+__all__ = ["Page", "Section", "render", "write_csv"]
 
 _COLUMNS = 12  # settings in a table on paper; runs.csv has them all
 
@@ -35,14 +35,8 @@ class Section:
 
 
 @dataclass
-class Figure:
-    name: str
-    svg: str
-
-
-@dataclass
 class Page:
-    """All that the page shows."""
+    """All that the page shows; ``charts`` are SVG by what they show."""
 
     experiment: str
     store: str
@@ -56,7 +50,7 @@ class Page:
     window: int
     notes: list[str]
     sections: list[Section]
-    charts: list[Figure]
+    charts: dict[str, str]
     images: list[SharedImage]
     marks: dict[str, int]
     kept: dict[str, int]
@@ -92,7 +86,11 @@ def write_csv(page: Page, path: Path) -> None:
     settings = list(dict.fromkeys(name for section in page.sections for name in section.table.settings))
     metrics = list(dict.fromkeys(name for section in page.sections for name in section.table.metrics))
     lines = [
-        {**_facts(section, row), **_told(row, settings), **_measured(row, metrics)}
+        {
+            **_facts(section, row),
+            **{f"setting.{name}": row.told(name) for name in settings},
+            **_measured(row, metrics),
+        }
         for section in page.sections
         for several in section.table.rows
         for row in ([several, *several.alone()] if len(several.runs) > 1 else [several])
@@ -116,10 +114,6 @@ def _facts(section: Section, row: Row) -> dict[str, object]:
         "data_fingerprint": run.params.get(FINGERPRINT, ""),
         "git_commit": run.params.get(COMMIT, ""),
     }
-
-
-def _told(row: Row, settings: list[str]) -> dict[str, object]:
-    return {f"setting.{name}": row.told(name) for name in settings}
 
 
 def _measured(row: Row, metrics: list[str]) -> dict[str, object]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -117,8 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         steps, why = search(grid.values[0], trainer.read, own.shrink, lower, own.by)
         best = (min if lower else max)(steps, key=lambda step: step.metric)
         trainer.run(best.kernels, study.part)
-        measured = {step.kernels: trainer.measured(step.kernels, study.part) for step in (steps[0], best)}
-        print(_report(study, paths, steps, why, measured, own.by, metric))
+        print(trainer.report(steps, why, best))
     except _FailedError as failed:
         return failed.status
     except Exception as error:
@@ -177,30 +176,24 @@ class _Trainer:
         own = rows[(rows.variant == name) & (rows.part == part) & (rows.metric == self.metric)]
         return float(own[(own.tta == study.tta[0]) & own.seed.isin(self.seeds)].value.mean())
 
-
-def _report(
-    study: Study,
-    paths: StudyPaths,
-    steps: Sequence[Step],
-    why: str,
-    measured: Mapping[tuple[int, ...], float],
-    statistic: str,
-    metric: str,
-) -> str:
-    """Write ``kernel_search/STATISTIC.csv`` and ``.md``; the text."""
-    folder, branches = paths.folder / "kernel_search", list(steps[0].statistics)
-    head = ["kernels", f"validation {metric}", *(f"{statistic} of {name}" for name in branches), "does least"]
-    rows = [[", ".join(map(str, step.kernels)), step.metric, *step.statistics.values(), step.branch] for step in steps]
-    write_csv(folder / f"{statistic}.csv", head, rows, digits=6)
-    shown = [[cell if isinstance(cell, str) else f"{cell:.4f}" for cell in row] for row in rows]
-    chosen = "; ".join(f"{', '.join(map(str, kernels))}: {value:.4f}" for kernels, value in measured.items())
-    text = (
-        f"**{study.title}**: kernels chosen by the branch of the least {statistic}\n\n{markdown_table(head, shown)}\n\n"
-        f"It ended after {len(steps)} triples because {why}. {metric} on part {study.part} of the first and of the "
-        f"best triple: {chosen}.\n"
-    )
-    write_text(folder / f"{statistic}.md", text)
-    return text
+    def report(self, steps: Sequence[Step], why: str, best: Step) -> str:
+        """Write ``kernel_search/STATISTIC.csv`` and ``.md``; the text."""
+        statistic, metric, part = self.statistic, self.metric, self.study.part
+        stem = self.paths.folder / "kernel_search" / statistic
+        told = [f"{statistic} of {name}" for name in steps[0].statistics]
+        head = ["kernels", f"validation {metric}", *told, "does least"]
+        rows = [[", ".join(map(str, s.kernels)), s.metric, *s.statistics.values(), s.branch] for s in steps]
+        write_csv(f"{stem}.csv", head, rows, digits=6)
+        shown = [[cell if isinstance(cell, str) else f"{cell:.4f}" for cell in row] for row in rows]
+        ends = {step.kernels: self.measured(step.kernels, part) for step in (steps[0], best)}
+        chosen = "; ".join(f"{', '.join(map(str, kernels))}: {value:.4f}" for kernels, value in ends.items())
+        text = (
+            f"**{self.study.title}**: kernels chosen by the branch of the least {statistic}\n\n"
+            f"{markdown_table(head, shown)}\n\nIt ended after {len(steps)} triples because {why}. {metric} on part "
+            f"{part} of the first and of the best triple: {chosen}.\n"
+        )
+        write_text(f"{stem}.md", text)
+        return text
 
 
 if __name__ == "__main__":

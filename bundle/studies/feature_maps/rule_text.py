@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bundle.atomic import write_csv
@@ -16,7 +15,7 @@ from bundle.studies.definition import Study
 from bundle.studies.feature_maps.branch_maps import TrialMaps
 from bundle.studies.feature_maps.kernel_rule import Pair, branch_values
 from bundle.studies.feature_maps.map_statistics import STATISTICS, SUM, weakest
-from bundle.studies.summary_markdown import markdown_table, with_spread
+from bundle.studies.summary_markdown import markdown_table, spread_of
 
 __all__ = ["rule_text", "statistics_table", "write_pairs", "write_statistics"]
 
@@ -127,7 +126,4 @@ def _contrast_hits(names: Sequence[str], trials: Sequence[Pair]) -> str:
 
 def _cell(found: Sequence[TrialMaps], variant: str, name: str, statistic: str) -> str:
     runs = [run for run in found if run.trial.variant == variant and name in run.statistics]
-    values = [getattr(run.statistics[name], statistic) for run in runs]
-    if not values:
-        return ""
-    return with_spread(float(np.mean(values)), float(pd.Series(values).std()), ".2f")
+    return spread_of(pd.Series([getattr(run.statistics[name], statistic) for run in runs], dtype=float), ".2f")

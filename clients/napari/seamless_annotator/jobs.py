@@ -22,9 +22,7 @@ class Jobs(QObject):
         super().__init__(parent)
         self._ended.connect(self._call)
 
-    def run(
-        self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None]
-    ) -> threading.Thread:
+    def run(self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None]) -> None:
         """Begin one.
 
         Args:
@@ -41,9 +39,7 @@ class Jobs(QObject):
             with suppress(RuntimeError):  # the window has gone meanwhile
                 self._ended.emit(call)
 
-        thread = threading.Thread(target=wrapped, daemon=True)
-        thread.start()
-        return thread
+        threading.Thread(target=wrapped, daemon=True).start()
 
     def _call(self, call: Callable[[], None]) -> None:
         call()

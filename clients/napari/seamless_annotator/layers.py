@@ -16,7 +16,7 @@ from seamless_annotator.session import Opened
 
 __all__ = ["KEYS", "Layers"]
 
-#: key -> method of :class:`Layers`, and what it does
+#: key -> what :meth:`Layers.press` does, by its name and in words
 KEYS = {
     "J": ("join", "join: drag a line over cells to make them one"),
     "S": ("split", "split: drag a line through a cell"),
@@ -71,7 +71,7 @@ class Layers:
         self.cells.mouse_drag_callbacks.append(self._drag)
         self.cells.events.mode.connect(self._leave_tool)
         for key, (method, _) in KEYS.items():
-            self.cells.bind_key(key, getattr(self, f"_key_{method}"), overwrite=True)
+            self.cells.bind_key(key, lambda layer, method=method: self.press(method), overwrite=True)
         self._mine.append(self.cells)
         self.viewer.layers.selection.active = self.cells
         self.viewer.reset_view()
@@ -149,6 +149,15 @@ class Layers:
         elif self.tool == "split":
             self._apply(lambda plane: edits.split(plane, line, self.numbering, self._used()))
 
+    def press(self, what: str) -> None:
+        """What a key of :data:`KEYS` does."""
+        if what in ("join", "split"):
+            self.use("" if self.tool == what else what)
+        elif what in ("delete", "give_class"):
+            self.at(self.viewer.cursor.position, what)
+        else:
+            getattr(self, what)()
+
     def at(self, position: Any, method: str) -> None:
         """ "delete" or "give_class" at a position of the world."""
         assert self.cells is not None
@@ -215,24 +224,6 @@ class Layers:
         self.viewer.layers.remove(shown)
         self.viewer.layers.selection.active = layer
         self.draw(line)
-
-    def _key_join(self, layer: Labels) -> None:
-        self.use("" if self.tool == "join" else "join")
-
-    def _key_split(self, layer: Labels) -> None:
-        self.use("" if self.tool == "split" else "split")
-
-    def _key_delete(self, layer: Labels) -> None:
-        self.at(self.viewer.cursor.position, "delete")
-
-    def _key_give_class(self, layer: Labels) -> None:
-        self.at(self.viewer.cursor.position, "give_class")
-
-    def _key_paint_new(self, layer: Labels) -> None:
-        self.paint_new()
-
-    def _key_paint_not_annotated(self, layer: Labels) -> None:
-        self.paint_not_annotated()
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:

@@ -12,6 +12,8 @@ import requests
 __all__ = ["AT_WORK", "Away", "Changed", "Foreign", "Label", "NotFound", "Refused", "Server"]
 
 Label = tuple[np.ndarray, np.ndarray, str]
+#: a server that does not answer, or ends in the middle of an answer
+_GONE = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 #: states of a training that has not ended
 AT_WORK = ("submitted", "running", "stopping")
 
@@ -55,7 +57,7 @@ class Server:
         """Names of the classes, the strategies and more; refused where it is no server of this bundle."""
         try:
             told = self._ask("GET", "").json()
-        except NotFound:
+        except (NotFound, ValueError):  # ValueError: an answer that is no JSON
             told = None
         if not isinstance(told, dict) or told.get("server") != "seamless-unet" or told.get("routes") != 1:
             raise Foreign(f"{self.address} is no server of this bundle: start one with make label")
@@ -125,7 +127,7 @@ class Server:
     def _answer(self, method: str, address: str, **options: Any) -> requests.Response:
         try:
             answer = requests.request(method, address, **options)
-        except (requests.ConnectionError, requests.Timeout) as error:
+        except _GONE as error:
             raise Away(f"no answer from {self.address}: is the server running?") from error
         except requests.RequestException as error:
             raise Refused(f"{self.address} cannot be asked: {error}") from error

@@ -133,8 +133,8 @@ class Session:
             Changed: when somebody else has submitted one since; a second call replaces it.
             Away, Refused: the draft stays.
         """
-        self.require_same()
         self.keep(opened)
+        self.require_same()
         try:
             told = self.server.submit(opened.name, *self.numbering.decode(opened.numbers), opened.version)
         except Changed as error:

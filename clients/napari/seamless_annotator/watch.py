@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QTimer
@@ -29,24 +30,22 @@ class Watch:
     def __init__(self, annotator: Any) -> None:
         self.annotator = annotator
         self.training, self.away = "none", False
-        self._looking = False
+        self._looking: object | None = None
         self.timer = QTimer(annotator, interval=_INTERVAL)
         self.timer.timeout.connect(self._look)
 
     def begin(self) -> None:
-        """Look, and go on looking."""
+        """Look, and go on looking; what an earlier look still brings is of an earlier server."""
+        self.training, self.away, self._looking = "none", False, None
         self.timer.start()
         self._look()
 
     def _look(self) -> None:
-        if self._looking:
+        if self._looking is not None:
             return
-        self._looking = True
-        session, proposing, address = (
-            self.annotator.session,
-            self.annotator.proposing,
-            self.annotator.form.address.text(),
-        )
+        mine = self._looking = object()
+        annotator = self.annotator
+        session, proposing, address = annotator.session, annotator.proposing, annotator.form.address.text()
 
         def look() -> tuple[Session, Any, Any]:
             if session is None:
@@ -55,10 +54,12 @@ class Watch:
                 session.require_same()
             return session, session.server.training(), session.server.progress() if proposing else None
 
-        self.annotator.run(look, self._seen, self._unseen)
+        annotator.run(look, partial(self._seen, mine), partial(self._unseen, mine))
 
-    def _seen(self, told: tuple[Session, Any, Any]) -> None:
-        self._looking = False
+    def _seen(self, look: object, told: tuple[Session, Any, Any]) -> None:
+        if look is not self._looking:
+            return
+        self._looking = None
         annotator, (session, training, progress) = self.annotator, told
         if annotator.session is None:
             annotator.session = session
@@ -77,8 +78,10 @@ class Watch:
             if before in AT_WORK and self.training not in AT_WORK:
                 self._trained(training)
 
-    def _unseen(self, error: Exception) -> None:
-        self._looking = False
+    def _unseen(self, look: object, error: Exception) -> None:
+        if look is not self._looking:
+            return
+        self._looking = None
         self.away = isinstance(error, Away)
         if isinstance(error, Foreign):
             self.timer.stop()  # somebody must look at it

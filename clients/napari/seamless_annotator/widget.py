@@ -37,7 +37,7 @@ class Annotator(QWidget):
         self.opened: Opened | None = None
         self.proposing: str | None = None
         self._wanted = ""
-        self._edits = 0
+        self._edits = self._kept = 0  # changes of cells so far, and those that are in a draft
         self._jobs = Jobs(self)
         self.form = Form(self)
         self.layers = Layers(napari_viewer, self._changed, self.say, self.form.show_tool)
@@ -62,6 +62,7 @@ class Annotator(QWidget):
         if not self.keep_now():
             return
         self.session, self.opened = None, None
+        self._end_proposal()
         self.layers.clear()
         self.say("connecting ...")
         self.watch.begin()
@@ -105,9 +106,8 @@ class Annotator(QWidget):
     def submit(self) -> None:
         """Save the cells as the label of the image."""
         session, opened, layer = self.session, self.opened, self.layers.cells
-        if session is None or opened is None or layer is None:
+        if session is None or opened is None or layer is None or not self.keep_now():
             return
-        self._draft.stop()
         edits, layer.editable = self._edits, False  # what is sent is what is seen
         self.say(f"submitting {opened.name} ...")
 
@@ -138,14 +138,14 @@ class Annotator(QWidget):
 
     def keep_now(self) -> bool:
         """Write the draft of what was changed, before anything else is done; whether nothing is left to write."""
-        if self._draft.isActive():
+        if self._kept != self._edits:
             self._draft.stop()
             try:
                 self._write(self.session, self.opened)
             except OSError as error:
-                self.failed(error)
-                self._draft.start()
+                self._not_kept(error)
                 return False
+            self._kept = self._edits
         return True
 
     def closeEvent(self, event: Any) -> None:
@@ -161,9 +161,19 @@ class Annotator(QWidget):
             self._draft.start()
 
     def _keep(self) -> None:
-        opened = self.opened
-        if opened is not None:
-            self.run(partial(self._write, self.session, opened), lambda _: self.form.mark(opened.name, "draft"))
+        opened, edits = self.opened, self._edits
+        if opened is None or self._kept == edits:
+            return
+
+        def done(_: Any) -> None:
+            self._kept = max(self._kept, edits)
+            self.form.mark(opened.name, "draft")
+
+        self.run(partial(self._write, self.session, opened), done, self._not_kept)
+
+    def _not_kept(self, error: Exception) -> None:
+        self.failed(error)
+        self._draft.start()  # until it can be written
 
     @staticmethod
     def _write(session: Session | None, opened: Opened | None) -> None:
@@ -224,5 +234,13 @@ class Annotator(QWidget):
     def run(
         self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None] | None = None
     ) -> None:
-        """Do something beside the window, see :class:`seamless_annotator.jobs.Jobs`."""
-        self._jobs.run(work, done, failed or self.failed)
+        """Do something beside the window, see :class:`seamless_annotator.jobs.Jobs`. What comes back when
+        another server has been connected since is left out.
+        """
+        session = self.session
+
+        def of_now(call: Callable[[Any], None], result: Any) -> None:
+            if self.session is session:
+                call(result)
+
+        self._jobs.run(work, partial(of_now, done), partial(of_now, failed or self.failed))

@@ -139,12 +139,15 @@ def other():
 
     class Handler(BaseHTTPRequestHandler):
         answer = (404, {"detail": "Not Found"})
+        lost = 0  # bytes of its end
 
         def do_GET(self):
             status, content = self.answer
+            body = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
+            self.send_header("Content-Length", str(len(body) + self.lost))
             self.end_headers()
-            self.wfile.write(json.dumps(content).encode())
+            self.wfile.write(body)
 
         def log_message(self, *_):
             pass
@@ -167,6 +170,20 @@ def test_other_servers_are_refused(other, session):
     session.server.address = url
     with pytest.raises(Foreign, match=r"another server answers .* classes"):
         session.require_same()
+
+
+def test_a_page_of_something_else_is_no_server_of_this_bundle(other):
+    handler, url = other
+    handler.answer = (200, b"<html>welcome</html>")
+    with pytest.raises(Foreign, match="is no server of this bundle"):
+        Server(url).about()
+
+
+def test_a_server_that_ends_in_the_middle_of_an_answer_is_away(other):
+    handler, url = other
+    handler.answer, handler.lost = (200, b"PK"), 1000
+    with pytest.raises(Away, match="is the server running"):
+        Server(url).label("a")
 
 
 def test_no_server_is_said_so():

@@ -143,7 +143,7 @@ def test_lines_and_keys_change_cells_and_undo_takes_them_back(annotator, qtbot, 
     layers.draw([(15, 20), (20, 22)])
     assert "to split it" in annotator.form.message.text()
     viewer.cursor.position = (20, 12)
-    layers._key_delete(cells)
+    layers.press("delete")
     assert cells.data[20, 12] == 0
     layers.paint_new()
     assert cells.selected_label not in np.unique(cells.data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shutil
@@ -20,7 +19,7 @@ from bundle.model.card import read_card
 from bundle.model.int8_file import int8_file
 from bundle.networks import UNet
 from bundle.training import Calibrate
-from tests.conftest import TINY
+from tests.conftest import TINY, table
 from tests.inference.backends.cases import picture
 
 if find_spec("nncf") is None:
@@ -64,7 +63,7 @@ def test_the_commands(bundle_run, folder):
     assert entry["measured_on"] == {"part": "validation", "images": 1}
     assert entry["measure"] == "seg"
     assert len(entry["calibrated_on"]) == 3
-    rows = {row["metric"]: row for row in csv.DictReader((folder / "measured" / "int8.csv").open())}
+    rows = {row["metric"]: row for row in table(folder / "measured" / "int8.csv")}
     assert float(rows["loss"]["fp32"]) == pytest.approx(entry["before"]["loss"], rel=1e-5)
     assert entry["change"] == entry["int8"]["seg"] - entry["before"]["seg"]
     assert entry["int8"]["loss"] != entry["before"]["loss"]
@@ -82,10 +81,11 @@ def test_the_commands(bundle_run, folder):
             **{"output_dir": str(folder / name), "tile_size": 60, **options},
         )
         assert done.returncode == 0, done.stderr
-        (row, *_) = csv.DictReader((folder / name / "summary.csv").open())
+        (row, *_) = table(folder / name / "summary.csv")
         assert (row["network"], row["backend"], row["precision"]) == ("model", "openvino", options["precision"])
         page = (folder / name / "index.html").read_text()
-        assert f"Network model, computed by openvino in {options['precision']}" in page
+        assert f"Network model, computed by openvino in {options['precision']}. Cells are read by " in page
+        assert row["cells_read_by"] in page
         stem = row["output"] if name != "blocks" else None
         if stem:
             probabilities[name] = tifffile.imread(folder / name / f"{stem}_probability.tif")
@@ -109,7 +109,7 @@ def test_the_commands(bundle_run, folder):
         },
     )
     assert done.returncode == 0, done.stderr
-    again = {row["metric"]: float(row["value"]) for row in csv.DictReader((folder / "again" / "summary.csv").open())}
+    again = {row["metric"]: float(row["value"]) for row in table(folder / "again" / "summary.csv")}
     assert again["loss"] == pytest.approx(entry["int8"]["loss"], rel=1e-4)
 
 

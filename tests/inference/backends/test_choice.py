@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import logging
 import re
@@ -16,6 +15,7 @@ from bundle.inference.backends import BACKENDS, Predictors, choice, choose_backe
 from bundle.inference.made_by import made_by
 from bundle.model import checkpoints
 from bundle.networks import UNet
+from tests.conftest import table
 from tests.inference.backends.cases import difference, picture, unet
 
 SMALL, LARGE = [(512, 512)] * 2, [(512, 512)] * 1000
@@ -104,7 +104,7 @@ def test_a_backend_that_is_wrong_is_given_up(wrong, prepare, why, caplog):
         for size in (24, 28, 24):
             assert difference(predictor(picture(size, size)), network(picture(size, size))) < 1e-5
     assert predictor.backend == "eager"
-    assert made_by(UnNamed, predictor, "fp32", "cpu")["backend"] == "eager"
+    assert made_by(UnNamed, predictor, "fp32", "cpu", "threshold 0.5")["backend"] == "eager"
     assert len(caplog.records) == 1
     assert re.search(f"backend wrong is not used, PyTorch computes instead .*{why}", caplog.text)
 
@@ -145,8 +145,7 @@ def infer(bundle_run, folder, name, **options):
         **{"output_dir": str(folder / name), "precision": "fp32", "tile_size": 24, **options},
     )
     assert done.returncode == 0, done.stderr
-    with (folder / name / "summary.csv").open() as file:
-        return done.stdout, {row["backend"] for row in csv.DictReader(file)}
+    return done.stdout, {row["backend"] for row in table(folder / name / "summary.csv")}
 
 
 def test_the_default_of_the_command(bundle_run, folder):
@@ -176,4 +175,6 @@ def test_a_neighbour_changes_nothing_of_what_is_there(bundle_run, folder, monkey
     assert said.count("backend openvino: which this result was begun with") == 2
     assert said.count("is complete: nothing is left to do") == 2
     assert backends == {"openvino", "eager"}
-    assert "computed by openvino, PyTorch in fp32" in (folder / "out" / "index.html").read_text(encoding="utf-8")
+    assert "computed by openvino and PyTorch in fp32. Cells are read by threshold 0." in (
+        folder / "out" / "index.html"
+    ).read_text(encoding="utf-8")

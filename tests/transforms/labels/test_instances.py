@@ -58,6 +58,7 @@ def test_bool_and_3d():
         ([[[0.0, np.nan]]], {}, "whole numbers, got nan"),
         ([[[0, -7, 1]]], {}, r"unknown label values -7.*-1 \(not annotated\)"),
         ([[[0, 2**40]]], {}, "unknown label values"),
+        (np.array([[[0, 2**31]]], np.float32), {}, "unknown label values"),
         ([[[0, 1]], [[0, 1]]], {}, r"one channel.*\(2, 1, 2\)"),
     ],
 )

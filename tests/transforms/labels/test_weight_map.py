@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from monai.transforms import Compose
 
-from bundle.data.weigh_kept import weigh_what_is_kept
+from bundle.data.dataset import weigh_what_is_kept
 from tests.reference import weight_map as reference
 from transforms import (
     CropToOutputd,
