@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tifffile
 import zarr
+from drawing import IMAGES
 from matplotlib.figure import Figure
 
 from benchmarks.large_memory import watched
@@ -82,7 +83,7 @@ def main(data: str, network: str, place: str) -> None:
     peak = max(used for _, used in curve) / 2**30
     print(f"{len(parts)} images; {seconds / 60:.1f} minutes, {processor / 60:.1f} of CPU; peak {peak:.2f} GiB")
     print((folder / "out" / "summary.csv").read_text())
-    draw(folder, curve, Path(__file__).parent.parent / "images" / "large_mosaic.png")
+    draw(folder, curve, IMAGES / "large_mosaic.png")
 
 
 if __name__ == "__main__":
