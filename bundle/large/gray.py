@@ -19,7 +19,7 @@ from bundle.data.stores import LazyImage
 from bundle.geometry import mirror_indices
 from bundle.large.quantiles import Quantiles
 from transforms.intensity.moments import Moments
-from transforms.intensity.standardize import standardized
+from transforms.intensity.standardize import standardized_part
 
 __all__ = ["GrayValues", "StandardizedImage", "measure", "require_unchanged"]
 
@@ -180,15 +180,8 @@ class StandardizedImage:
         inner = tuple((min(along), max(along) + 1) for along in places)
         pixels = self.image.read(inner if index is None else (*inner, (index, index + 1)))
         picked = self.channels.pick(torch.from_numpy(pixels if index is None else pixels[..., 0]), self.gray.equal)
-        moments = self.gray.moments[index or 0]
-        if self.gray.edges is not None:
-            clips = self.gray.edges[index or 0]
-            picked = torch.stack(
-                [each.clamp(*clip) if clip else each for each, clip in zip(picked, clips, strict=True)]
-            )
-        ready = torch.stack(
-            [standardized(each[..., None], [one])[..., 0] for each, one in zip(picked, moments, strict=True)]
-        )
+        edges = None if self.gray.edges is None else self.gray.edges[index or 0]
+        ready = standardized_part(picked, self.gray.moments[index or 0], edges)
         for axis, (along, (start, stop)) in enumerate(zip(places, inner, strict=True), start=1):
             if along != list(range(start, stop)):
                 ready = ready.index_select(axis, torch.from_numpy(np.asarray(along) - start))

@@ -81,7 +81,8 @@ def check_data(parser: ConfigParser, page: str | os.PathLike[str]) -> None:
         findings += doctor.unlike_others(sheets)
         findings += _without_objects(sheets, parser)
         if not any(finding.level == "stop" for finding in findings):
-            findings += _unlearnable(_of_part(sheets, training))
+            # whose labels may be refused where those of all images are fine
+            findings += doctor.nothing_to_learn(_of_part(sheets, training), "training label")
     findings.sort(key=lambda finding: doctor.LEVELS.index(finding.level))
     stops = [finding for finding in findings if finding.level == "stop"]
     advice = [] if stops or not sheets else _advice(parser, sheets, training)
@@ -168,17 +169,6 @@ def _without_objects(sheets: Sequence[Sheet], parser: ConfigParser) -> list[Find
         f"({listed(names)}), which cannot choose the best network. Name others, --validation \"['name', ...]\"."
     )
     return [Finding(level, "Validation without objects", text, tuple(names))]
-
-
-def _unlearnable(sheets: Sequence[Sheet]) -> list[Finding]:
-    """Why a training would refuse the labels of its part, where those of all images are fine."""
-    try:
-        files = [sheet.item["label"] for sheet in sheets]
-        checks.require_learnable([sheet.summary for sheet in sheets], files, "training label")
-    except ValueError as error:
-        text = f"{str(error)[0].upper()}{str(error)[1:]}."
-        return [Finding("stop", "Nothing to learn", text, tuple(sheet.name for sheet in sheets))]
-    return []
 
 
 def _of_part(sheets: Sequence[Sheet], part: Sequence[Item]) -> list[Sheet]:

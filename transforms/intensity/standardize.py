@@ -14,7 +14,7 @@ from monai.utils import TransformBackends, convert_to_numpy, convert_to_tensor
 
 from transforms.intensity.moments import Moments
 
-__all__ = ["EDGES", "WHOLE", "Standardize", "Standardized", "standardized"]
+__all__ = ["EDGES", "WHOLE", "Standardize", "Standardized", "standardized", "standardized_part"]
 
 #: in a MetaTensor's ``meta``: Moments of each channel of the whole image that it is a part of, and between which gray
 #: values each is clipped before (None: none is)
@@ -37,6 +37,21 @@ def standardized(image: torch.Tensor, moments: Sequence[Moments]) -> torch.Tenso
     flat = image.new_tensor([one.low == one.high for one in moments], dtype=torch.bool)
     mean, std = (image.new_tensor([getattr(one, name) for one in moments]) for name in ("mean", "deviation"))
     return torch.where(flat, torch.zeros_like(image), (image - mean) / torch.where(std == 0, 1, std))
+
+
+def standardized_part(
+    image: torch.Tensor, moments: Sequence[Moments], edges: Sequence[tuple[float, float] | None] | None
+) -> torch.Tensor:
+    """A part of a slice, shape (C, ...), as the whole slice would be.
+
+    Args:
+        image: fp32.
+        moments: of each channel of the whole slice.
+        edges: values between which each channel is clipped before; None, also for a channel: it is not.
+    """
+    clips = edges or [None] * len(moments)
+    clipped = [each.clamp(*clip) if clip else each for each, clip in zip(image.split(1), clips, strict=True)]
+    return standardized(torch.cat(clipped).movedim(0, -1), moments).movedim(-1, 0)
 
 
 class Standardize(Transform):
@@ -74,20 +89,9 @@ class Standardize(Transform):
                 f"img must have a channel and at least {self.spatial_dims} spatial axes, got shape {tuple(image.shape)}"
             )
         if isinstance(image, MetaTensor) and WHOLE in image.meta:
-            return self._part(image, *image.meta.pop(WHOLE))
+            return standardized_part(image, *image.meta.pop(WHOLE))
         channels = [self._channel(channel) for channel in image.split(1)]
         return channels[0] if len(channels) == 1 else torch.cat(channels)
-
-    @staticmethod
-    def _part(
-        image: torch.Tensor, moments: Sequence[Moments], edges: Sequence[tuple[float, float] | None] | None
-    ) -> torch.Tensor:
-        """As the whole image would be."""
-        clips = edges or [None] * len(moments)
-        clipped = [each.clamp(*clip) if clip else each for each, clip in zip(image.split(1), clips, strict=True)]
-        return torch.cat(
-            [standardized(each[..., None], [one])[..., 0] for each, one in zip(clipped, moments, strict=True)]
-        )
 
     def _channel(self, image: torch.Tensor) -> torch.Tensor:
         axes = tuple(range(self.spatial_dims + 1))

@@ -6,7 +6,7 @@
 
 from bundle.data.doctor.facts import facts, quartiles
 from bundle.data.doctor.finding import LEVELS, Finding
-from bundle.data.doctor.labels import label_findings
+from bundle.data.doctor.labels import label_findings, nothing_to_learn
 from bundle.data.doctor.misplaced import shifted_labels, turned_labels
 from bundle.data.doctor.sheet import Sheet, measure
 from bundle.data.doctor.twins import twins
@@ -19,6 +19,7 @@ __all__ = [
     "facts",
     "label_findings",
     "measure",
+    "nothing_to_learn",
     "quartiles",
     "shifted_labels",
     "turned_labels",

@@ -18,7 +18,7 @@ from bundle.data.checks import (
 from bundle.data.doctor.finding import Finding, are, of_all
 from bundle.data.doctor.sheet import Sheet
 
-__all__ = ["label_findings"]
+__all__ = ["label_findings", "nothing_to_learn"]
 
 #: share of images without objects from which it is odd
 _MANY = 0.5
@@ -36,15 +36,21 @@ def label_findings(sheets: Sequence[Sheet], of_pixels: bool = False, images: int
         of_pixels: labels tell classes of pixels, whose regions have no numbers.
         images: of the folder; None: as many as there are sheets. Where some cannot be used, their objects are unknown.
     """
-    files = [sheet.item["label"] for sheet in sheets]
-    try:
-        require_learnable([sheet.summary for sheet in sheets], files)
-    except ValueError as error:
-        text = f"{str(error)[0].upper()}{str(error)[1:]}."
-        return [Finding("stop", "Nothing to learn", text, tuple(sheet.name for sheet in sheets))]
+    if nothing := nothing_to_learn(sheets):
+        return nothing
     numbered = [] if of_pixels else [*_not_numbers(sheets), *_none_touching(sheets)]
     few = _few(sheets, len(sheets) if images is None else images)
     return [*_empty(sheets), *_swapped(sheets), *few, *numbered]
+
+
+def nothing_to_learn(sheets: Sequence[Sheet], kind: str = "label") -> list[Finding]:
+    """Why a training would refuse these labels together, which are of a ``kind``."""
+    try:
+        require_learnable([sheet.summary for sheet in sheets], [sheet.item["label"] for sheet in sheets], kind)
+    except ValueError as error:
+        text = f"{str(error)[0].upper()}{str(error)[1:]}."
+        return [Finding("stop", "Nothing to learn", text, tuple(sheet.name for sheet in sheets))]
+    return []
 
 
 def _empty(sheets: Sequence[Sheet]) -> list[Finding]:
