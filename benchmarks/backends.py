@@ -11,8 +11,6 @@ from benchmarks.inference import prepared_backends, ready_unet
 from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, require, timing_cells
 from bundle.inference.overlap_tile import OverlapTileInferer
 
-__all__ = ["run"]
-
 COLUMNS = (*TIMING_COLUMNS, "preparation, s", "difference")
 #: largest difference from eager fp32 over the largest logit, beyond which a time would mean nothing
 TOLERANCE = {"fp32": 1e-4, "bf16": 0.25}

@@ -18,8 +18,6 @@ from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.tile_cost import TileCost, parse_bytes
 from bundle.networks import UNet
 
-__all__ = ["prepared", "run"]
-
 COLUMNS = ("", "tile", "tiles", "GFLOP", "over one tile", "bound, MiB", "peak, MiB")
 
 

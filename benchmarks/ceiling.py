@@ -11,8 +11,6 @@ from torch.nn import functional as F
 
 from benchmarks.timing import TIMING_COLUMNS, Options, Timing, counted, digits, interleave, timing_cells
 
-__all__ = ["COLUMNS", "DTYPES", "Ceiling", "find_ceiling"]
-
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 #: what :meth:`Ceiling.rows` fills
 COLUMNS = ("", "GFLOP/s", "of the ceiling", *TIMING_COLUMNS)

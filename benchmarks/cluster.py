@@ -40,8 +40,6 @@ from bundle.large.pyramid import build_pyramid
 from bundle.large.result_store import Layout, ResultStore
 from bundle.networks import UNet
 
-__all__ = ["run"]
-
 _MIB = 2**20
 _taken: Task  # of a bare process
 

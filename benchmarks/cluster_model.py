@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 from benchmarks.timing import Table
 
-__all__ = ["Costs", "Job", "main", "probability"]
-
 WORKERS = (1, 8, 64, 512)
 
 

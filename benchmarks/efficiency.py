@@ -25,8 +25,6 @@ from bundle.inference.backends import BACKENDS
 from bundle.inference.precision import autocast
 from bundle.inference.tile_cost import TileCost
 
-__all__ = ["run"]
-
 #: input of the tiles, px: what one image of 512 px takes, and a larger one
 TILES = (700, 1020)
 #: precision -> least share of the ceiling, at the first of the tiles

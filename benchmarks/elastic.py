@@ -19,8 +19,6 @@ from benchmarks.timing import TIMING_COLUMNS, Options, Table, interleave, requir
 from tests.reference import elastic as reference
 from transforms import RandElasticGrid, RandElasticGridd
 
-__all__ = ["SIGMA", "monai_elastic", "run"]
-
 #: standard deviation of the displacement vectors, px: the paper's
 SIGMA = 10.0
 #: interpolation of each key

@@ -24,8 +24,6 @@ import tifffile
 from bundle import atomic
 from bundle.studies.commands import Command, RunFolder
 
-__all__ = ["main", "parts_of"]
-
 ROOT = Path(__file__).resolve().parent.parent
 #: what the rehearsal makes small; the numbers that come out mean nothing
 TINY = {

@@ -19,8 +19,6 @@ from bundle.inference.backends import prepare_network
 from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.precision import resolve_precision
 
-__all__ = ["main"]
-
 #: rounds of what takes milliseconds
 _ROUNDS = 20
 

@@ -28,8 +28,6 @@ from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.precision import autocast
 from bundle.networks import UNet
 
-__all__ = ["Predict", "overlap_tile", "padded", "prepared_backends", "ready_unet", "run", "stock_unet"]
-
 #: input of the paper's tiles, px
 PAPER_TILE = 572
 

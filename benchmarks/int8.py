@@ -15,8 +15,6 @@ from bundle.inference.backends import prepare_network
 from bundle.inference.backends.calibration import calibrated
 from bundle.inference.overlap_tile import OverlapTileInferer
 
-__all__ = ["run"]
-
 #: of the logits from those in fp32, over the largest: random weights, random images
 TOLERANCE = 0.5
 

@@ -22,8 +22,6 @@ import tifffile
 from benchmarks.large_samples import INFERENCE, blobs, small_network
 from bundle.model import checkpoints
 
-__all__ = ["main"]
-
 _TOLD = """
 import time
 from benchmarks.memory import status

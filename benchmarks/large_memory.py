@@ -28,8 +28,6 @@ from benchmarks.large_samples import INFERENCE, blobs, new_ome_zarr, small_netwo
 from benchmarks.timing import cpu_of_children
 from bundle.model import checkpoints
 
-__all__ = ["main"]
-
 _CHUNK = 1024
 
 

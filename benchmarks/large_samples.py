@@ -13,8 +13,6 @@ from scipy import ndimage
 from bundle.data.stores.ome_zarr import require_zarr
 from bundle.networks import UNet
 
-__all__ = ["INFERENCE", "blobs", "new_ome_zarr", "small_network"]
-
 #: a program that segments; its argument are entries of configs/inference.json as JSON
 INFERENCE = """
 import json, sys

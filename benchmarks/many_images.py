@@ -18,8 +18,6 @@ from benchmarks.targets import at_most
 from benchmarks.timing import Options, Table, digits, require
 from bundle.output.overlay import outlines
 
-__all__ = ["run"]
-
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "models" / "em_membranes.pt"
 NETWORK, THREADS, ONE_BY_ONE = "the network alone", "reading ahead, writing in a thread", "one after the other"

@@ -18,8 +18,6 @@ import bundle.data
 import bundle.data.fingerprint
 from benchmarks import MARK
 
-__all__ = ["Marks"]
-
 IMPORTED, DATA = "python, torch, MONAI, this bundle", "of these: list and cache of the data"
 #: event -> what ends with it
 PARTS = {

@@ -11,8 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["MIB", "peak_memory", "status"]
-
 MIB = 2**20
 _ROOT = Path(__file__).resolve().parent.parent
 

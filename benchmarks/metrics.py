@@ -16,8 +16,6 @@ from bundle.metrics.rand import rand_counts, rand_curve, thinned_counts
 from bundle.metrics.warping import warping_counts
 from tests.reference import warping as plain
 
-__all__ = ["run"]
-
 #: of the Rand error
 THRESHOLD = np.array([0.5])
 

@@ -29,8 +29,6 @@ from bundle.studies.summary import read_values, repeats_of, summarise
 from bundle.studies.summary_markdown import formats_of, measured_cells
 from bundle.studies.trial import StudyPaths, Trial, with_recorded
 
-__all__ = ["main", "networks_of", "table", "time_networks", "time_steps"]
-
 
 def networks_of(study: Study, paths: StudyPaths, values: pd.DataFrame) -> dict[str, nn.Module]:
     """variant -> the network of its first repeat, for those that were measured; with new weights, as good here."""

@@ -14,8 +14,6 @@ from typing import Any
 
 from benchmarks.__main__ import machine, set_threads
 
-__all__ = ["main", "report"]
-
 FOLDER = Path(__file__).resolve().parent / "profiles"
 #: operations in a report
 TOP = 18

@@ -17,8 +17,6 @@ from benchmarks.training_sample import training_chain
 from bundle.data.dataset import TileDataset
 from bundle.data.tile_loader import TileLoader
 
-__all__ = ["run"]
-
 #: of one step of the trainer, s
 PACE = 0.005
 #: processes on this machine, and as many as :func:`bundle.training.workers.workers_for` takes of 16 cores

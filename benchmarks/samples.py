@@ -9,8 +9,6 @@ import torch
 from monai.data import MetaTensor
 from scipy.spatial import KDTree
 
-__all__ = ["cells", "gray", "training_item"]
-
 
 def cells(size: int, count: int, seed: int = 0) -> np.ndarray:
     """HW int32 instance map of exactly ``count`` round cells, most of which touch another.

@@ -18,8 +18,6 @@ from benchmarks.timing import CheckError, Options, Table
 from bundle.data.synthetic import make_dataset
 from bundle.studies.commands import Command
 
-__all__ = ["parts_and_packages", "run"]
-
 _IMPORT = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")
 _ROOT = CONFIG.parent.parent
 

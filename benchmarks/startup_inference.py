@@ -16,8 +16,6 @@ from benchmarks.steps import CONFIG
 from benchmarks.targets import at_most
 from benchmarks.timing import CheckError, Options, Table, cpu_of_children
 
-__all__ = ["run"]
-
 _ROOT = CONFIG.parent.parent
 IMPORT, OURS = "python -c 'import monai.bundle'", "monai.bundle run, one image of 128 x 128 px, written"
 

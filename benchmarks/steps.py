@@ -18,8 +18,6 @@ from bundle.data.synthetic import make_dataset
 from bundle.inference.precision import autocast
 from bundle.training.batch import prepare_batch
 
-__all__ = ["CONFIG", "ConfiguredTrainer", "bare_loop", "parser_of"]
-
 CONFIG = Path(__file__).resolve().parent.parent / "configs" / "train.json"
 
 Step = Callable[[], torch.Tensor]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["TARGET_COLUMNS", "Target", "at_least", "at_most"]
-
 #: what :attr:`Target.cells` fills
 TARGET_COLUMNS = ("part", "against", "measured", "target", "met")
 

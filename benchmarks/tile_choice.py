@@ -10,8 +10,6 @@ from bundle.inference.overlap_tile import _HEADROOM, OverlapTileInferer
 from bundle.inference.tile_cost import TileCost, parse_bytes
 from bundle.networks import UNet
 
-__all__ = ["run"]
-
 #: side of the images, px
 IMAGES = (64, 128, 200, 256, 388, 512, 700, 1000, 1024, 1388, 2048, 3000, 4096, 8192)
 BOUNDS: dict[str, float | str] = {"no bound on memory": float("inf"), "at most 1 GiB": "1 GiB"}

@@ -17,8 +17,6 @@ from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.model import TrainedNetwork
 from transforms import Standardize
 
-__all__ = ["main"]
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a line for each tile size."""

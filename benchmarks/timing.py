@@ -15,24 +15,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.targets import Target
 
-__all__ = [
-    "TIMING_COLUMNS",
-    "CheckError",
-    "Options",
-    "Table",
-    "Timing",
-    "counted",
-    "cpu_of_children",
-    "digits",
-    "interleave",
-    "now",
-    "relative_error",
-    "require",
-    "timing_cells",
-    "timing_table",
-    "tolerance",
-]
-
 _Result = TypeVar("_Result")
 
 #: what :func:`timing_cells` fills

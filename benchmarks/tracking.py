@@ -14,8 +14,6 @@ from benchmarks.timing import Options, Table, interleave, timing_table
 from bundle.inference.precision import resolve_precision
 from bundle.tracking.mlflow_store import Writer
 
-__all__ = ["run"]
-
 ON, OFF = "MLflowTracker, SQLite", "no tracking"
 
 

@@ -31,8 +31,6 @@ from benchmarks.weight_map import stack_and_sort, weights
 from bundle.data.dataset import weigh_what_is_kept
 from bundle.geometry import ValidGeometry
 
-__all__ = ["run", "training_chain"]
-
 OURS, STOCK = "the chain of configs/train.json", "stock transforms"
 DEPTH = 4
 

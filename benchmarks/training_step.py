@@ -14,8 +14,6 @@ from benchmarks.targets import at_least, at_most
 from benchmarks.timing import Options, Table, counted, interleave, require
 from bundle.inference.precision import resolve_precision
 
-__all__ = ["run"]
-
 OURS, PLAIN = "the trainer of configs/train.json", "plain loop, fp32 NCHW"
 
 

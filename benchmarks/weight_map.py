@@ -14,8 +14,6 @@ from benchmarks.targets import Target, at_least, at_most
 from benchmarks.timing import Options, Table, Timing, interleave, require, timing_table
 from transforms import WeightMap
 
-__all__ = ["SIGMA", "W0", "prepared", "run", "stack_and_sort", "weights"]
-
 #: the paper's
 W0, SIGMA = 10.0, 5.0
 #: px around a cell beyond which its border term is below 4e-5

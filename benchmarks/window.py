@@ -14,8 +14,6 @@ from bundle.inference.precision import autocast
 from bundle.networks import WindowCNN
 from bundle.networks.window_cnn import per_pixel
 
-__all__ = ["run"]
-
 #: side of the square of pixels that are classified one by one, px: enough for full batches, and seconds a call
 SQUARE = 8
 

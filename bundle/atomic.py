@@ -19,19 +19,6 @@ from typing import Any
 
 import psutil
 
-__all__ = [
-    "append_csv",
-    "cannot_be_written",
-    "csv_text",
-    "remove_leftovers",
-    "replacing",
-    "require_writable",
-    "sha256",
-    "write_csv",
-    "write_json",
-    "write_text",
-]
-
 #: of this machine: a folder may be shared with others, whose processes nobody here can see
 _HOST = re.sub(r"\W", "_", platform.node())
 

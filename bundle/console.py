@@ -19,19 +19,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # MONAI is imported where it is used: data and studies import this module for its words alone
     from monai.bundle import ConfigParser
 
-__all__ = [
-    "command_line",
-    "counted",
-    "did_you_mean",
-    "explain_errors",
-    "listed",
-    "nearest_path",
-    "own_cause",
-    "require_known_options",
-    "require_own",
-    "true_or_false",
-]
-
 _ROOT = Path(__file__).resolve().parent.parent
 _VARIABLE = "SEAMLESS_TRACEBACK"
 _FEW = 12

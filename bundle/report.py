@@ -8,8 +8,6 @@ from collections.abc import Sequence
 
 from bundle.studies.comparison.compare import write_report
 
-__all__ = ["main"]
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(

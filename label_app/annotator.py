@@ -26,8 +26,6 @@ from label_app.refusals import as_422
 from label_app.store import CheckedStore
 from label_app.watching import TrainingWatch, stop_training
 
-__all__ = ["put_first"]
-
 _ARRAYS = "application/x-npz"
 #: bytes that an array may have beside 8 for each pixel
 _HEADERS = 1 << 16

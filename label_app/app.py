@@ -23,8 +23,6 @@ from label_app.store import CheckedStore
 from label_app.training import TrainTask
 from label_app.uncertainty import MostUncertain, UncertaintyScoring
 
-__all__ = ["LabelApp"]
-
 logger = logging.getLogger(__name__)
 
 #: entries of a request that are names of images, which may begin with anything

@@ -16,8 +16,6 @@ from bundle.output.label_map import NO_LABELS
 from bundle.output.templates import html_templates
 from label_app.watching import message_of
 
-__all__ = ["SHOWN", "put_first", "render"]
-
 #: images in the table at most, those without a label first
 SHOWN = 500
 #: where MONAI Label's own page at / goes

@@ -13,8 +13,6 @@ from monailabel.utils.others.generic import name_to_device
 
 from label_app.progress import Progress
 
-__all__ = ["InferTask"]
-
 
 class InferTask(BundleInferTask):
     """The stock inference of a bundle, with four things more.

@@ -8,8 +8,6 @@ from typing import Any
 from bundle.atomic import sha256
 from bundle.model.card import read_card
 
-__all__ = ["newest_of_runs", "outcome"]
-
 
 def newest_of_runs(bundle: Path, name: str, began: float) -> Path | None:
     """The file of this name that a run has written last; None where none was since ``began``, seconds since 1970."""

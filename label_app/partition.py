@@ -8,8 +8,6 @@ from pathlib import Path
 
 from bundle.data.item import Item
 
-__all__ = ["partition"]
-
 
 def partition(items: Sequence[Item], share: float) -> tuple[list[Item], list[Item]]:
     """Training and validation, where an item's part depends on its own name and not on which others there are.

@@ -19,8 +19,6 @@ from label_app.refusals import Unusable
 from label_app.store import cells_and_classes
 from transforms import IGNORE
 
-__all__ = ["image_of", "label_of", "packed", "unpacked", "write_label"]
-
 
 def packed(**arrays: np.ndarray) -> bytes:
     """An .npz archive."""

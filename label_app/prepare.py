@@ -27,8 +27,6 @@ from bundle.model.card import robust_gray, write_card
 from bundle.model.checkpoints import default_model
 from label_app.torch_build import require_torchvision
 
-__all__ = ["adapted", "prepare"]
-
 logger = logging.getLogger(__name__)
 
 _ROOT = Path(__file__).resolve().parent.parent

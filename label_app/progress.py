@@ -6,8 +6,6 @@ import threading
 
 from fastapi import HTTPException
 
-__all__ = ["Progress"]
-
 
 class Progress:
     """How far the inference in work is.

@@ -9,8 +9,6 @@ from fastapi import HTTPException
 
 from bundle.console import own_cause
 
-__all__ = ["Unusable", "as_422"]
-
 
 class Unusable(ValueError):
     """What a request brought and this app cannot use."""

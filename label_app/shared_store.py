@@ -23,8 +23,6 @@ from monailabel.interfaces.exception import ImageNotFoundException
 
 from bundle.atomic import remove_leftovers, replacing, write_json
 
-__all__ = ["SharedStore"]
-
 _READ = (
     *("datalist", "json", "list_images", "status", "get_dataset_archive", "get_labeled_images", "get_unlabeled_images"),
     *("get_image_uri", "get_image_info", "get_label_uri", "get_label_info", "get_labels_by_image_id"),

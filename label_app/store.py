@@ -20,8 +20,6 @@ from label_app.shared_store import SharedStore
 from transforms import IGNORE, LabelToInstances
 from transforms.labels.classes import class_components
 
-__all__ = ["CheckedStore", "cells_and_classes", "ignored_value", "segments_of"]
-
 
 class CheckedStore(SharedStore):
     """A folder of images whose labels fit them.

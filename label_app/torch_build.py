@@ -12,8 +12,6 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-__all__ = ["require_one_build", "require_torchvision"]
-
 _INDEX = "https://download.pytorch.org/whl/"
 _PIP = [sys.executable, "-m", "pip", "install"]
 _BOTH = ["-c", "constraints-label.txt", "torch", "torchvision"]

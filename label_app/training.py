@@ -17,8 +17,6 @@ from label_app.outcome import outcome
 from label_app.partition import partition
 from label_app.store import CheckedStore, ignored_value, segments_of
 
-__all__ = ["TrainTask"]
-
 
 class TrainTask(BundleTrainTask):
     """The stock training of a bundle, which feeds images and labels, with seven things more.

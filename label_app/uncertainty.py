@@ -13,8 +13,6 @@ from bundle.inference import uncertainty
 from bundle.inference.passes import disagreeing_passes, foreground_probability
 from bundle.model import TrainedNetwork
 
-__all__ = ["MostUncertain", "UncertaintyScoring"]
-
 logger = logging.getLogger(__name__)
 
 

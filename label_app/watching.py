@@ -18,8 +18,6 @@ from monailabel.utils.async_tasks.utils import processes
 
 from label_app.outcome import newest_of_runs
 
-__all__ = ["TrainingWatch", "message_of", "stop_training"]
-
 #: of a training that goes on
 _AT_WORK = ("SUBMITTED", "RUNNING", "STOPPING")
 

@@ -13,9 +13,10 @@ from transforms.intensity.retain_stats import RetainStats, RetainStatsd
 from transforms.intensity.standardize import Standardize, Standardized
 from transforms.labels.classes import KeepClassesd, LabelToClassedInstancesd
 from transforms.labels.instances import IGNORE, InstancesToClass, InstancesToClassd, LabelToInstances, LabelToInstancesd
+from transforms.labels.nearest_cells import two_nearest_distances
 from transforms.labels.partial import IgnoreUnannotated, IgnoreUnannotatedd
 from transforms.labels.separation import SeparateTouching, SeparateTouchingd
-from transforms.labels.weight_map import WeightMap, WeightMapd, two_nearest_distances
+from transforms.labels.weight_map import WeightMap, WeightMapd
 
 __all__ = [
     "IGNORE",

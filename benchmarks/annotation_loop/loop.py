@@ -24,8 +24,6 @@ from bundle.studies.commands import Command, RunFolder
 from bundle.tracking import sqlite_uri
 from transforms import Standardized
 
-__all__ = ["START", "Loop"]
-
 #: in the place of a strategy: the first round, which all strategies of a seed share
 START = "start"
 _CONFIG = "configs/train.json"

@@ -12,8 +12,6 @@ from bundle.data import ctc
 from bundle.data.item import Item
 from bundle.data.splits import split
 
-__all__ = ["STRATEGIES", "TRUTHS", "Film", "Settings", "keep_settings", "read_film"]
-
 #: how the next frames are chosen; the first is what the others are compared with
 STRATEGIES = ("random", "epistemic", "border")
 TRUTHS = ("silver", "gold")

@@ -18,8 +18,6 @@ from bundle import atomic
 from bundle.studies.summary_chart import plain_axes, save
 from bundle.studies.summary_markdown import spread_of
 
-__all__ = ["curves", "draw", "markdown", "write_report"]
-
 #: Okabe and Ito's colours, distinct for any kind of colour vision; the marks are distinct without colour
 _LOOK = {"random": ("#000000", "D"), "epistemic": ("#0072B2", "o"), "border": ("#D55E00", "s")}
 _GREY = "#444444"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-__all__ = ["timed_steps"]
-
 
 def timed_steps(minutes: float, now: Callable[[], float] = time.process_time) -> Iterator[float]:
     """Progress at the start of every step, until the time is over.

@@ -14,8 +14,6 @@ from benchmarks.peers.data import parts
 from benchmarks.peers.report import Outcome, report
 from bundle.data.item import Item
 
-__all__ = ["Peer", "PeerError", "make_parser", "run"]
-
 #: trains and segments: takes the options, the parts of the data and the folder of its result
 Peer = Callable[[argparse.Namespace, Mapping[str, Sequence[Item]], Path], Outcome]
 

@@ -18,8 +18,6 @@ from bundle.data.item import Item
 from bundle.data.load_slice import LoadSlice
 from bundle.data.splits import split
 
-__all__ = ["parts", "truth", "write_image", "write_label", "write_png"]
-
 _CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 

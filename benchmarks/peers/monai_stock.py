@@ -40,8 +40,6 @@ from benchmarks.peers.data import write_image, write_label
 from benchmarks.peers.report import HELD_OUT, Outcome
 from bundle.data.item import Item
 
-__all__ = ["augment", "d4", "endless", "load", "main", "predict", "stock", "train"]
-
 FEATURES = (16, 32, 64, 128, 256, 16)
 LEARNING_RATE = 1e-3
 OVERLAP = 0.5

@@ -24,19 +24,6 @@ from benchmarks.peers.report import HELD_OUT, Outcome
 from bundle.atomic import write_json
 from bundle.data.item import Item
 
-__all__ = [
-    "DATASET",
-    "add_options",
-    "describe",
-    "job_of",
-    "main",
-    "nnunet",
-    "read_probability",
-    "require_nnunet",
-    "run_driver",
-    "write_dataset",
-]
-
 DATASET_ID = 1
 DATASET = f"Dataset{DATASET_ID:03d}_cells"
 MIRRORING = "mirroring"  # the four combinations of both axes: nnU-Net's default at inference

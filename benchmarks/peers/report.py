@@ -21,8 +21,6 @@ from bundle.data.item import Item
 from bundle.metrics.isbi2012 import MEASURES
 from bundle.tracking.provenance import provenance
 
-__all__ = ["HELD_OUT", "Outcome", "measure", "report"]
-
 HELD_OUT = "held_out"
 _COLUMNS = ("rand_error", "warping_error", "pixel_error", "v_rand", "v_info", "iou")
 

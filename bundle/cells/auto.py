@@ -8,8 +8,6 @@ from typing import Any
 
 from bundle.cells.options import CellOptions
 
-__all__ = ["AUTO", "AutoCellOptions"]
-
 AUTO = "auto"
 
 #: what "auto" is until it is chosen

@@ -15,15 +15,6 @@ from bundle.cells.instances import probability_to_instances
 from bundle.cells.options import CellOptions
 from bundle.console import did_you_mean
 
-__all__ = [
-    "FindClassesd",
-    "cells_of_each_class",
-    "likeliest_classes",
-    "options_of_classes",
-    "own_probability",
-    "words_of",
-]
-
 
 def own_probability(probability: np.ndarray, number: int) -> np.ndarray:
     """The probability of a class where no other class but the background is likelier, 0 elsewhere.

@@ -15,8 +15,6 @@ from scipy import ndimage as ndi
 from bundle.cells import regions
 from bundle.cells.options import CellOptions
 
-__all__ = ["ProbabilityToInstances", "ProbabilityToInstancesd", "probability_to_instances"]
-
 
 def probability_to_instances(probability: np.ndarray, options: CellOptions | None = None, **changes: Any) -> np.ndarray:
     """Label the cells of a probability map.

@@ -12,8 +12,6 @@ from monai.utils import TransformBackends, convert_data_type, convert_to_dst_typ
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["LinkSlicesd", "link_slices", "require_linkable"]
-
 
 def link_slices(cells: np.ndarray, share: float = 0.5) -> np.ndarray:
     """Join the cells of neighbouring slices that overlap.

@@ -12,8 +12,6 @@ from skimage.measure import regionprops_table
 from bundle.cells.shapes import plane_shapes
 from bundle.cells.strips import beside, strips
 
-__all__ = ["measure"]
-
 #: of skimage's properties, those of a volume
 _ANY = ("label", "area", "centroid", "solidity")
 #: how much the sides of a pixel may differ and a length still be one number of µm

@@ -9,8 +9,6 @@ from typing import Any
 
 from bundle.console import did_you_mean
 
-__all__ = ["CellOptions"]
-
 _SPLIT_BY = (None, "distance", "probability")
 
 

@@ -16,8 +16,6 @@ from skimage.segmentation import expand_labels, watershed
 from bundle.cells.strips import beside, counts, first_pixels, strips
 from bundle.geometry import relative_spacing
 
-__all__ = ["close_gaps", "drop_small", "dual_connectivity", "extend", "fill_holes", "in_order", "split_touching"]
-
 
 def dual_connectivity(connectivity: int, axes: int) -> int:
     """Of the background: where cells hang together over corners it must not, and the other way round."""

@@ -8,8 +8,6 @@ import numpy as np
 
 from bundle.cells.strips import strips
 
-__all__ = ["plane_shapes"]
-
 #: what a pixel of an outline adds to the perimeter, by how many neighbours it has on the outline: 1 straight, 2
 #: diagonal, 3 half of each; its number is 1 + 2 for each over a side + 10 for each over a corner
 _KINDS = np.zeros(50, np.int64)

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-__all__ = ["beside", "counts", "first_pixels", "strips"]
-
 #: elements of a strip, about: some tens of MB for the few arrays of one operation
 _STRIP = 2**20
 

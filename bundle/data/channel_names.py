@@ -13,16 +13,6 @@ from bundle.console import counted
 from bundle.data.formats import has_opacity, tiff_axes, tiff_series
 from bundle.data.pixel_size import ome_pixels
 
-__all__ = [
-    "COLOURS",
-    "StatedChannels",
-    "are_colours",
-    "channels_of_tiff",
-    "channels_option",
-    "option_to_fit",
-    "same_names",
-]
-
 #: names of the channels of a colour picture
 COLOURS = ("red", "green", "blue")
 

@@ -21,8 +21,6 @@ from bundle.data.readers import read_image
 from bundle.data.stated_channels import stated_channels
 from bundle.geometry.kinds import require_positive
 
-__all__ = ["CHANNEL_NAMES", "Channels", "are_equal", "channels_of"]
-
 logger = logging.getLogger(__name__)
 
 #: in a MetaTensor's ``meta``: the names of its channels, where there are several and they are known

@@ -18,20 +18,6 @@ from bundle.data.fingerprint import image_fingerprint, seen_images
 from bundle.data.item import Item
 from transforms.labels.instances import IGNORE
 
-__all__ = [
-    "HOW_SCATTERED",
-    "HOW_UNSIGNED",
-    "LabelSummary",
-    "require_apart",
-    "require_learnable",
-    "require_objects",
-    "scattered_labels",
-    "summary_of",
-    "swapped_labels",
-    "unsigned_labels",
-    "warn_of_empty_validation",
-]
-
 logger = logging.getLogger(__name__)
 
 #: names in a message

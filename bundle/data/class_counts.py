@@ -15,8 +15,6 @@ from transforms.labels.classes import CLASS_OF
 from transforms.labels.instances import IGNORE, class_array
 from transforms.labels.weight_map import balanced_weights
 
-__all__ = ["class_pixels", "class_weights", "warn_of_absent_classes"]
-
 logger = logging.getLogger(__name__)
 
 _WAYS = ("tile", "dataset", "sqrt", "equal")

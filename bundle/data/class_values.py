@@ -8,8 +8,6 @@ from typing import Any
 
 from transforms.labels.instances import IGNORE
 
-__all__ = ["COLOUR", "NOT_ANNOTATED", "Values", "class_table", "is_not_annotated", "shown_value"]
-
 #: in a table of values: pixels that nobody annotated
 NOT_ANNOTATED = "not annotated"
 #: added to 0xRRGGBB, so that no colour is a gray value

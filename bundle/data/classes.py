@@ -16,8 +16,6 @@ from bundle.data.class_values import COLOUR, NOT_ANNOTATED, Values, class_table,
 from bundle.data.errors import ImageError
 from transforms.labels.instances import IGNORE
 
-__all__ = ["BINARY", "CLASS_DIR", "KINDS", "Classes", "classes_of_data"]
-
 #: what a label says: a number for each object; a class for each pixel; the former with a class of each object
 KINDS = ("instances", "classes", "instances+classes")
 #: the classes of a problem that names none

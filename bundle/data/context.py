@@ -20,8 +20,6 @@ from bundle.data.formats import slice_count
 from bundle.data.item import Item
 from bundle.data.readers import read_image
 
-__all__ = ["CONTEXT", "FindContextd", "StackContextd", "neighbours", "own_channels", "said_of_no_stack"]
-
 #: in a MetaTensor's ``meta``: the number of neighbouring slices on each side that are among its channels
 CONTEXT = "context_slices"
 

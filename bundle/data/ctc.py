@@ -25,8 +25,6 @@ from bundle.data.formats import spatial_shape, stem
 from bundle.data.item import FILES, Item
 from bundle.data.readers import read_image
 
-__all__ = ["RESULT", "SEGMENTATION", "datalist", "frames_in", "recognises"]
-
 #: how file names begin, before the number of the frame in three or four digits
 IMAGE, SEGMENTATION, TRACKING, RESULT = "t", "man_seg", "man_track", "mask"
 #: where each kind of truth is, after the sequence's number, and how its files begin

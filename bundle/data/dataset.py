@@ -19,8 +19,6 @@ from bundle.geometry.kinds import require_positive
 from transforms import CropToOutputd, InstancesToClassd, WeightMapd
 from transforms.labels.instances import IGNORE
 
-__all__ = ["TileDataset", "weigh_what_is_kept"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -16,8 +16,6 @@ from scipy import ndimage
 
 from bundle.data.drawing import largest_parts, smooth_noise
 
-__all__ = ["draw_cells"]
-
 #: radius of a cell, px; with it 256 x 256 px hold 10 to 25 cells
 RADIUS = (21.0, 29.0)
 #: px^2 of image for each cell

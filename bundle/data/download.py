@@ -28,8 +28,6 @@ from bundle.atomic import remove_leftovers, replacing, require_writable, sha256
 from bundle.data.dsb2018 import join_masks
 from bundle.data.errors import ImageError
 
-__all__ = ["SOURCES", "DownloadError", "Source", "download"]
-
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["largest_parts", "smooth_noise"]
-
 
 def largest_parts(labels: np.ndarray, least: int) -> np.ndarray:
     """The largest connected part of every cell, without those of fewer px than ``least``, numbered 1..N."""

@@ -12,8 +12,6 @@ from bundle.data.errors import ImageError
 from bundle.data.formats import natural_key
 from bundle.data.readers import read_image
 
-__all__ = ["join_masks"]
-
 
 def join_masks(root: Path) -> None:
     """Turn ``ID/images/ID.png`` and ``ID/masks/*.png`` into ``image/ID.png`` and ``label/ID.tif`` (uint16, 1..N).

@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["ImageError", "UnreadableImageError", "image_error", "one_line", "shortage", "unreadable"]
-
 
 class ImageError(ValueError):
     """An image file that cannot be used.

@@ -26,17 +26,6 @@ from bundle.data.same_image import BETWEEN, Likeness, Sketch, most_alike_of, ske
 from bundle.data.stated_channels import stated_channels
 from bundle.data.windows import file_of, window_of
 
-__all__ = [
-    "IMAGES_BY",
-    "READABLE",
-    "Seen",
-    "fingerprint",
-    "image_fingerprint",
-    "image_fingerprints",
-    "run_fingerprint",
-    "seen_images",
-]
-
 #: what :func:`image_fingerprints` goes by
 IMAGES_BY = "sketches"
 #: what :func:`seen_images` can compare: its own, and the digits of earlier versions

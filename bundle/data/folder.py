@@ -20,8 +20,6 @@ from bundle.data.stores.ome_zarr import store_name, stores_in
 from bundle.data.stores.window import open_whole
 from bundle.data.windows import Window, window_of
 
-__all__ = ["datalist", "images", "pages"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -16,24 +16,6 @@ from bundle.data.errors import ImageError, UnreadableImageError, unreadable
 from bundle.data.plausible import meta_image_bytes, packed_bits, require_plausible, require_plausible_series
 from bundle.data.windows import window_of
 
-__all__ = [
-    "EXTENSIONS",
-    "black_value",
-    "composed",
-    "extension",
-    "has_opacity",
-    "is_lossy",
-    "itk_header",
-    "natural_key",
-    "require_file",
-    "slice_count",
-    "spatial_shape",
-    "stated_shape",
-    "stem",
-    "tiff_axes",
-    "tiff_series",
-]
-
 TIFF = (".tif", ".tiff")
 NIFTI = (".nii", ".nii.gz")
 META_IMAGE = (".mha", ".mhd")

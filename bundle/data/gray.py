@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-__all__ = ["WHITE_IS_ZERO", "as_shown", "warn_of_extremes"]
-
 logger = logging.getLogger(__name__)
 
 #: in a MetaTensor's ``meta``: the value that is black, where a file stores white as 0

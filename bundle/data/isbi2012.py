@@ -13,8 +13,6 @@ from bundle.data.errors import ImageError
 from bundle.data.formats import spatial_shape
 from bundle.data.item import Item
 
-__all__ = ["datalist", "holds_labels", "recognises", "test_stack"]
-
 IMAGES, LABELS, TEST = "train-volume.tif", "train-labels.tif", "test-volume.tif"
 
 

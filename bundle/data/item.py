@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Required, TypedDict, get_args
 
-__all__ = ["FILES", "Item", "Part", "part_of"]
-
 #: the keys that hold paths
 File = Literal["image", "label", "markers", "silver", "class_map", "class_table"]
 FILES: tuple[File, ...] = get_args(File)

@@ -7,8 +7,6 @@ from skimage.measure import label
 
 from transforms.labels.instances import IGNORE
 
-__all__ = ["COLOURS_ARE", "cells_of_colours", "packed"]
-
 #: what a colour may mean: foreground, whichever it is; or a cell for each connected region of it
 COLOURS_ARE = ("foreground", "cells")
 

@@ -22,8 +22,6 @@ from bundle.data.readers import read_image
 from bundle.data.roi import Roi, part_at
 from transforms.labels.instances import IGNORE
 
-__all__ = ["LoadSlice", "gray_values"]
-
 _LOG = logging.getLogger(__name__)
 #: read as; float64 holds every label number exactly
 _IMAGE, _LABEL = np.dtype(np.float32), np.dtype(np.float64)

@@ -21,8 +21,6 @@ from bundle.data.item import Part, part_of
 from bundle.data.load_slice import LoadSlice
 from bundle.data.regions import is_region_file, load_regions
 
-__all__ = ["LoadSliced", "require_same_axes"]
-
 logger = logging.getLogger(__name__)
 
 

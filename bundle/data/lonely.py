@@ -10,8 +10,6 @@ from pathlib import Path
 from bundle.console import listed
 from bundle.data.formats import natural_key
 
-__all__ = ["refuse", "refuse_lonely", "refused"]
-
 _REFUSED: ContextVar[list[ValueError] | None] = ContextVar("refused", default=None)
 
 

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 from bundle.data.errors import UnreadableImageError
 
-__all__ = ["MetaHeader", "is_true", "meta_header"]
-
 #: bytes at the start of a file in which its header ends
 _HEADER = 2**20
 _LINE = re.compile(rb"^[ \t]*(\w+)[ \t]*[=:][ \t]*([^\r\n]*?)[ \t]*\r?\n", re.MULTILINE)

@@ -10,8 +10,6 @@ import tifffile
 
 from bundle.data.formats import TIFF, extension, open_tiff
 
-__all__ = ["PixelSize", "ome_pixels", "pixel_size", "stated_size"]
-
 #: µm in the unit of a TIFF's resolution: inch, centimetre
 _TAG_UM = {2: 25.4e3, 3: 1e4}
 #: µm in the units that OME and ImageJ write

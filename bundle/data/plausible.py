@@ -20,16 +20,6 @@ import tifffile
 from bundle.data.errors import ImageError, UnreadableImageError
 from bundle.data.meta_image import meta_header
 
-__all__ = [
-    "meta_image_bytes",
-    "packed_bits",
-    "require_deflated",
-    "require_plausible",
-    "require_plausible_series",
-    "require_room",
-    "require_segments",
-]
-
 #: bytes that one byte of a file can become: deflate 1032, LZW 1350 with strings of 4000, JPEG 512
 _MOST = 1400
 #: TIFF compressions of which that is true; fax, LZMA, Zstandard, WebP and others are bounded by the memory alone

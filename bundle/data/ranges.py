@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from bundle.data.formats import slice_count
 from bundle.data.item import Item
 
-__all__ = ["cut_ranges", "is_range", "range_hint"]
-
 _RANGE = re.compile(r"(.*):(\d+)(?:-(\d+))?")
 
 

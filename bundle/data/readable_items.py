@@ -13,8 +13,6 @@ from torch.utils.data import get_worker_info
 from bundle.data.errors import ImageError, image_error, shortage
 from bundle.data.item import Item
 
-__all__ = ["ReadableItems"]
-
 _LOG = logging.getLogger(__name__)
 
 

@@ -42,8 +42,6 @@ from bundle.data.plausible import meta_image_bytes, require_deflated, require_ro
 from bundle.data.stores.window import read_window
 from bundle.data.windows import window_of
 
-__all__ = ["TiffReader", "read_image"]
-
 
 class TiffReader(ImageReader):
     """A MONAI reader for every TIFF that tifffile decodes; same order and affine as MONAI's ITKReader.

@@ -12,8 +12,6 @@ from monai.utils import MetaKeys
 
 from bundle.data.errors import ImageError
 
-__all__ = ["Roi", "part_at"]
-
 
 class Roi(NamedTuple):
     """Left and upper edge, width and height in px, as viewers show images: x to the right, y downwards, from 0."""

@@ -16,8 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["BETWEEN", "SAME", "Likeness", "Sketch", "most_alike", "most_alike_of", "oriented", "sketch_of"]
-
 #: mean squared difference of standardised pixels up to which two images are the same; unrelated ones have 2
 SAME = 1e-3
 #: correlation of thumbnails from which two images are nearly the same

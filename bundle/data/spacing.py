@@ -18,18 +18,6 @@ from bundle.data.stores.window import open_whole
 from bundle.data.windows import file_of, window_of
 from bundle.geometry import relative_spacing
 
-__all__ = [
-    "VOXEL_SPACING",
-    "agreed",
-    "common_sides",
-    "require_spacing",
-    "sides_of",
-    "spacing_of",
-    "stated_sides",
-    "stated_spacing",
-    "warn_of_other_spacing",
-]
-
 logger = logging.getLogger(__name__)
 
 _Size = TypeVar("_Size", bound=Sequence[float])

@@ -11,8 +11,6 @@ from bundle.console import counted, listed
 from bundle.data.item import Item
 from bundle.data.ranges import cut_ranges, range_hint
 
-__all__ = ["pick", "split", "split_told"]
-
 _PARTS = ("selected", "others", "all")
 #: characters of names that are told
 _TOLD = 150

@@ -22,8 +22,6 @@ from bundle.data.formats import (
 from bundle.data.stores.window import open_whole
 from bundle.data.windows import window_of
 
-__all__ = ["stated_channels"]
-
 
 def stated_channels(path: str | os.PathLike[str]) -> StatedChannels:
     """What the header of a file says.

@@ -22,8 +22,6 @@ from bundle.data.spacing import require_spacing
 from bundle.data.volume_cells import draw_volume
 from bundle.geometry.kinds import require_positive
 
-__all__ = ["TEST_COUNT", "make_dataset"]
-
 #: images under test/, which no training ever sees
 TEST_COUNT = 4
 SMALLEST_SIZE = {2: 64, 3: 16}

@@ -24,8 +24,6 @@ from bundle.data.classes import CLASS_DIR, FILE
 from bundle.data.drawing import largest_parts
 from bundle.geometry.kinds import require_positive
 
-__all__ = ["CHANNELS", "NAMES", "TEST_COUNT", "draw_objects", "make_class_dataset"]
-
 NAMES = ("background", "round", "rod", "marked")
 #: the first shows all objects, the second those that carry a marker
 CHANNELS = ("outline", "marker")

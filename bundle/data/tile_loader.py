@@ -7,8 +7,6 @@ from typing import Any
 
 from monai.data import DataLoader
 
-__all__ = ["TileLoader"]
-
 
 class TileLoader(DataLoader):
     """MONAI's ``DataLoader`` over a :class:`bundle.data.dataset.TileDataset`, one epoch ahead of itself.

@@ -22,8 +22,6 @@ from bundle.data.loading import LoadSliced
 from bundle.data.regions import is_region_file, region_kinds
 from transforms.labels.classes import class_components
 
-__all__ = ["LoadTruthd", "LoadValues", "read_class_table", "segment_values"]
-
 _COLUMNS = ("instance", "class")
 
 

@@ -15,8 +15,6 @@ from scipy import ndimage
 from bundle.data.drawing import largest_parts, smooth_noise
 from bundle.geometry import relative_spacing
 
-__all__ = ["draw_volume"]
-
 #: radius of a nucleus, px of the finest axis
 RADIUS = (7.0, 10.0)
 #: part of the volume that nuclei fill, about

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 from bundle.data.errors import ImageError
 
-__all__ = ["Window", "file_of", "window_of"]
-
 _NAME = re.compile(r"(?P<file>.+) \[(?P<place>[^\[\]]*)\]")
 _PLACE = re.compile(r"(?:d=(?P<d>\d+(?:\.\d+)?),)?x=(?P<x>\d+),y=(?P<y>\d+),w=(?P<w>\d+),h=(?P<h>\d+)")
 

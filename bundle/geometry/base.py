@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from bundle.geometry.tiles import Span, TilePlan
 
-__all__ = ["AxesGeometry", "AxisGeometry", "Geometry"]
-
 
 class Geometry(ABC):
     """Sizes of a network whose output is smaller than its input by a constant along every axis. All in px.

@@ -8,8 +8,6 @@ from math import prod
 
 from bundle.geometry.tiles import TilePlan
 
-__all__ = ["Block", "BlockPlan"]
-
 #: px of a block, about, where nobody says: 2048 x 2048
 _PIXELS = 2**22
 #: px along an axis of a chunk, at most, and at least where an image has several

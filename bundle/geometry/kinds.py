@@ -7,8 +7,6 @@ from functools import cached_property
 
 from bundle.geometry.base import AxisGeometry
 
-__all__ = ["PaddedGeometry", "ValidGeometry", "WindowGeometry", "require_positive"]
-
 
 @dataclass(frozen=True)
 class ValidGeometry(AxisGeometry):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["mirror_indices"]
-
 
 def mirror_indices(start: int, stop: int, n: int) -> list[int]:
     """Positions in an axis of ``n`` px for the range ``start`` .. ``stop``, mirrored at both ends.

@@ -8,8 +8,6 @@ from typing import Any
 from bundle.geometry.base import AxesGeometry, AxisGeometry, Geometry
 from bundle.geometry.kinds import PaddedGeometry, ValidGeometry, WindowGeometry
 
-__all__ = ["geometry_of", "per_axis"]
-
 
 def per_axis(each: Sequence[AxisGeometry]) -> AxisGeometry | AxesGeometry:
     """The sizes of a network from those along each axis: one for all where they are equal."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-__all__ = ["flat_levels", "isotropic_plane", "isotropic_planes", "relative_spacing"]
-
 #: spacings that differ by less count as equal
 _EQUAL = 0.05
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
-__all__ = ["Span", "Tile", "TilePlan"]
-
 #: (start, stop) of a tile's input, output and crop along one axis, see :class:`Tile`
 Span = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 

@@ -9,8 +9,6 @@ import numpy as np
 
 from bundle.inference.tile_cost import TileCost
 
-__all__ = ["cheapest_tile"]
-
 
 def cheapest_tile(
     cost: TileCost, image_size: Sequence[int], memory: Callable[[tuple[int, ...]], float], limits: Iterable[float]

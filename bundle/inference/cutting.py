@@ -8,8 +8,6 @@ import torch
 
 from bundle.geometry import Geometry, mirror_indices
 
-__all__ = ["cut", "inside", "middle", "said_of_thin"]
-
 
 def cut(image: torch.Tensor, spans: Sequence[tuple[int, int]]) -> torch.Tensor:
     """The part of a BCHW[D] image between (start, stop) along every spatial axis, mirrored where it reaches beyond."""

@@ -8,8 +8,6 @@ import torch
 
 from bundle.inference.precision import resolve_precision
 
-__all__ = ["made_by"]
-
 
 def made_by(trained: Any, predictor: Any, precision: str, device: torch.device | str, read_by: str) -> dict[str, str]:
     """Network, backend and precision, as they are now, and how cells are read.

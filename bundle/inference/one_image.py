@@ -16,8 +16,6 @@ from bundle.data.stated_channels import stated_channels
 from bundle.data.stores import advice_to_convert
 from bundle.inference.tile_cost import free_memory
 
-__all__ = ["BYTES_PER_PIXEL", "ReleaseImage", "RequireMemoryd"]
-
 #: what a gray image and its results take at most at one time: fp32 pixels and probability, int32 cells and the gaps
 #: between them, or a copy of one of these that is being made or written, or the pixels of the file once more while
 #: cells are measured; the tiles of the network come in addition

@@ -28,8 +28,6 @@ from bundle.inference.probability import class_probability
 from bundle.inference.tile_cost import TileCost, free_memory, parse_bytes
 from bundle.inference.tta import averaged, members, require_tta, turned_plane
 
-__all__ = ["OverlapTileInferer"]
-
 logger = logging.getLogger(__name__)
 
 #: bytes that tiles take at most on a CPU where no bound is given: larger ones gain little

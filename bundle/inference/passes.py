@@ -23,8 +23,6 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from bundle.inference.tta import each_turned, members, turned_plane
 
-__all__ = ["disagreeing_passes", "dropout_passes", "foreground_probability", "turned_passes"]
-
 
 def foreground_probability(network: nn.Module, inferer: Inferer, image: torch.Tensor) -> torch.Tensor:
     """One pass with the whole network in evaluation mode: HW[D]."""

@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from monai.inferers import SimpleInferer
 
-__all__ = ["MixedPrecisionInferer", "autocast", "resolve_precision"]
-
 _PRECISIONS = ("auto", "fp32", "bf16", "int8")
 
 

@@ -11,15 +11,6 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import TransformBackends, convert_to_dst_type, convert_to_numpy, ensure_tuple_rep
 
-__all__ = [
-    "ForegroundProbabilityd",
-    "RoundProbabilityd",
-    "as_read",
-    "as_stored",
-    "class_probability",
-    "require_stored_type",
-]
-
 #: types in which a probability is stored; of uint8, 255 is 1
 _STORED = ("float32", "float16", "uint8")
 

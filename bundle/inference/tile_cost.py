@@ -23,8 +23,6 @@ from torch.utils.flop_counter import flop_registry
 
 from bundle.geometry import Geometry
 
-__all__ = ["TileCost", "free_memory", "parse_bytes"]
-
 #: memory of an input pixel where it cannot be counted: that of the paper's network in fp32, safe for smaller ones
 _BYTES_PER_PIXEL = 1500.0
 _UNITS = {"B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}

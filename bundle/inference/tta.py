@@ -8,8 +8,6 @@ import torch
 
 from bundle.geometry import Geometry, Turn, isotropic_planes
 
-__all__ = ["TTA", "averaged", "each_turned", "members", "require_tta", "turned", "turned_back", "turned_plane"]
-
 #: (quarter turns, mirrored) of the members of the dihedral group, the identity first
 _DIHEDRAL = [(turns, mirrored) for mirrored in (False, True) for turns in range(4)]
 #: members by name. "paper7" leaves out the last one: the paper averages "7 rotated versions" and does not say which

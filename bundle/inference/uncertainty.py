@@ -16,8 +16,6 @@ import torch
 from bundle.cells import probability_to_instances
 from transforms import WeightMap
 
-__all__ = ["border_score", "epistemic_map", "epistemic_score", "rank"]
-
 #: steps from the threshold towards 1 at which a component is looked at again
 _STRICTER = 5
 

@@ -11,8 +11,6 @@ from monai.transforms import MapTransform
 
 from bundle.data.spacing import VOXEL_SPACING, require_spacing, stated_spacing, warn_of_other_spacing
 
-__all__ = ["VoxelSpacingd"]
-
 
 class VoxelSpacingd(MapTransform):
     """Note the spacing of volumes (x, y, z), µm, in their meta data; NaN where nobody states it.

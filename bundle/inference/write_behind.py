@@ -9,8 +9,6 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-__all__ = ["WriteBehind"]
-
 #: images that wait at most, beside the one that is postprocessed and the one that the network has
 _WAITING = 1
 

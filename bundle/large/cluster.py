@@ -18,8 +18,6 @@ from bundle.inference.tile_cost import free_memory
 from bundle.large.executor import Executor, Record, Serial, Task
 from bundle.large.worker import do, plugin, require_dask
 
-__all__ = ["Cluster", "executor_of"]
-
 logger = logging.getLogger(__name__)
 
 #: share of the free memory that workers of this machine are given

@@ -24,8 +24,6 @@ from bundle.large.markers import Markers
 from bundle.large.pyramid import build_pyramid
 from bundle.large.result_store import Layout, new_group, write_levels
 
-__all__ = ["convert", "main"]
-
 #: px of a chunk along x and y, and slices of one; px of what is in memory at a time
 _SIDE, _SLICES, _PIXELS = 256, 16, 2**25
 

@@ -16,8 +16,6 @@ from tqdm import tqdm
 from bundle.data.errors import image_error, shortage
 from bundle.large.markers import Markers
 
-__all__ = ["Executor", "Record", "Serial", "Task", "run_blocks", "torch_threads"]
-
 logger = logging.getLogger(__name__)
 
 #: names of blocks in a message

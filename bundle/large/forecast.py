@@ -15,8 +15,6 @@ from bundle.data.stores import LazyImage
 from bundle.geometry import BlockPlan
 from bundle.large.result_store import Layout
 
-__all__ = ["require_disk", "sizes_text", "tell_plan"]
-
 
 def sizes_text(sizes: Sequence[int]) -> str:
     """

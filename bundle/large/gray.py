@@ -21,8 +21,6 @@ from bundle.large.quantiles import Quantiles
 from transforms.intensity.moments import Moments
 from transforms.intensity.standardize import standardized_part
 
-__all__ = ["GrayValues", "StandardizedImage", "measure", "require_unchanged"]
-
 #: parts of an image that are looked at when a job goes on
 _CHECKED = 32
 

@@ -25,8 +25,6 @@ from bundle.large.pyramid import build_pyramid
 from bundle.large.result_store import Layout, ResultStore
 from bundle.large.settings import Settings
 
-__all__ = ["ImageInBlocks", "fingerprint"]
-
 logger = logging.getLogger(__name__)
 
 #: px along an axis for which the cheapest tile is looked for: beyond, the choice takes long and the edges say little

@@ -34,8 +34,6 @@ from bundle.model import TrainedNetwork
 from bundle.output.growing_table import GrowingTable
 from bundle.output.result_page import ResultPage
 
-__all__ = ["LargeImages"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -19,8 +19,6 @@ from bundle.data.errors import ImageError
 from bundle.large.markers import Markers
 from bundle.large.result_store import Layout, ResultStore
 
-__all__ = ["Job", "machine"]
-
 _PACKAGES = ("seamless-unet", "torch", "numpy", "zarr")
 
 

@@ -28,8 +28,6 @@ from bundle.large.pyramid import build_pyramid
 from bundle.large.result_store import Layout, ResultStore
 from bundle.output.tables import CELLS_OF_PLANES, CELLS_OF_VOLUMES, classes_row, image_row
 
-__all__ = ["KindsOfCells", "label_image", "label_type"]
-
 #: px along x and y of the blocks, about, and in all
 _SIDE, _PIXELS = 2048, 2**22
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["Markers"]
-
 #: markers of a folder: file systems are slow with more
 _FOLDER = 1000
 

@@ -16,8 +16,6 @@ from bundle.large.result_store import Layout, ResultStore
 from bundle.output.result_page import ResultPage
 from bundle.output.segmented import Segmented
 
-__all__ = ["show"]
-
 #: px of the longer side of what is shown, at most
 _SIDE = 1536
 

@@ -14,8 +14,6 @@ from bundle.inference.tta import turned, turned_back
 from bundle.large.cells.grid import Plane, inside
 from bundle.large.gray import StandardizedImage
 
-__all__ = ["ProbabilityBlocks"]
-
 
 class ProbabilityBlocks:
     """Blocks of an image, numbered from 0; of a stack of slices, those of the first slice first.

@@ -12,8 +12,6 @@ from bundle.large.cells.grid import Grid
 from bundle.large.markers import Markers
 from bundle.large.result_store import spans_to_region
 
-__all__ = ["build_pyramid", "halved"]
-
 
 def build_pyramid(levels: Sequence[Any], markers: Markers, mean: bool) -> None:
     """Fill the levels from the one before, chunk by chunk, each level that is not done.

@@ -8,8 +8,6 @@ import numpy as np
 
 from transforms.intensity.standardize import EDGES
 
-__all__ = ["Quantiles"]
-
 _HALF = 16
 
 

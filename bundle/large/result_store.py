@@ -15,8 +15,6 @@ from bundle.atomic import replacing
 from bundle.data.stores.ome_zarr import require_zarr
 from bundle.output.class_pictures import class_colours
 
-__all__ = ["NOTE", "Layout", "ResultStore", "new_group", "spans_to_region", "write_levels"]
-
 #: in the attributes of a result: what made it
 NOTE = "seamless_unet"
 #: px of the smallest level of a pyramid, at most, along x and y

@@ -16,8 +16,6 @@ from bundle.large.executor import Executor
 from bundle.large.label_image import KindsOfCells
 from bundle.model import TrainedNetwork
 
-__all__ = ["Settings"]
-
 
 @dataclass(frozen=True)
 class Settings:

@@ -15,8 +15,6 @@ from bundle.data.item import Item
 from bundle.data.stores import advice_to_convert, is_store, stores_in
 from bundle.inference.one_image import RequireMemoryd
 
-__all__ = ["SortedImages"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -16,8 +16,6 @@ from bundle.data.windows import window_of
 from bundle.large.gray import GrayValues, measure
 from transforms.intensity.standardize import WHOLE
 
-__all__ = ["WholeGrayd"]
-
 
 class WholeGrayd(MapTransform):
     """Tell :class:`transforms.Standardize` the gray values of the whole image that a part was read of.

@@ -15,8 +15,6 @@ import torch
 from bundle.large.executor import Record, Task
 from bundle.large.job import machine
 
-__all__ = ["do", "plugin", "receive", "require_dask"]
-
 #: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_ARENA_MAX of glibc: where its own rules for the first two end
 _MALLOPT = ((-3, 32 * 2**20), (-1, 64 * 2**20), (-8, 1))
 

@@ -20,8 +20,6 @@ from bundle.metrics.engine import METRICS
 from bundle.metrics.objects import Detections, detections
 from bundle.metrics.result_files import CELLS, PROBABILITY, pairs, read_cells, read_probability, read_truth
 
-__all__ = ["main"]
-
 #: intersection over union from which a cell counts as a match
 OVERLAPS = (0.5, 0.6, 0.7, 0.8, 0.9)
 #: of probability maps, in this order

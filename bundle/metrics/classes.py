@@ -17,8 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from bundle.metrics.ctc import jaccard_indices
 
-__all__ = ["MEAN", "ClassCounts", "ClassMetric", "ClassMetrics", "confusion_matrix", "seg_counts"]
-
 Floats = NDArray[np.float64]
 
 #: in the place of a class's name: the mean over all classes but the background that have a value

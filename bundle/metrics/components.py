@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from transforms.compiling import compiled
 
-__all__ = ["Overlap", "Regions", "components", "overlap"]
-
 Integers = NDArray[np.int64]
 
 

@@ -9,8 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from transforms.labels.instances import IGNORE
 
-__all__ = ["Contingency", "contingency", "whole_labels"]
-
 Numbers = NDArray[np.int64]
 
 

@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from bundle.metrics.contingency import contingency
 
-__all__ = ["jaccard_indices", "mean_of_objects", "seg"]
-
 
 def jaccard_indices(truth: ArrayLike, result: ArrayLike) -> NDArray[np.float64]:
     """Jaccard index of every reference object of one frame with the result object that covers more than half of it.

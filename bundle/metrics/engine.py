@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from bundle.metrics import ctc, isbi2012
 from bundle.metrics.objects import detections
 
-__all__ = ["METRICS", "ChallengeMetric", "MetricHandler"]
-
 Rows = Callable[[np.ndarray, np.ndarray], NDArray[np.float64]]
 Value = Callable[[NDArray[np.float64]], float]
 

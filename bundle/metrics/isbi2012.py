@@ -15,20 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 from bundle.metrics.rand import rand_counts, rand_curve, thinned_counts, v_info_curve, v_rand_curve
 from bundle.metrics.warping import warping_counts, warping_curve
 
-__all__ = [
-    "MEASURES",
-    "THRESHOLDS",
-    "THRESHOLDS_2015",
-    "Measure",
-    "f_scores",
-    "pixel_counts",
-    "pixel_error",
-    "rand_error",
-    "v_info",
-    "v_rand",
-    "warping_error",
-]
-
 
 def _thresholds(count: int) -> NDArray[np.float64]:
     # the original adds 0.1 again and again in double precision; ties at 8-bit grey values fall accordingly

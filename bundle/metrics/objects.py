@@ -9,8 +9,6 @@ from numpy.typing import ArrayLike
 
 from bundle.metrics.contingency import contingency
 
-__all__ = ["Detections", "detections"]
-
 
 class Detections(NamedTuple):
     """Numbers of cells; those of several images add up.

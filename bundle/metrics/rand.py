@@ -26,14 +26,6 @@ from scipy.special import entr
 from bundle.metrics.components import Overlap, components, overlap
 from bundle.metrics.thinning import thinned
 
-__all__ = [
-    "rand_counts",
-    "rand_curve",
-    "thinned_counts",
-    "v_info_curve",
-    "v_rand_curve",
-]
-
 Array = NDArray[np.float64]
 
 

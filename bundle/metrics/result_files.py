@@ -14,8 +14,6 @@ from bundle.data.formats import extension, natural_key, stem
 from bundle.data.load_slice import LoadSlice
 from transforms.labels.instances import LabelToInstances
 
-__all__ = ["CELLS", "PROBABILITY", "pairs", "read_cells", "read_probability", "read_truth"]
-
 #: ends of the names of results, as inference writes them
 CELLS, PROBABILITY = "_cells", "_probability"
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-__all__ = ["better", "key_metric", "lower_is_better", "other_metrics"]
-
 M = TypeVar("M")
 
 

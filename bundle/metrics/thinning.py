@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from bundle.metrics.components import Regions, components
 from transforms.compiling import compiled
 
-__all__ = ["thinned"]
-
 #: a membrane pixel that the flood has not reached, one whose turn is to come, and one where cells meet
 _DRY, _WAITING, _DAM = -2, -1, 0
 

@@ -26,8 +26,6 @@ from scipy.ndimage import label
 
 from transforms.compiling import compiled
 
-__all__ = ["Mismatch", "warping_counts", "warping_curve", "warping_mismatches"]
-
 
 class Mismatch(IntEnum):
     """What a residual pixel would do to the warped truth if it took the proposal's value."""

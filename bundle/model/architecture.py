@@ -20,17 +20,6 @@ from bundle.console import did_you_mean
 from bundle.geometry import Geometry, ValidGeometry
 from bundle.networks.sized import SizedNetwork
 
-__all__ = [
-    "PACKAGE",
-    "build",
-    "network_entry",
-    "require_fitting",
-    "require_fitting_tile",
-    "require_known_network",
-    "unet_arguments",
-    "with_training_classifiers",
-]
-
 logger = logging.getLogger(__name__)
 
 PACKAGE = "bundle.networks."

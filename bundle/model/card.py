@@ -24,19 +24,6 @@ from bundle.data.item import Item
 from bundle.model.card_schema import require_card
 from bundle.model.renamed import translated
 
-__all__ = [
-    "OF_RUN",
-    "card_file",
-    "cell_options",
-    "cells_of",
-    "classes",
-    "origin",
-    "read_card",
-    "require_unseen",
-    "robust_gray",
-    "write_card",
-]
-
 logger = logging.getLogger(__name__)
 
 #: the cells of train.json, for a network without a card

@@ -11,8 +11,6 @@ from bundle.data.classes import classes_of_data
 from bundle.model.image_entry import require_image
 from bundle.model.plain_values import require_values
 
-__all__ = ["require_card"]
-
 #: entry -> its types; "config" and "provenance" are records for people, of which nothing is used as it stands
 _ENTRIES: Mapping[str, tuple[type, ...]] = {
     "sha256": (str,),

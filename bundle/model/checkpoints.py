@@ -23,20 +23,6 @@ from bundle.console import nearest_path
 from bundle.model.architecture import unet_arguments
 from bundle.model.seal import is_whole, seal
 
-__all__ = [
-    "SHIPPED",
-    "DiskFullError",
-    "default_model",
-    "load_weights",
-    "network_weights",
-    "not_finite",
-    "read",
-    "require_file",
-    "require_fitting_weights",
-    "require_whole",
-    "write",
-]
-
 logger = logging.getLogger(__name__)
 
 #: the network that comes with the repository, in its folder models/

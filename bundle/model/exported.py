@@ -8,8 +8,6 @@ import os
 from bundle.model import checkpoints
 from bundle.model.trained_network import TrainedNetwork
 
-__all__ = ["require_exported"]
-
 _EXPORTS = "monai.bundle.scripts"
 
 

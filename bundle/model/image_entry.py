@@ -9,8 +9,6 @@ from typing import Any
 from bundle.console import did_you_mean
 from bundle.data.channels import Channels
 
-__all__ = ["channels_in", "image_entry", "require_image"]
-
 _ENTRIES = ("channels", "channel_names", "select", "standardize", "context_slices", "spacing")
 
 

@@ -17,8 +17,6 @@ import torch
 
 from bundle.model import checkpoints
 
-__all__ = ["Int8Network", "digest_of", "int8_file"]
-
 _HOW = "make one by monai.bundle run calibrating (docs/speed.md)"
 
 

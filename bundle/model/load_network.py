@@ -11,8 +11,6 @@ from bundle.data.channels import Channels
 from bundle.model.card import robust_gray
 from bundle.model.trained_network import TrainedNetwork
 
-__all__ = ["LoadNetwork"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["require_values"]
-
 #: how an expression, a reference and a macro begin in a MONAI config
 _MARKS = ("$", "@", "%")
 #: entries that make a mapping a component of a config

@@ -18,8 +18,6 @@ from bundle.model import checkpoints
 from bundle.model.int8_file import int8_file
 from bundle.model.trained_network import TrainedNetwork
 
-__all__ = ["how_to_publish", "is_published", "publish"]
-
 #: where inference looks first
 _MODEL = "models/model.pt"
 

@@ -14,8 +14,6 @@ from monai.utils import ensure_tuple
 
 from bundle.console import command_line
 
-__all__ = ["RENAMED", "Renamed", "require_current_names", "successor", "translated"]
-
 
 class Renamed(NamedTuple):
     """One name: where it stood, and what it is now.

@@ -13,8 +13,6 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["is_whole", "seal"]
-
 _MARK = b"sha256:"
 _LENGTH = len(_MARK) + 64
 #: the record that ends an archive without a comment: how it begins, its bytes

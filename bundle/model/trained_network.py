@@ -24,8 +24,6 @@ from bundle.model.architecture import PACKAGE, build, require_fitting, unet_argu
 from bundle.model.image_entry import channels_in
 from bundle.model.int8_file import Int8Network, int8_file
 
-__all__ = ["TrainedNetwork"]
-
 logger = logging.getLogger(__name__)
 
 #: seconds between the two steps of replacing card and weights, at most

@@ -7,8 +7,6 @@ from typing import Any
 
 from bundle.geometry.kinds import require_positive
 
-__all__ = ["require_counts", "require_dropout", "require_spatial_dims", "require_switch", "sequence_of"]
-
 
 def require_counts(**counts: int) -> None:
     """Check that numbers of channels and the like are integers of at least 1.

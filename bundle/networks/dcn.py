@@ -11,8 +11,6 @@ from torch import nn
 from bundle.networks.arguments import require_switch, sequence_of
 from bundle.networks.padded import TRUNK, PaddedNetwork
 
-__all__ = ["DCN", "STRIDES"]
-
 STRIDES = (2, 4, 8)
 
 

@@ -10,8 +10,6 @@ from torch import nn
 
 from bundle.networks.padded import TRUNK, PaddedNetwork, convolutions
 
-__all__ = ["FCN", "bilinear_kernel"]
-
 #: finest stride whose scores are used -> strides of the up-samplings, from the coarsest on
 _UPSAMPLING = {32: (32,), 16: (2, 16), 8: (2, 2, 8)}
 

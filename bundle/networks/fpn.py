@@ -10,8 +10,6 @@ from torch.nn import functional as F
 from bundle.networks.arguments import require_counts
 from bundle.networks.padded import TRUNK, PaddedNetwork, convolutions
 
-__all__ = ["FPN"]
-
 
 class FPN(PaddedNetwork):
     """The trunk of :class:`bundle.networks.MultiLevel` with the head of a feature pyramid network, in 2D or 3D.

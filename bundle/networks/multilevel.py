@@ -12,8 +12,6 @@ from torch.nn import functional as F
 from bundle.networks.arguments import sequence_of
 from bundle.networks.padded import TRUNK, PaddedNetwork
 
-__all__ = ["MultiLevel"]
-
 
 class MultiLevel(PaddedNetwork):
     """A VGG-16 trunk whose levels are up-sampled, concatenated and classified by one 1x1 convolution, in 2D or 3D.

@@ -10,8 +10,6 @@ from bundle.geometry import PaddedGeometry
 from bundle.networks.arguments import require_counts, require_dropout, require_spatial_dims
 from bundle.networks.sized import SizedNetwork
 
-__all__ = ["TRUNK", "PaddedNetwork", "convolutions"]
-
 #: convolutions of each level of VGG-16, and its channels in multiples of the first one's
 TRUNK = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))
 

@@ -12,8 +12,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from bundle.geometry import Geometry
 
-__all__ = ["SizedNetwork"]
-
 _Network = TypeVar("_Network", bound="SizedNetwork")
 
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)

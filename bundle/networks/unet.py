@@ -24,8 +24,6 @@ from bundle.networks.arguments import (
 from bundle.networks.sized import SizedNetwork
 from bundle.networks.up_convolution import UpConvolution2d
 
-__all__ = ["UNet"]
-
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 _UP = {2: UpConvolution2d, 3: nn.ConvTranspose3d}
 _POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["UpConvolution2d"]
-
 
 class UpConvolution2d(nn.ConvTranspose2d):
     """A transposed convolution in 2D whose stride is its kernel, so that no two input pixels reach one output pixel.

@@ -18,8 +18,6 @@ from bundle.geometry import WindowGeometry, mirror_indices
 from bundle.networks.arguments import require_counts
 from bundle.networks.sized import SizedNetwork
 
-__all__ = ["WINDOWS", "WindowCNN", "per_pixel"]
-
 #: window in px -> kernel of the convolution of each stage. All sizes on the way are even before a pooling, so that
 #: no row of the window is lost: 95 -> 92 46 42 21 18 9 6 3 and 65 -> 62 31 28 14 10 5.
 WINDOWS = {65: (4, 4, 5), 95: (4, 5, 4, 4)}

@@ -13,8 +13,6 @@ from bundle.data.stated_channels import stated_channels
 from bundle.output.growing_table import GrowingTable
 from bundle.output.segmented import Segmented
 
-__all__ = ["CellTables"]
-
 #: significant digits of a fraction
 _DIGITS = 6
 

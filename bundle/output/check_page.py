@@ -22,8 +22,6 @@ from bundle.output.histogram import bars
 from bundle.output.overlay import enlarged, overlay, reduced, reduction, shown_channels
 from bundle.output.templates import data_uri, html_templates
 
-__all__ = ["HOW", "CheckPage", "write_page"]
-
 #: pictures of images at most, and pairs of pictures of each finding
 _MOST, _PAIRS = 48, 3
 #: longer side of a picture, px; small images are enlarged. The first ones have more, to see objects of 10 px in

@@ -15,8 +15,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bundle.output.overlay import PALETTE
 
-__all__ = ["ClassView", "class_colours", "class_picture", "confusion_picture", "drawn", "legend_patches", "with_legend"]
-
 #: gray for the background, then the colours of cells, of which green comes after pink
 _COLOURS = [(96, 96, 96), *PALETTE[[0, 1, 3, 2, 4, 5, 6, 7]]]
 

@@ -19,8 +19,6 @@ from bundle.data.formats import stem
 from bundle.output.formats import write_tiff
 from bundle.output.segmented import meta_of, require_same_size
 
-__all__ = ["ChallengeWriter"]
-
 _logger = logging.getLogger(__name__)
 
 _MOST = np.iinfo(np.uint16).max

@@ -22,8 +22,6 @@ from bundle.atomic import replacing
 from bundle.data.formats import META_IMAGE, NIFTI, PLANAR, TIFF, extension
 from bundle.data.pixel_size import PixelSize, pixel_size
 
-__all__ = ["FORMATS", "pixel_size_options", "write_image", "write_itk", "write_nifti", "write_png", "write_tiff"]
-
 #: what is written for each kind of input; a name may have two suffixes
 FORMATS: Mapping[str, str] = {
     **dict.fromkeys((*PLANAR, *TIFF), ".tif"),

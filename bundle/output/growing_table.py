@@ -10,8 +10,6 @@ from typing import Any
 
 from bundle.atomic import append_csv
 
-__all__ = ["GrowingTable"]
-
 
 class GrowingTable:
     """The table of a run, which its first rows begin anew; all rows of a call are added, or none.

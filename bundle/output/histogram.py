@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-__all__ = ["bars"]
-
 _BARS = 32
 _TICKS = MaxNLocator(5)
 

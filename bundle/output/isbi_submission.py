@@ -18,8 +18,6 @@ from bundle.output.formats import write_png
 from bundle.output.overlay import as_bytes, overlay, stretch
 from bundle.output.segmented import meta_of
 
-__all__ = ["SubmissionWriter"]
-
 _logger = logging.getLogger(__name__)
 
 #: what 1 means in the stack; the challenge asks for the first

@@ -13,8 +13,6 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import TransformBackends, convert_to_tensor
 
-__all__ = ["NO_LABELS", "LabelMapd"]
-
 #: formats that MONAI Label would write back with a loss, or that hold no more than 255 cells
 NO_LABELS = (".jpg", ".jpeg", ".bmp")
 

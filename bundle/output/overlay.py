@@ -13,20 +13,6 @@ from skimage.segmentation import expand_labels
 
 from bundle.cells.strips import strips
 
-__all__ = [
-    "PALETTE",
-    "as_bytes",
-    "cell_colours",
-    "enlarged",
-    "every",
-    "outlines",
-    "overlay",
-    "reduced",
-    "reduction",
-    "shown_channels",
-    "stretch",
-]
-
 #: bright, of similar lightness and far apart in hue: each one is seen on black, gray and white
 PALETTE = np.array(
     [

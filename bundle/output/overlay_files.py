@@ -16,8 +16,6 @@ from bundle.output.formats import FORMATS, pixel_size_options, write_png
 from bundle.output.overlay import cell_colours, every, overlay, reduction, shown_channels
 from bundle.output.segmented import Segmented
 
-__all__ = ["colours_of", "write_overlays"]
-
 
 def colours_of(
     cells: np.ndarray, names: Sequence[str] | None = None, class_of: np.ndarray | None = None, volume: bool = False

@@ -21,8 +21,6 @@ from bundle.output.class_pictures import ClassView, class_colours, class_picture
 from bundle.output.formats import write_png
 from bundle.output.overlay import enlarged, overlay, stretch
 
-__all__ = ["Boxes", "boxes_of", "classes_of", "file_name", "panel_and_boxes", "write_panel"]
-
 #: title of a step -> left, top, right, bottom of its image in the picture, px
 Boxes = dict[str, tuple[int, int, int, int]]
 

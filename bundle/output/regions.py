@@ -16,8 +16,6 @@ from bundle.data.regions.imagej import MOST_PX, write_rois
 from bundle.output.class_pictures import class_colours
 from bundle.output.overlay import cell_colours
 
-__all__ = ["EXPORTS", "regions_of", "require_exports", "write_regions"]
-
 #: name of a format -> how its files end
 EXPORTS = {"rois": "_rois.zip", "geojson": "_cells.geojson"}
 

@@ -25,8 +25,6 @@ from bundle.output.overlay_files import colours_of
 from bundle.output.segmented import Segmented
 from bundle.output.templates import data_uri, html_templates
 
-__all__ = ["ResultPage", "WritePage", "doubt"]
-
 logger = logging.getLogger(__name__)
 
 #: name of the file

@@ -13,8 +13,6 @@ from monai.utils import ImageMetaKey, MetaKeys
 
 from bundle.data.spacing import VOXEL_SPACING, stated_sides
 
-__all__ = ["Segmented", "meta_of", "require_same_size"]
-
 
 @dataclass(frozen=True)
 class Segmented:

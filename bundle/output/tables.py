@@ -10,8 +10,6 @@ import numpy as np
 
 from bundle.output.segmented import Segmented
 
-__all__ = ["CELLS_OF_PLANES", "CELLS_OF_VOLUMES", "classes_row", "image_row", "summary_row"]
-
 #: columns of the table of a large image, which :func:`bundle.cells.measure` has, too, beside many others
 CELLS_OF_PLANES = ("instance", "area_px", "x_px", "y_px")
 CELLS_OF_VOLUMES = ("instance", "voxels", "volume_um3", "x_px", "y_px", "z_px")

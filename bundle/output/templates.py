@@ -9,8 +9,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-__all__ = ["data_uri", "html_templates"]
-
 
 def data_uri(picture: Image.Image, kind: str, **options: Any) -> str:
     """A picture as the source of an image within the page; ``kind`` and ``options`` as Pillow saves it."""

@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 from bundle.metrics.selection import lower_is_better
 from bundle.output.class_pictures import drawn
 
-__all__ = ["threshold_picture"]
-
 
 def threshold_picture(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """A panel for each measure, with a dot at its best threshold; thresholds of 0 and 1 may lie outside.

@@ -28,8 +28,6 @@ from bundle.output.result_page import ResultPage
 from bundle.output.segmented import Segmented, meta_of, require_same_size
 from bundle.output.tables import summary_row
 
-__all__ = ["SegmentationWriter"]
-
 _logger = logging.getLogger(__name__)
 
 

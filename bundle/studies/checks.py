@@ -18,8 +18,6 @@ from bundle.studies.definition import Study, Variant
 from bundle.studies.records import Record, settings_of
 from bundle.studies.trial import Trial
 
-__all__ = ["check_trials"]
-
 # what can be made without the folder of a run: of every run, of the first one of a variant, of its evaluations
 _SPLITS = ("train#items", "validate#items")
 _PARTS = (*_SPLITS, "train#preprocessing", "validate#preprocessing", "network_def")

@@ -12,8 +12,6 @@ from typing import Any
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
-__all__ = ["Command", "RunFolder", "argument", "overlap"]
-
 
 @dataclass(frozen=True)
 class Command:

@@ -12,8 +12,6 @@ from fire.parser import DefaultParseValue
 
 from bundle.console import did_you_mean
 
-__all__ = ["Grid", "Study", "Variant", "check_numbers", "check_options", "options_of"]
-
 #: options that the study gives its runs itself
 _OWN = (
     *("run_name", "output_dir", "model_file", "publish", "dataset_dir", "seed", "fold", "resume", "tags"),

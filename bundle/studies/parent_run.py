@@ -16,8 +16,6 @@ from bundle.tracking.mlflow_store import VALUE_CHARACTERS, log_artifact, reason
 from bundle.tracking.origin import DESCRIPTION, described
 from bundle.tracking.provenance import provenance
 
-__all__ = ["ParentRun"]
-
 logger = logging.getLogger(__name__)
 
 

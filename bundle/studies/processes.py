@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["CommandError", "Processes", "StoppedError", "exclusive", "sigterm_as_interrupt"]
-
 
 class CommandError(RuntimeError):
     """A command that failed, with the end of its log."""

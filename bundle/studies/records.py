@@ -12,8 +12,6 @@ from bundle.model.renamed import translated
 from bundle.studies.trial import Trial, recorded_trials
 from bundle.tracking.config import flat_config
 
-__all__ = ["Record", "require_same_settings", "settings_of"]
-
 #: of one trial: ``variant``, ``seed``, ``fold``, ``data`` (fingerprint), ``settings``, and ``evaluations``, settings by
 #: the names of their folders
 Record = dict[str, Any]

@@ -12,8 +12,6 @@ from math import inf
 from bundle.studies.processes import CommandError, Processes, sigterm_as_interrupt
 from bundle.studies.trial import Trial
 
-__all__ = ["run_trials"]
-
 _say = partial(print, flush=True)
 
 

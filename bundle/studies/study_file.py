@@ -13,8 +13,6 @@ from bundle.console import did_you_mean
 from bundle.model.renamed import translated
 from bundle.studies.definition import Grid, Study, Variant, check_numbers, check_options
 
-__all__ = ["read_study"]
-
 _KEYS = (
     *("_desc_", "title", "config_files", "options", "seeds", "folds"),
     *("grid", "variants", "variants_of", "evaluation", "metrics"),

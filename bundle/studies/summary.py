@@ -13,8 +13,6 @@ from bundle.model.renamed import successor
 from bundle.studies.definition import Study
 from bundle.studies.trial import Row, StudyPaths, recorded_trials
 
-__all__ = ["Summary", "collect", "read_values", "repeats_of", "summarise"]
-
 
 class Summary(NamedTuple):
     """One metric of one variant over its repeats, and what it differs from by.

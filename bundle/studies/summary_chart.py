@@ -19,8 +19,6 @@ from bundle.atomic import replacing
 from bundle.metrics.selection import lower_is_better
 from bundle.studies.definition import Study
 
-__all__ = ["draw", "lines_of", "plain_axes", "save"]
-
 # Okabe and Ito's colours, distinct for any kind of colour vision; the marks are distinct without colour
 _REFERENCE, _VARIANT, _TTA = ("#000000", "D"), ("#0072B2", "o"), ("#D55E00", "s")
 _GREY, _RULE, _BAND = "#444444", "#BBBBBB", "#EDEDED"

@@ -12,8 +12,6 @@ from bundle.studies.summary import Summary, repeats_of, summarise
 from bundle.studies.summary_chart import draw, save
 from bundle.studies.summary_markdown import markdown
 
-__all__ = ["write_summary"]
-
 
 def write_summary(study: Study, values: pd.DataFrame, folder: Path) -> tuple[list[Path], str]:
     """Write tables and chart of what has been measured so far, all of it from the values.

@@ -14,8 +14,6 @@ from bundle.metrics.selection import lower_is_better
 from bundle.studies.definition import Study
 from bundle.studies.summary import Summary, repeats_of
 
-__all__ = ["digits_of", "formats_of", "markdown", "markdown_table", "measured_cells", "spread_of", "with_spread"]
-
 #: metric -> summary, of one variant and tta
 _Line = dict[str, Summary]
 

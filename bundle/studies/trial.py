@@ -18,8 +18,6 @@ from bundle.studies.definition import Grid, Study
 from bundle.tracking import earlier_run_id, sqlite_uri
 from bundle.tracking.lineage import TRAINING_TAG
 
-__all__ = ["Row", "StudyPaths", "Trial", "recorded_trials", "with_recorded"]
-
 
 class Row(NamedTuple):
     """One value of one evaluation.

@@ -10,8 +10,6 @@ from typing import Any
 
 from monai.bundle import ConfigExpression, ConfigParser
 
-__all__ = ["changed_config", "executed_config", "flat_config", "resolved", "running_config", "running_parser"]
-
 # what a bundle runs, not what it runs with
 _SEQUENCES = ("initialize", "run", "finalize", "training", "evaluating", "inference", "checking")
 _DEFAULTS = Path(__file__).resolve().parents[2] / "configs" / "train.json"

@@ -8,8 +8,6 @@ from ignite.engine import Engine, Events
 
 from bundle.tracking.tracker import MLflowTracker
 
-__all__ = ["TrackMetrics", "TrackTraining"]
-
 
 class TrackTraining:
     """Ignite handler for the trainer: attaches a tracker to it.

@@ -9,8 +9,6 @@ from pathlib import Path
 from bundle.atomic import append_csv, replacing
 from bundle.tracking.rows import Row
 
-__all__ = ["append", "cut"]
-
 #: values of a step; all others are of an epoch
 _OF_STEPS = ("train/loss", "train/learning_rate", "train/seconds_")
 

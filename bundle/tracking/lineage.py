@@ -9,8 +9,6 @@ from pathlib import Path
 from bundle.model import TrainedNetwork
 from bundle.tracking.mlflow_run import earlier_run_id
 
-__all__ = ["TRAINING_TAG", "evaluation_folder", "evaluation_name", "training_tags"]
-
 #: tag of an evaluation: id of the MLflow run that trained its checkpoint
 TRAINING_TAG = "training_run_id"
 

@@ -16,8 +16,6 @@ from filelock import FileLock
 from bundle.atomic import remove_leftovers, replacing, write_text
 from bundle.tracking.mlflow_store import describe, import_mlflow, reason, sqlite_uri
 
-__all__ = ["OPENED_AS", "begin_run", "earlier_run_id", "new_run", "open_run"]
-
 #: not a language model; MLflow 3.17 shows the page of one all the same unless its address has a workflowType, which
 #: ``python -m bundle.tracking`` prints
 _KIND = {"mlflow.experimentKind": "custom_model_development"}

@@ -18,20 +18,6 @@ from bundle.tracking import history
 from bundle.tracking.origin import DESCRIPTION
 from bundle.tracking.rows import Row, number
 
-__all__ = [
-    "RESUMED",
-    "SCHEMES",
-    "VALUE_CHARACTERS",
-    "Writer",
-    "describe",
-    "import_mlflow",
-    "legal",
-    "log_artifact",
-    "open_store",
-    "reason",
-    "sqlite_uri",
-]
-
 logger = logging.getLogger(__name__)
 
 # nothing phones out, and a server that is away is noticed in seconds, not after MLflow's four minutes of retries

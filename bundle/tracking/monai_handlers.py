@@ -9,8 +9,6 @@ from typing import Any
 from ignite.engine import Engine
 from monai.handlers import MLFlowHandler
 
-__all__ = ["take_off_mlflow_handlers"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DESCRIPTION", "data_set", "described"]
-
 #: tag that MLflow shows as Markdown at the head of a run's page
 DESCRIPTION = "mlflow.note.content"
 _DIGEST_CHARACTERS = 36  # MLflow's own limit

@@ -17,8 +17,6 @@ from monai.bundle import ConfigParser
 
 from bundle.tracking.config import executed_config
 
-__all__ = ["git_version", "provenance"]
-
 _PROJECT = "seamless-unet"
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = (

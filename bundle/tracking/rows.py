@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from monai.utils import CommonKeys
 
-__all__ = ["Row", "loss_of", "number", "scalars", "snapshot"]
-
 
 class Row(NamedTuple):
     """One value at one time; the iteration and the epoch are the trainer's."""

@@ -19,8 +19,6 @@ from filelock import FileLock, Timeout
 
 from bundle.atomic import require_writable
 
-__all__ = ["open_run"]
-
 logger = logging.getLogger(__name__)
 
 #: what a training writes into its folder before its first step; pictures, checkpoints and all else come later

@@ -27,8 +27,6 @@ from bundle.tracking.origin import data_set, described
 from bundle.tracking.provenance import provenance
 from bundle.tracking.rows import Row, loss_of, scalars, snapshot
 
-__all__ = ["MLflowTracker"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -8,8 +8,6 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-__all__ = ["AuxiliaryLoss"]
-
 
 class AuxiliaryLoss(nn.Module):
     """The loss of the logits, with the gradient of a sum: of this loss and that of each auxiliary classifier.

@@ -8,8 +8,6 @@ import torch
 from monai.data import MetaTensor
 from monai.utils import CommonKeys
 
-__all__ = ["prepare_batch"]
-
 
 def prepare_batch(
     batchdata: dict[str, torch.Tensor],

@@ -8,8 +8,6 @@ from ignite.engine import Engine, Events
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["FreezeBatchNorm"]
-
 
 class FreezeBatchNorm:
     """For the last part of a training, batch normalisation uses its running statistics in training, too.

@@ -27,8 +27,6 @@ from bundle.model.card import card_file, read_card, write_card
 from bundle.model.int8_file import int8_file
 from bundle.training.choose_cells import images_to_choose_on
 
-__all__ = ["Calibrate", "images_to_calibrate_on"]
-
 logger = logging.getLogger(__name__)
 
 #: px (voxels) of one tile: enough for the range of every activation, and a GiB of these at width 64

@@ -14,8 +14,6 @@ from bundle.geometry import relative_spacing
 from bundle.metrics.ctc import jaccard_indices
 from bundle.metrics.objects import detections
 
-__all__ = ["FEW", "Annotated", "Fit", "search_options", "smallest_cell", "typical_size"]
-
 #: with fewer images, two settings are compared, for the best of many on a few images is worse on others
 FEW = 5
 #: gains that are no larger are none

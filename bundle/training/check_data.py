@@ -29,8 +29,6 @@ from bundle.training.pace import MEASURED, WARM_UP, MeasurePace, Pace, busy
 from bundle.training.plan import Advice, plan_of
 from bundle.training.require_settings import require_settings
 
-__all__ = ["check_data", "remove_page"]
-
 #: minutes that the table turns into steps
 _MINUTES = 20
 _WIDTH = 110

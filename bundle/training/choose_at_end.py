@@ -13,8 +13,6 @@ from bundle.model import checkpoints
 from bundle.model.card import read_card, write_card
 from bundle.training.choose_cells import ChooseCells
 
-__all__ = ["ChooseAtEnd"]
-
 
 class ChooseAtEnd:
     """Ignite handler for the trainer: when training completes, chooses how the cells of ``best.pt`` are read.

@@ -19,8 +19,6 @@ from bundle.data.item import Item
 from bundle.tracking.tracker import MLflowTracker
 from bundle.training.cell_search import FEW, Annotated, Fit, search_options
 
-__all__ = ["ChooseCells", "images_to_choose_on"]
-
 logger = logging.getLogger(__name__)
 
 #: annotated cells that are enough for a choice

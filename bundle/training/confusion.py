@@ -14,8 +14,6 @@ from bundle.output.class_pictures import confusion_picture
 from bundle.output.formats import write_png
 from bundle.tracking.tracker import MLflowTracker
 
-__all__ = ["ConfusionMatrix"]
-
 
 class ConfusionMatrix:
     """Ignite handler for the validator: writes ``confusion.png`` and ``confusion.csv`` of its newest validation.

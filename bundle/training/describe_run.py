@@ -27,8 +27,6 @@ from bundle.tracking.mlflow_run import earlier_run_id
 from bundle.tracking.provenance import provenance
 from bundle.training.choose_cells import ChooseCells
 
-__all__ = ["DescribeRun"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -12,8 +12,6 @@ from torch.optim import Optimizer
 
 from bundle.model.checkpoints import not_finite
 
-__all__ = ["DivergenceError", "StopDiverged"]
-
 
 class DivergenceError(RuntimeError):
     """A loss, a gradient or a weight is infinite or NaN: no further step can repair the network."""

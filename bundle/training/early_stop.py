@@ -7,8 +7,6 @@ import logging
 from ignite.engine import Engine, Events
 from monai.engines import Workflow
 
-__all__ = ["StopEarly"]
-
 logger = logging.getLogger(__name__)
 
 

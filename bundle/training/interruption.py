@@ -13,8 +13,6 @@ import torch
 import torch.distributed as dist
 from ignite.engine import Engine
 
-__all__ = ["StopRequest"]
-
 
 class StopRequest:
     """Notes SIGTERM and SIGINT while an engine runs; who asks between two steps can then save and stop.

@@ -10,8 +10,6 @@ from ignite.engine import Engine, Events
 from bundle.training.interruption import StopRequest
 from bundle.training.run_state import RunState
 
-__all__ = ["LeaveRun"]
-
 
 class LeaveRun:
     """Ignite handler for the trainer: SIGTERM and Ctrl-C let the step in work end and save it in ``last.pt``.

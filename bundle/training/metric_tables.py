@@ -20,8 +20,6 @@ from bundle.output.formats import write_png
 from bundle.output.threshold_picture import threshold_picture
 from bundle.tracking.tracker import MLflowTracker
 
-__all__ = ["MetricTables"]
-
 logger = logging.getLogger(__name__)
 
 _STATISTICS: dict[str, Callable[[np.ndarray], float]] = {

@@ -19,8 +19,6 @@ from torch.optim import Optimizer
 from bundle.training.batch import prepare_batch
 from bundle.training.workers import cores
 
-__all__ = ["MEASURED", "WARM_UP", "MeasurePace", "Pace", "busy", "clock_of"]
-
 #: steps that are made before the clock runs (compiling, first allocations), and steps that are timed
 WARM_UP, MEASURED = 5, 20
 #: seconds after which no more steps are made for either, but for the least that are

@@ -25,8 +25,6 @@ from bundle.output.overlay import shown_channels
 from bundle.output.pictures import file_name, panel_and_boxes, write_panel
 from bundle.tracking.tracker import MLflowTracker
 
-__all__ = ["PanelHandler"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -17,8 +17,6 @@ from bundle.data.item import Item
 from bundle.geometry import ValidGeometry
 from bundle.training.cell_search import smallest_cell
 
-__all__ = ["Advice", "Plan", "plan_of", "plan_of_data"]
-
 #: at most so many images are read for the plan alone; they are spread over all
 _SAMPLE = 40
 #: depths that are considered, the usual one first

@@ -15,8 +15,6 @@ from bundle.inference.cutting import said_of_thin
 from bundle.inference.tile_cost import TileCost, parse_bytes
 from bundle.networks.sized import SizedNetwork
 
-__all__ = ["plan_tile", "smallest_volume"]
-
 logger = logging.getLogger(__name__)
 
 #: counted activations -> what a training step really takes of them (scratch space of the convolutions)

@@ -11,8 +11,6 @@ from tqdm import tqdm
 
 from bundle.training.pace import MEASURED, WARM_UP, busy
 
-__all__ = ["Progress"]
-
 #: metrics that are shown beside the key metric
 _SHOWN = ("iou", "seg", "iou/mean", "seg/mean")
 

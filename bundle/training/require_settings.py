@@ -11,8 +11,6 @@ from monai.bundle import ConfigParser
 from bundle.console import command_line
 from bundle.tracking.config import flat_config, resolved
 
-__all__ = ["require_settings"]
-
 logger = logging.getLogger(__name__)
 
 

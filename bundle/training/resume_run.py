@@ -16,8 +16,6 @@ from bundle.training.resume_settings import changed_settings, how_to_resume, req
 from bundle.training.resumed_loader import ResumedLoader
 from bundle.training.run_state import RunState
 
-__all__ = ["resume"]
-
 logger = logging.getLogger(__name__)
 
 

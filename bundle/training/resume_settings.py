@@ -11,8 +11,6 @@ from torch.optim import Optimizer
 
 from bundle.tracking.config import flat_config
 
-__all__ = ["changed_settings", "how_to_resume", "require_same_optimizer", "training_settings"]
-
 #: entries that may differ: where things lie, how long it trains, what is recorded, on what machine
 _FREE = (
     *("bundle_root", "dataset_dir", "layout", "output_dir", "model_file", "run_name", "resume", "resuming", "run_dir"),

@@ -8,8 +8,6 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-__all__ = ["ResumedLoader"]
-
 
 class ResumedLoader:
     """A loader whose first pass begins after ``used`` batches; all later passes are whole.

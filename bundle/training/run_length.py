@@ -14,8 +14,6 @@ from bundle.console import counted
 from bundle.model import checkpoints
 from bundle.training.pace import Pace, busy
 
-__all__ = ["RunLength", "epochs_within", "seconds_of"]
-
 
 class RunLength:
     """The epochs of a run, and how many of them lie between two validations.

@@ -16,8 +16,6 @@ from torch import nn
 from bundle.model import checkpoints
 from bundle.training.seeding import random_states, set_random_states
 
-__all__ = ["RunState"]
-
 
 class RunState:
     """Network, optimizer, schedules and progress of a training; see :class:`bundle.training.SaveRun` for the arguments.

@@ -23,8 +23,6 @@ from bundle.training.resume_settings import training_settings
 from bundle.training.run_length import RunLength
 from bundle.training.run_state import RunState
 
-__all__ = ["SaveRun"]
-
 logger = logging.getLogger(__name__)
 
 _PUBLISH = ("if_none", "always", "never")

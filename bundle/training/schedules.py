@@ -7,8 +7,6 @@ import math
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-__all__ = ["WarmupCosine"]
-
 
 class WarmupCosine(LambdaLR):
     """The optimizer's learning rate after a linear warm-up, then falling to 0 along half a cosine.

@@ -9,8 +9,6 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
-__all__ = ["SeedEpoch", "random_states", "set_random_states"]
-
 
 class SeedEpoch:
     """Fixes the random state at the start of every epoch, so that a resumed run continues exactly.

@@ -6,8 +6,6 @@ import os
 
 import torch
 
-__all__ = ["cores", "workers_for"]
-
 #: more would make samples faster than the fastest GPU takes them
 _MOST = 8
 

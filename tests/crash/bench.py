@@ -20,8 +20,6 @@ from bundle.training import panels
 from tests.conftest import ROOT, TINY
 from tests.warm import log_to
 
-__all__ = ["Bench", "as_a_command", "history", "require_equal"]
-
 
 def as_a_command(log: Path, work: Callable[[], object]) -> None:
     """Do what a command line does, and end as it ends; what it says goes into a file."""

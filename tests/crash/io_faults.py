@@ -17,8 +17,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["KINDS", "SIGNALS", "Access", "arm", "read_record"]
-
 #: EIO: this access alone; ENOSPC: from this one on no byte more fits; kill: the process ends in it, by SIGKILL
 KINDS = ("EIO", "ENOSPC", "kill")
 #: it gets a signal, and the access succeeds

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 
-__all__ = ["as_an_ordinary_user"]
-
 _VERSION_3 = 0x20080522
 #: Linux capabilities DAC_OVERRIDE, DAC_READ_SEARCH and FOWNER
 _EVERYWHERE = 0b1110

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["require_one_sentence"]
-
 
 def require_one_sentence(said: str, folder: Path) -> str:
     """Check that the last thing said is one sentence that names a file in ``folder``, and return it."""

@@ -6,8 +6,6 @@ import hashlib
 import json
 from pathlib import Path
 
-__all__ = ["state_of"]
-
 #: names and times differ, though nothing else does
 _SIZES = (".json", ".csv", ".txt", ".db", ".png")
 

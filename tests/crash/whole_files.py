@@ -16,8 +16,6 @@ from PIL import Image
 
 from bundle.model import checkpoints
 
-__all__ = ["leftovers", "require_whole"]
-
 
 def _text(path: Path) -> None:
     assert path.read_text(encoding="utf-8").endswith("\n")

@@ -11,8 +11,6 @@ from monai.transforms import Crop, Cropd
 
 from bundle.geometry import Geometry, ValidGeometry
 
-__all__ = ["CropToOutput", "CropToOutputd"]
-
 
 class CropToOutput(Crop):
     """Cut off the margin that the valid convolutions of a U-Net consume: 572 -> 388 px at depth 4.

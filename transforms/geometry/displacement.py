@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["separable_field", "smallest_jacobian"]
-
 
 def separable_field(coefficients: np.ndarray, bases: Sequence[np.ndarray]) -> np.ndarray:
     """Dense field from coefficients on a coarser (or wider) grid: two or three small matrix products.

@@ -12,8 +12,6 @@ from scipy.linalg import convolution_matrix
 from transforms.geometry.displacement import separable_field
 from transforms.geometry.rand_warp import RandWarp, RandWarpd
 
-__all__ = ["RandElasticField", "RandElasticFieldd", "gaussian_basis"]
-
 #: largest standard deviation of the displacement, in units of sigma, at which fewer than 1 % of draws fold;
 #: counted over windows of 16 to 64 sigma, 300 draws each in 2D, 60 in 3D
 ADVISABLE = {2: 0.25, 3: 0.2}

@@ -13,8 +13,6 @@ from bundle.geometry import relative_spacing
 from transforms.geometry.displacement import separable_field
 from transforms.geometry.rand_warp import RandWarp, RandWarpd, per_axis
 
-__all__ = ["RandElasticGrid", "RandElasticGridd", "grid_basis"]
-
 INTERPOLATIONS = ("cubic", "bspline")
 
 #: largest sigma, in units of the distance between grid vectors, at which fewer than 1 % of draws fold: counted

@@ -15,8 +15,6 @@ from monai.utils import TransformBackends
 from bundle.geometry import mirror_indices
 from transforms.geometry.sampling import take
 
-__all__ = ["MirrorPad"]
-
 Margin = int | Sequence[int] | Sequence[tuple[int, int]]
 
 

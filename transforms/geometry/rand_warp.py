@@ -15,8 +15,6 @@ from bundle.geometry import isotropic_plane
 from transforms.geometry.displacement import smallest_jacobian
 from transforms.geometry.sampling import Sampling, check_mode
 
-__all__ = ["RandWarp", "RandWarpd", "per_axis"]
-
 ON_FOLD = ("redraw", "raise", "warn")
 
 

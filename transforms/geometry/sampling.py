@@ -16,8 +16,6 @@ import torch
 from monai.config import NdarrayOrTensor
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
-__all__ = ["MODES", "Sampling", "check_mode", "take"]
-
 MODES = ("nearest", "bilinear", "bicubic")
 
 

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from transforms.compiling import compiled
 
-__all__ = ["nearest_index", "normalised_grid", "smallest_determinant"]
-
 ONE = np.float32(1)
 
 Floats = NDArray[np.float32]

@@ -15,8 +15,6 @@ from monai.utils import TransformBackends, convert_to_dst_type, convert_to_numpy
 from bundle.geometry import WindowGeometry, mirror_indices
 from transforms.labels.instances import IGNORE
 
-__all__ = ["RandBalancedWindows", "RandBalancedWindowsd"]
-
 BORDERS = ("mirror", "inside")
 
 

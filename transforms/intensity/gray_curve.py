@@ -10,8 +10,6 @@ from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import TransformBackends, convert_to_dst_type, convert_to_numpy
 from scipy.interpolate import PchipInterpolator
 
-__all__ = ["RandGrayCurve", "RandGrayCurved"]
-
 #: entries of the look-up table; between them it is read linearly, off the smooth curve by less than 1e-6
 TABLE_SIZE = 1024
 

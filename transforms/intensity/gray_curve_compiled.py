@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from transforms.compiling import compiled
 
-__all__ = ["look_up"]
-
 Floats = NDArray[np.float32]
 
 

@@ -8,8 +8,6 @@ from fractions import Fraction
 
 import numpy as np
 
-__all__ = ["Moments"]
-
 #: px at a time: sums of 2^20 squares of 16 bit numbers, and of 2^20 products of 12 bit halves, are exact in float64
 _CHUNK = 2**20
 #: every fp32 number is a multiple of 2^-149

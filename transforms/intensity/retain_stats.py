@@ -11,8 +11,6 @@ from monai.transforms import Compose, MapTransform, Randomizable, Transform
 from monai.utils import convert_to_dst_type, convert_to_numpy
 from numpy.typing import NDArray
 
-__all__ = ["RetainStats", "RetainStatsd"]
-
 
 class RetainStats(Randomizable, Transform):
     """Apply transforms, then give each channel the mean and the standard deviation back that it had before.

@@ -14,8 +14,6 @@ from monai.utils import TransformBackends, convert_to_numpy, convert_to_tensor
 
 from transforms.intensity.moments import Moments
 
-__all__ = ["EDGES", "WHOLE", "Standardize", "Standardized", "standardized", "standardized_part"]
-
 #: in a MetaTensor's ``meta``: Moments of each channel of the whole image that it is a part of, and between which gray
 #: values each is clipped before (None: none is)
 WHOLE = "whole_gray"

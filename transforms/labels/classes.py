@@ -15,15 +15,6 @@ from monai.utils import convert_to_dst_type
 
 from transforms.labels.instances import IGNORE, LabelToInstancesd, class_array, components, instance_array, of_file
 
-__all__ = [
-    "CLASS_OF",
-    "KeepClassesd",
-    "LabelToClassedInstancesd",
-    "class_components",
-    "with_class_map",
-    "with_class_table",
-]
-
 #: of the table in an item
 CLASS_OF = "class_of"
 

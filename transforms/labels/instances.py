@@ -16,18 +16,6 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type, convert_to_numpy
 from scipy import ndimage
 
-__all__ = [
-    "IGNORE",
-    "InstancesToClass",
-    "InstancesToClassd",
-    "LabelToInstances",
-    "LabelToInstancesd",
-    "class_array",
-    "components",
-    "instance_array",
-    "of_file",
-]
-
 #: value of pixels that nobody annotated: their weight is 0, they are neither cell nor background
 IGNORE = -1
 

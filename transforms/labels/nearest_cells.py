@@ -15,8 +15,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["two_nearest_distances"]
-
 #: largest reach in px up to which trying all sites is faster than envelopes
 TRIED = 64
 

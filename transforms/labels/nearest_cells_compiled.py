@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from transforms.compiling import compiled
 
-__all__ = ["ABSENT", "along_columns", "along_rows", "near_in_rows"]
-
 Integers = NDArray[np.int32]
 Floats = NDArray[np.float64]
 Squares = NDArray[Any]

@@ -17,8 +17,6 @@ from scipy import ndimage
 
 from transforms.labels.instances import IGNORE, instance_array
 
-__all__ = ["IgnoreUnannotated", "IgnoreUnannotatedd"]
-
 
 class IgnoreUnannotated(Transform):
     """Set the pixels of cells that an instance map leaves out to :data:`transforms.labels.instances.IGNORE`.

@@ -13,8 +13,6 @@ from scipy import ndimage
 
 from transforms.labels.instances import instance_array
 
-__all__ = ["SeparateTouching", "SeparateTouchingd"]
-
 _NO_NEIGHBOUR = np.iinfo(np.int32).max
 
 

@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from transforms.compiling import compiled
 
-__all__ = ["beside_others"]
-
 Integers = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 

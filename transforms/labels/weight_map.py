@@ -14,8 +14,6 @@ from monai.utils import TransformBackends, convert_to_dst_type
 from transforms.labels.instances import IGNORE, class_array, instance_array
 from transforms.labels.nearest_cells import two_nearest_distances
 
-__all__ = ["WeightMap", "WeightMapd", "balanced_weights", "two_nearest_distances"]
-
 BORDER_ON = ("everywhere", "background")
 
 

@@ -25,8 +25,6 @@ from bundle.atomic import require_writable
 from bundle.data.item import Item
 from bundle.studies.definition import options_of
 
-__all__ = ["export", "main"]
-
 _READ = ("load_image_and_label", "label_to_instances", "load_markers", "ignore_unannotated")
 
 

@@ -17,18 +17,6 @@ from typing import Any
 import numpy as np
 import tifffile
 
-__all__ = [
-    "UNANNOTATED",
-    "Images",
-    "cpu_minutes",
-    "not_installed",
-    "options_of",
-    "read",
-    "read_training",
-    "segment",
-    "write_facts",
-]
-
 #: name -> (image (H, W) or (H, W, C), label (H, W) uint16: 0 background, 1.. cells, or UNANNOTATED)
 Images = Mapping[str, tuple[np.ndarray, np.ndarray]]
 #: of a training label: nobody said what is here

@@ -16,8 +16,6 @@ from skimage.segmentation import expand_labels
 from benchmarks.peers.cells.files import UNANNOTATED, Images
 from benchmarks.peers.data import write_png
 
-__all__ = ["UNKNOWN", "cells_of", "cut_apart", "write_pairs"]
-
 #: the class of pixels that are not annotated, beside 0 background and 1 cell
 UNKNOWN = 2
 

@@ -15,8 +15,6 @@ from skimage.segmentation import find_boundaries
 from bundle.data.same_image import oriented
 from transforms.labels.instances import IGNORE
 
-__all__ = ["REACH", "Edges", "edges_of"]
-
 #: px (of the image as it is compared) that an outline is moved along both axes
 REACH = 16
 #: the longer side is made at most so long before, by a whole number

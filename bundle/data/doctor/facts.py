@@ -11,8 +11,6 @@ from bundle.console import counted
 from bundle.data.doctor.sheet import Sheet
 from bundle.data.spacing import agreed
 
-__all__ = ["Quartiles", "common_um", "facts", "quartiles"]
-
 Quartiles = tuple[float, float, float]
 
 

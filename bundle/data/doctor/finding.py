@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["LEVELS", "Finding", "are", "of_all"]
-
 #: a training would be senseless; look at it; good to know
 LEVELS = ("stop", "warning", "note")
 

@@ -18,8 +18,6 @@ from bundle.data.checks import (
 from bundle.data.doctor.finding import Finding, are, of_all
 from bundle.data.doctor.sheet import Sheet
 
-__all__ = ["label_findings", "nothing_to_learn"]
-
 #: share of images without objects from which it is odd
 _MANY = 0.5
 #: objects that docs/your_images.md asks for at least, and images

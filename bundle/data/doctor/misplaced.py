@@ -11,8 +11,6 @@ from bundle.data.doctor.edges import REACH
 from bundle.data.doctor.finding import Finding, of_all
 from bundle.data.doctor.sheet import Sheet
 
-__all__ = ["TURNS", "shifted_labels", "turned_labels"]
-
 #: px from which a shift is told; outlines drawn by hand are not better
 _LEAST = 3
 #: standard deviations of the gradient along the moved outlines, at least; share of it that the shift gains

@@ -21,8 +21,6 @@ from bundle.data.stores.window import open_whole
 from bundle.data.windows import window_of
 from transforms.labels.instances import IGNORE
 
-__all__ = ["Sheet", "measure"]
-
 #: ITK's names of pixel types
 _TYPES = {"unsigned_char": "uint8", "unsigned_short": "uint16", "short": "int16", "float": "float32", "char": "int8"}
 

@@ -9,8 +9,6 @@ from bundle.data.doctor.finding import Finding, are
 from bundle.data.doctor.sheet import Sheet
 from bundle.data.same_image import BETWEEN, most_alike_of
 
-__all__ = ["twins"]
-
 
 def twins(sheets: Sequence[Sheet], training: Collection[str], measured: Collection[str]) -> list[Finding]:
     """Pairs of the same image, and of nearly the same.

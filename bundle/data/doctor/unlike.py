@@ -9,8 +9,6 @@ import numpy as np
 from bundle.data.doctor.finding import Finding, are
 from bundle.data.doctor.sheet import Sheet
 
-__all__ = ["oddness", "unlike_others"]
-
 #: images that must be there to know what is usual
 _FEWEST = 6
 #: robust standard deviations (1.4826 times the median distance to the median) from which one is unlike

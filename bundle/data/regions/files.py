@@ -21,8 +21,6 @@ from bundle.data.regions.raster import instance_values, no_slice, rasterised, re
 from bundle.data.regions.region import Region
 from transforms.labels.instances import IGNORE
 
-__all__ = ["REGIONS", "is_region_file", "load_regions", "read_regions", "region_kinds", "require_slices"]
-
 #: ImageJ's sets of ROIs and single ones; QuPath's export
 REGIONS = (".zip", ".roi", ".geojson")
 

@@ -14,8 +14,6 @@ import numpy as np
 from bundle.data.errors import ImageError, UnreadableImageError, one_line
 from bundle.data.regions.region import Region
 
-__all__ = ["read_geojson", "write_geojson"]
-
 #: name of the measurement that holds a cell's number
 _CELL = "cell"
 

@@ -17,8 +17,6 @@ from bundle.data.regions.tracing import traced
 if TYPE_CHECKING:  # imported where it is used, for few runs do
     from roifile import ImagejRoi
 
-__all__ = ["MOST_PX", "read_rois", "write_rois"]
-
 #: largest coordinate of a ROI, px: ImageJ takes larger ones for negative
 MOST_PX = 60535
 #: corners that the header of a polygon can count

@@ -11,8 +11,6 @@ import numpy as np
 from bundle.data.errors import ImageError
 from bundle.data.regions.region import Region
 
-__all__ = ["instance_values", "no_slice", "rasterised", "require_own_numbers", "require_slice"]
-
 
 def rasterised(
     regions: Sequence[Region], values: Sequence[int], size: Sequence[int], path: str | os.PathLike[str]

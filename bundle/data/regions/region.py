@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Polygon", "Region"]
-
 #: rings (N, 2) of points (x, y), px: the pixel in column i and row j is the square from (i, j) to (i + 1, j + 1), and
 #: belongs to the polygon where its centre is inside an odd number of rings
 Polygon = Sequence[np.ndarray]

@@ -9,8 +9,6 @@ import numpy as np
 
 from transforms.compiling import compiled
 
-__all__ = ["toggle", "trace"]
-
 
 @compiled()
 def trace(

@@ -9,8 +9,6 @@ from skimage.measure import label as connected
 
 from bundle.data.regions.region import Polygon
 
-__all__ = ["traced"]
-
 # steps (rows, columns) along an edge to the right, down, left, up; and from a corner to the pixels ahead, on the left
 # and on the right
 _STEP = np.array([(0, 1), (1, 0), (0, -1), (-1, 0)], np.int64)

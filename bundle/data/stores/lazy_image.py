@@ -13,8 +13,6 @@ import numpy as np
 from bundle.data.channel_names import StatedChannels
 from bundle.data.errors import ImageError, unreadable
 
-__all__ = ["LazyImage", "Pixels", "image_spacing"]
-
 #: px along each side of a region of one slice, about
 _REGION = 2048
 

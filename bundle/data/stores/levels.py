@@ -15,8 +15,6 @@ from bundle.data.stores.lazy_image import LazyImage
 from bundle.data.stores.ome_zarr import is_store, store_levels
 from bundle.data.stores.tiff import tiff_levels
 
-__all__ = ["advice_to_convert", "open_lazily"]
-
 logger = logging.getLogger(__name__)
 
 #: how far the pixel size of a level may be from the one asked for

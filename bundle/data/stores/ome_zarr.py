@@ -15,8 +15,6 @@ from bundle.data.channel_names import COLOURS, StatedChannels
 from bundle.data.errors import ImageError, UnreadableImageError, unreadable
 from bundle.data.stores.lazy_image import LazyImage, image_spacing
 
-__all__ = ["ZarrPixels", "is_store", "require_zarr", "store_levels", "store_name", "stores_in"]
-
 #: what a folder holds that is the root of a Zarr group or array
 _ROOTS = ("zarr.json", ".zgroup", ".zarray")
 #: µm in the units of OME-Zarr

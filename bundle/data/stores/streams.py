@@ -15,8 +15,6 @@ from bundle.data.errors import ImageError, unreadable
 from bundle.data.formats import META_IMAGE, NIFTI, extension, require_file
 from bundle.data.meta_image import is_true, meta_header
 
-__all__ = ["SlicesInOrder", "slices_in_order"]
-
 _META_TYPES = {
     **{"MET_UCHAR": "u1", "MET_CHAR": "i1", "MET_USHORT": "u2", "MET_SHORT": "i2", "MET_UINT": "u4", "MET_INT": "i4"},
     **{"MET_FLOAT": "f4", "MET_DOUBLE": "f8", "MET_ULONG_LONG": "u8", "MET_LONG_LONG": "i8"},

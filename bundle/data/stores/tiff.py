@@ -19,8 +19,6 @@ from bundle.data.plausible import require_segments
 from bundle.data.stores.lazy_image import LazyImage, image_spacing
 from bundle.data.stores.ome_zarr import require_zarr
 
-__all__ = ["TiffPixels", "tiff_levels"]
-
 #: bytes of one compressed part, unpacked: a larger one would have to be unpacked for every block that touches it
 _LARGEST_PART = 2**28
 

@@ -13,8 +13,6 @@ from bundle.data.stores.lazy_image import LazyImage
 from bundle.data.stores.levels import open_lazily
 from bundle.data.windows import Window
 
-__all__ = ["open_whole", "read_window"]
-
 
 @lru_cache(maxsize=64)
 def open_whole(file: str) -> LazyImage:

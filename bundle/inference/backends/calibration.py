@@ -18,8 +18,6 @@ from bundle.inference.backends.network import BackendNetwork
 from bundle.inference.backends.runtimes import BACKENDS, import_openvino, quiet
 from bundle.model.int8_file import Int8Network, digest_of
 
-__all__ = ["calibrated", "require_nncf"]
-
 
 def require_nncf() -> None:
     """Check that what makes int8 networks is installed; computing them needs OpenVINO alone.

@@ -16,8 +16,6 @@ from bundle.inference.backends.runtimes import BACKENDS
 from bundle.inference.tile_cost import TileCost
 from bundle.model.int8_file import Int8Network
 
-__all__ = ["Predictors", "choose_backend"]
-
 logger = logging.getLogger(__name__)
 
 #: operations after which OpenVINO has won back, on one core, the one or two seconds that a network takes to convert:

@@ -13,8 +13,6 @@ from torch import nn
 from bundle.inference.backends.runtimes import BACKENDS, Predict, fold, folds, graph_of_int8
 from bundle.model.int8_file import Int8Network
 
-__all__ = ["BackendNetwork", "prepare_network"]
-
 logger = logging.getLogger(__name__)
 
 #: largest difference from eager torch, over the largest logit, of a backend that nobody asked for: several times what

@@ -23,18 +23,6 @@ from torch import nn
 
 from bundle.geometry import Geometry
 
-__all__ = [
-    "BACKENDS",
-    "Predict",
-    "Runtime",
-    "fold",
-    "folds",
-    "graph_of_int8",
-    "import_openvino",
-    "onnx_model",
-    "quiet",
-]
-
 Predict = Callable[[torch.Tensor], torch.Tensor]
 
 

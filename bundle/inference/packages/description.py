@@ -11,8 +11,6 @@ import torch
 from bundle.geometry import AxisGeometry
 from bundle.model import TrainedNetwork
 
-__all__ = ["FORMATS", "documentation", "rdf"]
-
 #: versions of the description. The first is read by all; programs of the second mirror in another way unless told how,
 #: and those of the first refuse a description that tells it
 FORMATS = ("0.5.7", "0.5.12")

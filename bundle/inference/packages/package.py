@@ -32,8 +32,6 @@ from bundle.model import TrainedNetwork
 from bundle.model.card import robust_gray
 from transforms import Standardize
 
-__all__ = ["Package"]
-
 #: of the test image, steps of the network beyond the smallest input of a package
 _BEYOND = (5, 6)
 #: deviation of a probability over the test image, at least: where it is 1 all over, every mistake would pass

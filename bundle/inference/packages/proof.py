@@ -12,8 +12,6 @@ from bundle.inference.overlap_tile import OverlapTileInferer
 from bundle.inference.packages.wrapper import rows_and_columns
 from bundle.networks.sized import SizedNetwork
 
-__all__ = ["TOLERANCE", "blockwise", "inferred", "require_equal", "require_onnx_at_other_sizes"]
-
 #: of a probability
 TOLERANCE = 1e-5
 

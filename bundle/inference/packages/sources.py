@@ -13,8 +13,6 @@ from torch import nn
 
 from bundle.inference.packages import wrapper
 
-__all__ = ["BUILDER", "architecture"]
-
 #: function of the file that builds the network
 BUILDER = "packaged_network"
 _HEAD = '''"""The network of this package: {name}, from seamless-unet (Apache-2.0), made from its modules."""
@@ -74,17 +72,16 @@ def _names(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
             yield node.name
         elif isinstance(node, ast.Assign):
-            yield from (part.id for part in node.targets if isinstance(part, ast.Name) and part.id != "__all__")
+            yield from (part.id for part in node.targets if isinstance(part, ast.Name))
 
 
 def _body(source: str, tree: ast.Module) -> str:
-    """A module without its docstring, ``__all__`` and imports of the bundle."""
+    """A module without its docstring and imports of the bundle."""
     lines = source.splitlines()
     for node in tree.body:
         ours = isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in ("bundle", "__future__")
-        names = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
         text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        if ours or names or text:
+        if ours or text:
             assert node.end_lineno is not None
             lines[node.lineno - 1 : node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
     return "\n".join(lines).strip()

@@ -11,8 +11,6 @@ import torch
 from bundle.inference.backends.runtimes import onnx_model
 from bundle.inference.packages.wrapper import PackagedNetwork, rows_and_columns
 
-__all__ = ["archive", "onnx_weights", "state_dict", "torchscript"]
-
 #: of every file in an archive: the same content gives the same bytes
 _DATE = (1980, 1, 1, 0, 0, 0)
 

@@ -9,8 +9,6 @@ from torch import nn
 from bundle.geometry import AxisGeometry
 from bundle.networks.sized import SizedNetwork
 
-__all__ = ["PackagedNetwork", "rows_and_columns"]
-
 
 def rows_and_columns(network: SizedNetwork) -> tuple[AxisGeometry, ...]:
     """Sizes along height and width: other programs have rows first, MONAI reads images with columns (x) first."""

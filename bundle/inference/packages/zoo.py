@@ -19,8 +19,6 @@ import yaml
 from bundle import atomic
 from bundle.model import TrainedNetwork
 
-__all__ = ["hub_card", "stage", "verify"]
-
 _ROOT = Path(__file__).resolve().parents[3]
 _FOLDERS = ("bundle", "configs", "docs", "transforms")
 _FILES = ("LICENSE", "CHANGELOG.md", "CITATION.cff", "pyproject.toml")

@@ -14,8 +14,6 @@ from bundle.cells.strips import beside
 from bundle.large.cells.grid import Grid, Plane, Spans, inside
 from bundle.large.cells.numbered import Numbered
 
-__all__ = ["Components"]
-
 
 class Components:
     """The components of a mask.

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["DiskTable"]
-
 
 class DiskTable:
     """Rows of whole numbers, all 0 at first. The file has no name and goes with the last process that has it open.

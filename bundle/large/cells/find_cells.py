@@ -18,8 +18,6 @@ from bundle.large.cells.tables import numbers_in_order
 from bundle.large.cells.whole import components_filled
 from bundle.large.cells.zones import cells_of_zones
 
-__all__ = ["FoundCells", "find_cells"]
-
 #: px of the box of a group of touching cells, at most: some GB
 MOST_PIXELS = 10**8
 

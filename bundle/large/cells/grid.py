@@ -11,8 +11,6 @@ import numpy as np
 
 from bundle.large.result_store import spans_to_region
 
-__all__ = ["Grid", "Plane", "Spans", "inside"]
-
 Spans = tuple[tuple[int, int], ...]
 
 

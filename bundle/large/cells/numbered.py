@@ -8,8 +8,6 @@ import numpy as np
 
 from bundle.cells.strips import counts, first_pixels, strips
 
-__all__ = ["Numbered", "compact"]
-
 
 @dataclass(frozen=True)
 class Numbered:

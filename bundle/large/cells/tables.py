@@ -12,8 +12,6 @@ from bundle.large.cells.disk_table import DiskTable
 from bundle.large.cells.grid import Grid, Spans
 from bundle.large.cells.numbered import Numbered
 
-__all__ = ["CellFacts", "numbers_in_order"]
-
 #: rows of a table at a time
 _ROWS = 2**18
 #: parts of a probability that count; sums of them are whole numbers, the same in any order

@@ -15,8 +15,6 @@ from bundle.large.cells.disk_table import DiskTable
 from bundle.large.cells.grid import Grid, Plane, Spans, inside
 from bundle.large.cells.numbered import Numbered
 
-__all__ = ["components_filled", "edge_numbers"]
-
 
 def components_filled(
     grid: Grid,

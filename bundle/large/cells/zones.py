@@ -22,8 +22,6 @@ from bundle.large.cells.disk_table import DiskTable
 from bundle.large.cells.grid import Grid, Plane, Spans, inside
 from bundle.large.cells.whole import edge_numbers
 
-__all__ = ["cells_of_zones"]
-
 
 def cells_of_zones(
     grid: Grid,

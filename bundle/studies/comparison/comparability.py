@@ -9,8 +9,6 @@ from bundle.console import listed
 from bundle.studies.comparison.mlflow_runs import Run, grouped
 from bundle.studies.comparison.run_settings import COMMIT, FINGERPRINT, measured_images
 
-__all__ = ["comparability"]
-
 _NAMES = 6
 
 

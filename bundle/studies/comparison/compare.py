@@ -20,8 +20,6 @@ from bundle.studies.comparison.run_table import make_table, newest
 from bundle.studies.comparison.run_values import TRAIN_LOSS, Curve, curves, evaluation_values, kept, training_values
 from bundle.studies.comparison.shared_images import shared_images
 
-__all__ = ["write_report"]
-
 #: orders runs and images, where nobody asks for another one, trainings were not told one, and it was measured
 _USUAL = ("seg", "rand_error", "loss")
 _NAME_CHARACTERS = 40  # of the settings in an evaluation's name; the table's columns have them all

@@ -17,8 +17,6 @@ from bundle.metrics.selection import lower_is_better
 from bundle.studies.comparison.run_table import Row
 from bundle.studies.comparison.run_values import TRAIN_LOSS, Curve, running_mean
 
-__all__ = ["DASHES", "Style", "chart", "spread", "style"]
-
 #: Okabe and Ito's colours for all kinds of colour vision, without the yellow, which is faint on white
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 #: in units of the line's width, as in SVG's stroke-dasharray

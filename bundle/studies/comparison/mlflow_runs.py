@@ -23,8 +23,6 @@ from bundle.tracking.lineage import TRAINING_TAG
 from bundle.tracking.mlflow_run import OPENED_AS
 from bundle.tracking.mlflow_store import RESUMED, open_store
 
-__all__ = ["CONFIG", "Run", "RunStore", "choose", "grouped"]
-
 logger = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")

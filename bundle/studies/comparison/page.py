@@ -19,8 +19,6 @@ from bundle.studies.comparison.run_settings import COMMIT, FINGERPRINT
 from bundle.studies.comparison.run_table import Row, Table
 from bundle.studies.comparison.shared_images import SharedImage
 
-__all__ = ["Page", "Section", "render", "write_csv"]
-
 _COLUMNS = 12  # settings in a table on paper; runs.csv has them all
 
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from bundle.studies.comparison.mlflow_runs import CONFIG, Run
 
-__all__ = ["COMMIT", "FINGERPRINT", "SEED", "differing", "measured_images", "provenance", "settings"]
-
 SEED = "seed"
 COMMIT = "provenance.git_commit"
 FINGERPRINT = "provenance.data_fingerprint"

@@ -15,8 +15,6 @@ from bundle.metrics.selection import lower_is_better
 from bundle.studies.comparison.mlflow_runs import Run, grouped
 from bundle.studies.comparison.run_settings import COMMIT, SEED, differing, measured_images, settings
 
-__all__ = ["Row", "Table", "make_table", "newest"]
-
 Values = Mapping[str, float]
 
 

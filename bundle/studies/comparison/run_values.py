@@ -8,8 +8,6 @@ import pandas as pd
 from bundle.metrics.selection import lower_is_better
 from bundle.studies.comparison.mlflow_runs import Run, RunStore
 
-__all__ = ["TRAIN_LOSS", "Curve", "curves", "evaluation_values", "kept", "running_mean", "training_values"]
-
 #: steps (N) and values (N), in order of the steps
 Curve = tuple[np.ndarray, np.ndarray]
 

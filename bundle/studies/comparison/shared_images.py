@@ -18,8 +18,6 @@ from bundle.output.templates import data_uri
 from bundle.studies.comparison.mlflow_runs import Run, RunStore, grouped
 from bundle.studies.comparison.run_settings import measured_images
 
-__all__ = ["Panel", "SharedImage", "ordered_images", "shared_images"]
-
 logger = logging.getLogger(__name__)
 
 _MANY = 8  # runs; where there are more, panels are smaller

@@ -25,8 +25,6 @@ from bundle.studies.trial import StudyPaths, Trial, recorded_trials
 from bundle.tracking import earlier_run_id
 from bundle.tracking.mlflow_store import import_mlflow, log_artifact, reason
 
-__all__ = ["main", "told"]
-
 logger = logging.getLogger(__name__)
 
 #: options of a study that say what is run, not of what maps are drawn

@@ -20,8 +20,6 @@ from bundle.output.overlay import shown_channels
 from bundle.studies.feature_maps.map_statistics import SUM, MapStatistics, statistics_of
 from bundle.studies.trial import Trial
 
-__all__ = ["TrialMaps", "TuningImage", "difference_maps", "maps_of", "tuning_images"]
-
 
 class TuningImage(NamedTuple):
     """A validation image.

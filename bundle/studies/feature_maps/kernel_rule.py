@@ -20,8 +20,6 @@ from bundle.studies.feature_maps.branch_maps import TrialMaps
 from bundle.studies.feature_maps.map_statistics import STATISTICS, SUM, weakest
 from bundle.studies.summary import repeats_of
 
-__all__ = ["Pair", "branch_values", "pairs"]
-
 
 class Pair(NamedTuple):
     """One variant and another that differs in one kernel only, the smaller one.

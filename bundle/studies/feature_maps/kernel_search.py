@@ -28,8 +28,6 @@ from bundle.studies.summary import collect
 from bundle.studies.summary_markdown import markdown_table
 from bundle.studies.trial import StudyPaths, Trial
 
-__all__ = ["Step", "main", "search"]
-
 
 class Step(NamedTuple):
     """One triple of kernels that was trained.

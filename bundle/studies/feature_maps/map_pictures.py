@@ -13,8 +13,6 @@ from bundle.output.overlay import stretch
 from bundle.studies.definition import Study
 from bundle.studies.feature_maps.branch_maps import TrialMaps, TuningImage
 
-__all__ = ["colour_scales", "draw_run", "draw_sheet"]
-
 _INCH, _DPI = 1.75, 120
 #: from orange, background, to violet, cell; distinct for any kind of colour vision
 _COLOURS = "PuOr"

@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dctn
 
-__all__ = ["STATISTICS", "SUM", "MapStatistics", "statistics_of", "weakest"]
-
 #: name of the map that a network decides by, the sum of those of its branches
 SUM = "sum"
 #: fields of :class:`MapStatistics` that the rule can go by; of each the smallest marks the branch that does least

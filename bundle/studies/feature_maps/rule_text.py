@@ -17,8 +17,6 @@ from bundle.studies.feature_maps.kernel_rule import Pair, branch_values
 from bundle.studies.feature_maps.map_statistics import STATISTICS, SUM, weakest
 from bundle.studies.summary_markdown import markdown_table, spread_of
 
-__all__ = ["rule_text", "statistics_table", "write_pairs", "write_statistics"]
-
 
 def write_statistics(path: Path, found: Sequence[TrialMaps]) -> Path:
     """A line for every map of every run: :class:`MapStatistics`, and the share of the sum's contrast."""

@@ -16,8 +16,6 @@ import requests
 
 from seamless_annotator.server import AT_WORK, Away, Refused, Server
 
-__all__ = ["end", "main"]
-
 #: seconds that a training may need for the step in work, and the server to end
 _STEP, _END = 300, 20
 

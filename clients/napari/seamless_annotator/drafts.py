@@ -14,8 +14,6 @@ from urllib.parse import quote, unquote, urlsplit
 import numpy as np
 import tifffile
 
-__all__ = ["Drafts", "folder_of_drafts"]
-
 
 def folder_of_drafts(address: str, studies: str, example: str) -> Path:
     """Beside the images, where they are on this machine; else in the home directory, by the server's address.

@@ -15,8 +15,6 @@ from skimage.draw import line as straight_line
 
 from seamless_annotator.numbering import Numbering
 
-__all__ = ["Edit", "delete", "give_class", "merge", "pixels_of_line", "split"]
-
 Line = Sequence[tuple[float, float]] | np.ndarray
 
 

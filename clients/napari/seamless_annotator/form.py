@@ -26,8 +26,6 @@ from qtpy.QtWidgets import (
 from seamless_annotator.layers import KEYS
 from seamless_annotator.server import AT_WORK
 
-__all__ = ["Form", "state_text"]
-
 #: by shape, not by colour alone
 _SIGNS = {"annotated": "●", "draft": "◐", "proposed": "○", "none": " "}
 _BUTTONS = {"join": "Join", "split": "Split", "paint_new": "New cell", "paint_not_annotated": "Not annotated"}

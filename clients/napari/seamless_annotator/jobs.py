@@ -10,8 +10,6 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-__all__ = ["Jobs"]
-
 
 class Jobs(QObject):
     """Runs functions in threads and hands what they return, or raise, to the window's thread."""

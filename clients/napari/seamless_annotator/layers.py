@@ -14,8 +14,6 @@ from seamless_annotator.edits import Edit
 from seamless_annotator.numbering import Numbering
 from seamless_annotator.session import Opened
 
-__all__ = ["KEYS", "Layers"]
-
 #: key -> what :meth:`Layers.press` does, by its name and in words
 KEYS = {
     "J": ("join", "join: drag a line over cells to make them one"),

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["NOT_ANNOTATED_COLOUR", "Numbering"]
-
 #: Okabe and Ito (2008), told apart with any kind of colour vision; the first classes get those that differ most
 _HUES = ("#56b4e9", "#e69f00", "#0072b2", "#f0e442", "#009e73", "#cc79a7")
 #: seen on dark and on bright images, and far from all of them

@@ -13,8 +13,6 @@ from skimage.io import imread
 
 from seamless_annotator.numbering import Numbering
 
-__all__ = ["reader_of"]
-
 _CELLS, _PROBABILITY, _SUMMARY = "_cells.tif", "_probability.tif", "summary.csv"
 #: images of a folder that are opened at once
 _MOST = 20

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import requests
 
-__all__ = ["AT_WORK", "Away", "Changed", "Foreign", "Label", "NotFound", "Refused", "Server"]
-
 Label = tuple[np.ndarray, np.ndarray, str]
 #: a server that does not answer, or ends in the middle of an answer
 _GONE = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)

@@ -11,8 +11,6 @@ from seamless_annotator.drafts import Drafts, folder_of_drafts
 from seamless_annotator.numbering import Numbering
 from seamless_annotator.server import Changed, Foreign, NotFound, Refused, Server
 
-__all__ = ["Opened", "Session"]
-
 
 class Opened:
     """An image that is open.

@@ -11,8 +11,6 @@ from seamless_annotator.form import state_text
 from seamless_annotator.server import AT_WORK, Away, Foreign, Server
 from seamless_annotator.session import Session
 
-__all__ = ["Watch"]
-
 _INTERVAL = 1000  # milliseconds
 
 

@@ -17,8 +17,6 @@ from seamless_annotator.server import AT_WORK, Changed, Refused
 from seamless_annotator.session import Opened, Session
 from seamless_annotator.watch import Watch
 
-__all__ = ["Annotator"]
-
 #: milliseconds from a change to its draft
 _DRAFT = 1000
 

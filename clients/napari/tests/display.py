@@ -8,8 +8,6 @@ import sys
 
 import pytest
 
-__all__ = ["NO_WINDOW", "require_window"]
-
 
 def _reason() -> str:
     if not os.environ.get("DISPLAY"):
