@@ -12,13 +12,12 @@ from bundle.data.formats import TIFF, extension, open_tiff
 
 #: µm in the unit of a TIFF's resolution: inch, centimetre
 _TAG_UM = {2: 25.4e3, 3: 1e4}
-#: µm in the units that OME and ImageJ write
+#: µm in the units that OME and ImageJ write; ImageJ's inch is the 72 dots of a picture that nobody calibrated
 _UNIT_UM = {
     **dict.fromkeys(("µm", "um", "μm", "micron", "microns", "micrometer"), 1.0),
     **dict.fromkeys(("nm", "nanometer"), 1e-3),
     **dict.fromkeys(("mm", "millimeter"), 1e3),
     **dict.fromkeys(("cm", "centimeter"), 1e4),
-    **dict.fromkeys(("inch", "in", '"'), 2.54e4),
     **dict.fromkeys(("m", "meter"), 1e6),
     **dict.fromkeys(("Å", "angstrom"), 1e-4),
 }

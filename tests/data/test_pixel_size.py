@@ -38,6 +38,12 @@ def test_imagej_in_nanometres_and_in_pixels(tmp_path):
     assert pixel_size(tmp_path / "px.tif") is None
 
 
+def test_inches_of_imagej_are_dots_of_a_picture_and_no_calibration(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True, resolution=(72, 72), metadata={"unit": "inch"})
+    size = pixel_size(tmp_path / "a.tif")
+    assert size is None or not size.calibrated
+
+
 def test_ome(tmp_path):
     ome(tmp_path / "a.ome.tif")
     assert pixel_size(tmp_path / "a.ome.tif") == pytest.approx(PixelSize(0.325, 0.65, 2.0))
