@@ -187,7 +187,8 @@ def require_known_options(arguments: Sequence[str] | None = None) -> None:
         arguments: of the command line; None takes this process's. Without ``--config_file`` nothing is checked.
 
     Raises:
-        ValueError: naming the option and the nearest known ones, or how None is written.
+        ValueError: naming the option and the nearest known ones, or how None is written; for an overlay that stands
+            before the config that it changes, where it has no effect.
     """
     from monai.bundle import ConfigParser
     from monai.bundle.scripts import run
@@ -195,6 +196,10 @@ def require_known_options(arguments: Sequence[str] | None = None) -> None:
     options = command_line(arguments)
     if "config_file" not in options:
         return
+    files = options["config_file"]
+    for file in [] if isinstance(files, str) else files[1:]:
+        if "imports" in ConfigParser.load_config_file(file):  # no overlay: it has every entry
+            raise ValueError(f"config_file: {file} replaces what stands in {files[0]} before it: put {file} first")
     config = ConfigParser()
     config.read_config(options["config_file"])
     own = set(config.get())

@@ -1,5 +1,6 @@
 """Bad input on the command line: one sentence at the end, nothing written over, nothing silently wrong."""
 
+import logging
 import shutil
 
 import numpy as np
@@ -203,9 +204,11 @@ def inference(tmp_path, cells, **options):
     return conftest.inference(**{"dataset_dir": cells / "test", "output_dir": tmp_path / "out", **options})
 
 
-def test_inference_without_a_model(tmp_path, cells):
-    told = said_by(inference(tmp_path, cells, checkpoint=str(tmp_path / "none.pt")).run)
+def test_inference_without_a_model(tmp_path, cells, caplog):
+    with caplog.at_level(logging.INFO):
+        told = said_by(inference(tmp_path, cells, checkpoint=str(tmp_path / "none.pt")).run)
     assert "none.pt does not exist" in told
+    assert "backend" not in caplog.text  # which would be that of no network
 
 
 def test_a_checkpoint_of_another_architecture(tmp_path, cells):
@@ -283,6 +286,13 @@ def test_an_option_of_an_earlier_version(bundle_run, tmp_path):
     assert result.returncode != 0
     assert "error: option --freeze_norm is called --freeze_norm_after now" in result.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_overlay_before_the_config_that_it_changes():
+    files = [f"{ROOT}/configs/{name}.json" for name in ("small", "train")]
+    with pytest.raises(ValueError, match=r"train\.json replaces what stands in .*small\.json before it: put .*train"):
+        require_known_options(["--config_file", str(files)])
+    require_known_options(["--config_file", str(files[::-1])])
 
 
 def test_options_of_monai_and_of_nested_entries_are_known():

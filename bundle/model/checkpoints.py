@@ -95,17 +95,18 @@ def require_file(path: str | os.PathLike[str]) -> None:
     """Check that there is such a checkpoint.
 
     Raises:
-        FileNotFoundError: naming the checkpoints beside it.
+        FileNotFoundError: naming the checkpoints beside it, or in it where it is a folder.
     """
     path = Path(path)
     if not path.is_file():
-        beside = sorted(str(p) for p in path.parent.glob("*.pt")) if path.parent.is_dir() else []
+        folder, fault = (path, "is a folder") if path.is_dir() else (path.parent, "does not exist")
+        beside = sorted(str(p) for p in folder.glob("*.pt")) if folder.is_dir() else []
         hint = "train a network first, or name one by --checkpoint"
         if beside:
             hint = f"there are {', '.join(beside)}"
         elif near := nearest_path(path):
             hint = f"did you mean {near}?"
-        raise FileNotFoundError(f"checkpoint {path} does not exist; {hint}")
+        raise FileNotFoundError(f"checkpoint {path} {fault}; {hint}")
 
 
 def read(path: str | os.PathLike[str], data: bytes | None = None) -> Any:

@@ -66,6 +66,8 @@ def test_a_misspelt_checkpoint_is_told_with_what_may_be_meant(tmp_path):
         checkpoints.require_file(tmp_path / "runs" / "frist" / "best.pt")
     with pytest.raises(FileNotFoundError, match=rf"bset\.pt does not exist; there are {best}"):
         checkpoints.require_file(best.with_name("bset.pt"))
+    with pytest.raises(FileNotFoundError, match=rf"first is a folder; there are {best}"):
+        checkpoints.require_file(best.parent)
 
 
 class Evil:
