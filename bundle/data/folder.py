@@ -52,13 +52,13 @@ def datalist(
         FileNotFoundError: for a missing folder, or one without a readable file.
         ValueError: for images without label, labels without image, two files of the same name in one folder, or a
             label or class map with another number of slices than its image; for a class map and a table of one name.
-            Within :func:`bundle.data.lonely.refused` images without a label that fits are no error.
+            Within :func:`bundle.data.lonely.refused` an image without a label that fits, and a second file of one name,
+            are no error.
     """
     root = Path(root)
     stores = {composed(store_name(store)): store for store in stores_in(root / image_dir)}
     pictures = _by_stem(root / image_dir, with_stores=bool(stores))
-    if both := sorted(pictures.keys() & stores.keys()):
-        raise _two_of_one_name(pictures[both[0]], stores[both[0]])
+    _refuse_twins([(pictures[name], stores[name]) for name in sorted(pictures.keys() & stores.keys())])
     labels = _by_stem(root / label_dir, regions=True)
     pictures = _with_windows(pictures, stores, labels)
     refuse_lonely(pictures, labels, root / label_dir, root / image_dir)
@@ -216,18 +216,25 @@ def _by_stem(folder: Path, with_stores: bool = False, regions: bool = False) -> 
     ``regions`` count where they are asked for.
     """
     found: dict[str, Path] = {}
+    twins: list[tuple[Path, Path]] = []
     for file in _files(folder, (".zarr",), regions) if not with_stores or any(_readable(folder)) else ():
         earlier = found.setdefault(composed(file.stem) if is_region_file(file) else stem(file), file)
         if earlier is not file:
-            raise _two_of_one_name(earlier, file)
+            twins.append((earlier, file))
+    _refuse_twins(twins)
     return found
 
 
-def _two_of_one_name(one: Path, other: Path) -> ValueError:
-    return ValueError(
-        f"{one.parent} holds two files of one name, {one.name} and {other.name}, so that it is open which "
-        "belongs to the one of this name in the other folder: remove or rename one"
-    )
+def _refuse_twins(twins: Sequence[tuple[Path, Path]]) -> None:
+    """Where a check goes on all the same, the first of each two is the one that counts."""
+    if twins:
+        names = listed([f"{one.name} and {other.name}" for one, other in twins], 3)
+        refuse(
+            ValueError(
+                f"{twins[0][0].parent} holds two files of one name, {names}, so that it is open which "
+                "belongs to the one of this name in the other folder: remove or rename one"
+            )
+        )
 
 
 def _unique(items: list[Item]) -> list[Item]:

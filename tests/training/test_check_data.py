@@ -69,7 +69,7 @@ def test_the_command(bundle_run, folder, tmp_path):
 
 def test_the_page_of_another_data_set_does_not_stay(check, folder, tmp_path):
     check()
-    shutil.copy(folder / "image" / "001.tif", folder / "image" / "001.tiff")
+    shutil.rmtree(folder / "label")
     with pytest.raises(FileNotFoundError):
         check(dataset_dir=str(folder))
     assert not (tmp_path / "check.html").exists()
@@ -112,6 +112,17 @@ def test_a_missing_label_is_one_more_finding(check, folder, by_plan):
     for page in (out, html):
         assert "4 of 5 usable" in page
         assert "Few images" not in page
+
+
+def test_two_images_of_one_name_are_one_more_finding(check, folder):
+    for name in ("001", "003"):
+        shutil.copy(folder / "image" / f"{name}.tif", folder / "image" / f"{name}.tiff")
+    out, html, error = check(dataset_dir=str(folder))
+    told = "holds two files of one name, 001.tif and 001.tiff, 003.tif and 003.tiff, so that"
+    assert told in error
+    assert out.count("stop: ") == 1
+    assert "Not ready to train" in html
+    assert told in html
 
 
 def test_labels_of_other_names_are_told_once(check, folder):
