@@ -95,6 +95,24 @@ def slice_count(path: str | os.PathLike[str]) -> int:
     return 1 if extension(path) in PLANAR else (*spatial_shape(path), 1)[2]
 
 
+def require_one_volume(path: str | os.PathLike[str]) -> None:
+    """Check that the slices of a file are those of one time point, where they are to be one volume.
+
+    A film of planes is taken for slices: many programs call slices time points.
+
+    Raises:
+        ImageError: for a TIFF of several time points with several slices each.
+    """
+    if extension(path) in TIFF:
+        with unreadable(path), open_tiff(path) as file:
+            series = tiff_series(file)
+            size = dict(zip(series.axes, series.shape, strict=True))
+        times, slices = size.get("T", 1), size.get("Z", 1)
+        if times > 1 and slices > 1:
+            told = f"it has {times} time points of {slices} slices, which would count as one volume of {times * slices}"
+            raise ImageError(path, f"{told}: save each time point by itself")
+
+
 def stated_shape(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int]:
     """What the header of a file that is no TIFF states: px along all axes (x, y, ...), and bytes of a pixel.
 

@@ -14,7 +14,7 @@ from monai.utils import TransformBackends
 
 from bundle.data.channels import Channels, are_equal
 from bundle.data.errors import ImageError
-from bundle.data.formats import PLANAR, extension, is_lossy
+from bundle.data.formats import PLANAR, extension, is_lossy, require_one_volume
 from bundle.data.gray import as_shown, warn_of_extremes
 from bundle.data.item import Part
 from bundle.data.label_colours import COLOURS_ARE, cells_of_colours
@@ -100,6 +100,8 @@ class LoadSlice(Transform):
         while array.ndim - 1 > wanted and array.shape[-1] == 1:
             array = array[..., 0]
         if array.ndim - 1 == wanted:
+            if wanted == 3:
+                require_one_volume(path)
             return array
         shape = tuple(array.shape[1:])
         if wanted == 2 and len(shape) == 3:
@@ -108,7 +110,10 @@ class LoadSlice(Transform):
                 f"it is a stack of shape {shape} (x, y, slices) where a 2D image is expected; give its item a "
                 f'"slice" from 0 to {shape[-1] - 1}, as bundle.data.datalist does, or set spatial_dims to 3',
             )
-        raise ImageError(path, f"its shape is {shape}, {len(shape)} axes where spatial_dims asks for {wanted}")
+        told = f"its shape is {shape}, {len(shape)} axes where spatial_dims asks for {wanted}"
+        if len(array) > 1:
+            told += f"; if its {len(array)} channels are slices, save them so (tifffile: metadata={{'axes': 'ZYX'}})"
+        raise ImageError(path, told)
 
     def _channels(self, path: str, array: torch.Tensor) -> torch.Tensor:
         array = _without_opacity(path, array)

@@ -9,6 +9,7 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from bundle.data.formats import require_one_volume
 from bundle.data.spacing import VOXEL_SPACING, require_spacing, stated_spacing, warn_of_other_spacing
 
 
@@ -25,6 +26,7 @@ class VoxelSpacingd(MapTransform):
 
     Raises:
         ValueError: for another ``spacing``.
+        ImageError: at a call, as :func:`bundle.data.formats.require_one_volume`.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class VoxelSpacingd(MapTransform):
             if image.ndim < 4:  # a single slice among stacks
                 continue
             path = str(image.meta.get("filename_or_obj", ""))
+            require_one_volume(path)
             found = self.spacing or stated_spacing(path)
             warn_of_other_spacing(path, found, self.trained)
             image.meta[VOXEL_SPACING] = tuple(found or (math.nan,) * 3)  # a batch holds no None

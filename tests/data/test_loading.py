@@ -24,6 +24,7 @@ from bundle.data.errors import ImageError, UnreadableImageError
 from bundle.data.load_slice import LoadSlice
 from bundle.data.loading import LoadSliced
 from bundle.data.readable_items import ReadableItems
+from bundle.inference.voxel_spacing import VoxelSpacingd
 
 GRAY = Channels(count=1)
 
@@ -110,6 +111,27 @@ def test_a_stack_without_slice_says_what_to_do(stack):
 def test_an_image_where_a_volume_is_expected(tmp_path, position):
     with pytest.raises(ImageError, match=r"its shape is \(20, 12\), 2 axes where spatial_dims asks for 3"):
         LoadSlice(spatial_dims=3)(tiff(tmp_path / "a.tif", position()))
+
+
+def test_slices_that_are_stored_as_channels_are_no_volume(tmp_path):
+    tifffile.imwrite(tmp_path / "a.ome.tif", np.zeros((5, 12, 20), np.uint16))  # axes are not said, and so CYX
+    with pytest.raises(ImageError, match=r"2 axes where .* 3; if its 5 channels are slices, save them so"):
+        LoadSlice(spatial_dims=3)(str(tmp_path / "a.ome.tif"))
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
+def test_time_points_with_slices_are_no_volume(tmp_path, name):
+    pixels = np.arange(3 * 4 * 12 * 20, dtype=np.uint16).reshape(3, 4, 12, 20)
+    film = str(tmp_path / name)
+    tifffile.imwrite(film, pixels, imagej=name == "a.tif", metadata={"axes": "TZYX"})
+    told = r"3 time points of 4 slices, which would count as one volume of 12: save each time point by itself"
+    with pytest.raises(ImageError, match=told):
+        LoadSlice(spatial_dims=3)(film)
+    with pytest.raises(ImageError, match=told):  # of cells that are linked through slices, too
+        VoxelSpacingd("image")({"image": LoadSlice(spatial_dims=None)(film)})
+    assert LoadSlice()(film, 11).shape == (1, 20, 12)  # as planes they go one by one
+    tifffile.imwrite(film, pixels[0], imagej=name == "a.tif", metadata={"axes": "TYX"})
+    assert LoadSlice(spatial_dims=3)(film).shape == (1, 20, 12, 4)
 
 
 @pytest.mark.parametrize("index", [-1, 5])
