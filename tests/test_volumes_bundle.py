@@ -89,6 +89,8 @@ def test_inference_is_one_pass_over_each_whole_volume(trained, bundle_run):
     assert [int(row["voxels"]) for row in rows] == np.bincount(cells.ravel())[1:].tolist()
     (of_all,) = table(folder / "out" / "summary.csv")
     if rows:
+        assert float(of_all["mean_cell_voxels"]) == pytest.approx((cells > 0).sum() / len(rows), abs=0.01)
+        assert "mean_cell_area_px" not in of_all  # a volume has none
         assert float(rows[0]["volume_um3"]) == pytest.approx(int(rows[0]["voxels"]) * 0.25, rel=1e-4)
         assert float(of_all["mean_cell_volume_um3"]) == pytest.approx((cells > 0).sum() / len(rows) * 0.25, rel=1e-4)
 

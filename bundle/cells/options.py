@@ -115,7 +115,7 @@ class CellOptions:
         """The threshold, and the other options that are not the defaults, as ``threshold 0.5, min_size 34``."""
         always = ("threshold",) if self.split_by is None else ("threshold", "split_distance")
         return ", ".join(
-            f"{name} {value:g}" if type(value) is float else f"{name} {value}"
+            f"{name} {_short(value)}"
             for name, value in self.told.items()
             if name in always or value != getattr(_DEFAULTS, name)
             if name != "spatial_dims"  # the image's, not a choice
@@ -141,6 +141,12 @@ class CellOptions:
 
 
 _DEFAULTS = CellOptions()
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(_short, value))
+    return f"{value:g}" if type(value) is float else str(value)
 
 
 def _numbers(spacing: Sequence[float]) -> tuple[float, ...]:

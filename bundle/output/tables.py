@@ -51,7 +51,7 @@ def image_row(
         "slices": slices[0] if slices else 1,
         "cells": count,
         "foreground_fraction": f"{foreground / prod(size):.6f}",
-        "mean_cell_area_px": f"{foreground / count:.2f}" if count else "",
+        "mean_cell_voxels" if volume else "mean_cell_area_px": f"{foreground / count:.2f}" if count else "",
         "output": output,
     }
     if volume:

@@ -102,6 +102,8 @@ def test_the_dictionary_form_gives_maps_and_a_table(of_pixels):
 
 def test_how_cells_are_read_is_told_by_the_names_of_the_options():
     assert FindClassesd().words() == "threshold 0.5"
+    spacing = CellOptions(spacing=(1.0, 1.0, 0.6 / 0.2))  # 2.9999999999999996
+    assert FindClassesd(options=spacing).words() == "threshold 0.5, spacing 1 1 3"
     options = CellOptions(0.65, min_size=34, fill_holes=False, split_by="distance", low_threshold=0.5, spatial_dims=2)
     same = "threshold 0.65, min_size 34, fill_holes False, split_by distance, split_distance 10, low_threshold 0.5"
     assert FindClassesd(options=options).words() == FindClassesd(names=NAMES, options=options).words() == same

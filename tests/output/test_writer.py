@@ -340,6 +340,7 @@ def test_planes_and_volumes_of_one_run_have_their_values_below_their_names(tmp_p
     first, second, third = table(tmp_path / "out" / "summary.csv")
     assert (first["file"][-5:], first["network"], first["mean_cell_volume_um3"]) == ("a.png", "n", "")
     assert (second["network"], float(second["mean_cell_volume_um3"])) == ("n", 360)
+    assert (first["mean_cell_voxels"], second["mean_cell_area_px"], second["mean_cell_voxels"]) == ("", "", "60.00")
     assert third["network"] == "n"
     plane, volume, colours = table(tmp_path / "out" / "cells.csv")
     assert (plane["area_px"], plane["voxels"], plane["slice"]) == ("20", "", "0")
