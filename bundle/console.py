@@ -108,7 +108,9 @@ def explain_errors() -> None:
 
 def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     told = _sentence(error)
-    if told is None or os.environ.get(_VARIABLE):
+    if isinstance(error, KeyboardInterrupt) and not os.environ.get(_VARIABLE):
+        print("\nstopped by Ctrl-C", file=sys.stderr)
+    elif told is None or os.environ.get(_VARIABLE):
         sys.__excepthook__(kind, error, trace)
     else:
         print(f"\nerror: {told}\n(set {_VARIABLE}=1 for the traceback)", file=sys.stderr)

@@ -45,6 +45,14 @@ def test_a_misspelt_path_is_told_with_what_may_be_meant(tmp_path: Path) -> None:
     assert nearest_path("") is None
 
 
+def test_a_command_that_is_stopped_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt as error:
+        console._hook(type(error), error, error.__traceback__)
+    assert capsys.readouterr().err == "\nstopped by Ctrl-C\n"
+
+
 @pytest.mark.parametrize(
     ("number", "told"),
     [

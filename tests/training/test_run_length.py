@@ -221,6 +221,17 @@ def test_a_training_says_at_its_end_which_network_it_kept(best, told, capsys):
     assert last.startswith(told or "epoch 3/3")
 
 
+def test_a_training_of_fewer_epochs_than_between_validations_says_that_none_was_made(capsys):
+    trainer, evaluator = Engine(lambda engine, batch: None), Engine(lambda engine, batch: None)
+    evaluator.state, evaluator.data_loader = (
+        SimpleNamespace(metrics={}, best_metric_epoch=-1, key_metric_name="loss"),
+        [1],
+    )
+    Progress(evaluator, predict=False).attach(trainer)
+    trainer.run(range(2), max_epochs=3)
+    assert "the last network is kept: no epoch was validated" in capsys.readouterr().out.splitlines()[-1]
+
+
 def test_the_config_hands_the_length_on():
     from tests.conftest import ROOT
 
