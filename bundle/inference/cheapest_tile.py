@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 
@@ -41,3 +42,10 @@ def cheapest_tile(
                     return tile, smallest
                 possible[tuple(slice(i + 1) for i in place)] = False  # nor do those that are larger along all axes
     return None, smallest
+
+
+def operations(cost: TileCost, image_size: Sequence[int], tile: Sequence[int]) -> float:
+    """FLOPs of all tiles of an image together; infinite where tiles of this size cannot cover it."""
+    axes = zip(cost.geometry.axes(len(tile)), image_size, tile, strict=True)
+    tiles = math.prod(axis.tiles_along(n, size) for axis, n, size in axes)
+    return tiles * cost.flops(tile) if tiles else math.inf

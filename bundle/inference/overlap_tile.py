@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from bundle.geometry import Geometry, Tile, TilePlan, Turn, geometry_of
 from bundle.inference.backends import BackendNetwork
-from bundle.inference.cheapest_tile import cheapest_tile
+from bundle.inference.cheapest_tile import cheapest_tile, operations
 from bundle.inference.cutting import cut, inside, said_of_thin
 from bundle.inference.precision import autocast, resolve_precision
 from bundle.inference.probability import class_probability
@@ -214,13 +214,8 @@ class OverlapTileInferer(Inferer):
             )
         if prepared is None or not geometry.seamless or tile == (kept := tuple(prepared)):
             return tile
-
-        def work(tile: tuple[int, ...]) -> float:
-            return len(geometry.plan(image_size, tile)) * cost.flops(tile)
-
-        along = zip(geometry.axes(len(kept)), image_size, kept, strict=True)
-        covers = all(axis.tiles_along(n, size) for axis, n, size in along)
-        return kept if covers and memory(kept) <= bound and work(kept) <= _NEAR * work(tile) else tile
+        near = operations(cost, image_size, kept) <= _NEAR * operations(cost, image_size, tile)
+        return kept if near and memory(kept) <= bound else tile
 
     def tile_memory(
         self, tile: Sequence[int], channels: int, network: Callable[..., Any], device: torch.device | str = "cpu"
