@@ -31,7 +31,7 @@ from bundle.model import checkpoints
 _CHUNK = 1024
 
 
-def write_blobs(path: Path, side: int) -> None:
+def _write_blobs(path: Path, side: int) -> None:
     """An OME-Zarr 0.5 of blobs that repeat every 1000 px, uint8, in chunks of 1024 px."""
     block, array = blobs(), new_ome_zarr(path, side, _CHUNK)
     for y in range(0, side, _CHUNK):
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ways = [(side, False) for side in options.in_memory] + [(side, True) for side in options.sides]
         for side, by_blocks in ways:
             image, out = Path(folder, f"{side}.zarr"), Path(folder, "out")
-            write_blobs(image, side)
+            _write_blobs(image, side)
             if not by_blocks:
                 pixels: Any = zarr.open_group(image, mode="r")["0"]
                 tifffile.imwrite(Path(folder, "whole.tif"), np.asarray(pixels[:]))

@@ -24,7 +24,7 @@ from bundle.data.readers import read_image
 CONTEXT = "context_slices"
 
 
-def require_context_slices(value: object) -> int:
+def _require_context_slices(value: object) -> int:
     """Check a number of neighbouring slices on each side.
 
     Raises:
@@ -85,7 +85,7 @@ class FindContextd(Transform):
     def __init__(
         self, context_slices: int, stack: str | os.PathLike[str] | None = None, only: Sequence[Item] | None = None
     ) -> None:
-        self.context_slices = require_context_slices(context_slices)
+        self.context_slices = _require_context_slices(context_slices)
         self.stack = stack
         self.shown: dict[str, set[int]] | None = None
         if only is not None and context_slices:
@@ -164,7 +164,7 @@ class StackContextd(MapTransform):
 
     def __init__(self, keys: KeysCollection, context_slices: int, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.context_slices = require_context_slices(context_slices)
+        self.context_slices = _require_context_slices(context_slices)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)

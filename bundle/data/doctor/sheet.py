@@ -73,13 +73,13 @@ class Sheet:
     @property
     def diameters(self) -> np.ndarray:
         """px, of a disc (or ball) as large as each object that the image's edge does not cut; of all if it cuts all."""
-        return diameters_of(self.areas[self.whole] if self.whole.any() else self.areas, len(self.size))
+        return _diameters_of(self.areas[self.whole] if self.whole.any() else self.areas, len(self.size))
 
 
-def diameters_of(areas: np.ndarray, axes: int) -> np.ndarray:
+def _diameters_of(areas: np.ndarray, axes: int) -> np.ndarray:
     """Equivalent diameters.
 
-    >>> diameters_of(np.array([314.159]), 2).round(1).tolist()
+    >>> _diameters_of(np.array([314.159]), 2).round(1).tolist()
     [20.0]
     """
     return np.asarray(2 * np.sqrt(areas / np.pi) if axes == 2 else np.cbrt(6 * areas / np.pi))

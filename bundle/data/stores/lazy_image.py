@@ -43,7 +43,7 @@ class Pixels(Protocol):
         """What tells this image from others without reading its pixels, for a person and for a comparison."""
 
 
-def image_axes(axes: str, shape: Sequence[int]) -> tuple[str, ...]:
+def _image_axes(axes: str, shape: Sequence[int]) -> tuple[str, ...]:
     """Letters of x, y and slices, the axes longer than 1 that are neither these nor channels."""
     return ("X", "Y", *(letter for letter, n in zip(axes, shape, strict=True) if letter not in "XYCS" and n > 1))
 
@@ -52,7 +52,7 @@ def image_spacing(pixels: Pixels, um: Sequence[float] | None) -> tuple[float, ..
     """That along x, y[, slices], of the spacing along every stored axis."""
     if um is None:
         return None
-    return tuple(float(um[pixels.axes.index(letter)]) for letter in image_axes(pixels.axes, pixels.shape))
+    return tuple(float(um[pixels.axes.index(letter)]) for letter in _image_axes(pixels.axes, pixels.shape))
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class LazyImage:
 
     @property
     def _axes(self) -> tuple[str, ...]:
-        return image_axes(self.pixels.axes, self.pixels.shape)
+        return _image_axes(self.pixels.axes, self.pixels.shape)
 
     def read(self, spans: Sequence[tuple[int, int]]) -> np.ndarray:
         """The pixels between (start, stop) along x, y[, slices], inside the image.
