@@ -22,6 +22,9 @@ from bundle.data.windows import Window, window_of
 
 logger = logging.getLogger(__name__)
 
+#: folders of a data set
+_KINDS = ("image", "label")
+
 
 def datalist(
     root: str | os.PathLike[str],
@@ -132,6 +135,10 @@ def images(path: str | os.PathLike[str], slices: bool = True, stores: bool = Fal
         if extension(path) is None:
             raise ImageError(path, f"its extension is none of {', '.join(EXTENSIONS)}")
         return pages(path, slices)
+    if path.parent.is_dir() and not path.exists() and any(_readable(path.parent)):  # a file of a folder of images
+        near = nearest_path(path)
+        meant = f"did you mean {near}?" if near else f"{path.parent} holds images: give this folder, or one of them"
+        raise FileNotFoundError(f"dataset_dir: {path} does not exist; {meant}")
     here = path.is_dir() and any(_readable(path))
     files = _files(path if here or not (path / "image").is_dir() else path / "image", (".zarr",) if stores else ())
     files = [file for file in files if not isbi2012.holds_labels(file)]
@@ -171,7 +178,7 @@ def _instead_of(folder: Path) -> str:
         return f"; did you mean {near}?"
     if not folder.parent.is_dir():
         return ""
-    if folder.parent.name == "image" and (folder.parents[1] / "label").is_dir():
+    if folder.parent.name in _KINDS and all((folder.parents[1] / kind).is_dir() for kind in _KINDS):
         return f"; did you mean {folder.parents[1]}?"
     if any(_readable(folder.parent)):
         return (

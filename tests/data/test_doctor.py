@@ -179,7 +179,7 @@ def test_empty_labels(folder):
 
 def test_swapped_foreground(folder):
     change(folder, "label", range(SEVERAL), lambda label: (label == 0).astype(np.uint8))
-    assert "Objects and background swapped?" in titles(doctor.label_findings(sheets_of(folder)))
+    assert "Objects and background swapped" in titles(doctor.label_findings(sheets_of(folder)))
     change(folder, "label", range(SEVERAL), np.ones_like)
     found = doctor.label_findings(sheets_of(folder))
     assert found[0].level == "stop"

@@ -143,8 +143,17 @@ def test_the_folder_of_images_instead_of_that_of_both_is_answered_by_it(tmp_path
     for kind in ("image", "label"):
         (tmp_path / kind).mkdir()
         tifffile.imwrite(tmp_path / kind / "a.tif", np.zeros((4, 4), np.uint8))
-    with pytest.raises(FileNotFoundError, match=rf"did you mean {tmp_path}\?$"):
-        folder.datalist(tmp_path / "image")
+    for kind in ("image", "label"):
+        with pytest.raises(FileNotFoundError, match=rf"did you mean {tmp_path}\?$"):
+            folder.datalist(tmp_path / kind)
+
+
+def test_a_misspelt_image_to_segment_is_answered_by_what_is_there(tmp_path, position):
+    save(tmp_path / "image1.tif", position())
+    with pytest.raises(FileNotFoundError, match=rf"image2\.tif does not exist; did you mean {tmp_path}/image1\.tif\?$"):
+        folder.images(tmp_path / "image2.tif")
+    with pytest.raises(FileNotFoundError, match=rf"xyz does not exist; {tmp_path} holds images: give this folder"):
+        folder.images(tmp_path / "xyz")
 
 
 def test_a_store_beside_its_source(write_pair):
@@ -217,8 +226,10 @@ def test_images_of_a_file_a_folder_and_a_root(tmp_path, position):
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(ValueError, match=r"notes\.txt: its extension is none of \.tif"):
         folder.images(tmp_path / "notes.txt")
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist; .* holds images"):
         folder.images(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        folder.images(tmp_path / "nowhere" / "deeper")
 
 
 def test_images_in_folders_of_a_folder_are_told(tmp_path, position):

@@ -70,7 +70,7 @@ def _swapped(sheets: Sequence[Sheet]) -> list[Finding]:
         f"In {of_all(swapped, len(sheets))} one object reaches all four sides and lies between others, as a background "
         f"does ({listed(swapped)}). Objects must be above 0 and background 0: invert the labels."
     )
-    return [Finding("warning", "Objects and background swapped?", text, tuple(swapped))]
+    return [Finding("warning", "Objects and background swapped", text, tuple(swapped))]
 
 
 def _not_numbers(sheets: Sequence[Sheet]) -> list[Finding]:
