@@ -26,6 +26,7 @@ def transforms_of(**params):
     parser = ConfigParser()
     parser.read_config(str(ROOT / "configs" / "inference.json"))
     parser["bundle_root"] = str(ROOT)
+    parser["checkpoint"] = str(ROOT / "models/em_membranes.pt")  # whatever this folder's first training left
     parser["displayable_configs"].update(params)
     return parser.get_parsed_content("pre_transforms"), parser.get_parsed_content("post_transforms")
 

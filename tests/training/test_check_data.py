@@ -346,6 +346,7 @@ def test_a_training_takes_its_sizes_from_the_plan(workflow, cells):
 def test_a_training_by_the_plan_runs(python_m, cells, tmp_path):
     """All that a training checks before it starts, among them the tile, from values that images tell."""
     files = "['configs/train.json','configs/planned.json']"
-    short = ("--max_epochs", "1", "--samples_per_epoch", "2", "--base_channels", "2", "--output_dir", tmp_path)
+    short = ("--max_epochs", "1", "--samples_per_epoch", "2", "--base_channels", "2")
+    short = (*short, "--output_dir", tmp_path, "--model_file", tmp_path / "model.pt")
     done = python_m("monai.bundle", "run", "training", "--config_file", files, "--dataset_dir", cells, *short)
     assert done.returncode == 0, done.stdout + done.stderr
