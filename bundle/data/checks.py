@@ -29,7 +29,7 @@ _UNSIGNED = (255, 65535)
 #: what to do, for messages
 HOW_SCATTERED = (
     "give each object its own number; cut a mask with soft edges, as JPEG and scaling make them, at half of its "
-    "maximum; say by --class_names what classes mean"
+    "maximum; say by --class_names what classes mean; if label/ holds the images, exchange the two folders"
 )
 HOW_UNSIGNED = (
     "is the largest number -1 (not annotated), saved without a sign? It counts as a cell; save the label with signed "

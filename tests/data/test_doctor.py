@@ -200,6 +200,14 @@ def test_numbers_that_are_none(folder, clean_sheets):
     assert not odd & set(titles(doctor.label_findings(sheets, of_pixels=True)))
 
 
+def test_images_and_labels_in_each_other_s_folder(folder):
+    for kind, other in (("image", "away"), ("label", "image"), ("away", "label")):
+        (folder / kind).rename(folder / other)
+    (found,) = (each for each in doctor.label_findings(sheets_of(folder)) if each.title.startswith("Numbers that"))
+    assert len(found.images) == len(list((folder / "label").iterdir()))
+    assert "if label/ holds the images, exchange the two folders" in found.text
+
+
 def test_few_images(clean_sheets):
     many = [dataclasses.replace(sheet, areas=np.tile(sheet.areas, 20)) for sheet in clean_sheets]
     assert "Few images" not in titles(doctor.label_findings(many[:5]))
