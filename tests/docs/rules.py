@@ -30,7 +30,7 @@ NOT_RUN = {
     r"torchrun ": "several processes; tests/test_training.py trains with two",
     r"python tests/crash/fuzz_readers\.py": "needs atheris, and takes minutes",
     r"python -m benchmarks(\.\w+)?\b": "takes minutes to hours; tests/test_benchmark*.py run the parts",
-    r"python -m bundle\.studies .*/(recipe_|context_vnc|dic_paper)": "validates on images that the small data sets here lack",
+    r"python -m bundle\.studies .*/(recipe_|context_vnc|dic_paper)": "validates on images that the small data lack",
     r"python -m bundle\.studies\.feature_maps": "needs hours of trainings; tests/studies/feature_maps run it",
 }
 
