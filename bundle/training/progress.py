@@ -103,4 +103,5 @@ class Progress:
             told = f"the best by {best.key_metric_name} on validation images ({float(best.best_metric):.4f})"
             print(f"the network of epoch {best.best_metric_epoch} of {engine.state.epoch} is kept: {told}", flush=True)
         elif getattr(self.evaluator, "data_loader", None):
-            print("the last network is kept: no epoch was validated, --val_interval asks for more of them", flush=True)
+            why = "no epoch was validated, since --val_interval is larger than the number of epochs"
+            print(f"the last network is kept: {why}", flush=True)
